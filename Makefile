@@ -1,0 +1,63 @@
+# `make` lists the targets.
+
+# The guest's kernel: a series or a release. Debian 12 has 6.12 and 6.1.
+KERNEL ?= 6.12
+
+export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+VALIDATE := target/debug/vexfs-validate
+SETUP := fixtures/guest/setup.sh
+SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/vexfs/kernel/*.sh)
+
+# Announces a phase, and so tells how long the one before it took.
+STARTED := $(shell date +%s)
+begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build lint test test-host test-guest validate clean distclean
+# Phases come in the order in which they are named, whatever -j says: they measure.
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo '  KERNEL=6.1 (or any series or release) boots another kernel than $(KERNEL)'
+
+validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criteria PASS)
+	$(begin)
+	$(VALIDATE) run --kernel $(KERNEL)
+
+test: setup lint build test-host test-guest ## everything that must pass before a change lands
+
+setup: ## install what is missing (says what; needs no network where all is there)
+	$(begin)
+	@$(SETUP) --kernel $(KERNEL)
+
+# The programs under test are release builds, and the module is built by Kbuild. The harness is a
+# development build, optimised as well: the tests need that one anyway.
+build: ## build VexFS in its three homes, and the harness
+	$(begin)
+	cargo build --locked --release -p vexfs-fuse -p vexfs-bench
+	cargo build --locked --workspace --bins
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
+
+lint: ## check formats, clippy, shell and Python
+	$(begin)
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	shellcheck -x $(SCRIPTS)
+	ruff check --quiet fixtures
+	ruff format --check --quiet fixtures
+
+test-host: ## unit tests and the host's criteria
+	$(begin)
+	cargo nextest run --locked --workspace --profile ci
+
+test-guest: ## the guest's criteria
+	$(begin)
+	$(VALIDATE) guest --kernel $(KERNEL) -- cargo nextest run --profile vm
+
+clean: ## remove what was built
+	rm -rf target
+
+distclean: clean ## remove what was installed into the checkout as well
+	rm -rf .cache

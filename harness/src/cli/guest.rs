@@ -1,0 +1,114 @@
+//! `vexfs-validate guest [-- COMMAND]`
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Accelerator, Machine, Stop, run_dir};
+use crate::evidence::{GuestEnd as EndRecord, GuestFault};
+use crate::exit;
+use crate::place::{self, Place};
+use crate::project;
+use crate::vm::{self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, Work};
+
+/// Options of `guest`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    #[command(flatten)]
+    machine: Machine,
+    /// Directory shared with the guest [default: a fresh one under target/guest]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Command to run in the guest; without one, a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    let dir = match &options.evidence {
+        Some(dir) => dir.clone(),
+        None => run_dir::create(&project::root().join("target/guest"))?,
+    };
+    let work = if options.command.is_empty() {
+        Work::Shell
+    } else {
+        Work::Command(options.command.clone())
+    };
+    let outcome = boot(&options.machine, &dir, work)?;
+    if !matches!(outcome.end, GuestEnd::Exited(_)) {
+        last_words(&outcome);
+    }
+    Ok(outcome.end.exit_code().into())
+}
+
+/// Boots a guest and does `work` in it.
+pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOutcome, Stop> {
+    if place::here().place == Place::Guest {
+        return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
+    }
+    let mut request = GuestRequest::new(work, dir.to_owned());
+    request.kernel = machine.kernel.parse().unwrap_or_else(|never| match never {});
+    request.accelerator = match machine.accelerator {
+        Accelerator::Auto => AcceleratorChoice::Auto,
+        Accelerator::Kvm => AcceleratorChoice::Only(vm::Accelerator::Kvm),
+        Accelerator::Tcg => AcceleratorChoice::Only(vm::Accelerator::Tcg),
+    };
+    request.memory_mib = machine.memory;
+    request.cpus = machine.cpus;
+    request.limits.total = Duration::from_secs(machine.time_limit);
+    vm::run(&request, &mut Terminal).map_err(|error| Stop::new(error.exit(), error))
+}
+
+/// Says why a guest ended other than by its command's end, with the console's tail.
+pub(super) fn last_words(outcome: &GuestOutcome) {
+    eprintln!("vexfs-validate: {}", outcome.end);
+    if !outcome.console_tail.is_empty() {
+        eprintln!("the console's last lines (all of it is in console.log):");
+        for line in &outcome.console_tail {
+            eprintln!("  | {line}");
+        }
+    }
+}
+
+/// A guest's end as the evidence holds it.
+pub(super) fn record(outcome: &GuestOutcome) -> EndRecord {
+    let (code, fault) = match &outcome.end {
+        GuestEnd::Exited(code) => (Some(*code), GuestFault::None),
+        GuestEnd::Panicked(_)
+        | GuestEnd::Oopsed(_)
+        | GuestEnd::LockedUp(_)
+        | GuestEnd::Silent(_)
+        | GuestEnd::Died => (None, GuestFault::Kernel),
+        GuestEnd::TimedOut(_)
+        | GuestEnd::BootFailed(_)
+        | GuestEnd::SetupFailed(_)
+        | GuestEnd::Interrupted => (None, GuestFault::Other),
+    };
+    EndRecord {
+        how: outcome.end.to_string(),
+        fault,
+        code,
+        console_tail: if fault == GuestFault::None { vec![] } else { outcome.console_tail.clone() },
+        boot_seconds: outcome.boot_seconds,
+        first_output_seconds: outcome.first_output_seconds,
+        total_seconds: outcome.total_seconds,
+        accelerator: outcome.launch.accelerator.to_string(),
+    }
+}
+
+/// Passes the guest's words on.
+struct Terminal;
+
+impl vm::Observer for Terminal {
+    fn notice(&mut self, text: &str) {
+        eprintln!("vexfs-validate: {text}");
+    }
+
+    fn output(&mut self, line: &str) {
+        // A closed pipe is no reason to end the guest: its evidence goes on.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}

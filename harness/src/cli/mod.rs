@@ -1,0 +1,123 @@
+//! The command line of `vexfs-validate`.
+
+mod guest;
+mod in_guest;
+mod list;
+mod nextest;
+mod phase;
+mod place;
+mod run;
+mod run_dir;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::{self, Exit};
+
+/// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
+#[derive(Parser)]
+#[command(version, after_help = exit_codes())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Validate: host lane, VM, verdict; writes target/validation/<run>/
+    Run(run::Options),
+    /// Boot the guest and run a command in it, or a shell
+    Guest(guest::Options),
+    /// Recompute the verdict of a run from its evidence, offline
+    Verdict {
+        /// The run's directory, e.g. target/validation/latest
+        dir: PathBuf,
+        /// Print the verdict as JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether this is the host or the guest, and how we know
+    Place,
+    /// List the trials that are expected in each place
+    List {
+        /// Write what the test targets declare into the expected-tests manifest
+        #[arg(long)]
+        update: bool,
+    },
+    /// What `run` starts inside the guest
+    #[command(hide = true)]
+    InGuest,
+}
+
+/// How the guest is made; the same for `run` and `guest`.
+#[derive(Debug, Clone, Args)]
+pub struct Machine {
+    /// Kernel: a version (6.12), a release (6.12.117+deb12-amd64) or a path to an image
+    #[arg(long, value_name = "KERNEL", default_value = "6.12", env = "VEXFS_KERNEL")]
+    pub kernel: String,
+    /// What runs the guest's CPU
+    #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
+    pub accelerator: Accelerator,
+    /// Memory in MiB [default: 8192, or half of the machine's]
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u64>,
+    /// Virtual CPUs [default: 4, or as many as the machine has]
+    #[arg(long)]
+    pub cpus: Option<u32>,
+    /// Longest time for everything in the guest, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub time_limit: u64,
+}
+
+/// What runs the guest's CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// KVM where a kernel boots on it, else an emulated CPU
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// An emulated CPU (TCG)
+    Tcg,
+}
+
+/// A command's end other than success: what to tell the person, and the exit code.
+#[derive(Debug)]
+pub struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    fn new(exit: Exit, message: impl ToString) -> Self {
+        Stop { exit, message: message.to_string() }
+    }
+}
+
+fn exit_codes() -> String {
+    let rows: Vec<String> =
+        exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code, exit.meaning)).collect();
+    format!("Exit codes:\n{}", rows.join("\n"))
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Guest(options) => guest::run(&options),
+        Command::Verdict { dir, json } => verdict::run(&dir, json),
+        Command::Place => place::run(),
+        Command::List { update } => list::run(update),
+        Command::InGuest => in_guest::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(stop) => {
+            eprintln!("vexfs-validate: {}", stop.message);
+            stop.exit.into()
+        }
+    }
+}

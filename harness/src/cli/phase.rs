@@ -1,0 +1,53 @@
+//! Phases of a run: named as it goes, timed, and written into the evidence.
+
+use std::time::Instant;
+
+use crate::evidence::{Event, EvidenceError, PhaseState, Writer};
+use crate::failure::Failure;
+
+/// The phases, in order.
+pub(super) const HOST: &str = "1 FUSE preservation and baseline on the host";
+pub(super) const ENVIRONMENT: &str = "2 VM environment and equivalence";
+pub(super) const VALIDATION: &str = "3 VM validation";
+pub(super) const VERDICT: &str = "4 verdict";
+
+/// What a phase's work says of itself.
+pub(super) type Work = Result<(PhaseState, String), Failure>;
+
+/// Does `work` between its two records. An error fails the phase; it does not end the run.
+pub(super) fn run(
+    evidence: &Writer,
+    name: &str,
+    work: impl FnOnce() -> Work,
+) -> Result<PhaseState, EvidenceError> {
+    println!("\n== phase {name}");
+    evidence.write(Event::PhaseStarted { phase: name.to_owned() })?;
+    let started = Instant::now();
+    let (state, note) = work().unwrap_or_else(|failure| (PhaseState::Failed, failure.to_string()));
+    let seconds = started.elapsed().as_secs_f64();
+    finish(evidence, name, state, seconds, note)?;
+    Ok(state)
+}
+
+/// Records a phase that was not begun, and why.
+pub(super) fn not_run(evidence: &Writer, name: &str, why: &str) -> Result<(), EvidenceError> {
+    println!("\n== phase {name}");
+    finish(evidence, name, PhaseState::NotRun, 0.0, why.to_owned())
+}
+
+fn finish(
+    evidence: &Writer,
+    name: &str,
+    state: PhaseState,
+    seconds: f64,
+    note: String,
+) -> Result<(), EvidenceError> {
+    let word = match state {
+        PhaseState::Done => "done",
+        PhaseState::Failed => "FAILED",
+        PhaseState::NotRun => "NOT RUN",
+    };
+    let colon = if note.is_empty() { "" } else { ": " };
+    println!("== phase {name}: {word} after {seconds:.0} s{colon}{note}");
+    evidence.write(Event::PhaseFinished { phase: name.to_owned(), state, seconds, note })
+}

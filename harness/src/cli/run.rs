@@ -1,0 +1,159 @@
+//! `vexfs-validate run`: host lane, VM, verdict.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::guest;
+use super::nextest::{self, Tests};
+use super::{Machine, Stop, phase, run_dir, verdict as verdict_command};
+use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
+use crate::exit;
+use crate::expected::Expected;
+use crate::failure::Failure;
+use crate::junit;
+use crate::place::{self, Place};
+use crate::project;
+use crate::verdict;
+use crate::vm::{GuestEnd, Work};
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    #[command(flatten)]
+    machine: Machine,
+    /// Directory for the run [default: a fresh one under target/validation]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if place::here().place == Place::Guest {
+        return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
+    }
+    let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    let dir = directory(options)?;
+    let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
+    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    println!("evidence: {}", dir.display());
+    begin(&evidence, &expected).map_err(no_evidence)?;
+
+    phases(options, &dir, &evidence).map_err(|end| match end {
+        End::Evidence(error) => no_evidence(error),
+        End::Stop(stop) => stop,
+    })?;
+    conclude(&dir, &evidence)
+}
+
+/// What ends a run before its verdict.
+enum End {
+    Evidence(EvidenceError),
+    Stop(Stop),
+}
+
+impl From<EvidenceError> for End {
+    fn from(error: EvidenceError) -> Self {
+        End::Evidence(error)
+    }
+}
+
+fn directory(options: &Options) -> Result<PathBuf, Stop> {
+    let Some(dir) = &options.evidence else {
+        return run_dir::create(&project::validation_runs());
+    };
+    fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir)).map_err(|error| {
+        Stop::new(
+            exit::EVIDENCE,
+            format!("{}: {error}; name another directory with --evidence", dir.display()),
+        )
+    })
+}
+
+fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
+    evidence.write(Event::Environment(Box::new(Environment::of_this_machine("native"))))?;
+    for at in [Place::Host, Place::Guest] {
+        evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
+    }
+    Ok(())
+}
+
+/// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
+/// evidence that cannot be written and Ctrl-C do not.
+fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
+    let first = phase::run(evidence, phase::HOST, || {
+        let tests = nextest::run(dir, Place::Host, "ci", "1", "all()")?;
+        Ok(match tests {
+            Tests::Passed => (PhaseState::Done, String::new()),
+            Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+        })
+    })?;
+    if first != PhaseState::Done && !fuse_is_preserved(dir) {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+            phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
+        }
+        return Ok(());
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
+        .display()
+        .to_string();
+    println!("\n== phases 2 and 3 in the guest");
+    let work = Work::Command(vec![program, "in-guest".to_owned()]);
+    match guest::boot(&options.machine, dir, work) {
+        Ok(outcome) => {
+            let record = guest::record(&outcome);
+            evidence.write(Event::GuestEnded(record))?;
+            if !matches!(outcome.end, GuestEnd::Exited(_)) {
+                guest::last_words(&outcome);
+            }
+            if outcome.end == GuestEnd::Interrupted {
+                return Err(End::Stop(Stop::new(exit::INTERRUPTED, outcome.end)));
+            }
+        }
+        Err(stop) if stop.exit == exit::INTERRUPTED => return Err(End::Stop(stop)),
+        Err(stop) => {
+            println!("no guest: {}", stop.message);
+            phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
+            phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
+        }
+    }
+    Ok(())
+}
+
+/// A failed baseline does not stop the VM; a FUSE that no longer works does: everything after
+/// it is measured against FUSE.
+fn fuse_is_preserved(dir: &Path) -> bool {
+    let Ok(Some(trail)) = read_trail(dir, Place::Host) else { return false };
+    let mut passed = 0;
+    for record in &trail.records {
+        if let Event::TrialFinished { trial, state, .. } = &record.event
+            && trial.starts_with("fuse::")
+        {
+            if *state == evidence::TrialState::Failed {
+                return false;
+            }
+            passed += 1;
+        }
+    }
+    passed > 0
+}
+
+/// Phase 4: the verdict, its files and its table.
+fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
+    phase::run(evidence, phase::VERDICT, || {
+        let verdict = verdict_command::of(dir).map_err(|stop| Failure::new(stop.message))?;
+        let report = junit::merge(dir, &verdict)?;
+        fs::write(dir.join("junit.xml"), report.to_string()?)?;
+        Ok((PhaseState::Done, String::new()))
+    })
+    .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+    // Once more, now that phase 4 itself is part of the evidence.
+    let verdict = verdict_command::of(dir)?;
+    fs::write(dir.join("verdict.json"), verdict_command::to_json(&verdict)?)
+        .map_err(|error| Stop::new(exit::EVIDENCE, format!("verdict.json: {error}")))?;
+    print!("\n{}", verdict::table(&verdict));
+    println!("\nall of it: {}", dir.display());
+    Ok(verdict::exit_of(verdict.state).into())
+}

@@ -1,0 +1,34 @@
+//! `vexfs-validate verdict DIR`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Stop;
+use crate::exit;
+use crate::verdict::{self, Evidence, Verdict};
+
+pub(super) fn run(dir: &Path, json: bool) -> Result<ExitCode, Stop> {
+    let verdict = of(dir)?;
+    if json {
+        print!("{}", to_json(&verdict)?);
+    } else {
+        print!("{}", verdict::table(&verdict));
+    }
+    Ok(verdict::exit_of(verdict.state).into())
+}
+
+pub(super) fn of(dir: &Path) -> Result<Verdict, Stop> {
+    let evidence = Evidence::read(dir).map_err(|error| {
+        Stop::new(
+            exit::EVIDENCE,
+            format!("{error}; name the directory of a run, e.g. {}", "target/validation/latest"),
+        )
+    })?;
+    Ok(verdict::of(&evidence))
+}
+
+pub(super) fn to_json(verdict: &Verdict) -> Result<String, Stop> {
+    serde_json::to_string_pretty(verdict)
+        .map(|text| text + "\n")
+        .map_err(|error| Stop::new(exit::EVIDENCE, error))
+}

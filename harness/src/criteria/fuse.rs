@@ -1,0 +1,206 @@
+//! Criterion 1: FUSE works as a file system, and goes on doing so around the module.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+use vexfs_uapi::Home;
+use vexfs_uapi::client::{Declaration, attach, stats};
+
+use super::module::watched;
+use crate::deadline::wait_for;
+use crate::failure::{Failure, While};
+use crate::fuse::{FuseMount, Operation, build_if_missing};
+use crate::kernel::{KernelMount, ModuleFile};
+use crate::place::Place;
+use crate::require;
+use crate::requirement::Requirement;
+use crate::trial::{Context, Trial};
+
+const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
+const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
+
+/// The trials that need nothing but FUSE.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let of_operations = crate::fuse::operations().into_iter().map(|operation| {
+        Trial::new(format!("fuse::{}", operation.name), EVERYWHERE, move |_| mounted(operation))
+    });
+    let own: [(&str, fn(&Context) -> Result<(), Failure>); 7] = [
+        ("fuse::mounts_as_fuse", mounts_as_fuse),
+        ("fuse::unmount_leaves_nothing", unmount_leaves_nothing),
+        ("fuse::signals_unmount", signals_unmount),
+        ("fuse::fusermount_unmounts", fusermount_unmounts),
+        ("fuse::a_full_file_system_loses_nothing", full),
+        ("fuse::searches_are_served_by_fuse", served_by_fuse),
+        ("fuse::bad_mount_points_are_refused", bad_mount_points),
+    ];
+    of_operations
+        .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body)))
+        .map(|trial| trial.needs(NEEDS))
+        .chain([around_the_module()])
+        .collect()
+}
+
+/// No regression: the same operations on FUSE before the module is loaded, while it is, and
+/// after it is gone.
+fn around_the_module() -> Trial {
+    Trial::new("fuse::no_regression_around_the_module", &[Place::Guest], |context| {
+        watched(context, |context| {
+            let before = all_operations()?;
+            let loaded = ModuleFile::of_running_kernel()?.load()?;
+            let kernel = KernelMount::new("size=64M")?;
+            let during = all_operations()?;
+            kernel.unmount()?;
+            loaded.unload()?;
+            let after = all_operations()?;
+            context.fact("operations before, during, after", [&before, &during, &after])?;
+            for (when, outcomes) in [("while it is loaded", &during), ("after it is gone", &after)] {
+                require!(
+                    *outcomes == before,
+                    "FUSE does not behave as before the module was loaded {when}:\n{}",
+                    difference(&before, outcomes)
+                );
+            }
+            let failed: Vec<&String> = before.values().flatten().collect();
+            require!(failed.is_empty(), "{failed:?}");
+            Ok(())
+        })
+    })
+    .needs(NEEDS)
+    .needs(&[Requirement::Root, Requirement::ModuleLoading, Requirement::Module])
+    .alone()
+}
+
+/// What failed, by operation; `None` where nothing did.
+type Outcomes = BTreeMap<&'static str, Option<String>>;
+
+fn all_operations() -> Result<Outcomes, Failure> {
+    let mount = FuseMount::reference()?;
+    let outcomes = crate::fuse::run_all(mount.path());
+    mount.unmount()?;
+    Ok(outcomes.into_iter().map(|(name, outcome)| (name, outcome.err())).collect())
+}
+
+fn difference(before: &Outcomes, after: &Outcomes) -> String {
+    let lines: Vec<String> = before
+        .iter()
+        .filter(|&(name, outcome)| after.get(name) != Some(outcome))
+        .map(|(name, outcome)| format!("{name}: {outcome:?} before, {:?} now", after.get(name)))
+        .collect();
+    lines.join("\n")
+}
+
+fn mounted(operation: Operation) -> Result<(), Failure> {
+    let mount = FuseMount::reference()?;
+    operation.run(mount.path())?;
+    mount.unmount()
+}
+
+fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
+    let mount = FuseMount::reference()?;
+    let kind = statfs(mount.path())?.filesystem_type();
+    require!(kind == FUSE_SUPER_MAGIC, "the mount's type is {:#x}, not FUSE's", kind.0);
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let path = mount.path().display().to_string();
+    let Some(line) = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&path)) else {
+        crate::fail!("{path} is not in /proc/self/mounts");
+    };
+    let file_system = line.split(' ').nth(2).unwrap_or_default();
+    require!(file_system.starts_with("fuse"), "mounted as {file_system}: {line}");
+    context.fact("mount", line)?;
+    mount.unmount()
+}
+
+fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
+    for _ in 0..3 {
+        let mount = FuseMount::reference()?;
+        fs::write(mount.path().join("f"), "gone afterwards")?;
+        // What `unmount` checks: mount, directory, process.
+        mount.unmount()?;
+    }
+    Ok(())
+}
+
+fn signals_unmount(_: &Context) -> Result<(), Failure> {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mount = FuseMount::reference()?;
+        fs::write(mount.path().join("f"), "f")?;
+        mount.end_by(signal)?;
+    }
+    Ok(())
+}
+
+fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
+    Requirement::Fusermount.check()?;
+    let mount = FuseMount::reference()?;
+    mount.fusermount()
+}
+
+/// ENOSPC at the limit, what was written before stays, and room that is freed can be used.
+fn full(_: &Context) -> Result<(), Failure> {
+    const LIMIT: u64 = 8 << 20;
+    let mount = FuseMount::start(&build_if_missing()?, &["--size", "8M"])?;
+    let (kept, filler) = (mount.path().join("kept"), mount.path().join("filler"));
+    fs::write(&kept, vec![7; 1 << 20])?;
+    let written = fill(&filler)?;
+    require!(written <= LIMIT, "{written} bytes fit into a file system of {LIMIT}");
+    require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
+    require!(fs::read(&kept)? == vec![7; 1 << 20], "a full file system changed another file");
+    fs::remove_file(&filler)?;
+    wait_for("freed space that can be used again", Duration::from_secs(10), || {
+        Ok(fs::write(mount.path().join("again"), vec![8; 4 << 20]).is_ok().then_some(()))
+    })?;
+    mount.unmount()
+}
+
+/// Writes until ENOSPC; the bytes that were taken.
+fn fill(path: &Path) -> Result<u64, Failure> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut written = 0;
+    for _ in 0..1024 {
+        match file.write(&[9; 65_536]) {
+            Ok(count) => written += count as u64,
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
+            Err(error) => return Err(error).when("filling the file system"),
+        }
+    }
+    crate::fail!("{written} bytes were written and it is not full")
+}
+
+fn served_by_fuse(context: &Context) -> Result<(), Failure> {
+    let mount = FuseMount::reference()?;
+    let path = mount.path().join("base.f32");
+    let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+    attach(&file, &Declaration::flat(8)).when("ATTACH")?;
+    let stats = stats(&file, 0).when("STATS")?;
+    require!(stats.home == Home::Fuse as u32, "the home is {}, not FUSE", stats.home);
+    context.fact("engine", stats.engine())?;
+    drop(file);
+    mount.unmount()
+}
+
+fn bad_mount_points(_: &Context) -> Result<(), Failure> {
+    let program = build_if_missing()?;
+    let file = tempfile::NamedTempFile::new()?;
+    let mount = FuseMount::start(&program, &[])?;
+    let refused = |path: &Path, word: &str| {
+        let output = Command::new(&program).arg(path).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        require!(
+            output.status.code() == Some(3) && said.contains(word),
+            "a mount point that is {word:?} ended with {}: {said}",
+            output.status
+        );
+        Ok::<_, Failure>(())
+    };
+    refused(Path::new("/nonexistent/mount/point"), "does not exist")?;
+    refused(file.path(), "not a directory")?;
+    refused(mount.path(), "in use")?;
+    mount.unmount()
+}

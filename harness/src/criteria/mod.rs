@@ -1,0 +1,9 @@
+//! What the criteria do; `tests/*.rs` declares it as trials.
+
+pub mod baseline;
+pub mod dataset;
+pub mod fuse;
+pub mod kernel_vs_fuse;
+pub mod module;
+pub mod ratio;
+pub mod recorded;

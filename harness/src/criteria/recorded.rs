@@ -1,0 +1,143 @@
+//! Criterion 2: FUSE against the recorded figures, where they are comparable.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use vexfs_uapi::client::Declaration;
+
+use crate::baselines::{Baselines, Figure, Operation, System};
+use crate::contender::{Contender, VexfsFile};
+use crate::dataset::{Dataset, compare};
+use crate::failure::{Failure, While};
+use crate::protocol::PROTOCOL;
+use crate::require;
+use crate::stats::{Outcome, Ratio};
+use crate::thresholds::{self, Scene};
+use crate::trial::Context;
+
+/// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
+/// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
+/// not comparable is written down with the reason.
+///
+/// # Errors
+/// A ratio to ChromaDB's recorded insertion whose upper bound is below the threshold.
+pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
+    let baselines = Baselines::load(&Baselines::path())?;
+    let rule = &thresholds::FUSE_OVER_CHROMADB_INSERTION;
+    let bound = rule.at(Scene { place: context.place(), emulated: context.emulated() });
+    let mut below = Vec::new();
+    for (rows, dim) in sizes(&baselines) {
+        let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;
+        for system in [System::Chromadb, System::Qdrant] {
+            let Ok(figure) = baselines.comparable(system, Operation::Insertion, rows as u64, dim)
+            else {
+                continue;
+            };
+            let ratio = ratio(figure, &times, rows / PROTOCOL.rounds())?;
+            let outcome = ratio.outcome(bound.threshold);
+            println!(
+                "FUSE over {figure}, recorded at {} rows/s: {:.2} [{:.2}, {:.2}]",
+                figure.value, ratio.estimate, ratio.lower, ratio.upper
+            );
+            context.fact(
+                "compared with a recorded figure",
+                json!({
+                    "figure": figure,
+                    "ratio": ratio,
+                    "threshold": bound.threshold,
+                    "outcome": outcome,
+                    "decides": system == System::Chromadb,
+                    "batch_ns": times.iter().map(Duration::as_nanos).collect::<Vec<_>>(),
+                }),
+            )?;
+            if system == System::Chromadb && outcome == Outcome::Fail {
+                below.push(format!("{figure}: {:.2}, at most {:.2}", ratio.estimate, ratio.upper));
+            }
+        }
+    }
+    context.fact("recorded figures that are not comparable", incomparable(&baselines))?;
+    require!(
+        below.is_empty(),
+        "less than {} times a recorded figure: {}",
+        bound.threshold,
+        below.join("; ")
+    );
+    Ok(())
+}
+
+/// The sizes at which an insertion was recorded.
+fn sizes(baselines: &Baselines) -> BTreeSet<(usize, u32)> {
+    let insertions = baselines.figures.iter().filter(|one| one.operation == Operation::Insertion);
+    insertions.map(|figure| (figure.rows as usize, figure.dim)).collect()
+}
+
+/// Why the other figures are compared with nothing.
+fn incomparable(baselines: &Baselines) -> Vec<String> {
+    let searches = baselines.figures.iter().filter(|one| one.operation == Operation::Search);
+    let recall = searches.map(|figure| format!("not comparable: {figure}: {}", figure.note));
+    let of_protocol =
+        [Operation::Insertion, Operation::Search].into_iter().filter_map(|operation| {
+            let (rows, dim) = (PROTOCOL.rows as u64, u32::try_from(PROTOCOL.dim).ok()?);
+            baselines.comparable(System::Chromadb, operation, rows, dim).err()
+        });
+    recall.chain(of_protocol).collect()
+}
+
+/// The times of the protocol's measured rounds of inserting `rows` rows of `dim` components,
+/// which are read back and compared afterwards.
+fn insert(mount: &Path, rows: usize, dim: u32) -> Result<Vec<Duration>, Failure> {
+    let rounds = PROTOCOL.rounds();
+    require!(rows.is_multiple_of(rounds), "{rows} rows do not make {rounds} equal batches");
+    let batch = rows / rounds;
+    let dataset = Dataset::generate(PROTOCOL.seed, rows, dim as usize, 0);
+    let path = mount.join(format!("recorded-{rows}x{dim}.f32"));
+    let mut fuse = VexfsFile::create("fuse", &path, Declaration::flat(dim))?;
+    let mut times = Vec::with_capacity(rounds);
+    for (round, batch_rows) in dataset.base.chunks_exact(batch * dataset.dim).enumerate() {
+        times.push(fuse.insert((round * batch) as u64, batch_rows)?.time("fuse")?);
+    }
+    compare(&dataset.base, &fuse.vectors()?, dataset.dim)?;
+    let indexed = fuse.stats()?.rows;
+    require!(indexed == rows as u64, "{rows} rows were written and {indexed} are indexed");
+    times.drain(..PROTOCOL.warmups);
+    Ok(times)
+}
+
+/// The rate of each round over the recorded one.
+fn ratio(figure: &Figure, times: &[Duration], batch: usize) -> Result<Ratio, Failure> {
+    let log_ratio = |time: &Duration| (batch as f64 / time.as_secs_f64() / figure.value).ln();
+    let logs: Vec<f64> = times.iter().map(log_ratio).collect();
+    Ratio::of_rounds(&logs)
+        .ok_or_else(|| Failure::new(format!("{} rounds are too few for a bound", logs.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recorded_figure_is_compared_or_has_its_reason() {
+        let baselines = Baselines::load(&Baselines::path()).unwrap();
+        assert_eq!(
+            sizes(&baselines).into_iter().collect::<Vec<_>>(),
+            [(1_000, 384), (5_000, 768), (10_000, 1_536)]
+        );
+        let reasons = incomparable(&baselines);
+        let searches = reasons.iter().filter(|reason| reason.contains("recall not measured"));
+        assert_eq!(searches.count(), 6);
+        assert_eq!(reasons.iter().filter(|reason| reason.contains("10000 x 128")).count(), 2);
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_rates() {
+        let baselines = Baselines::load(&Baselines::path()).unwrap();
+        let figure =
+            baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
+        let time = Duration::from_secs_f64(400.0 / (948.54 * 3.0));
+        let ratio = ratio(figure, &[time; 20], 400).unwrap();
+        assert!((ratio.estimate - 3.0).abs() < 1e-6, "{ratio:?}");
+        assert_eq!(ratio.outcome(2.2), Outcome::Pass);
+    }
+}

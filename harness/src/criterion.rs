@@ -1,0 +1,61 @@
+//! The five success criteria.
+
+use serde::{Deserialize, Serialize};
+
+/// A success criterion; its trials' names begin with [`Criterion::id`] and `::`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// FUSE preservation.
+    Fuse,
+    /// FUSE against the competitors.
+    Baseline,
+    /// The competitors' data and protocol, exactly.
+    Dataset,
+    /// The module loads and unloads without a trace.
+    Module,
+    /// The kernel module against FUSE.
+    KernelVsFuse,
+}
+
+impl Criterion {
+    /// All of them, in the order of the mission.
+    pub const ALL: [Criterion; 5] = [
+        Criterion::Fuse,
+        Criterion::Baseline,
+        Criterion::Dataset,
+        Criterion::Module,
+        Criterion::KernelVsFuse,
+    ];
+
+    /// Its name in evidence, trials and test targets.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Criterion::Fuse => "fuse",
+            Criterion::Baseline => "baseline",
+            Criterion::Dataset => "dataset",
+            Criterion::Module => "module",
+            Criterion::KernelVsFuse => "kernel_vs_fuse",
+        }
+    }
+
+    /// What it demands, for a person.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Criterion::Fuse => "FUSE preservation",
+            Criterion::Baseline => "Baseline: FUSE against ChromaDB",
+            Criterion::Dataset => "Dataset and protocol equivalence",
+            Criterion::Module => "Module stability",
+            Criterion::KernelVsFuse => "Kernel against FUSE",
+        }
+    }
+
+    /// The criterion of the trial called `name`.
+    #[must_use]
+    pub fn of_trial(name: &str) -> Option<Criterion> {
+        let (id, _) = name.split_once("::")?;
+        Criterion::ALL.into_iter().find(|criterion| criterion.id() == id)
+    }
+}

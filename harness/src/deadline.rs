@@ -1,0 +1,44 @@
+//! Waiting: always for something, never longer than a limit.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// Looks every few milliseconds until `look` finds something.
+///
+/// # Errors
+/// The error of `look`; or, after `limit`, that `what` did not happen.
+pub fn wait_for<T>(
+    what: impl fmt::Display,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        crate::require!(Instant::now() < deadline, "{what}: not within {} s", limit.as_secs());
+        std::thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_or_tells_what_it_waited_for() {
+        let mut looks = 0;
+        let found = wait_for("the third look", Duration::from_secs(10), || {
+            looks += 1;
+            Ok((looks == 3).then_some(looks))
+        });
+        assert_eq!(found.unwrap(), 3);
+        let never = wait_for::<()>("a miracle", Duration::ZERO, || Ok(None));
+        assert_eq!(never.unwrap_err().to_string(), "a miracle: not within 0 s");
+    }
+}

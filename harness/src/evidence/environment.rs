@@ -1,0 +1,117 @@
+//! What the records speak of: machine, kernel, programs, data.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::place::{self, Mark};
+use crate::project;
+
+/// The environment of a place, as the manifest of its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Why this is the host or the guest.
+    pub place_reason: String,
+    /// Everything that recognition looked at.
+    pub place_marks: Vec<Mark>,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// Model name of /proc/cpuinfo.
+    pub cpu: String,
+    /// Processors online.
+    pub cpus: usize,
+    /// MemTotal of /proc/meminfo.
+    pub memory_kib: u64,
+    /// What computes: `native` on the host, `kvm` or `tcg` in the guest.
+    pub accelerator: String,
+    /// Commit of the checkout, with `-dirty` where it has changes.
+    pub commit: String,
+    /// SHA-256 of the programs under test, by name; `missing` where there is none.
+    pub programs: BTreeMap<String, String>,
+    /// Versions of what was used, by name.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Looks at this machine.
+    #[must_use]
+    pub fn of_this_machine(accelerator: &str) -> Self {
+        let here = place::here();
+        let release = project::running_kernel();
+        let programs = [
+            ("vexfs_fuse", project::fuse_daemon()),
+            ("vexfs.ko", project::kernel_module(&release)),
+            ("vexfs-validate", std::env::current_exe().unwrap_or_default()),
+        ];
+        Environment {
+            place_reason: here.reason.clone(),
+            place_marks: here.marks.clone(),
+            cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+            cpus: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_kib: field("/proc/meminfo", "MemTotal")
+                .and_then(|text| text.split_whitespace().next()?.parse().ok())
+                .unwrap_or(0),
+            accelerator: accelerator.to_owned(),
+            commit: commit(),
+            programs: programs
+                .into_iter()
+                .map(|(name, path)| (name.to_owned(), file_hash(&path)))
+                .collect(),
+            versions: versions(&release),
+            kernel_release: release,
+        }
+    }
+}
+
+/// The value of the first `key : value` line.
+fn field(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    })
+}
+
+fn file_hash(path: &Path) -> String {
+    fs::read(path)
+        .map_or_else(|_| "missing".to_owned(), |bytes| crate::sha256_hex(&Sha256::digest(bytes)))
+}
+
+/// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .arg("-c")
+            .arg(format!("safe.directory={}", project::root().display()))
+            .arg("-C")
+            .arg(project::root())
+            .args(arguments)
+            .output()
+            .ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(head) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    match git(&["status", "--porcelain", "--untracked-files=no"]) {
+        Some(changes) if changes.is_empty() => head,
+        _ => format!("{head}-dirty"),
+    }
+}
+
+fn versions(kernel_release: &str) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    versions.insert("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    versions.insert("kernel".to_owned(), kernel_release.to_owned());
+    let pins = project::root().join("fixtures/competitors/requirements.txt");
+    for line in fs::read_to_string(pins).unwrap_or_default().lines() {
+        if let Some((name, version)) = line.split_once("==") {
+            versions.insert(
+                format!("python:{}", name.trim()),
+                version.split_whitespace().next().unwrap_or_default().to_owned(),
+            );
+        }
+    }
+    versions
+}

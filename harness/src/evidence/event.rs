@@ -1,0 +1,239 @@
+//! The records of the evidence.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Environment;
+use crate::place::Place;
+
+/// Version of the record format; a reader refuses others.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One line of evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`].
+    pub v: u32,
+    /// Line number in its file, from 0.
+    pub seq: u64,
+    /// SHA-256 of the line before, in hex; of nothing for the first.
+    pub prev: String,
+    /// Unix time in milliseconds, by the clock of the place.
+    pub time_ms: u64,
+    /// Where it was written.
+    pub place: Place,
+    /// The process that wrote it.
+    pub pid: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The machine and the programs that the records after it speak of.
+    Environment(Box<Environment>),
+    /// The trials that must run in a place, from the expected-tests manifest.
+    Expected {
+        /// The place (`place` is where the record was written).
+        at: Place,
+        /// Trial names.
+        trials: Vec<String>,
+    },
+    /// A phase of the run began.
+    PhaseStarted {
+        /// Its name.
+        phase: String,
+    },
+    /// A phase of the run ended.
+    PhaseFinished {
+        /// Its name.
+        phase: String,
+        /// How.
+        state: PhaseState,
+        /// Wall time.
+        seconds: f64,
+        /// More, for a person.
+        note: String,
+    },
+    /// The emulator was tested before any number is believed.
+    SelfTest {
+        /// Whether SIMD gave what scalar code gives.
+        passed: bool,
+        /// What was compared, and what differed.
+        detail: String,
+    },
+    /// A trial will not run here, and why.
+    Skipped {
+        /// Trial name.
+        trial: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A trial began; without its end it died.
+    TrialStarted {
+        /// Trial name.
+        trial: String,
+    },
+    /// A trial ended.
+    TrialFinished {
+        /// Trial name.
+        trial: String,
+        /// How.
+        state: TrialState,
+        /// Why, where it failed.
+        message: String,
+        /// Wall time.
+        seconds: f64,
+    },
+    /// Raw samples of one contender against another.
+    Measurement(Box<Measurement>),
+    /// Anything else that a trial saw and a reader may want.
+    Fact {
+        /// Trial name.
+        trial: String,
+        /// What it is.
+        name: String,
+        /// The value.
+        value: Value,
+    },
+    /// Kernel-log lines that fell into a trial.
+    KernelLog {
+        /// Trial name.
+        trial: String,
+        /// `level seq seconds text` of each.
+        lines: Vec<String>,
+    },
+    /// How the guest ended, as the launcher saw it from outside.
+    GuestEnded(GuestEnd),
+}
+
+/// How a phase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseState {
+    /// It did what it should.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was not begun, since a phase that it depends on failed.
+    NotRun,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It held.
+    Passed,
+    /// It did not, or a requirement of its own place is missing.
+    Failed,
+}
+
+/// The guest's end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuestEnd {
+    /// In words.
+    pub how: String,
+    /// Whether its kernel is to blame.
+    pub fault: GuestFault,
+    /// The command's exit code, where it had one.
+    pub code: Option<u8>,
+    /// The console's last lines, where the guest did not end well.
+    pub console_tail: Vec<String>,
+    /// Seconds to the guest's first sign of life.
+    pub boot_seconds: Option<f64>,
+    /// Seconds to its command's first line.
+    pub first_output_seconds: Option<f64>,
+    /// Seconds to its end.
+    pub total_seconds: f64,
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+}
+
+/// Whose fault it is that a guest did not end by its command's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestFault {
+    /// It did end by it.
+    None,
+    /// The kernel's, and so what was loaded into it: a panic, an oops, a lock-up, silence.
+    Kernel,
+    /// Another: a limit, a set-up, a person.
+    Other,
+}
+
+/// Which side of a round ran first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// A, then B.
+    AB,
+    /// B, then A.
+    BA,
+}
+
+/// One round: the same work on both sides, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Who was first.
+    pub order: Order,
+    /// Nanoseconds of every operation on A.
+    pub a_ns: Vec<u64>,
+    /// Nanoseconds of every operation on B.
+    pub b_ns: Vec<u64>,
+}
+
+impl Round {
+    /// ln of speed A over speed B: the same work, so the times the other way round.
+    #[must_use]
+    pub fn log_ratio(&self) -> f64 {
+        (total(&self.b_ns) / total(&self.a_ns)).ln()
+    }
+
+    /// Operations a second of A and of B, where a round is `operations` of them.
+    #[must_use]
+    pub fn speeds(&self, operations: usize) -> (f64, f64) {
+        let speed = |times: &[u64]| operations as f64 * 1e9 / total(times);
+        (speed(&self.a_ns), speed(&self.b_ns))
+    }
+}
+
+fn total(nanoseconds: &[u64]) -> f64 {
+    nanoseconds.iter().map(|&one| one as f64).sum()
+}
+
+/// One side of a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// The contender's name.
+    pub contender: String,
+    /// Recall@k of its answers, where answers were given.
+    pub recall: Option<f64>,
+    /// What it says of itself: versions, configuration read back, counters.
+    pub description: Value,
+}
+
+/// Raw samples of A against B, and the rule that they are judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The trial that measured.
+    pub trial: String,
+    /// Which pre-registered rule applies (see [`crate::thresholds`]).
+    pub rule: String,
+    /// The rule's threshold, repeated: speed of A over speed of B.
+    pub threshold: f64,
+    /// Whether the rule decides here, repeated.
+    pub decides: bool,
+    /// Rows or queries in one round.
+    pub operations_per_round: usize,
+    /// Leading rounds that warm up and do not count.
+    pub warmups: usize,
+    /// The contender whose speed is over the line.
+    pub a: Side,
+    /// The contender whose speed is under it.
+    pub b: Side,
+    /// All rounds, the warm-ups first.
+    pub rounds: Vec<Round>,
+}

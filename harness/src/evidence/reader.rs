@@ -1,0 +1,175 @@
+//! Reads evidence back, and says where it is damaged.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Record, SCHEMA_VERSION};
+use super::file_name;
+use super::writer::hash;
+use crate::place::Place;
+
+/// The records of one place, as far as they can be trusted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trail {
+    /// The place.
+    pub place: Place,
+    /// Records that could be read, in order.
+    pub records: Vec<Record>,
+    /// What is wrong with the file; empty for a sound one.
+    pub damage: Vec<Damage>,
+}
+
+/// Something wrong with a line of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads the trail of `place` in `dir`; `None` where there is none.
+///
+/// # Errors
+/// The error of reading the file.
+pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
+    match fs::read(dir.join(file_name(place))) {
+        Ok(bytes) => Ok(Some(parse(&bytes, place))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse(bytes: &[u8], place: Place) -> Trail {
+    let mut trail = Trail { place, records: Vec::new(), damage: Vec::new() };
+    let mut previous = hash(b"");
+    let mut expected_seq = 0;
+    for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let mut note = |what: String| trail.damage.push(Damage { line: index + 1, what });
+        let Some(line) = line.strip_suffix(b"\n") else {
+            note("cut off in the middle".into());
+            break;
+        };
+        match serde_json::from_slice::<Record>(line) {
+            Ok(record) => {
+                if record.v != SCHEMA_VERSION {
+                    note(format!("schema version {}, known is {SCHEMA_VERSION}", record.v));
+                }
+                if record.seq != expected_seq {
+                    note(format!("record {} where {expected_seq} is due", record.seq));
+                }
+                if record.prev != previous {
+                    note("does not follow from the line before it".into());
+                }
+                if record.place != place {
+                    note(format!("written in the {} into the {place}'s file", record.place));
+                }
+                expected_seq = record.seq + 1;
+                trail.records.push(record);
+            }
+            Err(error) => note(format!("no record: {error}")),
+        }
+        previous = hash(line);
+    }
+    trail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{Event, TrialState};
+    use super::super::{Writer, read_trail};
+    use super::*;
+
+    fn written(count: usize) -> (tempfile::TempDir, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(dir.path(), Place::Host).unwrap();
+        for index in 0..count {
+            let event = Event::TrialFinished {
+                trial: format!("fuse::{index}"),
+                state: TrialState::Passed,
+                message: "x".repeat(index * 5000),
+                seconds: 0.5,
+            };
+            writer.write(event).unwrap();
+        }
+        let bytes = fs::read(dir.path().join("host.jsonl")).unwrap();
+        (dir, bytes)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (dir, _) = written(4);
+        let trail = read_trail(dir.path(), Place::Host).unwrap().unwrap();
+        assert_eq!(trail.records.len(), 4);
+        assert_eq!(trail.damage, []);
+        assert_eq!(read_trail(dir.path(), Place::Guest).unwrap(), None);
+    }
+
+    #[test]
+    fn a_cut_line_is_damage_and_the_rest_stands() {
+        let (_dir, bytes) = written(3);
+        let trail = parse(&bytes[..bytes.len() - 10], Place::Host);
+        assert_eq!(trail.records.len(), 2);
+        assert_eq!(trail.damage[0].what, "cut off in the middle");
+    }
+
+    #[test]
+    fn a_writer_goes_on_after_a_cut_line() {
+        let (dir, bytes) = written(2);
+        fs::write(dir.path().join("host.jsonl"), &bytes[..bytes.len() - 10]).unwrap();
+        let writer = Writer::open(dir.path(), Place::Host).unwrap();
+        writer.write(Event::PhaseStarted { phase: "verdict".into() }).unwrap();
+        let trail = read_trail(dir.path(), Place::Host).unwrap().unwrap();
+        assert_eq!(trail.records.len(), 2);
+        assert!(!trail.damage.is_empty());
+    }
+
+    #[rstest::rstest]
+    #[case::edited(|lines: &mut Vec<String>| lines[1] = lines[1].replace("0.5", "0.4"))]
+    #[case::removed(|lines: &mut Vec<String>| { lines.remove(1); })]
+    #[case::doubled(|lines: &mut Vec<String>| { let line = lines[1].clone(); lines.insert(1, line); })]
+    #[case::reordered(|lines: &mut Vec<String>| lines.swap(0, 1))]
+    #[case::rubbish(|lines: &mut Vec<String>| lines[2] = "{}".into())]
+    fn tampering_shows(#[case] tamper: fn(&mut Vec<String>)) {
+        let (_dir, bytes) = written(4);
+        let mut lines: Vec<String> =
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
+        tamper(&mut lines);
+        let text = lines.join("\n") + "\n";
+        assert_ne!(parse(text.as_bytes(), Place::Host).damage, []);
+    }
+
+    #[test]
+    fn many_writers_make_one_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let dir = dir.path();
+                scope.spawn(move || {
+                    let writer = Writer::open(dir, Place::Guest).unwrap();
+                    for index in 0..10 {
+                        let phase = format!("{thread}-{index}");
+                        writer.write(Event::PhaseStarted { phase }).unwrap();
+                    }
+                });
+            }
+        });
+        let trail = read_trail(dir.path(), Place::Guest).unwrap().unwrap();
+        assert_eq!((trail.records.len(), trail.damage), (40, vec![]));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_the_next_step() {
+        let writer = Writer::open(Path::new("/dev"), Place::Host);
+        // Where /dev cannot be written, opening already tells; `/dev/full` stands for the disk.
+        drop(writer);
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("host.jsonl")).unwrap();
+        let writer = Writer::open(dir.path(), Place::Host).unwrap();
+        let error = writer.write(Event::PhaseStarted { phase: "x".into() }).unwrap_err();
+        assert!(error.to_string().contains("free some space"), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Appends records, one synced line each, from any number of processes of a place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use super::event::{Event, Record, SCHEMA_VERSION};
+use super::file_name;
+use crate::place::Place;
+
+/// Evidence that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("evidence cannot be written to {}: {source}; {}", path.display(), remedy(source))]
+pub struct EvidenceError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, or name another directory with --evidence"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "name a directory that you may write to with --evidence"
+        }
+        _ => "name another directory with --evidence",
+    }
+}
+
+/// Writes the evidence of one place.
+#[derive(Debug)]
+pub struct Writer {
+    path: Option<PathBuf>,
+    place: Place,
+}
+
+impl Writer {
+    /// Writes into `dir`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] where the directory or its file cannot be made.
+    pub fn open(dir: &Path, place: Place) -> Result<Self, EvidenceError> {
+        let path = dir.join(file_name(place));
+        let attempt = || {
+            fs::create_dir_all(dir)?;
+            OpenOptions::new().create(true).append(true).open(&path)
+        };
+        match attempt() {
+            Ok(_) => Ok(Writer { path: Some(path), place }),
+            Err(source) => Err(EvidenceError { path, source }),
+        }
+    }
+
+    /// Forgets what it is given: a test run by hand belongs to no run.
+    #[must_use]
+    pub fn nowhere(place: Place) -> Self {
+        Writer { path: None, place }
+    }
+
+    /// Whether records are kept.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Appends `event` and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`EvidenceError`], e.g. of a full disk.
+    pub fn write(&self, event: Event) -> Result<(), EvidenceError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        append(path, self.place, event)
+            .map_err(|source| EvidenceError { path: path.clone(), source })
+    }
+}
+
+fn append(path: &Path, place: Place, event: Event) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
+    // Processes of one place take turns: the chain needs the line before.
+    let mut file =
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    let last = last_line(&mut file)?;
+    let (seq, prev) = match &last {
+        Some(line) => (sequence_of(&line.text).map_or(0, |seq| seq + 1), hash(&line.text)),
+        None => (0, hash(b"")),
+    };
+    let record = Record {
+        v: SCHEMA_VERSION,
+        seq,
+        prev,
+        time_ms: unix_milliseconds(),
+        place,
+        pid: std::process::id(),
+        event,
+    };
+    let mut line = Vec::new();
+    if last.is_some_and(|line| !line.complete) {
+        // A writer died in the middle of its line: it stays there as damage, on a line of its own.
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, &record)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+struct LastLine {
+    text: Vec<u8>,
+    complete: bool,
+}
+
+/// Reads backwards in growing steps: a measurement's line may be long.
+fn last_line(file: &mut File) -> io::Result<Option<LastLine>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut step = 4096;
+    loop {
+        let from = length.saturating_sub(step);
+        file.seek(SeekFrom::Start(from))?;
+        let mut tail = Vec::new();
+        Read::by_ref(file).take(length - from).read_to_end(&mut tail)?;
+        let complete = tail.last() == Some(&b'\n');
+        if complete {
+            tail.pop();
+        }
+        if let Some(newline) = tail.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(Some(LastLine { text: tail.split_off(newline + 1), complete }));
+        }
+        if from == 0 {
+            return Ok((length > 0).then_some(LastLine { text: tail, complete }));
+        }
+        step *= 8;
+    }
+}
+
+fn sequence_of(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64()
+}
+
+/// SHA-256 in hex.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    crate::sha256_hex(&Sha256::digest(bytes))
+}
+
+fn unix_milliseconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

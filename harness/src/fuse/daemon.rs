@@ -1,0 +1,228 @@
+//! A mounted FUSE daemon that is unmounted and reaped on every path.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+use nix::unistd::{Pid, geteuid};
+use tempfile::TempDir;
+
+use crate::deadline::wait_for;
+use crate::mount::{is_mounted, unmount};
+use crate::failure::{Failure, While};
+use crate::{fail, project, require};
+
+/// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
+const MOUNT_LIMIT: Duration = Duration::from_secs(30);
+const EXIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// A daemon that serves a mount point of its own.
+#[derive(Debug)]
+pub struct FuseMount {
+    /// Holds the mount point and the daemon's stderr.
+    directory: TempDir,
+    mountpoint: PathBuf,
+    /// `None` once it has exited.
+    child: Option<Child>,
+}
+
+/// Builds the reference daemon where it is not there yet.
+///
+/// # Errors
+/// Where cargo cannot build it.
+pub fn build_if_missing() -> Result<PathBuf, Failure> {
+    let program = project::fuse_daemon();
+    if program.is_file() {
+        return Ok(program);
+    }
+    let status = Command::new("cargo")
+        .current_dir(project::root())
+        .args(["build", "--release", "--locked", "-p", "vexfs-fuse"])
+        .status()
+        .when("cargo build --release -p vexfs-fuse")?;
+    require!(
+        status.success() && program.is_file(),
+        "{} is not there and cannot be built; build it with: cargo build --release -p vexfs-fuse",
+        program.display()
+    );
+    Ok(program)
+}
+
+impl FuseMount {
+    /// Starts `program` with `options` on an empty directory and waits until it is mounted.
+    ///
+    /// # Errors
+    /// The program cannot be run, ends, or does not mount in time; with what it said.
+    pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
+        let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
+        let mountpoint = directory.path().join("mnt");
+        fs::create_dir(&mountpoint)?;
+        let stderr = File::create(directory.path().join("stderr"))?;
+        let mut command = Command::new(program);
+        command
+            .args(options)
+            .arg(&mountpoint)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .process_group(0);
+        die_with_us(&mut command);
+        let child = command.spawn().when(format!(
+            "starting {} (build it with: cargo build --release -p vexfs-fuse)",
+            program.display()
+        ))?;
+        let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
+        wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
+            if let Some(status) = mount.ended()? {
+                fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+            }
+            Ok(is_fuse(&mount.mountpoint).then_some(()))
+        })?;
+        Ok(mount)
+    }
+
+    /// The reference daemon, built if missing, with its defaults.
+    ///
+    /// # Errors
+    /// As [`FuseMount::start`].
+    pub fn reference() -> Result<FuseMount, Failure> {
+        FuseMount::start(&build_if_missing()?, &[])
+    }
+
+    /// The mounted directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// The daemon's process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Unmounts as a person does, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// It cannot be unmounted, the daemon does not end well, or something is left behind.
+    pub fn unmount(mut self) -> Result<(), Failure> {
+        if geteuid().is_root() {
+            unmount(&self.mountpoint)?;
+        } else {
+            fusermount(&self.mountpoint, &["-u"])?;
+        }
+        self.check_end("being unmounted")
+    }
+
+    /// Unmounts with `fusermount3 -u`, whoever we are, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// As [`FuseMount::unmount`].
+    pub fn fusermount(mut self) -> Result<(), Failure> {
+        fusermount(&self.mountpoint, &["-u"])?;
+        self.check_end("fusermount3 -u")
+    }
+
+    /// Ends the daemon by a signal, which must unmount, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// The daemon does not end well, or something is left behind.
+    pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        kill(Pid::from_raw(pid.cast_signed()), signal)?;
+        self.check_end(signal.as_str())
+    }
+
+    /// The daemon has exited with 0, nothing is mounted, the directory is empty, and no process
+    /// of the daemon's group is left.
+    fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        let status = wait_for(format!("the FUSE daemon's end after {cause}"), EXIT_LIMIT, || {
+            self.ended()
+        })?;
+        require!(
+            status.success(),
+            "after {cause} the FUSE daemon {}{}",
+            in_words(status),
+            self.said()
+        );
+        require!(
+            !is_mounted(&self.mountpoint)?,
+            "after {cause} {} is still mounted",
+            self.mountpoint.display()
+        );
+        let left: Vec<_> = fs::read_dir(&self.mountpoint)?.flatten().map(|e| e.path()).collect();
+        require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
+        let group = killpg(Pid::from_raw(pid.cast_signed()), None);
+        require!(group.is_err(), "after {cause} a process of the FUSE daemon is left");
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+
+    fn said(&self) -> String {
+        let text = fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default();
+        if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
+    }
+}
+
+impl Drop for FuseMount {
+    fn drop(&mut self) {
+        // Whatever has happened: no mount, no process. Detaching succeeds even while files are
+        // open, and fails only where nothing is mounted.
+        if is_mounted(&self.mountpoint).unwrap_or(true) {
+            if geteuid().is_root() {
+                let _ = umount2(&self.mountpoint, MntFlags::MNT_DETACH);
+            } else {
+                let _ = fusermount(&self.mountpoint, &["-u", "-z"]);
+            }
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A daemon whose test was killed must not stay: its SIGTERM unmounts.
+fn die_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(std::io::Error::from)
+        });
+    }
+}
+
+fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
+    let output = Command::new("fusermount3").args(options).arg(mountpoint).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    require!(output.status.success(), "fusermount3 {}: {}", options.join(" "), said.trim());
+    Ok(())
+}
+
+/// Whether a FUSE file system is served there: it answers statfs(2) and says that it is one.
+fn is_fuse(path: &Path) -> bool {
+    is_mounted(path).unwrap_or(false)
+        && statfs(path).is_ok_and(|stat| stat.filesystem_type() == FUSE_SUPER_MAGIC)
+}
+
+fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,44 @@
+//! The library behind the success criteria of vexfs-validation.
+//!
+//! A criterion (`tests/*.rs`) declares [`trial::Trial`]s: a name, the places it belongs to, what
+//! it needs and a body. [`trial::main`] decides by one policy what runs, what is skipped and what
+//! fails for want of something. Bodies write [`evidence`], and [`verdict`] is a pure function of
+//! it. [`vm`] boots the guest; `vexfs-validate` (`src/main.rs`, [`cli`]) puts it all together.
+
+pub mod baselines;
+pub mod cli;
+pub mod contender;
+pub mod criteria;
+pub mod criterion;
+pub mod dataset;
+pub mod deadline;
+pub mod evidence;
+pub mod exit;
+pub mod expected;
+pub mod failure;
+pub mod fuse;
+pub mod junit;
+pub mod kernel;
+pub mod measure;
+pub mod mount;
+pub mod oracle;
+pub mod place;
+pub mod project;
+pub mod protocol;
+pub mod requirement;
+pub mod selftest;
+pub mod stats;
+pub mod thresholds;
+pub mod trial;
+pub mod verdict;
+pub mod vm;
+
+/// A digest's bytes as lower-case hex.
+#[must_use]
+pub fn sha256_hex(digest: &[u8]) -> String {
+    use std::fmt::Write;
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

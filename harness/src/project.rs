@@ -1,0 +1,47 @@
+//! Where the checkout's own things are.
+
+use std::path::{Path, PathBuf};
+
+/// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+}
+
+/// Things that the set-up fetched: the virtual environment, tools, kernels.
+#[must_use]
+pub fn cache() -> PathBuf {
+    root().join(".cache")
+}
+
+/// The interpreter of the project's virtual environment.
+#[must_use]
+pub fn python() -> PathBuf {
+    cache().join("venv/bin/python")
+}
+
+/// The FUSE daemon under test, unless a user's own takes its place.
+#[must_use]
+pub fn fuse_daemon() -> PathBuf {
+    root().join("target/release/vexfs_fuse")
+}
+
+/// The module under test, built for kernel `release`.
+#[must_use]
+pub fn kernel_module(release: &str) -> PathBuf {
+    root().join("target/vexfs-ko").join(release).join("vexfs.ko")
+}
+
+/// Runs of `vexfs-validate run`, one directory each, and `latest`.
+#[must_use]
+pub fn validation_runs() -> PathBuf {
+    root().join("target/validation")
+}
+
+/// The running kernel's release, as `uname -r` prints it.
+#[must_use]
+pub fn running_kernel() -> String {
+    nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default()
+}

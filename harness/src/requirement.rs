@@ -1,0 +1,184 @@
+//! What a trial needs of the machine, and what provides it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::project;
+
+/// A thing that a trial needs. Declared, never coded into the trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Requirement {
+    /// Effective user id 0: mounting directly, loading modules.
+    Root,
+    /// `/dev/fuse`, open for reading and writing.
+    DevFuse,
+    /// `fusermount3` on the path.
+    Fusermount,
+    /// The FUSE daemon under test; it is built on demand where cargo is there.
+    FuseDaemon,
+    /// A kernel that loads modules.
+    ModuleLoading,
+    /// `vexfs.ko`, built for the running kernel.
+    Module,
+    /// A competitor's driver and its Python packages: `chromadb` or `qdrant`.
+    Competitor(&'static str),
+    /// numpy in the project's virtual environment.
+    Numpy,
+    /// A CPU whose SIMD computes what scalar code computes: emulators have failed at it.
+    SoundCpu,
+}
+
+/// A requirement that is not met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {remedy}")]
+pub struct Missing {
+    /// What is missing.
+    pub what: String,
+    /// The command that provides it, or what to do.
+    pub remedy: String,
+}
+
+fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Result<(), Missing> {
+    Err(Missing { what: what.into(), remedy: remedy.into() })
+}
+
+impl Requirement {
+    /// Looks whether this machine meets the requirement.
+    ///
+    /// # Errors
+    /// [`Missing`], with the command that provides it.
+    pub fn check(self) -> Result<(), Missing> {
+        match self {
+            Requirement::Root if nix::unistd::geteuid().is_root() => Ok(()),
+            Requirement::Root => missing("not root", "run it with sudo"),
+            Requirement::DevFuse => dev_fuse(),
+            Requirement::Fusermount if on_path("fusermount3") => Ok(()),
+            Requirement::Fusermount => {
+                missing("fusermount3 is not on the path", "provide it with: make setup")
+            }
+            Requirement::FuseDaemon => fuse_daemon(),
+            Requirement::ModuleLoading if Path::new("/proc/modules").exists() => Ok(()),
+            Requirement::ModuleLoading => missing(
+                "this kernel loads no modules (no /proc/modules)",
+                "boot the guest on a modular kernel: vexfs-validate guest",
+            ),
+            Requirement::Module => {
+                let release = project::running_kernel();
+                file(
+                    &project::kernel_module(&release),
+                    &format!("vexfs.ko for kernel {release}"),
+                    &format!("fixtures/vexfs/kernel/build.sh --kernel {release}"),
+                )
+            }
+            Requirement::Competitor(name) => competitor(name),
+            Requirement::Numpy => package("numpy", "numpy"),
+            Requirement::SoundCpu => {
+                let report = crate::selftest::run();
+                if report.passed() {
+                    return Ok(());
+                }
+                missing(
+                    format!("this CPU computes AVX2 wrongly ({})", report.summary()),
+                    "an emulated guest needs QEMU 10 or newer: make setup",
+                )
+            }
+        }
+    }
+}
+
+fn dev_fuse() -> Result<(), Missing> {
+    match fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => Ok(()),
+        Err(error) => missing(
+            format!("/dev/fuse cannot be opened ({error})"),
+            "load FUSE with: modprobe fuse, and in a container pass --device /dev/fuse",
+        ),
+    }
+}
+
+fn fuse_daemon() -> Result<(), Missing> {
+    let daemon = project::fuse_daemon();
+    // It is built from this checkout where it is not there yet (criterion 1 does so); only a
+    // machine that has neither is lacking.
+    if daemon.exists() || on_path("cargo") {
+        return Ok(());
+    }
+    file(&daemon, "the FUSE daemon", "cargo build --release -p vexfs-fuse")
+}
+
+fn competitor(name: &str) -> Result<(), Missing> {
+    let module = match name {
+        "chromadb" => "chromadb",
+        "qdrant" => "qdrant_edge",
+        other => {
+            return missing(
+                format!("no competitor is called {other:?}"),
+                "see fixtures/competitors",
+            );
+        }
+    };
+    let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
+    file(&driver, &format!("the driver of {name}"), "git restore fixtures/competitors")?;
+    package(module, name)
+}
+
+/// Looks for the package's directory instead of importing it: an import takes 20 s in an
+/// emulated guest, and trials are listed often.
+fn package(module: &str, name: &str) -> Result<(), Missing> {
+    let remedy = "provide it with: make setup";
+    file(&project::python(), "the project's virtual environment", remedy)?;
+    let libraries = project::cache().join("venv/lib");
+    let present = fs::read_dir(&libraries)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|version| version.path().join("site-packages").join(module).is_dir());
+    if present {
+        return Ok(());
+    }
+    missing(format!("{name} is not installed in {}", libraries.display()), remedy)
+}
+
+fn file(path: &Path, what: &str, command: &str) -> Result<(), Missing> {
+    if path.is_file() {
+        return Ok(());
+    }
+    missing(
+        format!("{what} is not there ({})", path.display()),
+        format!("provide it with: {}", command.trim_start_matches("provide it with: ")),
+    )
+}
+
+/// Whether `program` is a file in one of the directories of `PATH`.
+#[must_use]
+pub fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_names_its_remedy() {
+        let Err(missing) = Requirement::Competitor("nosuch").check() else {
+            panic!("there is no such competitor");
+        };
+        assert!(missing.to_string().contains("nosuch"));
+        let Err(missing) = file(Path::new("/nonexistent/vexfs.ko"), "vexfs.ko", "make build")
+        else {
+            panic!("there is no such file");
+        };
+        assert_eq!(
+            missing.to_string(),
+            "vexfs.ko is not there (/nonexistent/vexfs.ko); provide it with: make build"
+        );
+    }
+
+    #[test]
+    fn the_path_is_searched() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program-here"));
+    }
+}

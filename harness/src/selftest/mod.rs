@@ -1,0 +1,125 @@
+//! The guest's emulator, tested before any number from it is believed.
+//!
+//! QEMU 7.2 under TCG computed AVX2 wrongly: sorts came back unsorted, without a word. What
+//! numpy and the engines build on (compares, moves by mask, permutes, gathers, float arithmetic)
+//! is done here once with AVX2 and once without, on random data, and compared bit for bit.
+
+mod avx2;
+
+use rand_mt::Mt;
+
+/// Rounds of random data; each is a sort, a distance and a gather.
+const ROUNDS: usize = 200;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Rounds in which SIMD and scalar code differed.
+    pub wrong: usize,
+    /// Rounds done.
+    pub rounds: usize,
+    /// The first difference, or what was not tested.
+    pub detail: String,
+}
+
+impl Report {
+    /// Whether nothing differed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.wrong == 0
+    }
+
+    /// In a line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!("{} of {} rounds wrong{}", self.wrong, self.rounds, self.detail)
+    }
+}
+
+/// Tests this CPU. Without AVX2 there is nothing to compare: SSE2 is what Rust itself runs on.
+#[must_use]
+pub fn run() -> Report {
+    if !std::arch::is_x86_feature_detected!("avx2") {
+        let detail = "; this CPU has no AVX2, so nothing uses it".to_owned();
+        return Report { wrong: 0, rounds: 0, detail };
+    }
+    let mut random = Mt::new(42);
+    let mut report = Report { wrong: 0, rounds: ROUNDS, detail: String::new() };
+    for round in 0..ROUNDS {
+        if let Some(difference) = one_round(&mut random, 1 + round * 7) {
+            report.wrong += 1;
+            if report.detail.is_empty() {
+                report.detail = format!("; first in round {round}: {difference}");
+            }
+        }
+    }
+    report
+}
+
+fn one_round(random: &mut Mt, length: usize) -> Option<String> {
+    // Few distinct values, so that ties occur, and signs.
+    let values: Vec<f32> =
+        (0..length).map(|_| (random.next_u32() % 4096) as f32 / 16.0 - 128.0).collect();
+    let others: Vec<f32> = (0..length).map(|_| random.next_u32() as f32 / 65536.0).collect();
+    let indexes: Vec<u32> = (0..length).map(|_| random.next_u32() % length as u32).collect();
+
+    let mut sorted = values.clone();
+    avx2::sort(&mut sorted);
+    let mut expected = values.clone();
+    expected.sort_by(f32::total_cmp);
+    if !same_bits(&sorted, &expected) {
+        return Some(format!("a sort of {length} floats"));
+    }
+    let distance = avx2::squared_distance(&values, &others);
+    if distance.to_bits() != squared_distance(&values, &others).to_bits() {
+        return Some(format!("a distance of {length} components"));
+    }
+    let gathered = avx2::gather(&values, &indexes);
+    let expected: Vec<f32> = indexes.iter().map(|&index| values[index as usize]).collect();
+    (!same_bits(&gathered, &expected)).then(|| format!("a gather of {length} floats"))
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// The order of additions of [`avx2::squared_distance`]: eight lanes, then pairwise, then the
+/// rest.
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let whole = a.len() / 8 * 8;
+    for (index, (x, y)) in a[..whole].iter().zip(&b[..whole]).enumerate() {
+        lanes[index % 8] += (x - y) * (x - y);
+    }
+    let rest: f32 = a[whole..].iter().zip(&b[whole..]).fold(0.0, |sum, (x, y)| {
+        let difference = x - y;
+        sum + difference * difference
+    });
+    sum_lanes(lanes) + rest
+}
+
+/// Adds eight lanes pairwise.
+fn sum_lanes(lanes: [f32; 8]) -> f32 {
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
+        + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_cpu_is_right() {
+        let report = run();
+        assert!(report.passed(), "{}", report.summary());
+    }
+
+    #[test]
+    fn a_difference_shows() {
+        assert!(!same_bits(&[0.0], &[-0.0]));
+        assert!(!same_bits(&[1.0, 2.0], &[1.0]));
+        let report = Report { wrong: 3, rounds: 200, detail: String::new() };
+        assert!(!report.passed());
+        assert_eq!(report.summary(), "3 of 200 rounds wrong");
+    }
+}

@@ -1,0 +1,138 @@
+//! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence that
+//! repeats another number than stands here.
+
+use crate::criterion::Criterion;
+use crate::place::Place;
+
+/// Where a ratio is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scene {
+    /// Host or guest.
+    pub place: Place,
+    /// Whether the CPU is emulated (TCG).
+    pub emulated: bool,
+}
+
+/// A ratio of speeds that must reach a threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// Its name in the evidence.
+    pub id: &'static str,
+    /// The criterion that it belongs to.
+    pub criterion: Criterion,
+    /// What it says, for a person.
+    pub title: &'static str,
+    /// On the host.
+    host: Bound,
+    /// In the guest.
+    guest: Bound,
+    /// In a guest whose CPU is emulated.
+    emulated: Bound,
+}
+
+/// A threshold and whether it decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// Speed of A over speed of B.
+    pub threshold: f64,
+    /// Whether the criterion depends on it here.
+    pub decides: bool,
+    /// Why, where it does not.
+    pub reason: &'static str,
+}
+
+const fn decides(threshold: f64) -> Bound {
+    Bound { threshold, decides: true, reason: "" }
+}
+
+const fn reported(threshold: f64, reason: &'static str) -> Bound {
+    Bound { threshold, decides: false, reason }
+}
+
+const EMULATED_FLOATS: &str = "an emulated CPU computes float SIMD in software, so a full scan is \
+                               no measure of anything but the emulator";
+const REPORTED: &str = "reported beside the criterion, which is about ChromaDB";
+const GUEST_ONLY: &str = "the module is loaded in the guest only";
+
+/// FUSE over ChromaDB, rows inserted.
+pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
+    id: "fuse_over_chromadb_insertion",
+    criterion: Criterion::Baseline,
+    title: "FUSE over ChromaDB, insertion",
+    host: decides(2.2),
+    guest: decides(2.0),
+    emulated: decides(2.0),
+};
+/// FUSE Flat over ChromaDB's HNSW at ef_search 256, queries answered.
+pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
+    id: "fuse_over_chromadb_flat",
+    criterion: Criterion::Baseline,
+    title: "FUSE Flat over ChromaDB (ef_search 256), search",
+    host: decides(2.2),
+    guest: decides(2.0),
+    emulated: reported(2.0, EMULATED_FLOATS),
+};
+/// FUSE over Qdrant, rows inserted.
+pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
+    id: "fuse_over_qdrant_insertion",
+    criterion: Criterion::Baseline,
+    title: "FUSE over Qdrant, insertion",
+    host: reported(2.2, REPORTED),
+    guest: reported(2.0, REPORTED),
+    emulated: reported(2.0, REPORTED),
+};
+/// FUSE Flat over Qdrant, queries answered.
+pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
+    id: "fuse_over_qdrant_flat",
+    criterion: Criterion::Baseline,
+    title: "FUSE Flat over Qdrant, search",
+    host: reported(2.2, REPORTED),
+    guest: reported(2.0, REPORTED),
+    emulated: reported(2.0, REPORTED),
+};
+/// Kernel over FUSE, rows inserted.
+pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
+    id: "kernel_over_fuse_insertion",
+    criterion: Criterion::KernelVsFuse,
+    title: "kernel over FUSE, insertion",
+    host: reported(1.0, GUEST_ONLY),
+    guest: decides(1.0),
+    emulated: decides(1.0),
+};
+/// Kernel over FUSE, Flat queries answered: not inferior.
+pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
+    id: "kernel_over_fuse_flat",
+    criterion: Criterion::KernelVsFuse,
+    title: "kernel over FUSE, Flat search (not inferior)",
+    host: reported(0.95, GUEST_ONLY),
+    guest: decides(0.95),
+    emulated: decides(0.95),
+};
+
+/// All rules.
+pub const ALL: &[Rule] = &[
+    FUSE_OVER_CHROMADB_INSERTION,
+    FUSE_OVER_CHROMADB_FLAT,
+    FUSE_OVER_QDRANT_INSERTION,
+    FUSE_OVER_QDRANT_FLAT,
+    KERNEL_OVER_FUSE_INSERTION,
+    KERNEL_OVER_FUSE_FLAT,
+];
+
+impl Rule {
+    /// The bound that holds at `scene`.
+    #[must_use]
+    pub fn at(&self, scene: Scene) -> Bound {
+        match (scene.place, scene.emulated) {
+            (Place::Host, _) => self.host,
+            (Place::Guest, false) => self.guest,
+            (Place::Guest, true) => self.emulated,
+        }
+    }
+
+    /// The rule called `id`.
+    #[must_use]
+    pub fn find(id: &str) -> Option<&'static Rule> {
+        ALL.iter().find(|rule| rule.id == id)
+    }
+}

@@ -1,0 +1,84 @@
+//! Trials: what a criterion is made of, and how libtest-mimic runs them.
+//!
+//! ```no_run
+//! use harness::place::Place;
+//! use harness::requirement::Requirement;
+//! use harness::trial::{Context, Trial};
+//!
+//! fn mounts(context: &Context) -> Result<(), harness::failure::Failure> {
+//!     context.fact("mount type", "fuse.vexfs")
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     harness::trial::main(vec![
+//!         Trial::new("fuse::mounts", &[Place::Host, Place::Guest], mounts)
+//!             .needs(&[Requirement::DevFuse]),
+//!     ])
+//! }
+//! ```
+
+mod context;
+mod exclusion;
+mod policy;
+mod runner;
+
+use std::sync::Arc;
+
+pub use context::Context;
+pub use exclusion::Exclusion;
+pub use policy::{Decision, decide};
+pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
+
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::requirement::Requirement;
+
+type Body = Arc<dyn Fn(&Context) -> Result<(), Failure> + Send + Sync>;
+
+/// A test of a criterion.
+#[derive(Clone)]
+pub struct Trial {
+    name: String,
+    places: Vec<Place>,
+    needs: Vec<Requirement>,
+    exclusion: Exclusion,
+    body: Body,
+}
+
+impl Trial {
+    /// A trial called `name`, which begins with its criterion (`fuse::`), that belongs to
+    /// `places` and is done by `body`.
+    pub fn new(
+        name: impl Into<String>,
+        places: &[Place],
+        body: impl Fn(&Context) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Self {
+        Trial {
+            name: name.into(),
+            places: places.to_vec(),
+            needs: Vec::new(),
+            exclusion: Exclusion::Shared,
+            body: Arc::new(body),
+        }
+    }
+
+    /// Adds what the trial needs. In a place of its own, a missing requirement fails it.
+    #[must_use]
+    pub fn needs(mut self, needs: &[Requirement]) -> Self {
+        self.needs.extend_from_slice(needs);
+        self
+    }
+
+    /// Gives the trial the machine for itself: it measures, or loads the module.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.exclusion = Exclusion::Alone;
+        self
+    }
+
+    /// The trial's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,83 @@
+//! The one policy by which trials run, fail or are skipped.
+//!
+//! | | requirement met | requirement missing |
+//! | --- | --- | --- |
+//! | the trial's own place | runs | fails, saying what is missing and what provides it |
+//! | another place | skipped, with the reason | skipped, with the reason |
+
+use crate::place::Place;
+use crate::requirement::Missing;
+
+/// What becomes of a trial here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It runs.
+    Run,
+    /// It does not belong here; the reason reaches the person, CI and the evidence.
+    Skip(String),
+    /// It belongs here and cannot be done.
+    Fail(String),
+}
+
+/// Decides for a trial that belongs to `places`, being at `here`; `missing` looks at its
+/// requirements, and is asked only where the trial belongs.
+pub fn decide(
+    name: &str,
+    here: Place,
+    places: &[Place],
+    missing: impl FnOnce() -> Vec<Missing>,
+) -> Decision {
+    if !places.contains(&here) {
+        return Decision::Skip(match here {
+            Place::Host => format!(
+                "belongs to the guest, this is the host; run it there with: vexfs-validate guest \
+                 -- cargo nextest run --profile vm -E 'test(={name})'"
+            ),
+            Place::Guest => "belongs to the host, this is the guest".to_owned(),
+        });
+    }
+    let missing = missing();
+    if missing.is_empty() {
+        return Decision::Run;
+    }
+    let list: Vec<String> = missing.iter().map(|one| format!("- {one}")).collect();
+    Decision::Fail(format!("the {here} lacks what this trial needs:\n{}", list.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacking() -> Vec<Missing> {
+        vec![Missing { what: "no /dev/fuse".into(), remedy: "modprobe fuse".into() }]
+    }
+
+    #[rstest::rstest]
+    #[case::host_on_host(&[Place::Host], Place::Host)]
+    #[case::both_in_guest(&[Place::Host, Place::Guest], Place::Guest)]
+    fn runs_in_its_own_place(#[case] places: &[Place], #[case] here: Place) {
+        assert_eq!(decide("fuse::x", here, places, Vec::new), Decision::Run);
+    }
+
+    #[rstest::rstest]
+    #[case(&[Place::Guest], Place::Host, "belongs to the guest")]
+    #[case(&[Place::Host], Place::Guest, "belongs to the host")]
+    fn is_skipped_elsewhere_whatever_is_missing(
+        #[case] places: &[Place],
+        #[case] here: Place,
+        #[case] reason: &str,
+    ) {
+        let Decision::Skip(why) = decide("fuse::x", here, places, lacking) else {
+            panic!("not skipped");
+        };
+        assert!(why.contains(reason), "{why}");
+    }
+
+    #[test]
+    fn fails_in_its_own_place_for_want_of_something() {
+        let Decision::Fail(why) = decide("fuse::x", Place::Guest, &[Place::Guest], lacking) else {
+            panic!("not failed");
+        };
+        assert!(why.contains("no /dev/fuse; modprobe fuse"), "{why}");
+    }
+}

@@ -1,0 +1,229 @@
+//! The verdict: a pure function of the evidence.
+//!
+//! It fails closed. Whatever is missing, cut off, skipped in its own place or not in the
+//! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
+
+mod bare_metal;
+mod judgement;
+mod ratios;
+mod table;
+mod trials;
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use bare_metal::BareMetal;
+pub use judgement::{Judgement, Reason, State};
+pub use ratios::JudgedRatio;
+pub use table::table;
+
+use crate::criterion::Criterion;
+use crate::evidence::{Event, GuestEnd, PhaseState, Record, Trail, read_trail};
+use crate::exit::{self, Exit};
+use crate::place::Place;
+
+/// What a run amounts to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// PASS only if every criterion is.
+    pub state: State,
+    /// The exit code that goes with it.
+    pub exit_code: u8,
+    /// `kvm`, `tcg` (an emulated CPU), or `none` where no guest ran.
+    pub accelerator: String,
+    /// The five criteria.
+    pub criteria: Vec<CriterionVerdict>,
+    /// Whether the module may leave the VM.
+    pub bare_metal: BareMetal,
+    /// The run's phases, in order.
+    pub phases: Vec<Phase>,
+    /// What is wrong with the evidence itself.
+    pub damage: Vec<String>,
+}
+
+/// One criterion's state and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CriterionVerdict {
+    /// [`Criterion::id`].
+    pub id: Criterion,
+    /// [`Criterion::title`].
+    pub title: String,
+    /// Its state.
+    pub state: State,
+    /// Trials that passed, over both places.
+    pub passed: usize,
+    /// Trials that were expected, over both places.
+    pub expected: usize,
+    /// Why it is not PASS.
+    pub reasons: Vec<Reason>,
+    /// The ratios measured for it.
+    pub ratios: Vec<JudgedRatio>,
+}
+
+/// A phase of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub phase: String,
+    /// How it ended.
+    pub state: PhaseState,
+    /// Wall time, by the clock of its place.
+    pub seconds: f64,
+    /// More, for a person.
+    pub note: String,
+}
+
+/// The evidence of a run, both places.
+pub struct Evidence {
+    host: Option<Trail>,
+    guest: Option<Trail>,
+}
+
+impl Evidence {
+    /// Reads a run's directory.
+    ///
+    /// # Errors
+    /// Where the directory or a file in it cannot be read, or holds no evidence at all.
+    pub fn read(dir: &Path) -> io::Result<Evidence> {
+        let evidence =
+            Evidence { host: read_trail(dir, Place::Host)?, guest: read_trail(dir, Place::Guest)? };
+        if evidence.host.is_none() && evidence.guest.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} holds no evidence (no host.jsonl, no guest.jsonl)", dir.display()),
+            ));
+        }
+        Ok(evidence)
+    }
+
+    fn trail(&self, place: Place) -> Option<&Trail> {
+        match place {
+            Place::Host => self.host.as_ref(),
+            Place::Guest => self.guest.as_ref(),
+        }
+    }
+
+    /// The records that were written in `place`.
+    fn records(&self, place: Place) -> impl Iterator<Item = &Record> {
+        self.trail(place).into_iter().flat_map(|trail| &trail.records)
+    }
+
+    fn all_records(&self) -> impl Iterator<Item = &Record> {
+        self.records(Place::Host).chain(self.records(Place::Guest))
+    }
+
+    fn guest_end(&self) -> Option<&GuestEnd> {
+        self.records(Place::Host)
+            .filter_map(|record| match &record.event {
+                Event::GuestEnded(end) => Some(end),
+                _ => None,
+            })
+            .last()
+    }
+
+    /// The accelerator that the guest saw, `none` without a guest.
+    fn accelerator(&self) -> String {
+        self.records(Place::Guest)
+            .find_map(|record| match &record.event {
+                Event::Environment(environment) => Some(environment.accelerator.clone()),
+                _ => None,
+            })
+            .unwrap_or_else(|| "none".to_owned())
+    }
+
+    fn damage(&self) -> Vec<String> {
+        let mut damage: Vec<String> = [Place::Host, Place::Guest]
+            .into_iter()
+            .filter_map(|place| self.trail(place))
+            .flat_map(|trail| {
+                trail
+                    .damage
+                    .iter()
+                    .map(|one| format!("{} evidence, line {}: {}", trail.place, one.line, one.what))
+            })
+            .collect();
+        if let Some(end) = self.guest_end()
+            && self.accelerator() != end.accelerator
+            && self.guest.is_some()
+        {
+            damage.push(format!(
+                "the guest saw accelerator {}, the launcher gave it {}",
+                self.accelerator(),
+                end.accelerator
+            ));
+        }
+        damage
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let mut ended: Vec<(u64, Phase)> = self
+            .all_records()
+            .filter_map(|record| match &record.event {
+                Event::PhaseFinished { phase, state, seconds, note } => Some((
+                    record.time_ms,
+                    Phase {
+                        phase: phase.clone(),
+                        state: *state,
+                        seconds: *seconds,
+                        note: note.clone(),
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        ended.sort_by_key(|(time, _)| *time);
+        ended.into_iter().map(|(_, phase)| phase).collect()
+    }
+}
+
+/// Judges the evidence.
+#[must_use]
+pub fn of(evidence: &Evidence) -> Verdict {
+    let damage = evidence.damage();
+    let criteria: Vec<CriterionVerdict> =
+        Criterion::ALL.into_iter().map(|criterion| judge(criterion, evidence, &damage)).collect();
+    let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
+    let accelerator = evidence.accelerator();
+    Verdict {
+        state,
+        exit_code: exit_of(state).code,
+        bare_metal: BareMetal::of(&criteria, &accelerator),
+        accelerator,
+        phases: evidence.phases(),
+        criteria,
+        damage,
+    }
+}
+
+/// The exit code of a state.
+#[must_use]
+pub fn exit_of(state: State) -> Exit {
+    match state {
+        State::Pass => exit::SUCCESS,
+        State::Fail => exit::FAIL,
+        State::Inconclusive => exit::INCONCLUSIVE,
+    }
+}
+
+fn judge(criterion: Criterion, evidence: &Evidence, damage: &[String]) -> CriterionVerdict {
+    let mut judgement = Judgement::default();
+    for what in damage {
+        judgement.inconclusive(format!("the evidence is damaged: {what}"));
+    }
+    let count = trials::judge(criterion, evidence, &mut judgement);
+    let ratios = ratios::judge(criterion, evidence, &mut judgement);
+    CriterionVerdict {
+        id: criterion,
+        title: criterion.title().to_owned(),
+        state: judgement.state(),
+        passed: count.passed,
+        expected: count.expected,
+        reasons: judgement.into_reasons(),
+        ratios,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The verdict on evidence made up record by record.
+
+use super::*;
+use crate::evidence::{
+    Environment, GuestFault, Measurement, Order, Round, Side, TrialState, Writer,
+};
+use crate::thresholds::{self, Scene};
+use serde_json::json;
+
+fn environment(accelerator: &str) -> Event {
+    let mut environment = Environment::of_this_machine(accelerator);
+    environment.programs.clear();
+    Event::Environment(Box::new(environment))
+}
+
+fn trials(place: Place) -> Vec<String> {
+    let names: &[&str] = match place {
+        Place::Host => &["fuse::mounts", "dataset::digests", "baseline::chromadb"],
+        Place::Guest => &[
+            "fuse::mounts",
+            "dataset::digests",
+            "baseline::chromadb",
+            "module::loads",
+            "kernel_vs_fuse::search",
+        ],
+    };
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// A run in which everything holds, as events of host and guest.
+struct Run {
+    host: Vec<Event>,
+    guest: Vec<Event>,
+}
+
+fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
+    let bound = rule.at(Scene { place, emulated: place == Place::Guest });
+    let side =
+        |name: &str| Side { contender: name.to_owned(), recall: Some(1.0), description: json!({}) };
+    let rounds = (0..25)
+        .map(|index| Round {
+            order: if index % 2 == 0 { Order::AB } else { Order::BA },
+            a_ns: vec![1_000_000; 100],
+            // A little spread around the ratio.
+            b_ns: vec![(1_000_000.0 * ratio * (1.0 + 0.001 * f64::from(index))) as u64; 100],
+        })
+        .collect();
+    Event::Measurement(Box::new(Measurement {
+        trial: format!("{}::measured", rule.criterion.id()),
+        rule: rule.id.to_owned(),
+        threshold: bound.threshold,
+        decides: bound.decides,
+        operations_per_round: 100,
+        warmups: 5,
+        a: side("vexfs"),
+        b: side("other"),
+        rounds,
+    }))
+}
+
+fn finished(trial: &str, state: TrialState, message: &str) -> [Event; 2] {
+    [
+        Event::TrialStarted { trial: trial.to_owned() },
+        Event::TrialFinished {
+            trial: trial.to_owned(),
+            state,
+            message: message.to_owned(),
+            seconds: 0.1,
+        },
+    ]
+}
+
+impl Run {
+    fn healthy() -> Run {
+        let mut host = vec![environment("native")];
+        let mut guest = vec![
+            environment("tcg"),
+            Event::SelfTest { passed: true, detail: "0 of 200 wrong".into() },
+        ];
+        for at in [Place::Host, Place::Guest] {
+            host.push(Event::Expected { at, trials: trials(at) });
+        }
+        for (place, events) in [(Place::Host, &mut host), (Place::Guest, &mut guest)] {
+            for trial in trials(place) {
+                events.extend(finished(&trial, TrialState::Passed, ""));
+            }
+            for rule in thresholds::ALL {
+                let bound = rule.at(Scene { place, emulated: place == Place::Guest });
+                if bound.decides {
+                    events.push(measurement(rule, place, bound.threshold * 1.5));
+                }
+            }
+        }
+        host.push(Event::GuestEnded(GuestEnd {
+            how: "the guest's command ended with status 0".into(),
+            fault: GuestFault::None,
+            code: Some(0),
+            console_tail: vec![],
+            boot_seconds: Some(15.0),
+            first_output_seconds: Some(16.0),
+            total_seconds: 300.0,
+            accelerator: "tcg".into(),
+        }));
+        Run { host, guest }
+    }
+
+    fn verdict(self) -> Verdict {
+        let dir = tempfile::tempdir().unwrap();
+        for (place, events) in [(Place::Host, self.host), (Place::Guest, self.guest)] {
+            let writer = Writer::open(dir.path(), place).unwrap();
+            for event in events {
+                writer.write(event).unwrap();
+            }
+        }
+        of(&Evidence::read(dir.path()).unwrap())
+    }
+}
+
+fn states(verdict: &Verdict) -> String {
+    let all: Vec<String> =
+        verdict.criteria.iter().map(|one| format!("{}={}", one.id.id(), one.state)).collect();
+    all.join(" ")
+}
+
+const PASSED: &str = "fuse=PASS baseline=PASS dataset=PASS module=PASS kernel_vs_fuse=PASS";
+
+#[test]
+fn a_healthy_emulated_run_passes_and_stays_in_the_vm() {
+    let verdict = Run::healthy().verdict();
+    assert_eq!(states(&verdict), PASSED);
+    assert_eq!((verdict.state, verdict.exit_code), (State::Pass, 0));
+    assert_eq!(verdict.accelerator, "tcg");
+    assert_eq!(verdict.bare_metal.state, "NOT ELIGIBLE");
+    insta::assert_snapshot!(table(&verdict));
+}
+
+#[test]
+fn a_failed_trial_fails_its_criterion_alone() {
+    let mut run = Run::healthy();
+    run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL"));
+    // A retry that passes does not undo it.
+    run.guest.extend(finished("module::loads", TrialState::Passed, ""));
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=FAIL"));
+    assert_eq!(verdict.exit_code, 1);
+    assert_eq!(verdict.criteria[3].reasons[0].text, "module::loads (guest) failed: EINVAL");
+}
+
+#[rstest::rstest]
+#[case::vanished(None, "was not run")]
+#[case::skipped(
+    Some(Event::Skipped { trial: "module::loads".into(), reason: "no module".into() }),
+    "was skipped in its place: no module"
+)]
+#[case::unended(
+    Some(Event::TrialStarted { trial: "module::loads".into() }),
+    "began and never ended"
+)]
+fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] reason: &str) {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| {
+        !matches!(event, Event::TrialStarted { trial } | Event::TrialFinished { trial, .. }
+            if trial == "module::loads")
+    });
+    run.guest.extend(instead);
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=INCONCLUSIVE"));
+    assert_eq!(verdict.exit_code, 3);
+    assert!(verdict.criteria[3].reasons[0].text.contains(reason));
+}
+
+#[test]
+fn a_guest_that_panics_fails_the_trial_it_died_in() {
+    let mut run = Run::healthy();
+    run.guest.push(Event::TrialStarted { trial: "module::cycles".into() });
+    for event in &mut run.host {
+        if let Event::Expected { at: Place::Guest, trials } = event {
+            trials.push("module::cycles".into());
+        }
+    }
+    run.host.push(Event::GuestEnded(GuestEnd {
+        how: "the guest's kernel panicked: not syncing".into(),
+        fault: GuestFault::Kernel,
+        code: None,
+        console_tail: vec!["Kernel panic - not syncing".into()],
+        boot_seconds: Some(15.0),
+        first_output_seconds: Some(16.0),
+        total_seconds: 30.0,
+        accelerator: "tcg".into(),
+    }));
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=FAIL"));
+    assert_eq!(verdict.criteria[3].reasons[0].text, "the guest's kernel panicked: not syncing");
+    let text = &verdict.criteria[3].reasons[1].text;
+    assert_eq!(
+        text,
+        "module::cycles (guest) began, and then: the guest's kernel panicked: not syncing"
+    );
+}
+
+#[test]
+fn a_trial_that_the_manifest_does_not_know_is_inconclusive() {
+    let mut run = Run::healthy();
+    run.host.extend(finished("fuse::new", TrialState::Passed, ""));
+    assert_eq!(states(&run.verdict()), PASSED.replace("fuse=PASS b", "fuse=INCONCLUSIVE b"));
+}
+
+fn replace_measurement(run: &mut Run, with: impl FnOnce(&mut Measurement)) {
+    let mut found = run.guest.iter_mut().find_map(|event| match event {
+        Event::Measurement(one) if one.rule == "kernel_over_fuse_insertion" => Some(one),
+        _ => None,
+    });
+    with(found.as_mut().unwrap());
+}
+
+#[rstest::rstest]
+#[case::slower(
+    |one: &mut Measurement| one.rounds.iter_mut().for_each(|round| round.a_ns = vec![9_000_000; 100]),
+    "FAIL", "against 1"
+)]
+#[case::few_rounds(|one: &mut Measurement| one.rounds.truncate(20), "INCONCLUSIVE", "the protocol asks")]
+#[case::not_abba(|one: &mut Measurement| one.rounds[3].order = Order::AB, "INCONCLUSIVE", "not in ABBA")]
+#[case::lost_samples(
+    |one: &mut Measurement| one.rounds[7].b_ns.truncate(99), "INCONCLUSIVE", "99 of the other"
+)]
+#[case::other_threshold(
+    |one: &mut Measurement| one.threshold = 0.5, "INCONCLUSIVE", "another rule"
+)]
+#[case::worse_recall(|one: &mut Measurement| one.a.recall = Some(0.9), "FAIL", "recall 0.9000 is below")]
+fn a_ratio_must_be_sound(
+    #[case] spoil: fn(&mut Measurement),
+    #[case] state: &str,
+    #[case] reason: &str,
+) {
+    let mut run = Run::healthy();
+    replace_measurement(&mut run, spoil);
+    let verdict = run.verdict();
+    let expected = PASSED.replace("kernel_vs_fuse=PASS", &format!("kernel_vs_fuse={state}"));
+    assert_eq!(states(&verdict), expected);
+    let text = &verdict.criteria[4].reasons[0].text;
+    assert!(text.contains(reason), "{text}");
+}
+
+#[rstest::rstest]
+#[case::untested(None)]
+#[case::wrong(Some(Event::SelfTest { passed: false, detail: "3 of 200 wrong".into() }))]
+fn numbers_of_an_emulator_that_is_not_proven_do_not_count(#[case] test: Option<Event>) {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| !matches!(event, Event::SelfTest { .. }));
+    run.guest.extend(test);
+    let verdict = run.verdict();
+    let expected = "fuse=PASS baseline=INCONCLUSIVE dataset=PASS module=PASS \
+                    kernel_vs_fuse=INCONCLUSIVE";
+    assert_eq!(states(&verdict), expected);
+}
+
+#[test]
+fn a_launcher_that_disagrees_with_the_guest_is_damage() {
+    let mut run = Run::healthy();
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.accelerator = "kvm".into();
+        }
+    }
+    let verdict = run.verdict();
+    assert_eq!(verdict.state, State::Inconclusive);
+    assert!(verdict.damage[0].contains("accelerator"));
+}
+
+#[test]
+fn no_guest_is_inconclusive() {
+    let mut run = Run::healthy();
+    run.guest.clear();
+    let verdict = run.verdict();
+    assert_eq!(verdict.exit_code, 3);
+    assert_eq!(verdict.criteria[3].state, State::Inconclusive);
+}
+
+#[test]
+fn a_directory_without_evidence_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Evidence::read(dir.path()).is_err());
+}

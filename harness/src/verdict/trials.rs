@@ -1,0 +1,112 @@
+//! A criterion's trials, against the expected-tests manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Evidence, Judgement};
+use crate::criterion::Criterion;
+use crate::evidence::{Event, GuestFault, TrialState};
+use crate::place::Place;
+
+/// How many trials a criterion has, and how many held.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    pub passed: usize,
+    pub expected: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Fate {
+    Skipped(String),
+    Began,
+    Passed,
+    Failed(String),
+}
+
+pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut Judgement) -> Count {
+    let mut count = Count::default();
+    if let Some(end) = evidence.guest_end()
+        && end.fault == GuestFault::Kernel
+        && criterion == Criterion::Module
+    {
+        judgement.fail(end.how.clone());
+    }
+    for place in [Place::Host, Place::Guest] {
+        let fates = fates(criterion, evidence, place);
+        let expected = expected(criterion, evidence, place);
+        if expected.is_empty() && place == Place::Guest {
+            judgement.inconclusive("the evidence names no trial that the guest must run");
+        }
+        for trial in &expected {
+            count.expected += 1;
+            match fates.get(trial) {
+                Some(Fate::Passed) => count.passed += 1,
+                Some(Fate::Failed(message)) => {
+                    judgement.fail(format!("{trial} ({place}) failed: {message}"));
+                }
+                Some(Fate::Began) => died(trial, place, evidence, judgement),
+                Some(Fate::Skipped(reason)) => judgement
+                    .inconclusive(format!("{trial} ({place}) was skipped in its place: {reason}")),
+                None => judgement.inconclusive(format!("{trial} ({place}) was not run")),
+            }
+        }
+        for (trial, fate) in &fates {
+            if !expected.contains(trial) && !matches!(fate, Fate::Skipped(_)) {
+                judgement.inconclusive(format!(
+                    "{trial} ({place}) is not in the expected-tests manifest; \
+                     update it with: vexfs-validate list --update"
+                ));
+            }
+        }
+    }
+    count
+}
+
+/// A trial without an end. If the kernel went down under it that is the module's fault; else
+/// somebody stopped it.
+fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgement) {
+    match evidence.guest_end() {
+        Some(end) if place == Place::Guest && end.fault == GuestFault::Kernel => {
+            judgement.fail(format!("{trial} (guest) began, and then: {}", end.how));
+        }
+        Some(end) if place == Place::Guest && end.fault == GuestFault::Other => {
+            judgement.inconclusive(format!("{trial} (guest) began, and then: {}", end.how));
+        }
+        _ => judgement.inconclusive(format!("{trial} ({place}) began and never ended")),
+    }
+}
+
+fn expected(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeSet<String> {
+    evidence
+        .records(Place::Host)
+        .filter_map(|record| match &record.event {
+            Event::Expected { at, trials } if *at == place => Some(trials),
+            _ => None,
+        })
+        .flatten()
+        .filter(|trial| Criterion::of_trial(trial) == Some(criterion))
+        .cloned()
+        .collect()
+}
+
+/// The last word on each trial. A failure stays: a retry that passes does not undo it.
+fn fates(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
+    let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
+    for record in evidence.records(place) {
+        let (trial, fate) = match &record.event {
+            Event::Skipped { trial, reason } => (trial, Fate::Skipped(reason.clone())),
+            Event::TrialStarted { trial } => (trial, Fate::Began),
+            Event::TrialFinished { trial, state: TrialState::Passed, .. } => (trial, Fate::Passed),
+            Event::TrialFinished { trial, state: TrialState::Failed, message, .. } => {
+                (trial, Fate::Failed(message.clone()))
+            }
+            _ => continue,
+        };
+        if Criterion::of_trial(trial) != Some(criterion)
+            || matches!(fates.get(trial), Some(Fate::Failed(_)))
+        {
+            continue;
+        }
+        fates.insert(trial.clone(), fate);
+    }
+    fates
+}

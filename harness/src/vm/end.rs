@@ -1,0 +1,195 @@
+//! How a guest ended: one verdict from the console, the status and the supervisor.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::console::{Finding, Trouble};
+use super::status::GuestStatus;
+use crate::exit;
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", content = "detail", rename_all = "snake_case")]
+pub enum GuestEnd {
+    /// The command ran to its end; its exit status.
+    Exited(u8),
+    /// The kernel panicked; its words.
+    Panicked(String),
+    /// The kernel reported an oops or `BUG`; its words. Whatever the command made of it, nothing
+    /// after it can be trusted.
+    Oopsed(String),
+    /// The kernel reported a lock-up, stall or hung task, and the command never ended.
+    LockedUp(String),
+    /// The command printed nothing for longer than its limit, seconds.
+    Silent(u64),
+    /// The command ran for longer than its limit, seconds.
+    TimedOut(u64),
+    /// The machine ended without a status of the command: powered off, or QEMU is gone.
+    Died,
+    /// It never came up; why.
+    BootFailed(String),
+    /// It came up, but lacks what the launcher promises the command; what.
+    SetupFailed(String),
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl GuestEnd {
+    /// The exit code for a program that ran the guest: the command's own, or one that tells why
+    /// there is none.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            GuestEnd::Exited(code) => *code,
+            GuestEnd::Panicked(_) => exit::PANIC.code,
+            GuestEnd::Oopsed(_) => exit::OOPS.code,
+            GuestEnd::LockedUp(_) => exit::LOCKUP.code,
+            GuestEnd::Silent(_) => exit::SILENT.code,
+            GuestEnd::TimedOut(_) => exit::TIMEOUT.code,
+            GuestEnd::Died => exit::DIED.code,
+            GuestEnd::BootFailed(_) => exit::BOOT.code,
+            GuestEnd::SetupFailed(_) => exit::SETUP.code,
+            GuestEnd::Interrupted => exit::INTERRUPTED.code,
+        }
+    }
+}
+
+impl fmt::Display for GuestEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GuestEnd::Exited(code) => write!(f, "the guest's command ended with status {code}"),
+            GuestEnd::Panicked(words) => write!(f, "the guest's kernel panicked: {words}"),
+            GuestEnd::Oopsed(words) => write!(f, "the guest's kernel failed: {words}"),
+            GuestEnd::LockedUp(words) => write!(f, "the guest's kernel is stuck: {words}"),
+            GuestEnd::Silent(limit) => {
+                write!(f, "the guest's command printed nothing for {limit} s, its limit")
+            }
+            GuestEnd::TimedOut(limit) => {
+                write!(f, "the guest's command was not done after {limit} s, its limit")
+            }
+            GuestEnd::Died => f.write_str("the guest ended before its command did"),
+            GuestEnd::BootFailed(why) => write!(f, "the guest did not come up: {why}"),
+            GuestEnd::SetupFailed(what) => write!(f, "the guest cannot run the command: {what}"),
+            GuestEnd::Interrupted => f.write_str("interrupted; the guest has been ended"),
+        }
+    }
+}
+
+/// Why the supervisor stopped watching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// QEMU and virtme-ng ended by themselves.
+    Ended,
+    /// No sign of life within so many seconds.
+    BootLimit(u64),
+    /// No output for so many seconds.
+    SilenceLimit(u64),
+    /// Not done within so many seconds.
+    TimeLimit(u64),
+    /// A signal.
+    Interrupted,
+}
+
+/// Turns what is known into the end. `last_words` is the console's last line.
+pub(super) fn classify(
+    stop: Stop,
+    status: Option<&GuestStatus>,
+    findings: &[Finding],
+    last_words: &str,
+) -> GuestEnd {
+    let first = |fits: fn(Trouble) -> bool| {
+        let finding = findings.iter().find(|finding| fits(finding.trouble));
+        finding.map(|finding| finding.headline.clone())
+    };
+    if stop == Stop::Interrupted {
+        return GuestEnd::Interrupted;
+    }
+    let Some(status) = status else {
+        return GuestEnd::BootFailed(match (first(Trouble::may_be_the_end), stop) {
+            (Some(headline), _) => headline,
+            (None, Stop::BootLimit(limit)) => {
+                format!("no sign of life within {limit} s, its limit; last line: {last_words}")
+            }
+            (None, _) => format!("last line: {last_words}"),
+        });
+    };
+    if let Some(headline) = first(|trouble| trouble == Trouble::Panic) {
+        return GuestEnd::Panicked(headline);
+    }
+    if let Some(headline) = first(|trouble| trouble == Trouble::Oops) {
+        return GuestEnd::Oopsed(headline);
+    }
+    match status {
+        GuestStatus::SetupFailed { reason } => return GuestEnd::SetupFailed(reason.clone()),
+        GuestStatus::Exited { code, .. } => return GuestEnd::Exited(*code),
+        GuestStatus::Running { .. } => {}
+    }
+    // A busy host can make an emulated CPU look stuck for a while, so a lock-up is the end only
+    // where the command did not come to its own.
+    if let Some(headline) = first(Trouble::is_a_wait) {
+        return GuestEnd::LockedUp(headline);
+    }
+    match stop {
+        Stop::SilenceLimit(limit) => GuestEnd::Silent(limit),
+        Stop::TimeLimit(limit) => GuestEnd::TimedOut(limit),
+        Stop::Ended | Stop::BootLimit(_) | Stop::Interrupted => GuestEnd::Died,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn running() -> Option<GuestStatus> {
+        Some(GuestStatus::Running { root: "virtiofs".into() })
+    }
+    fn exited(code: u8) -> Option<GuestStatus> {
+        Some(GuestStatus::Exited { code, root: "virtiofs".into() })
+    }
+    fn unfit() -> Option<GuestStatus> {
+        Some(GuestStatus::SetupFailed { reason: "no checkout".into() })
+    }
+
+    use Trouble::{HungTask, LockUp, Oops, Panic, RcuStall, Warning};
+
+    #[rstest]
+    #[case::success(Stop::Ended, exited(0), &[], GuestEnd::Exited(0))]
+    #[case::failing_test(Stop::Ended, exited(100), &[], GuestEnd::Exited(100))]
+    #[case::warning_is_for_the_tests(Stop::Ended, exited(0), &[Warning], GuestEnd::Exited(0))]
+    #[case::stall_that_passed(Stop::Ended, exited(0), &[RcuStall], GuestEnd::Exited(0))]
+    #[case::done_but_no_power_off(Stop::TimeLimit(9), exited(0), &[], GuestEnd::Exited(0))]
+    #[case::panic(Stop::Ended, running(), &[Oops, Panic], GuestEnd::Panicked("Panic".into()))]
+    #[case::oops_survived(Stop::Ended, exited(0), &[Oops], GuestEnd::Oopsed("Oops".into()))]
+    #[case::oops_and_hang(
+        Stop::SilenceLimit(9), running(), &[Oops, HungTask], GuestEnd::Oopsed("Oops".into())
+    )]
+    #[case::lock_up(Stop::SilenceLimit(9), running(), &[LockUp], GuestEnd::LockedUp("LockUp".into()))]
+    #[case::hung(Stop::TimeLimit(9), running(), &[HungTask], GuestEnd::LockedUp("HungTask".into()))]
+    #[case::silent(Stop::SilenceLimit(9), running(), &[], GuestEnd::Silent(9))]
+    #[case::too_long(Stop::TimeLimit(9), running(), &[], GuestEnd::TimedOut(9))]
+    #[case::power_off(Stop::Ended, running(), &[], GuestEnd::Died)]
+    #[case::unfit(Stop::Ended, unfit(), &[], GuestEnd::SetupFailed("no checkout".into()))]
+    #[case::no_qemu(Stop::Ended, None, &[], GuestEnd::BootFailed("last line: words".into()))]
+    #[case::boot_panic(Stop::Ended, None, &[Panic], GuestEnd::BootFailed("Panic".into()))]
+    #[case::interrupted(Stop::Interrupted, exited(0), &[Panic], GuestEnd::Interrupted)]
+    fn ends_are_told_apart(
+        #[case] stop: Stop,
+        #[case] status: Option<GuestStatus>,
+        #[case] troubles: &[Trouble],
+        #[case] expected: GuestEnd,
+    ) {
+        let findings: Vec<Finding> = troubles
+            .iter()
+            .map(|&trouble| Finding { trouble, headline: format!("{trouble:?}") })
+            .collect();
+        assert_eq!(classify(stop, status.as_ref(), &findings, "words"), expected);
+    }
+
+    #[test]
+    fn a_boot_that_takes_too_long_says_so() {
+        let end = classify(Stop::BootLimit(90), None, &[], "Loading Linux").to_string();
+        assert!(end.contains("within 90 s") && end.contains("Loading Linux"), "{end}");
+    }
+}

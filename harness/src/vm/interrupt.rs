@@ -1,0 +1,80 @@
+//! Ctrl-C and its like, while something is running that has to be cleaned up.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Both are for the whole process: signals are.
+struct Flags {
+    /// One of the signals came.
+    came: Arc<AtomicBool>,
+    /// Nobody watches: the signals do what they always do.
+    idle: Arc<AtomicBool>,
+}
+
+/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process.
+#[derive(Debug)]
+pub struct Watch(());
+
+impl Watch {
+    /// Begins to watch. Watches do not nest: the first to end, ends all.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub fn begin() -> io::Result<Self> {
+        let flags = flags()?;
+        flags.came.store(false, Ordering::SeqCst);
+        flags.idle.store(false, Ordering::SeqCst);
+        Ok(Watch(()))
+    }
+
+    /// Whether one of the signals came since the watch began.
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        FLAGS.get().is_some_and(|flags| flags.came.load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(flags) = FLAGS.get() {
+            flags.idle.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+static FLAGS: OnceLock<Flags> = OnceLock::new();
+static INSTALLATION: Mutex<()> = Mutex::new(());
+
+fn flags() -> io::Result<&'static Flags> {
+    let _one_at_a_time = INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(flags) = FLAGS.get() {
+        return Ok(flags);
+    }
+    let flags = Flags { came: Arc::default(), idle: Arc::new(AtomicBool::new(true)) };
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // signal-hook cannot restore the default action when a handler is taken away, so the
+        // handler stays and carries the default action out itself while nobody watches.
+        flag::register_conditional_default(signal, Arc::clone(&flags.idle))?;
+        flag::register(signal, Arc::clone(&flags.came))?;
+    }
+    Ok(FLAGS.get_or_init(|| flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_noticed_while_watched() {
+        let watch = Watch::begin().unwrap();
+        assert!(!watch.interrupted());
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        assert!(watch.interrupted());
+        drop(watch);
+        assert!(!Watch::begin().unwrap().interrupted());
+    }
+}

@@ -1,0 +1,229 @@
+//! The command line that boots the guest, and what the guest then runs.
+//!
+//! `virtme-run` of virtme-ng is started directly: `vng` would join the arguments to one line for
+//! a shell and add the user's own defaults.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::accelerator::Accelerator;
+use super::error::VmError;
+use super::kernel::Kernel;
+use super::programs;
+use super::qemu::Qemu;
+use super::resources::Resources;
+use super::script;
+use crate::{place, project};
+
+const PROGRAM: &str = "virtme-run";
+
+/// Writable in the guest and thrown away at its end.
+const OVERLAID: [&str; 8] = ["/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp"];
+
+/// The kernel cuts its command line at 2,048 bytes and says nothing. The paths of checkout and
+/// evidence stand on it seven times in all; this leaves room for the rest.
+const LONGEST_PATH: usize = 160;
+
+/// Drivers of emulated hardware that no criterion touches. Loading them takes a third of the
+/// boot under emulation.
+const UNUSED_DRIVERS: &str = "kvm_amd,kvm_intel,kvm,ahci,libahci,libata,sr_mod,cdrom,sg,iTCO_wdt,\
+                              i6300esb,lpc_ich,i2c_i801,aesni_intel,psmouse";
+
+/// A busy host holds an emulated CPU up for tens of seconds, so the kernel is told to be patient:
+/// soft lock-ups after 60 s instead of 20, RCU stalls likewise.
+const PATIENCE: [&str; 2] = ["watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"];
+
+/// Everything that decides the command line.
+#[derive(Debug)]
+pub(super) struct Launch<'a> {
+    pub kernel: &'a Kernel,
+    pub qemu: &'a Qemu,
+    pub accelerator: Accelerator,
+    pub instruction_clock: bool,
+    pub resources: Resources,
+    /// Absolute, existing, shared with the guest write-through.
+    pub evidence: &'a Path,
+    pub token: &'a str,
+    /// A person at a terminal instead of a command.
+    pub interactive: bool,
+    /// Where virtme-ng puts its sockets and temporary files.
+    pub scratch: &'a Path,
+}
+
+/// Finds virtme-ng: `VEXFS_VIRTME_RUN`, the project's virtual environment, or the path.
+pub(super) fn virtme_run() -> Result<PathBuf, VmError> {
+    programs::find("VEXFS_VIRTME_RUN", PROGRAM)
+        .ok_or_else(|| VmError::NoVirtme { program: PROGRAM.to_owned() })
+}
+
+/// Refuses paths that virtme-ng or the kernel command line would garble.
+pub(super) fn must_be_shareable(path: &Path) -> Result<(), VmError> {
+    let fine = path.to_str().is_some_and(|text| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-./".contains(c);
+        text.len() <= LONGEST_PATH && text.chars().all(allowed)
+    });
+    if fine {
+        return Ok(());
+    }
+    Err(VmError::SharedPath { path: path.to_owned(), limit: LONGEST_PATH })
+}
+
+impl Launch<'_> {
+    /// The whole command.
+    pub(super) fn command(&self, virtme_run: &Path) -> Command {
+        let mut command = Command::new(virtme_run);
+        command.args(self.arguments());
+        // TMPDIR keeps what virtme-ng leaves when it is killed in a place that is removed.
+        command.env("TMPDIR", self.scratch).env("PATH", programs::search_path());
+        command.current_dir(project::root());
+        command
+    }
+
+    fn arguments(&self) -> Vec<OsString> {
+        let checkout = project::root();
+        let mut all: Vec<OsString> = Vec::new();
+        let mut option = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
+            all.extend([OsString::from(name), value.as_ref().to_owned()]);
+        };
+        option("--name", &"vexfs-validation");
+        option("--qemu-bin", &self.qemu.path);
+        option("--kimg", &self.kernel.image);
+        option("--mods", &"auto");
+        option("--memory", &format!("{}M", self.resources.memory_mib));
+        option("--cpus", &self.resources.cpus.to_string());
+        option("--cwd", &checkout);
+        for directory in overlaid(checkout) {
+            option("--overlay-rwdir", &directory);
+        }
+        option("--rwdir", &self.evidence);
+        if self.interactive {
+            option("--shell", &script::init());
+        } else {
+            option("--script-sh", &format!("exec {}", script::init().display()));
+        }
+        for argument in self.kernel_arguments() {
+            option("--kopt", &argument);
+        }
+        // q35 with and without KVM: numbers of the two then differ by the accelerator alone.
+        all.push("--disable-microvm".into());
+        if self.accelerator == Accelerator::Tcg {
+            all.push("--disable-kvm".into());
+        }
+        if !self.interactive {
+            all.extend(["--verbose", "--show-boot-console"].map(OsString::from));
+        }
+        all.push("--qemu-opts".into());
+        all.extend(self.qemu_options().iter().map(OsString::from));
+        all
+    }
+
+    fn kernel_arguments(&self) -> Vec<String> {
+        let evidence = self.evidence.display();
+        let mut arguments = vec![
+            format!("{}{}", place::TOKEN_KEY, self.token),
+            format!("{}{evidence}", place::EVIDENCE_KEY),
+            format!("module_blacklist={UNUSED_DRIVERS}"),
+        ];
+        arguments.extend(PATIENCE.map(str::to_owned));
+        arguments
+    }
+
+    fn qemu_options(&self) -> &'static [&'static str] {
+        match (self.accelerator, self.instruction_clock) {
+            // Without the fallback to emulation that virtme-ng asks for.
+            (Accelerator::Kvm, _) => &["-machine", "q35,accel=kvm"],
+            (Accelerator::Tcg, false) => &["-accel", "tcg,thread=multi"],
+            // One thread, and time that counts its instructions (2 ns each).
+            (Accelerator::Tcg, true) => &["-accel", "tcg,thread=single", "-icount", "shift=1"],
+        }
+    }
+}
+
+/// The overlaid directories, and the checkout where none of them holds it.
+fn overlaid(checkout: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = OVERLAID.iter().map(PathBuf::from).collect();
+    all.retain(|directory| directory.is_dir());
+    if !all.iter().any(|directory| checkout.starts_with(directory)) {
+        all.push(checkout.to_owned());
+    }
+    all
+}
+
+/// Makes the evidence directory and leaves the token in it by which the guest knows its place.
+/// The second line is this boot's id: a host that reads its own token is still the host.
+pub(super) fn leave_token(evidence: &Path, token: &str) -> Result<(), VmError> {
+    let path = evidence.join(place::TOKEN_FILE);
+    fs::write(&path, format!("{token}\n{}\n", place::boot_id())).map_err(VmError::evidence(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(accelerator: Accelerator, instruction_clock: bool) -> String {
+        let kernel = Kernel {
+            release: "6.12.117".into(),
+            image: "/boot/vmlinuz-6.12.117".into(),
+            modules: "/lib/modules/6.12.117".into(),
+        };
+        let qemu = Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() };
+        let launch = Launch {
+            kernel: &kernel,
+            qemu: &qemu,
+            accelerator,
+            instruction_clock,
+            resources: Resources { memory_mib: 8192, cpus: 4 },
+            evidence: Path::new("/evidence"),
+            token: "abc",
+            interactive: false,
+            scratch: Path::new("/tmp/scratch"),
+        };
+        let all: Vec<String> =
+            launch.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        all.join(" ")
+    }
+
+    #[test]
+    fn the_guest_is_marked_and_shares_the_evidence() {
+        let line = arguments(Accelerator::Tcg, false);
+        for part in [
+            "--kopt vexfs_validation.token=abc",
+            "--kopt vexfs_validation.evidence=/evidence",
+            "--rwdir /evidence",
+            "--memory 8192M --cpus 4",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn the_accelerator_is_forced() {
+        let tcg = arguments(Accelerator::Tcg, false);
+        assert!(tcg.contains("--disable-kvm"), "{tcg}");
+        assert!(tcg.ends_with("--qemu-opts -accel tcg,thread=multi"), "{tcg}");
+        let kvm = arguments(Accelerator::Kvm, false);
+        assert!(!kvm.contains("--disable-kvm"), "{kvm}");
+        assert!(kvm.ends_with("accel=kvm"), "{kvm}");
+        assert!(arguments(Accelerator::Tcg, true).ends_with("-icount shift=1"));
+    }
+
+    #[test]
+    fn a_checkout_is_writable_once() {
+        assert!(overlaid(Path::new("/data/project")).contains(&PathBuf::from("/data/project")));
+        assert!(
+            !overlaid(Path::new("/home/me/project")).contains(&PathBuf::from("/home/me/project"))
+        );
+    }
+
+    #[rstest::rstest]
+    #[case("/srv/vexfs-validation_2/target", true)]
+    #[case("/srv/my project", false)]
+    #[case("/srv/a,b", false)]
+    fn garbled_paths_are_refused(#[case] path: &str, #[case] fine: bool) {
+        assert_eq!(must_be_shareable(Path::new(path)).is_ok(), fine);
+        let long = PathBuf::from(format!("/{}", "x".repeat(LONGEST_PATH)));
+        assert!(must_be_shareable(&long).is_err());
+    }
+}

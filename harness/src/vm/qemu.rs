@@ -1,0 +1,96 @@
+//! The QEMU that runs the guest.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::accelerator::Accelerator;
+use super::error::VmError;
+use super::programs;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// The oldest release whose emulation is trusted: 7.2 computed AVX2 wrongly, so that sorted
+/// arrays silently came back unsorted.
+const OLDEST_FOR_EMULATION: u32 = 10;
+
+/// An installed QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Qemu {
+    /// The program.
+    pub path: PathBuf,
+    /// Its version, e.g. `10.0.2`.
+    pub version: String,
+}
+
+impl Qemu {
+    /// Finds QEMU: `VEXFS_QEMU`, or on the path.
+    ///
+    /// # Errors
+    /// It is not there, or does not tell its version.
+    pub fn find() -> Result<Self, VmError> {
+        let path = programs::find("VEXFS_QEMU", PROGRAM)
+            .ok_or_else(|| VmError::NoQemu { program: PROGRAM.to_owned() })?;
+        let output = Command::new(&path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(VmError::system(format!("{} cannot be run", path.display())))?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match version(&said) {
+            Some(version) => Ok(Qemu { version: version.to_owned(), path }),
+            None => Err(VmError::QemuVersion { path, said }),
+        }
+    }
+
+    /// Refuses emulation by a QEMU that computes wrongly.
+    ///
+    /// # Errors
+    /// [`VmError::QemuTooOld`].
+    pub fn must_be_fit_for(&self, accelerator: Accelerator) -> Result<(), VmError> {
+        let major = self.version.split('.').next().and_then(|digits| digits.parse::<u32>().ok());
+        if accelerator == Accelerator::Kvm || major >= Some(OLDEST_FOR_EMULATION) {
+            return Ok(());
+        }
+        Err(VmError::QemuTooOld {
+            path: self.path.clone(),
+            version: self.version.clone(),
+            needed: OLDEST_FOR_EMULATION,
+        })
+    }
+}
+
+/// `10.0.2` of `QEMU emulator version 10.0.2 (Debian …)`.
+fn version(said: &str) -> Option<&str> {
+    let version = said.split_once("version ")?.1.split_whitespace().next()?;
+    version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read() {
+        let said = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright";
+        assert_eq!(version(said), Some("10.0.2"));
+        assert_eq!(version("hello"), None);
+        assert_eq!(version("version "), None);
+    }
+
+    #[rstest::rstest]
+    #[case("7.2.17", Accelerator::Tcg, false)]
+    #[case("9.2.0", Accelerator::Tcg, false)]
+    #[case("10.0.2", Accelerator::Tcg, true)]
+    #[case("11.1.0", Accelerator::Tcg, true)]
+    #[case("7.2.17", Accelerator::Kvm, true)]
+    fn old_versions_must_not_emulate(
+        #[case] version: &str,
+        #[case] accelerator: Accelerator,
+        #[case] fit: bool,
+    ) {
+        let qemu = Qemu { path: PROGRAM.into(), version: version.into() };
+        assert_eq!(qemu.must_be_fit_for(accelerator).is_ok(), fit);
+    }
+}

@@ -1,0 +1,240 @@
+//! Watching a guest: reads everything it says, enforces the limits, and ends all of it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::console::{self, Finding, Trouble};
+use super::end::Stop;
+use super::error::VmError;
+use super::lines::{self, Event, Stream};
+use super::process::{Group, Reaped};
+use super::status::GuestStatus;
+use super::terminal::Foreground;
+use super::{Limits, Observer};
+
+/// The kernel's console and what QEMU and virtme-ng say, in the evidence directory.
+pub const CONSOLE_FILE: &str = "console.log";
+/// What the command printed, in the evidence directory.
+pub const OUTPUT_FILE: &str = "guest-output.log";
+
+/// Lines of the console that are kept for a person.
+const TAIL_LINES: usize = 40;
+
+/// How often limits, signals and the guest's status are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// After trouble in the kernel a command may still tell of it, but not for long.
+const PATIENCE_AFTER_TROUBLE: Duration = Duration::from_secs(180);
+
+/// How long pipes may take to run dry once everything that writes to them has been killed.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is watched and for how long.
+pub(super) struct Watch<'a> {
+    pub evidence: &'a Path,
+    /// A directory that goes with the guest.
+    pub scratch: &'a Path,
+    pub limits: Limits,
+    /// The terminal belongs to the guest; its output is not read and may take as long as it likes.
+    pub interactive: bool,
+    pub interrupted: &'a dyn Fn() -> bool,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub stop: Stop,
+    pub findings: Vec<Finding>,
+    pub console_tail: VecDeque<String>,
+    pub boot: Option<Duration>,
+    pub first_output: Option<Duration>,
+    pub total: Duration,
+}
+
+impl Watch<'_> {
+    /// Starts `command` and stays with it until it has ended, of itself or by a limit or signal.
+    /// Nothing of it runs any more when this returns, with an error too.
+    pub(super) fn run(
+        &self,
+        command: &mut Command,
+        observer: &mut dyn Observer,
+    ) -> Result<Seen, VmError> {
+        let console = self.log(CONSOLE_FILE)?;
+        let output = self.log(OUTPUT_FILE)?;
+        let cannot = || VmError::system("the guest cannot be started; check with: make setup");
+        let mut group = Group::begin(self.scratch).map_err(cannot())?;
+        command.stderr(Stdio::piped());
+        if !self.interactive {
+            command.stdin(Stdio::null()).stdout(Stdio::piped());
+        }
+        let mut child = group.spawn(command).map_err(cannot())?;
+        let _foreground = self.interactive.then(|| Foreground::give_to(group.id()));
+        let (events, open) = readers(&mut child).map_err(cannot())?;
+        let now = Instant::now();
+        let mut session = Session {
+            watch: self,
+            console,
+            output,
+            open,
+            start: now,
+            last_output: now,
+            seen: Seen {
+                stop: Stop::Ended,
+                findings: Vec::new(),
+                console_tail: VecDeque::new(),
+                boot: None,
+                first_output: None,
+                total: Duration::ZERO,
+            },
+        };
+        session.seen.stop = session.until_stop(&mut child, &events, observer)?;
+        session.seen.total = session.start.elapsed();
+        group.end();
+        session.drain(&events, observer)?;
+        Ok(session.seen)
+    }
+
+    fn log(&self, name: &str) -> Result<(File, &'static str), VmError> {
+        let path = self.evidence.join(name);
+        let file = File::create(&path).map_err(VmError::evidence(path))?;
+        Ok((file, if name == CONSOLE_FILE { CONSOLE_FILE } else { OUTPUT_FILE }))
+    }
+}
+
+/// One reader for each pipe that `child` has.
+fn readers(child: &mut Reaped) -> std::io::Result<(Receiver<Event>, usize)> {
+    let (report, events) = lines::channel();
+    let mut open = 0;
+    if let Some(stderr) = child.child().stderr.take() {
+        lines::read(Stream::Console, stderr, report.clone())?;
+        open += 1;
+    }
+    if let Some(stdout) = child.child().stdout.take() {
+        lines::read(Stream::Output, stdout, report)?;
+        open += 1;
+    }
+    Ok((events, open))
+}
+
+struct Session<'a> {
+    watch: &'a Watch<'a>,
+    console: (File, &'static str),
+    output: (File, &'static str),
+    /// Pipes that have not ended.
+    open: usize,
+    start: Instant,
+    last_output: Instant,
+    seen: Seen,
+}
+
+impl Session<'_> {
+    fn until_stop(
+        &mut self,
+        child: &mut Reaped,
+        events: &Receiver<Event>,
+        observer: &mut dyn Observer,
+    ) -> Result<Stop, VmError> {
+        loop {
+            match events.recv_timeout(TICK) {
+                Ok(event) => self.take(event, observer)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                // All pipes have ended; what is left is to see the process end.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            }
+            if (self.watch.interrupted)() {
+                return Ok(Stop::Interrupted);
+            }
+            let ended = child.ended().map_err(VmError::system("the guest cannot be waited for"))?;
+            if ended.is_some() {
+                return Ok(Stop::Ended);
+            }
+            self.look_for_boot();
+            if let Some(stop) = self.limit_passed() {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Takes what is left in the pipes.
+    fn drain(
+        &mut self,
+        events: &Receiver<Event>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), VmError> {
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        while self.open > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(event) = events.recv_timeout(left) else { break };
+            self.take(event, observer)?;
+        }
+        self.look_for_boot();
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event, observer: &mut dyn Observer) -> Result<(), VmError> {
+        match event {
+            Event::End => self.open -= 1,
+            Event::Line(Stream::Output, line) => {
+                self.last_output = Instant::now();
+                self.seen.first_output.get_or_insert_with(|| self.start.elapsed());
+                append(&mut self.output, &line, self.watch.evidence)?;
+                observer.output(&line);
+            }
+            Event::Line(Stream::Console, line) => {
+                append(&mut self.console, &line, self.watch.evidence)?;
+                if let Some(finding) = console::classify(&line) {
+                    // A stuck kernel says so again and again; that is no progress.
+                    if self.seen.findings.is_empty() {
+                        self.last_output = Instant::now();
+                    }
+                    observer.trouble(&finding);
+                    self.seen.findings.push(finding);
+                }
+                observer.console(&line);
+                if self.seen.console_tail.len() == TAIL_LINES {
+                    self.seen.console_tail.pop_front();
+                }
+                self.seen.console_tail.push_back(line);
+            }
+        }
+        Ok(())
+    }
+
+    fn look_for_boot(&mut self) {
+        if self.seen.boot.is_none() && GuestStatus::read(self.watch.evidence).is_some() {
+            self.seen.boot = Some(self.start.elapsed());
+            self.last_output = Instant::now();
+        }
+    }
+
+    fn limit_passed(&self) -> Option<Stop> {
+        let Limits { boot, silence, total } = self.watch.limits;
+        if self.seen.boot.is_none() {
+            return (self.start.elapsed() >= boot).then_some(Stop::BootLimit(boot.as_secs()));
+        }
+        if self.watch.interactive {
+            return None;
+        }
+        let mut patience = silence;
+        if self.seen.findings.iter().any(|finding| finding.trouble != Trouble::Warning) {
+            patience = silence.min(PATIENCE_AFTER_TROUBLE);
+        }
+        if self.last_output.elapsed() >= patience {
+            return Some(Stop::SilenceLimit(patience.as_secs()));
+        }
+        (self.start.elapsed() >= total).then_some(Stop::TimeLimit(total.as_secs()))
+    }
+}
+
+/// Writes a line at once: what a person looks at after a crash must be there.
+fn append(log: &mut (File, &'static str), line: &str, evidence: &Path) -> Result<(), VmError> {
+    log.0.write_all(format!("{line}\n").as_bytes()).map_err(VmError::evidence(evidence.join(log.1)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! `vexfs-validate` as a person meets it: bad input gets a clear message, the next step and a
+//! documented exit code.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use assert_cmd::Command;
+use harness::exit::{self, Exit};
+use predicates::prelude::PredicateBooleanExt as _;
+use predicates::str::contains;
+use serial_test::file_serial;
+
+fn vexfs_validate(arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("vexfs-validate").expect("the program is built");
+    command.args(arguments).env("NO_COLOR", "1").env_remove("VEXFS_KERNEL");
+    command
+}
+
+fn code(exit: Exit) -> i32 {
+    i32::from(exit.code)
+}
+
+#[test]
+fn place_says_where_and_how_it_knows() {
+    vexfs_validate(&["place"])
+        .assert()
+        .success()
+        .stdout(contains("CPUID 0x40000000").and(contains("kernel command line: token")));
+}
+
+#[test]
+fn help_lists_every_exit_code() {
+    let mut assertion = vexfs_validate(&["--help"]).assert().success();
+    for exit in exit::ALL {
+        assertion = assertion.stdout(contains(exit.meaning));
+    }
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_error() {
+    vexfs_validate(&["frobnicate"]).assert().code(code(exit::USAGE));
+}
+
+#[test]
+fn a_verdict_needs_evidence() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    vexfs_validate(&["verdict"])
+        .arg(dir.path())
+        .assert()
+        .code(code(exit::EVIDENCE))
+        .stderr(contains("holds no evidence").and(contains("target/validation/latest")));
+    vexfs_validate(&["verdict", "/nonexistent"]).assert().code(code(exit::EVIDENCE));
+}
+
+#[test]
+fn evidence_that_is_cut_off_is_inconclusive() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("host.jsonl"), "{\"v\":1,\"seq\":0,").expect("written");
+    vexfs_validate(&["verdict"])
+        .arg(dir.path())
+        .assert()
+        .code(code(exit::INCONCLUSIVE))
+        .stdout(contains("cut off in the middle").and(contains("NOT ELIGIBLE")));
+}
+
+#[test]
+fn a_full_disk_ends_a_run_before_it_begins() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    symlink("/dev/full", dir.path().join("host.jsonl")).expect("linked");
+    vexfs_validate(&["run", "--evidence"])
+        .arg(dir.path())
+        .assert()
+        .code(code(exit::EVIDENCE))
+        .stderr(contains("No space left").and(contains("--evidence")));
+}
+
+#[test]
+fn evidence_goes_into_directories_only() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    vexfs_validate(&["run", "--evidence"])
+        .arg(file.path())
+        .assert()
+        .code(code(exit::EVIDENCE))
+        .stderr(contains("name another directory"));
+}
+
+#[test]
+fn in_guest_refuses_the_host() {
+    vexfs_validate(&["in-guest"])
+        .assert()
+        .code(code(exit::USAGE))
+        .stderr(contains("this is the host"));
+}
+
+/// The launcher's own errors; one at a time, since each looks at the machine's programs.
+mod guest {
+    use super::*;
+
+    fn guest(arguments: &[&str]) -> (tempfile::TempDir, Command) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = vexfs_validate(&["guest", "--evidence"]);
+        command.arg(dir.path()).args(arguments).args(["--", "true"]);
+        (dir, command)
+    }
+
+    #[rstest::rstest]
+    #[case::qemu("VEXFS_QEMU", "QEMU is missing")]
+    #[case::virtme("VEXFS_VIRTME_RUN", "virtme-ng is missing")]
+    #[file_serial(launcher)]
+    fn names_the_program_that_is_missing(#[case] variable: &str, #[case] message: &str) {
+        let (_dir, mut command) = guest(&[]);
+        command
+            .env(variable, "/nonexistent/program")
+            .assert()
+            .code(code(exit::SETUP))
+            .stderr(contains(message).and(contains("make setup")));
+    }
+
+    #[rstest::rstest]
+    #[case::path("/nonexistent/vmlinuz", "/nonexistent/vmlinuz is not there")]
+    #[case::version("9.99", "no kernel 9.99 is installed")]
+    #[case::no_kernel("/etc/passwd", "is not an x86 Linux kernel image")]
+    #[file_serial(launcher)]
+    fn names_the_kernel_that_is_not_there(#[case] kernel: &str, #[case] message: &str) {
+        let (_dir, mut command) = guest(&["--kernel", kernel]);
+        command.assert().code(code(exit::SETUP)).stderr(contains(message));
+    }
+
+    #[test]
+    #[file_serial(launcher)]
+    fn more_memory_than_there_is_is_refused() {
+        let (_dir, mut command) = guest(&["--memory", "99999999", "--accelerator", "tcg"]);
+        command.assert().code(code(exit::USAGE)).stderr(contains("99999999 MiB"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Criterion 3, dataset and protocol equivalence: exactly the competitors' data, bit for bit, and
+//! every contender's rows asked back.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::trial::main(harness::criteria::dataset::trials())
+}

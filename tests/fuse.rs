@@ -1,0 +1,8 @@
+//! Criterion 1, FUSE preservation: it mounts, writes, reads, behaves as a file system, unmounts,
+//! and leaves nothing behind; before the module is loaded, while it is, and after.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::trial::main(harness::criteria::fuse::trials())
+}

@@ -1,0 +1,8 @@
+//! Criterion 4, module stability: load, in the module list, used, unloaded, hundreds of times,
+//! without an oops, a warning, a taint, a leak or a leftover.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::trial::main(harness::criteria::module::trials())
+}
