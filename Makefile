@@ -33,24 +33,25 @@ setup: ## install what is missing (says what; needs no network where all is ther
 	@$(SETUP) --kernel $(KERNEL)
 
 # The programs under test are release builds, and the module is built by Kbuild. The harness is a
-# development build, optimised as well: the tests need that one anyway.
+# development build, optimised as well. It is built as the tests are, with their features: what
+# follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
 	$(begin)
 	cargo build --locked --release -p vexfs-fuse -p vexfs-bench
-	cargo build --locked --workspace --bins
+	cargo test --locked --no-run
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
 
 lint: ## check formats, clippy, shell and Python
 	$(begin)
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
 	shellcheck -x $(SCRIPTS)
 	ruff check --quiet fixtures
 	ruff format --check --quiet fixtures
 
 test-host: ## unit tests and the host's criteria
 	$(begin)
-	cargo nextest run --locked --workspace --profile ci
+	cargo nextest run --locked --profile ci
 
 test-guest: ## the guest's criteria
 	$(begin)

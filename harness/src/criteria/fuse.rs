@@ -23,6 +23,9 @@ use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
 
 const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
+/// What a trial does.
+type Body = fn(&Context) -> Result<(), Failure>;
+
 const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 
 /// The trials that need nothing but FUSE.
@@ -31,7 +34,7 @@ pub fn trials() -> Vec<Trial> {
     let of_operations = crate::fuse::operations().into_iter().map(|operation| {
         Trial::new(format!("fuse::{}", operation.name), EVERYWHERE, move |_| mounted(operation))
     });
-    let own: [(&str, fn(&Context) -> Result<(), Failure>); 7] = [
+    let own: [(&str, Body); 7] = [
         ("fuse::mounts_as_fuse", mounts_as_fuse),
         ("fuse::unmount_leaves_nothing", unmount_leaves_nothing),
         ("fuse::signals_unmount", signals_unmount),
@@ -60,7 +63,8 @@ fn around_the_module() -> Trial {
             loaded.unload()?;
             let after = all_operations()?;
             context.fact("operations before, during, after", [&before, &during, &after])?;
-            for (when, outcomes) in [("while it is loaded", &during), ("after it is gone", &after)] {
+            for (when, outcomes) in [("while it is loaded", &during), ("after it is gone", &after)]
+            {
                 require!(
                     *outcomes == before,
                     "FUSE does not behave as before the module was loaded {when}:\n{}",

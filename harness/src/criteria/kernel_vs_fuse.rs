@@ -28,10 +28,13 @@ use crate::requirement::Requirement;
 use crate::thresholds;
 use crate::trial::{Context, Trial};
 
+/// What a trial does with a vector file in each home.
+type Body = fn(&Context, &mut Pair) -> Result<(), Failure>;
+
 /// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn(&Context, &mut Pair) -> Result<(), Failure>); 3] = [
+    let all: [(&str, Body); 3] = [
         ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
         ("kernel_vs_fuse::insertion", insertion),
         ("kernel_vs_fuse::flat_search", flat_search),
@@ -55,10 +58,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Loads the module, mounts both homes, and takes everything down again.
-fn on_both_mounts(
-    context: &Context,
-    body: fn(&Context, &mut Pair) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn on_both_mounts(context: &Context, body: Body) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     context.fact("module srcversion", loaded.srcversion()?)?;
     let kernel = KernelMount::new("size=256M")?;

@@ -29,13 +29,15 @@ const USED_EVERY: u32 = 10;
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
 
-const NEEDS: &[Requirement] =
-    &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
+/// What a trial does.
+type Body = fn(&Context) -> Result<(), Failure>;
+
+const NEEDS: &[Requirement] = &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, fn(&Context) -> Result<(), Failure>); 9] = [
+    let all: [(&str, Body); 9] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -224,10 +226,8 @@ fn behaves(context: &Context) -> Result<(), Failure> {
     let mount = KernelMount::new("size=256M")?;
     let outcomes = crate::fuse::run_all(mount.path());
     context.fact("operations", outcomes.len())?;
-    let failed: Vec<String> = outcomes
-        .into_iter()
-        .filter_map(|(_, outcome)| outcome.err())
-        .collect();
+    let failed: Vec<String> =
+        outcomes.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
     require!(failed.is_empty(), "the kernel's mount differs:\n{}", failed.join("\n"));
     mount.unmount()?;
     loaded.unload()

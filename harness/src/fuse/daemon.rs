@@ -13,8 +13,8 @@ use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::deadline::wait_for;
-use crate::mount::{is_mounted, unmount};
 use crate::failure::{Failure, While};
+use crate::mount::{is_mounted, unmount};
 use crate::{fail, project, require};
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
@@ -142,9 +142,8 @@ impl FuseMount {
     /// of the daemon's group is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
-        let status = wait_for(format!("the FUSE daemon's end after {cause}"), EXIT_LIMIT, || {
-            self.ended()
-        })?;
+        let status =
+            wait_for(format!("the FUSE daemon's end after {cause}"), EXIT_LIMIT, || self.ended())?;
         require!(
             status.success(),
             "after {cause} the FUSE daemon {}{}",

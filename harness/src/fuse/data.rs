@@ -117,7 +117,8 @@ fn exclusive_create(dir: &Path) -> Result<(), Failure> {
 fn sparse_file(dir: &Path) -> Result<(), Failure> {
     const END: u64 = 64 << 20;
     let path = dir.join("f");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
     file.write_all_at(b"end", END)?;
     let metadata = file.metadata()?;
     require!(metadata.len() == END + 3, "size {}", metadata.len());
@@ -130,7 +131,7 @@ fn sparse_file(dir: &Path) -> Result<(), Failure> {
 }
 
 fn large_file_by_hash(dir: &Path) -> Result<(), Failure> {
-    const PIECES: usize = 64;
+    const PIECES: usize = 32;
     let path = dir.join("f");
     let piece = noise(1 << 20);
     let (mut written, mut read) = (Sha256::new(), Sha256::new());
@@ -152,7 +153,7 @@ fn large_file_by_hash(dir: &Path) -> Result<(), Failure> {
     let (written, read) = (written.finalize(), read.finalize());
     require!(
         written == read,
-        "64 MiB were written with SHA-256 {} and read with {}",
+        "32 MiB were written with SHA-256 {} and read with {}",
         crate::sha256_hex(&written),
         crate::sha256_hex(&read)
     );

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-
 use super::Operation;
 use super::data::expect_errno;
 use crate::failure::{Failure, While};
@@ -81,7 +80,10 @@ fn rename_exchange(dir: &Path) -> Result<(), Failure> {
     fs::write(&file, "f")?;
     fs::create_dir(&subdir)?;
     rename_with(&file, &subdir, libc::RENAME_EXCHANGE).when("RENAME_EXCHANGE")?;
-    require!(file.is_dir() && fs::read(&subdir)? == b"f", "file and directory did not change places");
+    require!(
+        file.is_dir() && fs::read(&subdir)? == b"f",
+        "file and directory did not change places"
+    );
     Ok(())
 }
 

@@ -165,7 +165,7 @@ fn bad_requests_are_refused(dir: &Path) -> Result<(), Failure> {
     }
     expect_errno(stats(&file, 3), libc::ENOENT, "STATS of an empty slot")?;
     let mut searcher = Searcher::new(DIM as u32 + 1, K, 0)?;
-    let found = searcher.search(&file, &vec![0.5; DIM + 1]).map(<[Hit]>::len);
+    let found = searcher.search(&file, &[0.5; DIM + 1]).map(<[Hit]>::len);
     expect_errno(found, libc::EINVAL, "a query of another dimension")?;
     // SAFETY: the number is none of the contract's; its size is 0, so nothing is read or written.
     let unknown = unsafe { libc::ioctl(file.as_raw_fd(), 0x5699_u32 as libc::Ioctl, 0) };

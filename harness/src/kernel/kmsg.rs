@@ -10,6 +10,27 @@ use crate::vm::console::{self, Finding};
 
 const DEVICE: &str = "/dev/kmsg";
 
+/// Words that tell of trouble with a module without the headline of a warning.
+const MODULE_TROUBLE: &[&str] = &[
+    // slab, of a cache that is destroyed while it holds objects.
+    "Objects remaining in",
+    "Slab cache still has objects",
+    // The VFS, of inodes that somebody still holds when their mount ends.
+    "Busy inodes after unmount",
+    // sysfs, of a name that an earlier load left.
+    "cannot create duplicate filename",
+    // kobject, of one that is used again before it was let go.
+    "tried to init an initialized object",
+    // lockdep, on debug kernels.
+    "possible circular locking dependency",
+    "possible recursive locking",
+    "inconsistent lock state",
+    // kmemleak, on debug kernels.
+    "new suspected memory leaks",
+    // The page allocator, of a request that may not fail so noisily.
+    "page allocation failure",
+];
+
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {
@@ -39,16 +60,9 @@ impl LogRecord {
     #[must_use]
     pub fn trouble(&self) -> Option<Finding> {
         console::classify(&self.text).or_else(|| {
-            // What slab says when a cache is destroyed that is not empty, and what sysfs says of a
-            // name that an earlier load left.
-            const LEFTOVERS: [&str; 3] = [
-                "Objects remaining in",
-                "cannot create duplicate filename",
-                "Slab cache still has objects",
-            ];
-            let left = LEFTOVERS.iter().any(|words| self.text.contains(words));
+            let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
             let headline = self.text.clone();
-            left.then_some(Finding { trouble: console::Trouble::Warning, headline })
+            found.then_some(Finding { trouble: console::Trouble::Warning, headline })
         })
     }
 
@@ -96,8 +110,9 @@ impl KernelLog {
     /// Where /dev/kmsg cannot be written.
     pub fn mark(text: &str) -> Result<(), Failure> {
         let mut device = OpenOptions::new().write(true).open(DEVICE).when(DEVICE)?;
-        // 6 is KERN_INFO; one write is one record.
-        device.write_all(format!("<6>vexfs-validation: {text}").as_bytes()).when(DEVICE)
+        // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for
+        // a continuation, and no reader sees it until the next one begins.
+        device.write_all(format!("<6>vexfs-validation: {text}\n").as_bytes()).when(DEVICE)
     }
 
     /// What has been logged since the last call.
@@ -196,7 +211,29 @@ mod tests {
     #[case::oops("1,7,1,-;BUG: kernel NULL pointer dereference, address: 0000000000000000")]
     #[case::leak("3,7,1,-;BUG vexfs_inode (Tainted: G O): Objects remaining in vexfs_inode")]
     #[case::leftover("4,7,1,-;sysfs: cannot create duplicate filename '/fs/vexfs'")]
+    #[case::inodes("3,7,1,-;VFS: Busy inodes after unmount of vexfs (vexfs)")]
+    #[case::lockdep("4,7,1,-;WARNING: possible circular locking dependency detected")]
+    #[case::kmemleak(
+        "6,7,1,-;kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"
+    )]
+    #[case::allocation("4,7,1,-;insmod: page allocation failure: order:5, mode:0xcc0(GFP_KERNEL)")]
     fn trouble_is_seen(#[case] raw: &str) {
         assert!(logged(&["6,6,0,-;before", raw]).check().is_err());
+    }
+
+    /// What a healthy run logs: loading, refused mount options, and an emulated machine's clock.
+    #[test]
+    fn what_a_healthy_run_says_is_no_trouble() {
+        let lines = [
+            "4,531,51754653,-;vexfs: loading out-of-tree module taints kernel.",
+            "4,532,51757679,-;vexfs: module verification failed: signature and/or required key \
+             missing - tainting kernel",
+            "3,533,51996587,-;vexfs: size=abc is not an amount",
+            "6,534,148448065,-;clocksource: Long readout interval, skipping watchdog check: \
+             cs_nsec: 1911416728 wd_nsec: 1911416920",
+            "4,535,156401075,-;hrtimer: interrupt took 21179517 ns",
+            "6,536,192594630,-;client (252): drop_caches: 3",
+        ];
+        assert_eq!(logged(&lines).check(), Ok(()));
     }
 }

@@ -110,13 +110,14 @@ impl LoadedModule {
     /// # Errors
     /// Its errno; EBUSY only if it lasts.
     pub fn unload(self) -> Result<(), Failure> {
-        let result = wait_for("unloading (the module is in use)", BUSY_LIMIT, || {
-            match delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK) {
-                Ok(()) => Ok(Some(())),
-                Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
-                Err(errno) => Err(Failure::from(errno)).when("delete_module"),
-            }
-        });
+        let result =
+            wait_for("unloading (the module is in use)", BUSY_LIMIT, || {
+                match delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK) {
+                    Ok(()) => Ok(Some(())),
+                    Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
+                    Err(errno) => Err(Failure::from(errno)).when("delete_module"),
+                }
+            });
         if result.is_ok() {
             std::mem::forget(self);
         }

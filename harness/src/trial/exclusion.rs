@@ -40,7 +40,10 @@ pub fn take(exclusion: Exclusion) -> Result<Flock<File>, Failure> {
     let mut file = OpenOptions::new()
         .read(true)
         .open(&path)
-        .or_else(|_| OpenOptions::new().read(true).write(true).create(true).mode(0o666).open(&path))
+        .or_else(|_| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o666).open(&path)
+        })
         .when(path.display())?;
     let argument = match exclusion {
         Exclusion::Shared => FlockArg::LockSharedNonblock,

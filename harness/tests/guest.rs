@@ -1,0 +1,179 @@
+//! `vexfs-validate guest`, with shell scripts in the places of QEMU and virtme-ng: every end of a
+//! guest has its exit code, and nothing of it is left.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use predicates::str::contains;
+use rstest::rstest;
+
+const RELEASE: &str = "6.12.0-test";
+
+/// Begins every script in virtme-ng's place: finds the evidence directory as the guest does.
+const VIRTME: &str = r#"#!/bin/sh
+for word; do
+  case $word in vexfs_validation.evidence=*) evidence=${word#*=} ;; esac
+done
+say() { echo "$1" >"$evidence/guest-status.json"; }
+up() { say '{"state":"running","root":"virtiofs"}'; }
+exited() { say "{\"state\":\"exited\",\"code\":$1,\"root\":\"virtiofs\"}"; }
+"#;
+
+/// A machine with a QEMU, a virtme-ng and a kernel of our making.
+struct Machine {
+    room: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(virtme: &str) -> Self {
+        let machine = Machine { room: tempfile::tempdir().unwrap() };
+        machine.script("qemu", "#!/bin/sh\necho QEMU emulator version 10.0.2");
+        machine.script("virtme-run", &format!("{VIRTME}{virtme}\n"));
+        let modules = machine.path("lib/modules").join(RELEASE);
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("modules.dep"), "").unwrap();
+        fs::create_dir(machine.path("boot")).unwrap();
+        fs::write(machine.path("boot/vmlinuz"), kernel_image()).unwrap();
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.room.path().join(name)
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn guest(&self) -> Process {
+        let mut process = Process::new(cargo_bin("vexfs-validate"));
+        process.args(["guest", "--accelerator", "tcg", "--kernel"]).arg(self.path("boot/vmlinuz"));
+        process.arg("--evidence").arg(self.path("evidence")).env("TMPDIR", self.room.path());
+        process.env("VEXFS_QEMU", self.path("qemu"));
+        process.env("VEXFS_VIRTME_RUN", self.path("virtme-run"));
+        process
+    }
+
+    /// Runs a guest with further arguments and the command `true`.
+    fn run(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        let mut process = self.guest();
+        process.args(arguments).args(["--", "true"]);
+        Command::from_std(process).timeout(Duration::from_secs(60)).assert()
+    }
+
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.room.path()).unwrap().flatten();
+        let is_left = |path: &Path| path.to_string_lossy().contains("/vexfs-");
+        entries.map(|entry| entry.path()).filter(|path| is_left(path)).collect()
+    }
+}
+
+/// The header of an x86 kernel image that names its release.
+fn kernel_image() -> Vec<u8> {
+    let mut bytes = vec![0; 0x300];
+    bytes[0x202..0x206].copy_from_slice(b"HdrS");
+    bytes[0x20e..0x210].copy_from_slice(&0x80_u16.to_le_bytes());
+    bytes[0x280..0x280 + RELEASE.len()].copy_from_slice(RELEASE.as_bytes());
+    bytes
+}
+
+#[rstest]
+#[case::passing("up; echo hello; exited 0", 0, "")]
+#[case::failing_test("up; exited 100", 100, "")]
+#[case::panic("up; echo 'Kernel panic - not syncing: test' >&2", 12, "panicked")]
+#[case::oops("up; echo '[ 1.0] BUG: bad' >&2; exited 0", 13, "BUG: bad")]
+#[case::gone("up", 17, "ended before its command")]
+#[case::no_boot("echo 'qemu: no such option' >&2; exit 1", 11, "no such option")]
+#[case::unfit(r#"say '{"state":"setup_failed","reason":"no /dev/fuse"}'"#, 10, "no /dev/fuse")]
+fn every_end_has_its_exit_code(#[case] script: &str, #[case] code: i32, #[case] says: &str) {
+    let machine = Machine::new(script);
+    machine.run(&[]).code(code).stderr(contains(says));
+    assert_eq!(machine.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn output_and_console_are_kept_apart() {
+    let machine = Machine::new("up; echo from the command; echo from the kernel >&2; exited 0");
+    machine.run(&[]).success().stdout("from the command\n");
+    let kept = |name: &str| fs::read_to_string(machine.path("evidence").join(name)).unwrap();
+    assert_eq!(kept("guest-output.log"), "from the command\n");
+    assert_eq!(kept("console.log"), "from the kernel\n");
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_ended() {
+    let machine = Machine::new("up; while echo on; do sleep 0.1; done");
+    machine.run(&["--time-limit", "1"]).code(16).stderr(contains("not done after 1 s"));
+    assert_eq!(machine.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_old_qemu_must_not_emulate() {
+    let machine = Machine::new("");
+    machine.script("qemu", "#!/bin/sh\necho QEMU emulator version 7.2.17");
+    machine.run(&[]).code(10).stderr(contains("7.2.17")).stderr(contains("make setup"));
+}
+
+#[test]
+fn a_full_disk_for_evidence_is_told() {
+    let machine = Machine::new("up; exited 0");
+    fs::create_dir(machine.path("evidence")).unwrap();
+    let log = machine.path("evidence/guest-command.sh");
+    std::os::unix::fs::symlink("/dev/full", log).unwrap();
+    machine.run(&[]).code(20).stderr(contains("No space left"));
+}
+
+/// What the person at the keyboard, a service manager and a closed terminal send.
+#[rstest]
+#[case(Signal::SIGINT)]
+#[case(Signal::SIGTERM)]
+#[case(Signal::SIGHUP)]
+fn a_signal_leaves_nothing_behind(#[case] signal: Signal) {
+    let machine = Machine::new("echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000");
+    let mut process = machine.guest();
+    process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = process.spawn().unwrap();
+    let pid =
+        wait_for(|| fs::read_to_string(machine.path("evidence/pid")).ok()?.trim().parse().ok());
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!runs(pid));
+    assert_eq!(machine.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_killed_launcher_takes_its_guest_along() {
+    let machine = Machine::new("echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000");
+    let mut process = machine.guest();
+    process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = process.spawn().unwrap();
+    let pid =
+        wait_for(|| fs::read_to_string(machine.path("evidence/pid")).ok()?.trim().parse().ok());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for(|| (!runs(pid) && machine.leftovers().is_empty()).then_some(()));
+}
+
+/// Whether the process still runs; a zombie does not.
+fn runs(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
