@@ -51,7 +51,7 @@ impl Requirement {
         match self {
             Requirement::Root if nix::unistd::geteuid().is_root() => Ok(()),
             Requirement::Root => missing("not root", "run it with sudo"),
-            Requirement::DevFuse => dev_fuse(),
+            Requirement::DevFuse => dev_fuse(Path::new("/dev/fuse")),
             Requirement::Fusermount if on_path("fusermount3") => Ok(()),
             Requirement::Fusermount => {
                 missing("fusermount3 is not on the path", "provide it with: make setup")
@@ -86,11 +86,11 @@ impl Requirement {
     }
 }
 
-fn dev_fuse() -> Result<(), Missing> {
-    match fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+fn dev_fuse(path: &Path) -> Result<(), Missing> {
+    match fs::OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => Ok(()),
         Err(error) => missing(
-            format!("/dev/fuse cannot be opened ({error})"),
+            format!("{} cannot be opened ({error})", path.display()),
             "load FUSE with: modprobe fuse, and in a container pass --device /dev/fuse",
         ),
     }
@@ -174,6 +174,15 @@ mod tests {
             missing.to_string(),
             "vexfs.ko is not there (/nonexistent/vexfs.ko); provide it with: make build"
         );
+    }
+
+    #[test]
+    fn a_machine_without_fuse_is_told_what_to_do() {
+        let Err(missing) = dev_fuse(Path::new("/nonexistent/fuse")) else {
+            panic!("there is no such device");
+        };
+        assert!(missing.to_string().starts_with("/nonexistent/fuse cannot be opened"));
+        assert!(missing.to_string().contains("modprobe fuse"));
     }
 
     #[test]

@@ -85,6 +85,15 @@ fn evidence_goes_into_directories_only() {
 }
 
 #[test]
+fn a_kernel_without_headers_gets_no_module() {
+    Command::new(harness::project::root().join("fixtures/vexfs/kernel/build.sh"))
+        .args(["--kernel", "9.99.0-nosuch"])
+        .assert()
+        .code(3)
+        .stderr(contains("no headers for kernel 9.99.0-nosuch").and(contains("apt-get install")));
+}
+
+#[test]
 fn in_guest_refuses_the_host() {
     vexfs_validate(&["in-guest"])
         .assert()

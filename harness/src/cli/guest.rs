@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::evidence::{GuestEnd as EndRecord, GuestFault};
@@ -59,7 +60,10 @@ pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOut
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
     request.limits.total = Duration::from_secs(machine.time_limit);
-    vm::run(&request, &mut Terminal).map_err(|error| Stop::new(error.exit(), error))
+    let mut terminal = Terminal::new(request.work == Work::Shell);
+    let outcome = vm::run(&request, &mut terminal);
+    terminal.waiting.finish_and_clear();
+    outcome.map_err(|error| Stop::new(error.exit(), error))
 }
 
 /// Says why a guest ended other than by its command's end, with the console's tail.
@@ -99,15 +103,31 @@ pub(super) fn record(outcome: &GuestOutcome) -> EndRecord {
     }
 }
 
-/// Passes the guest's words on.
-struct Terminal;
+/// Passes the guest's words on, and shows that it is being waited for until the first.
+struct Terminal {
+    /// Draws nothing where standard error is no terminal.
+    waiting: ProgressBar,
+}
+
+impl Terminal {
+    fn new(shell: bool) -> Self {
+        // A shell has the terminal for itself.
+        if shell {
+            return Terminal { waiting: ProgressBar::hidden() };
+        }
+        let waiting = ProgressBar::new_spinner().with_message("waiting for the guest");
+        waiting.enable_steady_tick(Duration::from_millis(120));
+        Terminal { waiting }
+    }
+}
 
 impl vm::Observer for Terminal {
     fn notice(&mut self, text: &str) {
-        eprintln!("vexfs-validate: {text}");
+        self.waiting.suspend(|| eprintln!("vexfs-validate: {text}"));
     }
 
     fn output(&mut self, line: &str) {
+        self.waiting.finish_and_clear();
         // A closed pipe is no reason to end the guest: its evidence goes on.
         let _ = writeln!(std::io::stdout(), "{line}");
     }

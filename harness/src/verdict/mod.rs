@@ -60,6 +60,8 @@ pub struct CriterionVerdict {
     pub reasons: Vec<Reason>,
     /// The ratios measured for it.
     pub ratios: Vec<JudgedRatio>,
+    /// What else its evidence proves, in words.
+    pub notes: Vec<String>,
 }
 
 /// A phase of the run.
@@ -222,7 +224,29 @@ fn judge(criterion: Criterion, evidence: &Evidence, damage: &[String]) -> Criter
         expected: count.expected,
         reasons: judgement.into_reasons(),
         ratios,
+        notes: if criterion == Criterion::Module { stability(evidence) } else { Vec::new() },
     }
+}
+
+/// What the load/unload cycles prove, recomputed from their number. Cycles that a failed trial
+/// did not finish leave no such fact.
+fn stability(evidence: &Evidence) -> Vec<String> {
+    evidence
+        .records(Place::Guest)
+        .filter_map(|record| match &record.event {
+            Event::Fact { name, value, .. } if name == "cycles" => {
+                u32::try_from(value["microseconds"].as_array()?.len()).ok().filter(|&n| n > 0)
+            }
+            _ => None,
+        })
+        .map(|cycles| {
+            let bound = crate::stats::failure_rate_bound(cycles, 0.05) * 100.0;
+            format!(
+                "{cycles} of {cycles} load/unload cycles without a failure prove a failure rate \
+                 below {bound:.2} % a cycle at 95 %"
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub fn table(verdict: &Verdict) -> String {
             trials
         );
     }
+    for note in verdict.criteria.iter().flat_map(|one| &one.notes) {
+        let _ = writeln!(text, "\n{note}");
+    }
     ratios(verdict, &mut text);
     reasons(verdict, &mut text);
     let _ = writeln!(text, "\nverdict: {}, {guest}", verdict.state);
