@@ -61,7 +61,7 @@ pub struct Machine {
     /// What runs the guest's CPU
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
     pub accelerator: Accelerator,
-    /// Memory in MiB [default: 8192, or half of the machine's]
+    /// Memory in MiB [default: 8192, or three quarters of what is free]
     #[arg(long, value_name = "MIB")]
     pub memory: Option<u64>,
     /// Virtual CPUs [default: 4, or as many as the machine has]
