@@ -35,8 +35,8 @@ const UNUSED_DRIVERS: &str = "kvm_amd,kvm_intel,kvm,ahci,libahci,libata,sr_mod,c
 /// soft lock-ups after 60 s instead of 20, RCU stalls likewise.
 const PATIENCE: [&str; 2] = ["watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"];
 
-/// The kernel drops what user space writes to its log beyond ten lines in five seconds, and with
-/// it the marks by which a trial's lines are found; and the log must hold the longest trial's.
+/// The kernel drops what a writer of /dev/kmsg, virtme-ng's init for one, writes beyond ten lines
+/// in five seconds; and the log must hold the longest trial's lines until they are read.
 const WHOLE_LOG: [&str; 2] = ["printk.devkmsg=on", "log_buf_len=4M"];
 
 /// Everything that decides the command line.
