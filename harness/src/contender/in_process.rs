@@ -26,6 +26,22 @@ impl InProcess {
     /// # Errors
     /// The engine refuses the declaration.
     pub fn new(declaration: &Declaration) -> Result<Self, Failure> {
+        Self::at_level(declaration, SimdLevel::detect())
+    }
+
+    /// The instruction sets of this processor, narrowest first.
+    pub fn levels() -> impl Iterator<Item = SimdLevel> {
+        let best = SimdLevel::detect();
+        [SimdLevel::Sse2, SimdLevel::Avx2, SimdLevel::Avx512]
+            .into_iter()
+            .filter(move |&l| l <= best)
+    }
+
+    /// As [`InProcess::new`], at a level of [`InProcess::levels`].
+    ///
+    /// # Errors
+    /// The engine refuses the declaration.
+    pub fn at_level(declaration: &Declaration, level: SimdLevel) -> Result<Self, Failure> {
         let params = Params {
             dim: declaration.dim,
             metric: declaration.metric as u32,
@@ -33,7 +49,7 @@ impl InProcess {
             seed: declaration.seed,
             options: declaration.params,
         };
-        let index = Index::new(&params, SimdLevel::detect()).map_err(|e| refused("index", e))?;
+        let index = Index::new(&params, level).map_err(|e| refused("index", e))?;
         Ok(InProcess { index, scratch: Scratch::new(), given: Vec::new(), searches: 0 })
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 use vexfs_uapi::client::Declaration;
-use vexfs_uapi::{Home, Stats};
+use vexfs_uapi::{Home, Kind, Metric, Stats};
 
 use crate::contender::{
     Answered, Contender, InProcess, VexfsFile, insertion_rounds, search_rounds,
@@ -28,14 +28,15 @@ use crate::requirement::Requirement;
 use crate::thresholds;
 use crate::trial::{Context, Trial};
 
-/// What a trial does with a vector file in each home.
-type Body = fn(&Context, &mut Pair) -> Result<(), Failure>;
+/// What a trial does on both mounts.
+type Body = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
 
 /// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 3] = [
+    let all: [(&str, Body); 4] = [
         ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
+        ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
         ("kernel_vs_fuse::insertion", insertion),
         ("kernel_vs_fuse::flat_search", flat_search),
     ];
@@ -63,27 +64,24 @@ fn on_both_mounts(context: &Context, body: Body) -> Result<(), Failure> {
     context.fact("module srcversion", loaded.srcversion()?)?;
     let kernel = KernelMount::new("size=256M")?;
     let fuse = FuseMount::reference()?;
-    let mut pair = Pair::create(kernel.path(), fuse.path())?;
-    body(context, &mut pair)?;
-    drop(pair);
+    body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
     fuse.unmount()?;
     kernel.unmount()?;
     loaded.unload()
 }
 
-/// A vector file in each home, on the two mounted directories.
-pub struct Pair {
-    kernel: VexfsFile,
-    fuse: VexfsFile,
+/// The directories on which the two homes are mounted.
+struct Mounts<'a> {
+    kernel: &'a Path,
+    fuse: &'a Path,
 }
 
-impl Pair {
-    /// Creates them, empty, with a Flat index.
+impl Mounts<'_> {
+    /// Creates an empty vector file with an index in each home.
     ///
     /// # Errors
     /// A home that refuses, or that is not the one its mount should be.
-    pub fn create(kernel: &Path, fuse: &Path) -> Result<Pair, Failure> {
-        let declaration = Declaration::flat(u32::try_from(PROTOCOL.dim)?);
+    fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
         let create = |name: &str, dir: &Path, home: Home| {
             let file = VexfsFile::create(name, &dir.join("base.f32"), declaration)?;
             let stats = file.stats()?;
@@ -95,16 +93,29 @@ impl Pair {
             Ok::<_, Failure>(file)
         };
         Ok(Pair {
-            kernel: create("kernel", kernel, Home::Kernel)?,
-            fuse: create("fuse", fuse, Home::Fuse)?,
+            kernel: create("kernel", self.kernel, Home::Kernel)?,
+            fuse: create("fuse", self.fuse, Home::Fuse)?,
         })
     }
 
+    /// As [`Mounts::pair`], with a Flat index of the protocol's dimension.
+    fn flat_pair(&self) -> Result<Pair, Failure> {
+        self.pair(Declaration::flat(u32::try_from(PROTOCOL.dim)?))
+    }
+}
+
+/// A vector file in each home.
+struct Pair {
+    kernel: VexfsFile,
+    fuse: VexfsFile,
+}
+
+impl Pair {
     /// Inserts the protocol's base into both.
     ///
     /// # Errors
     /// The first failure.
-    pub fn fill(&mut self, dataset: &Dataset) -> Result<(), Failure> {
+    fn fill(&mut self, dataset: &Dataset) -> Result<(), Failure> {
         self.kernel.insert(0, &dataset.base).when("kernel")?;
         self.fuse.insert(0, &dataset.base).when("fuse")?;
         Ok(())
@@ -119,7 +130,8 @@ impl Pair {
 ///
 /// # Errors
 /// The first difference, or a vector that does not come back as it was written.
-pub fn answers_are_identical(context: &Context, pair: &mut Pair) -> Result<(), Failure> {
+fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    let mut pair = mounts.flat_pair()?;
     let dataset = Dataset::of_protocol()?;
     pair.fill(dataset)?;
     let mut in_process = InProcess::new(&Declaration::flat(u32::try_from(PROTOCOL.dim)?))?;
@@ -141,11 +153,51 @@ pub fn answers_are_identical(context: &Context, pair: &mut Pair) -> Result<(), F
     context.fact("queries answered alike by kernel, fuse and in process", 200)
 }
 
+/// All five kinds by all three metrics: the same answers, bit for bit, from kernel, FUSE and the
+/// engine in process at every instruction set that this processor has.
+///
+/// # Errors
+/// The first difference, or an answer of the wrong length.
+fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    // Rows enough for structures to be trained, and trained anew by the second batch.
+    let data = Dataset::generate(11, 1200, 48, 20);
+    let (first, second) = data.base.split_at(700 * data.dim);
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh] {
+            let flat = Declaration::flat(u32::try_from(data.dim)?);
+            let declaration = Declaration { metric, kind, seed: 3, ..flat };
+            let answers = |contender: &mut dyn Contender| {
+                contender.insert(0, first)?;
+                contender.insert(700, second)?;
+                let last = contender.search(&data.queries, PROTOCOL.k)?.answers;
+                Ok::<_, Failure>(Answered { recalls: vec![], last })
+            };
+            let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
+            let Pair { mut kernel, mut fuse } = mounts.pair(declaration)?;
+            let expected = answers(&mut kernel).when(of("kernel"))?;
+            require!(
+                expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
+                "{}: not {} neighbours to each query",
+                of("kernel"),
+                PROTOCOL.k
+            );
+            answers(&mut fuse)?.same_as(&expected).when(of("fuse and kernel"))?;
+            for level in InProcess::levels() {
+                let mut in_process = InProcess::at_level(&declaration, level)?;
+                let who = format!("in process with {level:?} and kernel");
+                answers(&mut in_process)?.same_as(&expected).when(of(&who))?;
+            }
+        }
+    }
+    context.fact("kinds and metrics answered alike by kernel, fuse and in process", 15)
+}
+
 /// Rows inserted by write(2), the protocol's batches, kernel over FUSE.
 ///
 /// # Errors
 /// FAIL by its rule, or work that was not done as claimed.
-pub fn insertion(context: &Context, pair: &mut Pair) -> Result<(), Failure> {
+fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    let mut pair = mounts.flat_pair()?;
     let dataset = Dataset::of_protocol()?;
     let done = insertion_rounds(&mut pair.kernel, &mut pair.fuse, dataset, &PROTOCOL)?;
     let batches = PROTOCOL.rounds();
@@ -174,7 +226,8 @@ pub fn insertion(context: &Context, pair: &mut Pair) -> Result<(), Failure> {
 ///
 /// # Errors
 /// FAIL by its rule, other answers than the other home's, or counters that do not fit.
-pub fn flat_search(context: &Context, pair: &mut Pair) -> Result<(), Failure> {
+fn flat_search(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    let mut pair = mounts.flat_pair()?;
     let dataset = Dataset::of_protocol()?;
     pair.fill(dataset)?;
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
