@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
@@ -69,12 +69,24 @@ impl Machine {
         Command::from_std(process).timeout(Duration::from_secs(60)).assert()
     }
 
+    /// Starts a guest of [`DEAF`]: the launcher, and the number of the machine's process.
+    fn start_deaf(&self) -> (Child, i32) {
+        let mut process = self.guest();
+        process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let launcher = process.spawn().unwrap();
+        let pid = || fs::read_to_string(self.path("evidence/pid")).ok()?.trim().parse().ok();
+        (launcher, wait_for(pid))
+    }
+
     fn leftovers(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.room.path()).unwrap().flatten();
         let is_left = |path: &Path| path.to_string_lossy().contains("/vexfs-");
         entries.map(|entry| entry.path()).filter(|path| is_left(path)).collect()
     }
 }
+
+/// A machine that writes down its number, comes up, and hears no signal but SIGKILL.
+const DEAF: &str = "echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000";
 
 /// The header of an x86 kernel image that names its release.
 fn kernel_image() -> Vec<u8> {
@@ -137,12 +149,8 @@ fn a_full_disk_for_evidence_is_told() {
 #[case(Signal::SIGTERM)]
 #[case(Signal::SIGHUP)]
 fn a_signal_leaves_nothing_behind(#[case] signal: Signal) {
-    let machine = Machine::new("echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000");
-    let mut process = machine.guest();
-    process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = process.spawn().unwrap();
-    let pid =
-        wait_for(|| fs::read_to_string(machine.path("evidence/pid")).ok()?.trim().parse().ok());
+    let machine = Machine::new(DEAF);
+    let (mut child, pid) = machine.start_deaf();
     kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!runs(pid));
@@ -151,12 +159,8 @@ fn a_signal_leaves_nothing_behind(#[case] signal: Signal) {
 
 #[test]
 fn a_killed_launcher_takes_its_guest_along() {
-    let machine = Machine::new("echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000");
-    let mut process = machine.guest();
-    process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = process.spawn().unwrap();
-    let pid =
-        wait_for(|| fs::read_to_string(machine.path("evidence/pid")).ok()?.trim().parse().ok());
+    let machine = Machine::new(DEAF);
+    let (mut child, pid) = machine.start_deaf();
     child.kill().unwrap();
     child.wait().unwrap();
     wait_for(|| (!runs(pid) && machine.leftovers().is_empty()).then_some(()));

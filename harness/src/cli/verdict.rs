@@ -21,7 +21,7 @@ pub(super) fn of(dir: &Path) -> Result<Verdict, Stop> {
     let evidence = Evidence::read(dir).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
-            format!("{error}; name the directory of a run, e.g. {}", "target/validation/latest"),
+            format!("{error}; name the directory of a run, e.g. target/validation/latest"),
         )
     })?;
     Ok(verdict::of(&evidence))

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
@@ -13,19 +11,15 @@ use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::module::watched;
-use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::fuse::{FuseMount, Operation, build_if_missing};
+use crate::fuse::{FuseMount, Operation, a_full_mount_loses_nothing, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
 use crate::place::Place;
 use crate::require;
 use crate::requirement::Requirement;
-use crate::trial::{Context, Trial};
+use crate::trial::{Body, Context, Trial};
 
 const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
-/// What a trial does.
-type Body = fn(&Context) -> Result<(), Failure>;
-
 const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 
 /// The trials that need nothing but FUSE.
@@ -146,35 +140,10 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
     mount.fusermount()
 }
 
-/// ENOSPC at the limit, what was written before stays, and room that is freed can be used.
 fn full(_: &Context) -> Result<(), Failure> {
-    const LIMIT: u64 = 8 << 20;
     let mount = FuseMount::start(&build_if_missing()?, &["--size", "8M"])?;
-    let (kept, filler) = (mount.path().join("kept"), mount.path().join("filler"));
-    fs::write(&kept, vec![7; 1 << 20])?;
-    let written = fill(&filler)?;
-    require!(written <= LIMIT, "{written} bytes fit into a file system of {LIMIT}");
-    require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
-    require!(fs::read(&kept)? == vec![7; 1 << 20], "a full file system changed another file");
-    fs::remove_file(&filler)?;
-    wait_for("freed space that can be used again", Duration::from_secs(10), || {
-        Ok(fs::write(mount.path().join("again"), vec![8; 4 << 20]).is_ok().then_some(()))
-    })?;
+    a_full_mount_loses_nothing(mount.path(), 8 << 20)?;
     mount.unmount()
-}
-
-/// Writes until ENOSPC; the bytes that were taken.
-fn fill(path: &Path) -> Result<u64, Failure> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let mut written = 0;
-    for _ in 0..1024 {
-        match file.write(&[9; 65_536]) {
-            Ok(count) => written += count as u64,
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
-            Err(error) => return Err(error).when("filling the file system"),
-        }
-    }
-    crate::fail!("{written} bytes were written and it is not full")
 }
 
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {

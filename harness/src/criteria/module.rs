@@ -1,7 +1,6 @@
 //! Criterion 4: the module loads, is used, and unloads, hundreds of times, without a trace.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,13 +11,14 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
+use crate::fuse::a_full_mount_loses_nothing;
 use crate::kernel::{
     EXPECTED_TAINT, KernelLog, KernelMount, LoadedModule, Logged, ModuleFile, Taint, is_listed,
     live_allocations, load_open, registered,
 };
 use crate::place::Place;
 use crate::requirement::Requirement;
-use crate::trial::{Context, Trial};
+use crate::trial::{Body, Context, Trial};
 use crate::{project, require, stats as statistics};
 
 /// Load/unload cycles of the stability trial.
@@ -28,9 +28,6 @@ const USED_EVERY: u32 = 10;
 /// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
-
-/// What a trial does.
-type Body = fn(&Context) -> Result<(), Failure>;
 
 const NEEDS: &[Requirement] = &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
 
@@ -195,27 +192,9 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
 }
 
 fn full(_: &Context) -> Result<(), Failure> {
-    const LIMIT: u64 = 4 << 20;
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=4M")?;
-    let kept = mount.path().join("kept");
-    fs::write(&kept, vec![7; 1 << 20])?;
-    let filler = mount.path().join("filler");
-    let mut file = File::create_new(&filler)?;
-    let mut written = 0;
-    let error = loop {
-        match file.write(&[9; 65_536]) {
-            Ok(count) => written += count as u64,
-            Err(error) => break error,
-        }
-        require!(written <= LIMIT, "{written} bytes fit into a mount of {LIMIT}");
-    };
-    require!(error.raw_os_error() == Some(libc::ENOSPC), "a full mount gave {error}");
-    require!(file.metadata()?.len() == written, "the full file has another size");
-    require!(fs::read(&kept)? == vec![7; 1 << 20], "a full mount changed another file");
-    drop(file);
-    fs::remove_file(&filler)?;
-    fs::write(mount.path().join("again"), vec![8; 2 << 20]).when("using freed space")?;
+    a_full_mount_loses_nothing(mount.path(), 4 << 20)?;
     mount.unmount()?;
     loaded.unload()
 }

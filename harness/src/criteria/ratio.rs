@@ -4,7 +4,7 @@ use crate::evidence::{Measurement, Round, Side};
 use crate::failure::Failure;
 use crate::protocol::PROTOCOL;
 use crate::require;
-use crate::stats::{Outcome, Ratio};
+use crate::stats::Outcome;
 use crate::thresholds::{Rule, Scene};
 use crate::trial::Context;
 
@@ -32,12 +32,10 @@ pub fn judge(
         b,
         rounds,
     };
-    let counted = measurement.rounds.get(PROTOCOL.warmups..).unwrap_or_default();
-    let logs: Vec<f64> = counted.iter().map(Round::log_ratio).collect();
-    let ratio = Ratio::of_rounds(&logs);
+    let (ratio, counted) = (measurement.ratio(), measurement.counted().len());
     context.measurement(measurement)?;
     let Some(ratio) = ratio else {
-        crate::fail!("{}: {} rounds are too few for a bound", rule.title, logs.len());
+        crate::fail!("{}: {} rounds are too few for a bound", rule.title, counted);
     };
     let outcome = ratio.outcome(bound.threshold);
     println!(

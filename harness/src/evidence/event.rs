@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Environment;
 use crate::place::Place;
+use crate::stats::Ratio;
 
 /// Version of the record format; a reader refuses others.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -202,6 +203,21 @@ impl Round {
 
 fn total(nanoseconds: &[u64]) -> f64 {
     nanoseconds.iter().map(|&one| one as f64).sum()
+}
+
+impl Measurement {
+    /// The rounds that count: those behind the warm-ups.
+    #[must_use]
+    pub fn counted(&self) -> &[Round] {
+        self.rounds.get(self.warmups..).unwrap_or_default()
+    }
+
+    /// Speed of A over speed of B with its bounds; none where the rounds are too few for bounds.
+    #[must_use]
+    pub fn ratio(&self) -> Option<Ratio> {
+        let logs: Vec<f64> = self.counted().iter().map(Round::log_ratio).collect();
+        Ratio::of_rounds(&logs)
+    }
 }
 
 /// One side of a measurement.

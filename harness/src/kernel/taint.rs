@@ -51,8 +51,10 @@ impl std::ops::BitOr for Taint {
 impl fmt::Display for Taint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        for (_, letter) in LETTERS.chars().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1) {
-            write!(f, " {letter}")?;
+        for (bit, letter) in LETTERS.chars().enumerate() {
+            if self.0 >> bit & 1 == 1 {
+                write!(f, " {letter}")?;
+            }
         }
         Ok(())
     }

@@ -33,7 +33,9 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::requirement::Requirement;
 
-type Body = Arc<dyn Fn(&Context) -> Result<(), Failure> + Send + Sync>;
+type Work = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
+/// What a trial does, where it captures nothing.
+pub type Body = fn(&Context) -> Result<(), Failure>;
 
 /// A test of a criterion.
 #[derive(Clone)]
@@ -42,7 +44,7 @@ pub struct Trial {
     places: Vec<Place>,
     needs: Vec<Requirement>,
     exclusion: Exclusion,
-    body: Body,
+    body: Arc<Work>,
 }
 
 impl Trial {

@@ -120,11 +120,8 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
 
 fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
     let bound = rule.at(scene);
-    let counted = measurement.rounds.get(measurement.warmups..).unwrap_or_default();
-    let ratio = sound(measurement, counted).and_then(|()| {
-        let logs: Vec<f64> = counted.iter().map(Round::log_ratio).collect();
-        Ratio::of_rounds(&logs).ok_or_else(|| "too few rounds for a bound".to_owned())
-    });
+    let ratio = sound(measurement)
+        .and_then(|()| measurement.ratio().ok_or_else(|| "too few rounds for a bound".to_owned()));
     let mut outcome =
         ratio.as_ref().map_or(Outcome::Inconclusive, |one| one.outcome(bound.threshold));
     let mut note = ratio.as_ref().err().cloned().unwrap_or_else(|| bound.reason.to_owned());
@@ -146,7 +143,7 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         title: rule.title.to_owned(),
         place: scene.place,
         accelerator: String::new(),
-        speeds: speeds(measurement.operations_per_round, counted),
+        speeds: speeds(measurement),
         ratio: ratio.ok(),
         recalls: (measurement.a.recall, measurement.b.recall),
         threshold: bound.threshold,
@@ -157,7 +154,8 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
 }
 
 /// The protocol's rounds, in ABBA order, the same number of samples on both sides.
-fn sound(measurement: &Measurement, counted: &[Round]) -> Result<(), String> {
+fn sound(measurement: &Measurement) -> Result<(), String> {
+    let counted = measurement.counted();
     if measurement.warmups < PROTOCOL.warmups || counted.len() < PROTOCOL.runs {
         return Err(format!(
             "{} warm-ups and {} rounds, where the protocol asks for {} and {}",
@@ -184,7 +182,8 @@ fn sound(measurement: &Measurement, counted: &[Round]) -> Result<(), String> {
     Ok(())
 }
 
-fn speeds(operations: usize, rounds: &[Round]) -> Option<(f64, f64)> {
-    let (a, b): (Vec<f64>, Vec<f64>) = rounds.iter().map(|round| round.speeds(operations)).unzip();
+fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {
+    let of = |round: &Round| round.speeds(measurement.operations_per_round);
+    let (a, b): (Vec<f64>, Vec<f64>) = measurement.counted().iter().map(of).unzip();
     Some((crate::stats::median(&a)?, crate::stats::median(&b)?))
 }
