@@ -7,14 +7,15 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 VALIDATE := target/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
-SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/vexfs/kernel/*.sh)
+SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
+  fixtures/vexfs/kernel/*.sh)
 
 # Announces a phase, and so tells how long the one before it took.
 STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-host test-guest validate memcheck clean distclean
+.PHONY: help setup build lint test test-host test-guest validate bench bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -57,6 +58,14 @@ test-guest: ## the guest's criteria
 	$(begin)
 	$(VALIDATE) guest --kernel $(KERNEL) -- cargo nextest run --profile vm
 
+# cargo runs it in harness/: paths in ARGS are best absolute.
+bench: bench-setup ## the engine's recall and speed beside faiss, hnswlib and usearch (ARGS=--help)
+	$(begin)
+	cargo bench --quiet --locked -p harness --bench engine -- $(ARGS)
+
+bench-setup: ## install what only `make bench` needs
+	$(begin)
+	@fixtures/peers/setup.sh
 # Reads and writes beyond what the SIMD functions may touch show here: Miri does not know their
 # instructions. Stable Rust ships the run-time library and hides the flag.
 memcheck: ## the engine's tests under AddressSanitizer (7 minutes)

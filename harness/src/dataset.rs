@@ -59,13 +59,18 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Rows and queries of `dim` components; `after` is the stream behind the queries.
+    pub(crate) fn new(dim: usize, base: Vec<f32>, queries: Vec<f32>, after: NumpyRandom) -> Self {
+        Dataset { dim, base, queries, after }
+    }
+
     /// Draws `rows` and then `queries` of `dim` components from the stream of `seed`.
     #[must_use]
     pub fn generate(seed: u32, rows: usize, dim: usize, queries: usize) -> Self {
         let mut random = NumpyRandom::new(seed);
         let base = random.matrix(rows, dim);
         let queries = random.matrix(queries, dim);
-        Dataset { dim, base, queries, after: random }
+        Dataset::new(dim, base, queries, random)
     }
 
     /// The protocol's data, generated once and checked against numpy's digests.

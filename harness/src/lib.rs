@@ -6,6 +6,7 @@
 //! it. [`vm`] boots the guest; `vexfs-validate` (`src/main.rs`, [`cli`]) puts it all together.
 
 pub mod baselines;
+pub mod bench;
 pub mod cli;
 pub mod contender;
 pub mod criteria;

@@ -20,6 +20,12 @@ pub fn python() -> PathBuf {
     cache().join("venv/bin/python")
 }
 
+/// The virtual environment of the libraries that `make bench` compares with.
+#[must_use]
+pub fn peers() -> PathBuf {
+    cache().join("peers")
+}
+
 /// The FUSE daemon under test, unless a user's own takes its place.
 #[must_use]
 pub fn fuse_daemon() -> PathBuf {

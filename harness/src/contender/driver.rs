@@ -111,7 +111,7 @@ struct Described {
 }
 
 #[derive(Deserialize)]
-struct Closed {}
+struct Done {}
 
 impl Driver {
     /// Starts a driver and gives it the protocol.
@@ -159,12 +159,21 @@ impl Driver {
         Ok(driver)
     }
 
+    /// Sets what can be changed between searches, e.g. `{"ef": 64}`.
+    ///
+    /// # Errors
+    /// The driver does not know such options.
+    pub fn configure(&mut self, options: &Value) -> Result<(), Failure> {
+        let Done {} = self.ask("configure", json!({"options": options}))?;
+        Ok(())
+    }
+
     /// Ends the driver in good order.
     ///
     /// # Errors
     /// It does not exit with status 0 in time.
     pub fn close(mut self) -> Result<(), Failure> {
-        let Closed {} = self.ask("close", json!({}))?;
+        let Done {} = self.ask("close", json!({}))?;
         let deadline = Instant::now() + self.limits.request;
         self.process.finish(deadline)
     }
@@ -327,6 +336,7 @@ mod tests {
                 [{"ids": [0], "squared_distances": [0.0], "nanoseconds": 7}]}),
             json!({"id": 4, "description": {"index": "none"}}),
             json!({"id": 5}),
+            json!({"id": 6}),
         ])
         .unwrap();
         let insertion = driver.insert(0, &row()).unwrap();
@@ -334,6 +344,7 @@ mod tests {
         let answers = driver.search(&row(), 10).unwrap();
         assert_eq!(answers.answers[0].ids, [0]);
         assert_eq!(driver.describe().unwrap()["versions"]["fake"], "1");
+        driver.configure(&json!({"ef": 64})).unwrap();
         driver.close().unwrap();
     }
 

@@ -16,12 +16,15 @@ use nix::unistd::Pid;
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
+use crate::vm::interrupt::interrupted;
 use crate::{fail, require};
 
 /// Longest line that is read: a child that prints without end must not fill the memory.
 const LONGEST_LINE: usize = 16 << 20;
 /// Bytes of stderr that a failure shows.
 const STDERR_TAIL: u64 = 2048;
+/// How long a signal that came just before a wait may go unnoticed.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How long a child whose output ended may take to exit.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -73,7 +76,8 @@ impl Process {
     /// The next line of its standard output.
     ///
     /// # Errors
-    /// None came before `deadline`, or the child is gone; with the end of its stderr.
+    /// None came before `deadline`, or the child is gone; with the end of its stderr. A signal
+    /// that somebody watches for ends the wait.
     pub fn read_line(&mut self, deadline: Instant) -> Result<String, Failure> {
         let mut searched = 0;
         loop {
@@ -135,8 +139,10 @@ impl Process {
             if left.is_zero() {
                 return Ok(false);
             }
+            require!(!interrupted(), "interrupted while waiting for {}", self.name);
             // Rounded up: the last fraction of a millisecond must not become a busy loop.
-            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+            let millis = left.min(GLANCE).as_millis() + 1;
+            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
             let mut fds = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, timeout) {
                 Ok(0) | Err(Errno::EINTR) => {}

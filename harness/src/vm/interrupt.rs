@@ -34,8 +34,17 @@ impl Watch {
     /// Whether one of the signals came since the watch began.
     #[must_use]
     pub fn interrupted(&self) -> bool {
-        FLAGS.get().is_some_and(|flags| flags.came.load(Ordering::SeqCst))
+        interrupted()
     }
+}
+
+/// Whether somebody watches, and one of the signals came since: for work that is too deep down to
+/// be given the watch.
+#[must_use]
+pub fn interrupted() -> bool {
+    FLAGS.get().is_some_and(|flags| {
+        !flags.idle.load(Ordering::SeqCst) && flags.came.load(Ordering::SeqCst)
+    })
 }
 
 impl Drop for Watch {
@@ -73,8 +82,9 @@ mod tests {
         let watch = Watch::begin().unwrap();
         assert!(!watch.interrupted());
         signal_hook::low_level::raise(SIGHUP).unwrap();
-        assert!(watch.interrupted());
+        assert!(watch.interrupted() && interrupted());
         drop(watch);
+        assert!(!interrupted());
         assert!(!Watch::begin().unwrap().interrupted());
     }
 }

@@ -1,0 +1,45 @@
+//! The sets of data that kinds are compared on.
+
+use clap::ValueEnum;
+
+use super::clustered::{CLUSTERED, Clustered};
+use crate::dataset::Dataset;
+use crate::failure::Failure;
+use crate::protocol::{PROTOCOL, Protocol};
+
+/// A set of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Data {
+    /// The protocol's: 10,000 x 128, uniform.
+    Protocol,
+    /// 100,000 x 128 in 1,000 clusters of very different sizes.
+    Clustered,
+}
+
+impl Data {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Data::Protocol => "protocol",
+            Data::Clustered => "clustered",
+        }
+    }
+
+    /// Rows and queries, and the protocol that describes them to a driver. `rows` is the
+    /// size of the clustered set.
+    ///
+    /// # Errors
+    /// The protocol's data is not what it should be.
+    pub fn generate(self, rows: usize) -> Result<(Dataset, Protocol), Failure> {
+        match self {
+            Data::Protocol => Ok((Dataset::of_protocol()?.clone(), PROTOCOL)),
+            Data::Clustered => {
+                let clustered = Clustered { rows, ..CLUSTERED };
+                let Clustered { rows, dim, queries, seed } = clustered;
+                let protocol = Protocol { rows, dim, queries, seed, ..PROTOCOL };
+                Ok((clustered.generate(), protocol))
+            }
+        }
+    }
+}

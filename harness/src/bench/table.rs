@@ -1,0 +1,127 @@
+//! The result as a table: for the terminal, and as Markdown for `docs/engine.md`.
+
+use serde_json::Value;
+
+use super::row::{Operation, Row};
+
+/// Columns, and whether they hold numbers, which stand to the right.
+const COLUMNS: [(&str, bool); 13] = [
+    ("data", false),
+    ("kind", false),
+    ("ours", false),
+    ("recall", true),
+    ("qps", true),
+    ("peer", false),
+    ("peer's", false),
+    ("recall", true),
+    ("qps", true),
+    ("ratio [lower, upper]", true),
+    ("net of call", true),
+    ("bound qps", true),
+    ("goal", false),
+];
+
+/// The rows in columns of even width, a line each.
+#[must_use]
+pub fn plain(rows: &[Row]) -> String {
+    let lines = lines(rows);
+    let widths: Vec<usize> = (0..COLUMNS.len())
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
+        .collect();
+    let padded = |line: &[String; 13]| -> String {
+        let cells = line.iter().zip(&widths).zip(COLUMNS).map(|((cell, &width), column)| {
+            if column.1 { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    lines.iter().map(padded).collect()
+}
+
+/// The rows as a Markdown table.
+#[must_use]
+pub fn markdown(rows: &[Row]) -> String {
+    let line = |cells: &[String; 13]| format!("| {} |\n", cells.join(" | "));
+    let rule = COLUMNS.map(|(_, number)| if number { "---:" } else { "---" }.to_owned());
+    let mut lines = lines(rows).into_iter();
+    let head: String = lines.next().iter().map(&line).collect();
+    head + &line(&rule) + &lines.map(|cells| line(&cells)).collect::<String>()
+}
+
+fn lines(rows: &[Row]) -> Vec<[String; 13]> {
+    let head = COLUMNS.map(|(name, _)| name.to_owned());
+    std::iter::once(head).chain(rows.iter().map(cells)).collect()
+}
+
+fn cells(row: &Row) -> [String; 13] {
+    let kind = match row.operation {
+        Operation::Search => row.kind.clone(),
+        Operation::Build => format!("{} build", row.kind),
+    };
+    let bounds = match (row.lower, row.upper) {
+        (Some(lower), Some(upper)) => format!(" [{lower:.2}, {upper:.2}]"),
+        _ => String::new(),
+    };
+    [
+        row.data.clone(),
+        kind,
+        options(&row.options),
+        format!("{:.3}", row.recall),
+        format!("{:.0}", row.qps),
+        format!("{} {}", row.peer, row.peer_version),
+        options(&row.peer_options),
+        format!("{:.3}", row.peer_recall),
+        format!("{:.0}", row.peer_qps),
+        format!("{:.2}{bounds}", row.ratio),
+        format!("{:.2}", row.net_ratio),
+        row.bound_qps.map_or_else(String::new, |qps| format!("{qps:.0}")),
+        format!("{:.1} {}", row.goal, row.result),
+    ]
+}
+
+/// Options as `name value`, what can be set for each search last.
+fn options(options: &Value) -> String {
+    let shown = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => text.clone(),
+        value => format!("{name} {value}"),
+    };
+    let last = ["ef", "nprobe", "refine"];
+    let mut pairs: Vec<_> = options.as_object().into_iter().flatten().collect();
+    pairs.sort_by_key(|(name, value)| (!value.is_string(), last.contains(&name.as_str())));
+    pairs.into_iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::row::tests::row;
+    use super::*;
+
+    #[test]
+    fn columns_are_even_and_say_what_was_measured() {
+        let build = Row { operation: Operation::Build, lower: None, bound_qps: None, ..row() };
+        let table = plain(&[row(), build]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 3);
+        let at = |line: &str, part: &str| line.find(part).unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(at(lines[1], "hnswlib 0.8.0"), at(lines[2], "hnswlib 0.8.0"));
+        assert!(lines[1].contains("ef_construction 200, m 16, ef 240"), "{table}");
+        assert!(lines[1].contains("2.00 [2.00, 2.00]") && lines[1].ends_with("1.0 reached"));
+        assert!(lines[2].contains("HNSW build") && !lines[2].contains('['), "{table}");
+    }
+
+    #[test]
+    fn markdown_has_a_cell_a_column() {
+        let table = markdown(&[row()]);
+        let bars: Vec<usize> = table.lines().map(|line| line.matches('|').count()).collect();
+        assert_eq!(bars, [14, 14, 14], "{table}");
+        assert!(table.lines().nth(1).is_some_and(|rule| rule.contains("| ---: |")));
+    }
+
+    #[test]
+    fn a_peers_index_comes_first_and_the_search_option_last() {
+        let given = json!({"ef": 64, "index": "hnsw", "m": 16});
+        assert_eq!(options(&given), "hnsw, m 16, ef 64");
+        assert_eq!(options(&json!({})), "");
+    }
+}
