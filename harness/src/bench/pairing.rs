@@ -5,6 +5,8 @@
 
 /// Recall@k from which a setting is worth comparing.
 pub const ENOUGH: f64 = 0.95;
+/// Recall@k from which a dearer setting is worth nothing.
+const ALL_BUT: f64 = 0.999;
 
 /// A setting that was tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,14 +30,27 @@ pub struct Pair {
     pub ours: Tried,
 }
 
-/// Pairs each of the peer's settings of recall [`ENOUGH`], or its best where none is, with one of
-/// ours. Nothing where a side has no setting.
+/// Pairs each of the peer's settings that is worth its time, or its best where none is, with one
+/// of ours. `peer` is in the order of its parameter. Nothing where a side has no setting.
 #[must_use]
 pub fn pair(peer: &[Tried], ours: &[Tried]) -> Vec<Pair> {
-    let enough: Vec<Tried> = peer.iter().copied().filter(|tried| tried.recall >= ENOUGH).collect();
+    let enough = worth_their_time(peer);
     let worth = if enough.is_empty() { best(peer).into_iter().collect() } else { enough };
     let ours_for = |peer: &Tried| cheapest(ours, peer.recall).or_else(|| best(ours));
     worth.into_iter().filter_map(|peer| Some(Pair { peer, ours: ours_for(&peer)? })).collect()
+}
+
+/// Settings of recall [`ENOUGH`] that are better than every cheaper one, up to the first that
+/// finds all but everything.
+fn worth_their_time(ascending: &[Tried]) -> Vec<Tried> {
+    let mut worth: Vec<Tried> = Vec::new();
+    for tried in ascending.iter().filter(|tried| tried.recall >= ENOUGH) {
+        match worth.last().map(|last| last.recall) {
+            Some(reached) if reached >= ALL_BUT || tried.recall <= reached => {}
+            _ => worth.push(*tried),
+        }
+    }
+    worth
 }
 
 /// The cheapest setting of a recall not below `recall`. Within an index that is the smallest,
@@ -84,6 +99,14 @@ mod tests {
             (0, 200, 0.99, 9.0),
         ]);
         assert_eq!(params(&pair(&peer, &ours)), [(128, 0, 120), (256, 0, 160)]);
+    }
+
+    #[test]
+    fn dearer_settings_that_find_no_more_are_left_out() {
+        let recalls = [(1, 0.94), (2, 0.96), (3, 0.96), (4, 0.955), (5, 0.999), (6, 1.0)];
+        let peer = tried(&recalls.map(|(param, recall)| (0, param, recall, f64::from(param))));
+        let ours = tried(&[(0, 9, 1.0, 6.0)]);
+        assert_eq!(params(&pair(&peer, &ours)), [(2, 0, 9), (5, 0, 9)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The libraries that the engine is compared with, and how they are asked (`fixtures/peers`).
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -8,10 +9,14 @@ use serde_json::{Value, json};
 use crate::contender::{Contender, Driver, Limits, Program};
 use crate::failure::{Failure, While};
 use crate::protocol::Protocol;
+use crate::vm::interrupt::interrupted;
 use crate::{project, require, stats};
 
 /// Rounds of calls from which a call's overhead is taken.
 const OVERHEAD_ROUNDS: usize = 20;
+/// One request may be a build of 100,000 rows on a busy machine.
+const LIMITS: Limits =
+    Limits { start: Duration::from_secs(120), request: Duration::from_secs(1800), interrupted };
 
 /// A library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -49,9 +54,14 @@ impl Peer {
     /// # Errors
     /// The peers are not set up, with the command that does it; or the driver fails.
     pub fn start(self, protocol: &Protocol, options: &Value) -> Result<Driver, Failure> {
-        let python = project::peers().join("bin/python");
+        start(&self.program(&project::peers(), options)?, protocol)
+    }
+
+    /// Its driver on the Python of the virtual environment `venv`.
+    fn program(self, venv: &Path, options: &Value) -> Result<Program, Failure> {
+        let python = venv.join("bin/python");
         // The set-up's last act: what was cut short has none.
-        let stamp = project::peers().join("stamp");
+        let stamp = venv.join("stamp");
         require!(
             stamp.is_file() && python.is_file(),
             "{} is not set up ({} is not there); provide it with: make bench-setup",
@@ -59,15 +69,12 @@ impl Peer {
             stamp.display()
         );
         let driver = format!("fixtures/peers/{}_driver.py", self.name());
-        let program = Program {
+        Ok(Program {
             name: self.name().to_owned(),
             program: python,
             arguments: vec![project::root().join(driver).into()],
             options: options.clone(),
-        };
-        let limits = Limits { start: Duration::from_secs(120), request: Duration::from_secs(1800) };
-        Driver::start(&program, protocol, limits)
-            .when("the libraries to compare with; install them again with: make bench-setup")
+        })
     }
 
     /// Time of the call itself, in nanoseconds: the median over calls that look for one
@@ -90,5 +97,49 @@ impl Peer {
         }
         driver.close()?;
         Ok(stats::median(&nanoseconds).unwrap_or_default())
+    }
+}
+
+fn start(program: &Program, protocol: &Protocol) -> Result<Driver, Failure> {
+    Driver::start(program, protocol, LIMITS)
+        .when("a library to compare with; where it is not there: make bench-setup")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::PROTOCOL;
+
+    #[test]
+    fn peers_that_are_not_there_name_their_set_up() {
+        let venv = tempfile::tempdir().unwrap();
+        for peer in Peer::value_variants() {
+            let message = peer.program(venv.path(), &json!({})).unwrap_err().to_string();
+            assert!(message.contains("stamp is not there"), "{message}");
+            assert!(message.ends_with("provide it with: make bench-setup"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_library_that_went_missing_names_its_set_up() {
+        // An interpreter that has the package no more: it dies of the import.
+        let program = Program {
+            name: "faiss".into(),
+            program: "/bin/sh".into(),
+            arguments: ["-c", "echo \"ModuleNotFoundError: No module named 'faiss'\" >&2; exit 1"]
+                .map(Into::into)
+                .to_vec(),
+            options: json!({}),
+        };
+        let message = start(&program, &PROTOCOL).err().unwrap().to_string();
+        assert!(message.contains("make bench-setup") && message.contains("No module"), "{message}");
+    }
+
+    #[test]
+    fn every_peer_has_a_driver() {
+        for peer in Peer::value_variants() {
+            let driver = format!("fixtures/peers/{}_driver.py", peer.name());
+            assert!(project::root().join(&driver).is_file(), "{driver}");
+        }
     }
 }

@@ -46,7 +46,7 @@ pub struct Row {
     pub net_lower: Option<f64>,
     /// The ratio that was to be reached.
     pub goal: f64,
-    /// Whether it was, in favour of the peer: by `net_ratio`.
+    /// Whether it was, by the bounds of the net ratio: in the peer's favour.
     pub result: Reached,
     /// What calling the peer's function costs, measured on an index of one row.
     pub call_overhead_ns: f64,

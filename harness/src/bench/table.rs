@@ -16,7 +16,7 @@ const COLUMNS: [(&str, bool); 13] = [
     ("recall", true),
     ("qps", true),
     ("ratio [lower, upper]", true),
-    ("net of call", true),
+    ("net of call [lower]", true),
     ("bound qps", true),
     ("goal", false),
 ];
@@ -72,7 +72,10 @@ fn cells(row: &Row) -> [String; 13] {
         format!("{:.3}", row.peer_recall),
         format!("{:.0}", row.peer_qps),
         format!("{:.2}{bounds}", row.ratio),
-        format!("{:.2}", row.net_ratio),
+        match row.net_lower {
+            Some(lower) => format!("{:.2} [{lower:.2}]", row.net_ratio),
+            None => format!("{:.2}", row.net_ratio),
+        },
         row.bound_qps.map_or_else(String::new, |qps| format!("{qps:.0}")),
         format!("{:.1} {}", row.goal, row.result),
     ]
@@ -82,6 +85,7 @@ fn cells(row: &Row) -> [String; 13] {
 fn options(options: &Value) -> String {
     let shown = |(name, value): (&String, &Value)| match value {
         Value::String(text) => text.clone(),
+        value if name == "ef_construction" => format!("efc {value}"),
         value => format!("{name} {value}"),
     };
     let last = ["ef", "nprobe", "refine"];
@@ -99,13 +103,19 @@ mod tests {
 
     #[test]
     fn columns_are_even_and_say_what_was_measured() {
-        let build = Row { operation: Operation::Build, lower: None, bound_qps: None, ..row() };
+        let build = Row {
+            operation: Operation::Build,
+            lower: None,
+            net_lower: None,
+            bound_qps: None,
+            ..row()
+        };
         let table = plain(&[row(), build]);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3);
         let at = |line: &str, part: &str| line.find(part).unwrap_or_else(|| panic!("{line}"));
         assert_eq!(at(lines[1], "hnswlib 0.8.0"), at(lines[2], "hnswlib 0.8.0"));
-        assert!(lines[1].contains("ef_construction 200, m 16, ef 240"), "{table}");
+        assert!(lines[1].contains("efc 200, m 16, ef 240"), "{table}");
         assert!(lines[1].contains("2.00 [2.00, 2.00]") && lines[1].ends_with("1.0 reached"));
         assert!(lines[2].contains("HNSW build") && !lines[2].contains('['), "{table}");
     }

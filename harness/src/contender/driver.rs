@@ -55,11 +55,17 @@ pub struct Limits {
     pub start: Duration,
     /// For every other request.
     pub request: Duration,
+    /// Ends every wait for it.
+    pub interrupted: fn() -> bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { start: Duration::from_secs(300), request: Duration::from_secs(180) }
+        Limits {
+            start: Duration::from_secs(300),
+            request: Duration::from_secs(180),
+            interrupted: || false,
+        }
     }
 }
 
@@ -130,6 +136,7 @@ impl Driver {
         // Libraries keep caches under HOME, which is read-only in the guest.
         command.args(&program.arguments).env("HOME", directory.path());
         let process = Process::start(&format!("the driver of {name}"), command)?;
+        let process = process.until(limits.interrupted);
         let mut driver = Driver {
             name: name.clone(),
             process,

@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::vm::interrupt::interrupted;
 use crate::{fail, require};
 
 /// Longest line that is read: a child that prints without end must not fill the memory.
@@ -39,6 +38,8 @@ pub struct Process {
     stderr: File,
     /// What was read and is no whole line yet.
     pending: Vec<u8>,
+    /// Ends every wait.
+    interrupted: fn() -> bool,
 }
 
 impl Process {
@@ -57,7 +58,15 @@ impl Process {
             .when(format!("starting {name} ({})", command.get_program().display()))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let Some(stdout) = stdout else { fail!("{name} was started without a pipe") };
-        Ok(Process { name: name.to_owned(), child, stdin, stdout, stderr, pending: Vec::new() })
+        let (name, pending) = (name.to_owned(), Vec::new());
+        Ok(Process { name, child, stdin, stdout, stderr, pending, interrupted: || false })
+    }
+
+    /// Gives up waiting for it as soon as `interrupted` says so.
+    #[must_use]
+    pub fn until(mut self, interrupted: fn() -> bool) -> Self {
+        self.interrupted = interrupted;
+        self
     }
 
     /// Writes a line to its standard input. Lines are short and answered one by one, so that
@@ -76,8 +85,8 @@ impl Process {
     /// The next line of its standard output.
     ///
     /// # Errors
-    /// None came before `deadline`, or the child is gone; with the end of its stderr. A signal
-    /// that somebody watches for ends the wait.
+    /// None came before `deadline`, or the child is gone, with the end of its stderr; or the wait
+    /// was [interrupted](Process::until).
     pub fn read_line(&mut self, deadline: Instant) -> Result<String, Failure> {
         let mut searched = 0;
         loop {
@@ -139,7 +148,7 @@ impl Process {
             if left.is_zero() {
                 return Ok(false);
             }
-            require!(!interrupted(), "interrupted while waiting for {}", self.name);
+            require!(!(self.interrupted)(), "interrupted while waiting for {}", self.name);
             // Rounded up: the last fraction of a millisecond must not become a busy loop.
             let millis = left.min(GLANCE).as_millis() + 1;
             let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
@@ -243,6 +252,13 @@ mod tests {
         let mut child = shell("exec sleep 1000");
         let message = child.read_line(soon()).unwrap_err().to_string();
         assert!(message.contains("did not answer in time"), "{message}");
+    }
+
+    #[test]
+    fn an_interruption_ends_the_wait() {
+        let mut child = shell("exec sleep 1000").until(|| true);
+        let message = child.read_line(late()).unwrap_err().to_string();
+        assert_eq!(message, "interrupted while waiting for the child");
     }
 
     #[test]
