@@ -38,7 +38,7 @@ setup: ## install what is missing (says what; needs no network where all is ther
 # follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
 	$(begin)
-	cargo build --locked --release -p vexfs-fuse -p vexfs-bench
+	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl
 	cargo test --locked --no-run
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
 
