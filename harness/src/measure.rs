@@ -14,6 +14,30 @@ pub fn order_of(index: usize) -> Order {
     if index.is_multiple_of(2) { Order::AB } else { Order::BA }
 }
 
+/// Does `a` and `b` in the order of round `index`, and `between` between the two.
+///
+/// # Errors
+/// The first error of a side.
+pub fn round<A, Between, B>(
+    index: usize,
+    a: impl FnOnce() -> Result<A, Failure>,
+    between: impl FnOnce() -> Between,
+    b: impl FnOnce() -> Result<B, Failure>,
+) -> Result<(A, Between, B), Failure> {
+    match order_of(index) {
+        Order::AB => {
+            let first = a()?;
+            let between = between();
+            Ok((first, between, b()?))
+        }
+        Order::BA => {
+            let first = b()?;
+            let between = between();
+            Ok((a()?, between, first))
+        }
+    }
+}
+
 /// Does `count` rounds; each side is given the round's number and returns the time of each of
 /// its operations.
 ///
@@ -26,17 +50,8 @@ pub fn rounds(
 ) -> Result<Vec<Round>, Failure> {
     (0..count)
         .map(|index| {
+            let (a_times, (), b_times) = round(index, || a(index), || (), || b(index))?;
             let order = order_of(index);
-            let (a_times, b_times) = match order {
-                Order::AB => {
-                    let first = a(index)?;
-                    (first, b(index)?)
-                }
-                Order::BA => {
-                    let first = b(index)?;
-                    (a(index)?, first)
-                }
-            };
             Ok(Round { order, a_ns: nanoseconds(&a_times), b_ns: nanoseconds(&b_times) })
         })
         .collect()
@@ -64,6 +79,20 @@ mod tests {
         let rounds = rounds(4, side('A', 10), side('B', 20)).unwrap();
         assert_eq!(seen.into_inner(), "ABBAABBA");
         assert_eq!(rounds[1], Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20] });
+    }
+
+    #[test]
+    fn what_is_between_stays_between() {
+        let seen = RefCell::new(String::new());
+        let say = |what: char| {
+            seen.borrow_mut().push(what);
+            what
+        };
+        for index in 0..2 {
+            let done = round(index, || Ok(say('A')), || say('-'), || Ok(say('B')));
+            assert_eq!(done.unwrap(), ('A', '-', 'B'));
+        }
+        assert_eq!(seen.into_inner(), "A-BB-A");
     }
 
     #[test]

@@ -80,22 +80,16 @@ impl Engine {
         })
     }
 
+    /// Neighbours that it is asked for.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
     /// How long the rows took.
     #[must_use]
     pub fn build_time(&self) -> Duration {
         self.build
-    }
-
-    /// Bytes that the index holds.
-    #[must_use]
-    pub fn memory(&self) -> u64 {
-        self.index.memory()
-    }
-
-    /// The instructions that it computes with.
-    #[must_use]
-    pub fn simd(&self) -> SimdLevel {
-        self.index.simd()
     }
 
     /// Asks every query once, with `param` as efSearch, nprobe or refine.

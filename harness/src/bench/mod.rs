@@ -3,8 +3,8 @@
 //!
 //! [`comparison`] lists what is compared; [`run`] builds, sweeps both sides over preset settings,
 //! lets [`pairing`] choose which stand against each other at equal recall, and measures those
-//! pairs in interleaved rounds with the [`bound`] between them. A [`row`] is one line of the
-//! result, [`table`] prints them.
+//! pairs in [`turns`] with the [`bound`] between them. A [`row`] is one line of the result,
+//! [`table`] prints them.
 
 pub mod bound;
 pub mod clustered;
@@ -16,6 +16,7 @@ pub mod peer;
 pub mod row;
 pub mod run;
 pub mod table;
+pub mod turns;
 
 use crate::contender::Answer;
 use crate::failure::Failure;

@@ -16,29 +16,16 @@ use super::pairing::{Pair, Tried, pair};
 use super::peer::Peer;
 use super::recall;
 use super::row::{Estimate, Operation, Row, Sample, speed};
+use super::turns::{Effort, Turns, ns};
 use crate::contender::{Contender, Driver};
 use crate::dataset::{self, Dataset};
-use crate::evidence::Order;
 use crate::failure::{Failure, While};
-use crate::measure::order_of;
 use crate::oracle::Oracle;
 use crate::protocol::Protocol;
-use crate::vm::interrupt::interrupted;
-use crate::{require, stats};
+use crate::{measure, stats};
 
 /// efSearch at which the recall of built graphs is compared.
 const EF_OF_BUILDS: u32 = 256;
-
-/// How much is measured.
-#[derive(Debug, Clone, Copy)]
-pub struct Effort {
-    /// Rounds before those that count.
-    pub warmups: usize,
-    /// Rounds of searches.
-    pub rounds: usize,
-    /// Rounds of builds; with one, the builds that the searches need anyway are what is measured.
-    pub builds: usize,
-}
 
 /// One set of data, and what was built on it.
 pub struct Bench<'a> {
@@ -59,6 +46,16 @@ struct Built {
     version: String,
     description: Value,
     build: Duration,
+}
+
+/// What a row is computed from.
+struct Measured {
+    samples: Vec<Sample>,
+    /// Queries, or rows, in a sample.
+    operations: usize,
+    recall: f64,
+    peer_recall: f64,
+    call_overhead_ns: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -198,125 +195,108 @@ impl<'a> Bench<'a> {
         peer: &mut Built,
         pair: Pair,
     ) -> Result<Row, Failure> {
-        let (kind, name) = (comparison.kind, comparison.peer.name());
+        let kind = comparison.kind;
         let structure = comparison.our_structures().nth(pair.ours.index).cloned();
         let structure = structure.unwrap_or_default();
-        let overhead = self.call_overhead(comparison)?;
+        let call_overhead_ns = self.call_overhead(comparison)?;
         self.say(comparison, &format!("searching with {}", pair.peer.param));
         configure(kind, &mut peer.driver, pair.peer.param)?;
 
-        let Effort { warmups, rounds, .. } = self.effort;
-        let (dataset, k) = (self.dataset, self.protocol.k);
-        let count = dataset.queries.len() / dataset.dim;
+        let (dataset, effort) = (self.dataset, self.effort);
         let engine = self.engine(kind, &structure)?;
         engine.round(pair.ours.param)?;
         let (must_read, which) =
             comparison.must_read(&structure, dataset.rows(), dataset.dim, engine.compared());
-        let mut bound = Bound::new(dataset::bytes(&dataset.base), must_read);
-        let mut samples = Vec::with_capacity(warmups + rounds);
-        let mut theirs = Vec::new();
-        for index in 0..warmups + rounds {
-            require!(!interrupted(), "interrupted");
-            let mut ours = || {
-                engine.round(pair.ours.param)?;
-                Ok::<_, Failure>(engine.times().sum::<Duration>())
-            };
-            let mut peers = || {
-                let answers = peer.driver.search(&dataset.queries, k)?;
-                let took = answers.times(name)?.iter().sum::<Duration>();
-                theirs = answers.answers;
-                Ok::<_, Failure>(took)
-            };
-            // The bound comes between the two, whoever is first.
-            let (ours, bound, peer) = match order_of(index) {
-                Order::AB => (ours()?, bound.pass(count), peers()?),
-                Order::BA => {
-                    let peer = peers()?;
-                    let bound = bound.pass(count);
-                    (ours()?, bound, peer)
-                }
-            };
-            samples.push(Sample { ours: ns(ours)?, peer: ns(peer)?, bound: ns(bound)? });
-        }
-        samples.drain(..warmups);
-        let answers = engine.answers();
-        let recalls = [recall(&self.oracle, &answers)?, recall(&self.oracle, &theirs)?];
-        let mut row = self.row(comparison, peer, recalls, samples, overhead, count)?;
-        row.options = named(kind, &structure, Some(pair.ours.param));
-        if let Some(name) = param_name(kind) {
-            row.peer_options[name] = pair.peer.param.into();
-        }
-        row.bound_qps = Some(speed(row.samples.iter().map(|sample| sample.bound), count));
-        row.bound_bytes = Some(must_read.bytes);
-        row.bound_of = Some(which.to_owned());
-        Ok(row)
+        let bound = Bound::new(dataset::bytes(&dataset.base), must_read);
+        let turns = Turns { engine, param: pair.ours.param, driver: &mut peer.driver, bound };
+        let (samples, theirs) = turns.measure(&dataset.queries, effort)?;
+
+        let answers = self.engine(kind, &structure)?.answers();
+        let measured = Measured {
+            recall: recall(&self.oracle, &answers)?,
+            peer_recall: recall(&self.oracle, &theirs)?,
+            operations: answers.len(),
+            samples,
+            call_overhead_ns,
+        };
+        let bounds = measured.samples.iter().map(|sample| sample.bound);
+        let bound_qps = Some(speed(bounds, measured.operations));
+        let params = (&structure[..], pair.ours.param, pair.peer.param);
+        Ok(Row {
+            bound_qps,
+            bound_bytes: Some(must_read.bytes),
+            bound_of: Some(which.to_owned()),
+            ..self.row(comparison, peer, params, measured)
+        })
     }
 
+    /// Builds both, in turns; where that is to be done once, the builds that were done anyway.
     fn builds(&mut self, comparison: &Comparison, peer: &mut Built) -> Result<Row, Failure> {
         let (kind, structure) = (comparison.kind, &comparison.structure);
         configure(kind, &mut peer.driver, EF_OF_BUILDS)?;
-        let answers = peer.driver.search(&self.dataset.queries, self.protocol.k)?.answers;
+        let theirs = peer.driver.search(&self.dataset.queries, self.protocol.k)?.answers;
         let engine = self.engine(kind, structure)?;
         engine.round(EF_OF_BUILDS)?;
-        let (ours, built) = (engine.answers(), engine.build_time());
-        let recalls = [recall(&self.oracle, &ours)?, recall(&self.oracle, &answers)?];
-
-        let mut samples = Vec::new();
-        if self.effort.builds == 1 {
-            samples.push(Sample { ours: ns(built)?, peer: ns(peer.build)?, bound: 0 });
-        } else {
-            for index in 0..self.effort.builds {
-                self.say(comparison, &format!("build {} of {}", index + 1, self.effort.builds));
-                let ours = || {
-                    let engine = Engine::build(kind, structure, self.dataset, self.protocol.k)?;
-                    Ok::<_, Failure>(engine.build_time())
-                };
-                let peers = || {
-                    let built = self.build_peer(comparison)?;
-                    built.driver.close()?;
-                    Ok::<_, Failure>(built.build)
-                };
-                let (ours, peer) = match order_of(index) {
-                    Order::AB => (ours()?, peers()?),
-                    Order::BA => {
-                        let peer = peers()?;
-                        (ours()?, peer)
-                    }
-                };
-                samples.push(Sample { ours: ns(ours)?, peer: ns(peer)?, bound: 0 });
-            }
-        }
-        // A build is one call: what calling costs is nothing.
-        let mut row = self.row(comparison, peer, recalls, samples, 0.0, self.dataset.rows())?;
-        row.operation = Operation::Build;
-        row.options = named(kind, structure, Some(EF_OF_BUILDS));
-        row.peer_options["ef"] = EF_OF_BUILDS.into();
-        Ok(row)
+        let (ours, ours_built) = (engine.answers(), engine.build_time());
+        let samples = match self.effort.builds {
+            1 => vec![Sample { ours: ns(ours_built)?, peer: ns(peer.build)?, bound: 0 }],
+            rounds => (0..rounds)
+                .map(|index| self.build_again(comparison, index))
+                .collect::<Result<_, _>>()?,
+        };
+        let measured = Measured {
+            recall: recall(&self.oracle, &ours)?,
+            peer_recall: recall(&self.oracle, &theirs)?,
+            operations: self.dataset.rows(),
+            samples,
+            // A build is one call: what calling costs is nothing beside it.
+            call_overhead_ns: 0.0,
+        };
+        let params = (&structure[..], EF_OF_BUILDS, EF_OF_BUILDS);
+        Ok(Row { operation: Operation::Build, ..self.row(comparison, peer, params, measured) })
     }
 
-    /// A row of searches, without the options of each search and without a bound. `operations`
-    /// make up each of the samples.
+    fn build_again(&self, comparison: &Comparison, index: usize) -> Result<Sample, Failure> {
+        self.say(comparison, &format!("build {} of {}", index + 1, self.effort.builds));
+        let ours = || {
+            let (kind, structure) = (comparison.kind, &comparison.structure);
+            Ok(Engine::build(kind, structure, self.dataset, self.protocol.k)?.build_time())
+        };
+        let peers = || {
+            let built = self.build_peer(comparison)?;
+            built.driver.close()?;
+            Ok(built.build)
+        };
+        let (ours, (), peer) = measure::round(index, ours, || (), peers)?;
+        Ok(Sample { ours: ns(ours)?, peer: ns(peer)?, bound: 0 })
+    }
+
+    /// A row of searches without a bound. `params` are the structure of ours, and what ours and
+    /// the peer were searched with.
     fn row(
         &self,
         comparison: &Comparison,
         peer: &Built,
-        [recall, peer_recall]: [f64; 2],
-        samples: Vec<Sample>,
-        call_overhead_ns: f64,
-        operations: usize,
-    ) -> Result<Row, Failure> {
+        (structure, param, peer_param): (&[u32], u32, u32),
+        measured: Measured,
+    ) -> Row {
+        let Measured { samples, operations, recall, peer_recall, call_overhead_ns } = measured;
         let as_measured = Estimate::of(&samples, 0.0);
         let net = Estimate::of(&samples, call_overhead_ns * operations as f64);
-        Ok(Row {
+        let mut peer_options = comparison.peer_options();
+        if let Some(name) = param_name(comparison.kind) {
+            peer_options[name] = peer_param.into();
+        }
+        Row {
             kind: kind_name(comparison.kind).to_owned(),
             operation: Operation::Search,
             data: self.data.name().to_owned(),
-            options: json!({}),
+            options: named(comparison.kind, structure, Some(param)),
             recall,
             qps: speed(samples.iter().map(|sample| sample.ours), operations),
             peer: comparison.peer.name().to_owned(),
             peer_version: peer.version.clone(),
-            peer_options: comparison.peer_options(),
+            peer_options,
             peer_recall,
             peer_qps: speed(samples.iter().map(|sample| sample.peer), operations),
             ratio: as_measured.ratio,
@@ -331,16 +311,11 @@ impl<'a> Bench<'a> {
             bound_bytes: None,
             bound_of: None,
             rounds: samples.len(),
-            simd: match SimdLevel::detect() {
-                SimdLevel::Sse2 => "SSE2",
-                SimdLevel::Avx2 => "AVX2",
-                SimdLevel::Avx512 => "AVX-512",
-            }
-            .to_owned(),
+            simd: simd_name(SimdLevel::detect()).to_owned(),
             cpu: self.cpu.clone(),
             peer_description: peer.description["configuration"].clone(),
             samples,
-        })
+        }
     }
 
     fn call_overhead(&mut self, comparison: &Comparison) -> Result<f64, Failure> {
@@ -367,6 +342,10 @@ fn configure(kind: Kind, driver: &mut Driver, param: u32) -> Result<(), Failure>
     }
 }
 
-fn ns(time: Duration) -> Result<u64, Failure> {
-    Ok(u64::try_from(time.as_nanos())?)
+fn simd_name(level: SimdLevel) -> &'static str {
+    match level {
+        SimdLevel::Sse2 => "SSE2",
+        SimdLevel::Avx2 => "AVX2",
+        SimdLevel::Avx512 => "AVX-512",
+    }
 }

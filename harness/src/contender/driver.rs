@@ -1,6 +1,5 @@
 //! A contender in a process of its own, driven by JSON lines (fixtures/competitors/README.md).
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -12,62 +11,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, Answers, Contender, Insertion, Process};
+use super::{Answer, Answers, Contender, Insertion, Limits, Process, Program};
 use crate::failure::{Failure, While};
 use crate::protocol::Protocol;
-use crate::{dataset, project, require};
+use crate::{dataset, require};
 
 /// Characters of a reply that a failure shows.
 const SHOWN: usize = 200;
-
-/// A driver's program and what it is told.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// The contender's name.
-    pub name: String,
-    /// What is run.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// The driver's own options, e.g. `{"ef_search": 256}`.
-    pub options: Value,
-}
-
-impl Program {
-    /// The driver of a competitor in `fixtures/competitors`, on the project's Python.
-    #[must_use]
-    pub fn competitor(name: &str, options: Value) -> Self {
-        let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
-        Program {
-            name: name.to_owned(),
-            program: project::python(),
-            arguments: vec![driver.into()],
-            options,
-        }
-    }
-}
-
-/// How long a driver may take before it counts as hung. Generous: an emulated guest imports
-/// ChromaDB in 20 to 40 s and inserts 180 rows/s.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// From its start to its first reply, which comes after all imports.
-    pub start: Duration,
-    /// For every other request.
-    pub request: Duration,
-    /// Ends every wait for it.
-    pub interrupted: fn() -> bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            start: Duration::from_secs(300),
-            request: Duration::from_secs(180),
-            interrupted: || false,
-        }
-    }
-}
 
 /// A running driver.
 pub struct Driver {

@@ -6,6 +6,7 @@
 mod driver;
 mod in_process;
 mod process;
+mod program;
 mod rounds;
 mod vexfs_file;
 
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use driver::{Driver, Limits, Program};
+pub use driver::Driver;
 pub use in_process::InProcess;
 pub use process::Process;
+pub use program::{Limits, Program};
 pub use rounds::{Answered, InsertionRounds, SearchRounds, fill, insertion_rounds, search_rounds};
 pub use vexfs_file::VexfsFile;
 
