@@ -9,6 +9,7 @@
 //! Only operations that IEEE 754 defines exactly are used, on one stream of MT19937 numbers: the
 //! same seed gives the same data everywhere.
 
+use super::data::QUERIES;
 use crate::dataset::{Dataset, NumpyRandom};
 
 /// What is drawn.
@@ -25,7 +26,7 @@ pub struct Clustered {
 }
 
 /// The benchmark's second set of data.
-pub const CLUSTERED: Clustered = Clustered { rows: 100_000, dim: 128, queries: 100, seed: 42 };
+pub const CLUSTERED: Clustered = Clustered { rows: 100_000, dim: 128, queries: QUERIES, seed: 42 };
 
 const CLUSTERS: usize = 1_000;
 /// Largest spread of a component around its centre. The centres' own spread is 0.29: clusters

@@ -7,6 +7,12 @@ use crate::dataset::Dataset;
 use crate::failure::Failure;
 use crate::protocol::{PROTOCOL, Protocol};
 
+/// Queries that recall is measured with. With 100, one query that a graph does not reach is a whole
+/// per cent.
+pub const QUERIES: usize = 500;
+/// Queries of a timed round, the first ones: the protocol's.
+pub const TIMED: usize = PROTOCOL.queries;
+
 /// A set of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Data {
@@ -26,14 +32,18 @@ impl Data {
         }
     }
 
-    /// Rows and queries, and the protocol that describes them to a driver. `rows` is the
-    /// size of the clustered set.
+    /// Rows, [`QUERIES`] queries, and the protocol that describes them to a driver. `rows` is the
+    /// size of the clustered set. Behind the protocol's own queries come the next of their stream.
     ///
     /// # Errors
     /// The protocol's data is not what it should be.
     pub fn generate(self, rows: usize) -> Result<(Dataset, Protocol), Failure> {
         match self {
-            Data::Protocol => Ok((Dataset::of_protocol()?.clone(), PROTOCOL)),
+            Data::Protocol => {
+                let mut dataset = Dataset::of_protocol()?.clone();
+                dataset.queries.extend(dataset.further_queries(QUERIES - PROTOCOL.queries));
+                Ok((dataset, Protocol { queries: QUERIES, ..PROTOCOL }))
+            }
             Data::Clustered => {
                 let clustered = Clustered { rows, ..CLUSTERED };
                 let Clustered { rows, dim, queries, seed } = clustered;

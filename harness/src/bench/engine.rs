@@ -18,6 +18,8 @@ pub struct Engine {
     k: usize,
     hits: Vec<Hit>,
     answered: Vec<Answered>,
+    /// Queries of the last round.
+    asked: usize,
     build: Duration,
 }
 
@@ -76,6 +78,7 @@ impl Engine {
             k,
             hits: vec![Hit::default(); count * k],
             answered: vec![Answered::default(); count],
+            asked: 0,
             build,
         })
     }
@@ -92,12 +95,19 @@ impl Engine {
         self.build
     }
 
-    /// Asks every query once, with `param` as efSearch, nprobe or refine.
+    /// Number of its queries.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.answered.len()
+    }
+
+    /// Asks each of the first `count` queries once, with `param` as efSearch, nprobe or refine.
     ///
     /// # Errors
     /// The engine refuses the parameter or is interrupted.
-    pub fn round(&mut self, param: u32) -> Result<(), Failure> {
-        let queries = self.queries.chunks_exact(self.index.params().dim as usize);
+    pub fn round(&mut self, param: u32, count: usize) -> Result<(), Failure> {
+        self.asked = count.min(self.answered.len());
+        let queries = self.queries.chunks_exact(self.index.params().dim as usize).take(count);
         let answers = self.hits.chunks_exact_mut(self.k).zip(&mut self.answered);
         let (index, scratch, k) = (&self.index, &mut self.scratch, self.k as u32);
         for (query, (hits, answered)) in queries.zip(answers) {
@@ -114,20 +124,21 @@ impl Engine {
 
     /// Times of the last round's searches.
     pub fn times(&self) -> impl Iterator<Item = Duration> {
-        self.answered.iter().map(|answered| answered.took)
+        self.answered[..self.asked].iter().map(|answered| answered.took)
     }
 
     /// Mean number of rows that a search of the last round compared with its query.
     #[must_use]
     pub fn compared(&self) -> usize {
-        let sum: u64 = self.answered.iter().map(|answered| answered.compared).sum();
-        usize::try_from(sum).unwrap_or(usize::MAX) / self.answered.len().max(1)
+        let answered = &self.answered[..self.asked];
+        let sum: u64 = answered.iter().map(|answered| answered.compared).sum();
+        usize::try_from(sum).unwrap_or(usize::MAX) / answered.len().max(1)
     }
 
     /// The last round's answers.
     #[must_use]
     pub fn answers(&self) -> Vec<Answer> {
-        let answers = self.hits.chunks_exact(self.k).zip(&self.answered);
+        let answers = self.hits.chunks_exact(self.k).zip(&self.answered[..self.asked]);
         answers
             .map(|(hits, answered)| Answer {
                 ids: hits[..answered.hits].iter().map(|hit| hit.row).collect(),
@@ -156,7 +167,10 @@ mod tests {
         let dataset = Dataset::generate(11, 500, 24, 20);
         let oracle = Oracle::new(&dataset, &dataset.queries, 10);
         let mut engine = Engine::build(Kind::Flat, &[], &dataset, 10).unwrap();
-        engine.round(0).unwrap();
+        engine.round(0, 7).unwrap();
+        assert_eq!(engine.times().count(), 7);
+        assert_eq!(engine.answers().len(), 7);
+        engine.round(0, engine.queries()).unwrap();
         assert_eq!(engine.times().count(), 20);
         assert_eq!(engine.compared(), 500);
         assert_eq!(recall(&oracle, &engine.answers()).unwrap(), 1.0);

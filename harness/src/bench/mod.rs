@@ -22,14 +22,23 @@ use crate::contender::Answer;
 use crate::failure::Failure;
 use crate::oracle::Oracle;
 
+/// Answers to the first queries: distances must be those of the rows that they name.
+///
+/// # Errors
+/// A distance that is not true.
+pub fn require_true(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<(), Failure> {
+    for (query, answer) in answers.iter().enumerate() {
+        oracle.check_distances(query, &answer.ids, &answer.distances)?;
+    }
+    Ok(())
+}
+
 /// Mean recall@k of answers, whose distances must be those of the rows that they name.
 ///
 /// # Errors
 /// A query without an answer, or a distance that is not true.
 pub fn recall(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<f64, Failure> {
-    for (query, answer) in answers.iter().enumerate() {
-        oracle.check_distances(query, &answer.ids, &answer.distances)?;
-    }
+    require_true(oracle, answers)?;
     let mean = oracle.mean_recall(answers.iter().map(|answer| &answer.ids[..]))?;
     // A mean of tenths, without what adding them up in some order left behind: recalls are
     // compared, and equal ones must be equal.
@@ -46,7 +55,7 @@ mod tests {
         let dataset = Dataset::generate(3, 40, 4, 30);
         let oracle = Oracle::new(&dataset, &dataset.queries, 10);
         let mut engine = engine::Engine::build(vexfs_uapi::Kind::Flat, &[], &dataset, 10).unwrap();
-        engine.round(0).unwrap();
+        engine.round(0, engine.queries()).unwrap();
         let all = engine.answers();
         let without = |places: &[(usize, usize)]| {
             let mut answers = all.clone();

@@ -10,13 +10,13 @@ use vexfs_uapi::Kind;
 
 use super::bound::Bound;
 use super::comparison::{Comparison, kind_name, named, param_name};
-use super::data::Data;
+use super::data::{Data, TIMED};
 use super::engine::Engine;
 use super::pairing::{Pair, Tried, pair};
 use super::peer::Peer;
-use super::recall;
 use super::row::{Estimate, Operation, Row, Sample, speed};
 use super::turns::{Effort, Turns, ns};
+use super::{recall, require_true};
 use crate::contender::{Contender, Driver};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
@@ -175,7 +175,7 @@ impl<'a> Bench<'a> {
         for (index, structure) in comparison.our_structures().enumerate() {
             for param in or_none(&comparison.our_params) {
                 let engine = self.engine(comparison.kind, structure)?;
-                engine.round(param)?;
+                engine.round(param, engine.queries())?;
                 let times: Vec<f64> = engine.times().map(|time| time.as_nanos() as f64).collect();
                 let answers = engine.answers();
                 let recall = recall(&self.oracle, &answers).when("ours")?;
@@ -204,18 +204,20 @@ impl<'a> Bench<'a> {
 
         let (dataset, effort) = (self.dataset, self.effort);
         let engine = self.engine(kind, &structure)?;
-        engine.round(pair.ours.param)?;
+        engine.round(pair.ours.param, engine.queries())?;
         let (must_read, which) =
             comparison.must_read(&structure, dataset.rows(), dataset.dim, engine.compared());
         let bound = Bound::new(dataset::bytes(&dataset.base), must_read);
         let turns = Turns { engine, param: pair.ours.param, driver: &mut peer.driver, bound };
-        let (samples, theirs) = turns.measure(&dataset.queries, effort)?;
+        let (samples, theirs) = turns.measure(&dataset.queries[..TIMED * dataset.dim], effort)?;
 
-        let answers = self.engine(kind, &structure)?.answers();
+        let ours = self.engine(kind, &structure)?.answers();
+        require_true(&self.oracle, &ours).when("ours")?;
+        require_true(&self.oracle, &theirs).when(comparison.peer.name())?;
         let measured = Measured {
-            recall: recall(&self.oracle, &answers)?,
-            peer_recall: recall(&self.oracle, &theirs)?,
-            operations: answers.len(),
+            recall: pair.ours.recall,
+            peer_recall: pair.peer.recall,
+            operations: TIMED,
             samples,
             call_overhead_ns,
         };
@@ -236,7 +238,7 @@ impl<'a> Bench<'a> {
         configure(kind, &mut peer.driver, EF_OF_BUILDS)?;
         let theirs = peer.driver.search(&self.dataset.queries, self.protocol.k)?.answers;
         let engine = self.engine(kind, structure)?;
-        engine.round(EF_OF_BUILDS)?;
+        engine.round(EF_OF_BUILDS, engine.queries())?;
         let (ours, ours_built) = (engine.answers(), engine.build_time());
         let samples = match self.effort.builds {
             1 => vec![Sample { ours: ns(ours_built)?, peer: ns(peer.build)?, bound: 0 }],

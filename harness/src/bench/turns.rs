@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::bound::Bound;
+use super::data::TIMED;
 use super::engine::Engine;
 use super::row::Sample;
 use crate::contender::{Answer, Contender, Driver};
@@ -35,7 +36,7 @@ pub struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// Asks both `queries`, round after round: a sample for each round that counts, and the
+    /// Asks both the first [`TIMED`] queries, of which `queries` holds those, round after round: a sample for each round that counts, and the
     /// peer's last answers. Ours are with the engine.
     ///
     /// # Errors
@@ -60,13 +61,13 @@ impl Turns<'_> {
 
     fn round(&mut self, index: usize, queries: &[f32]) -> Result<(Sample, Vec<Answer>), Failure> {
         let Turns { engine, param, driver, bound } = self;
-        let (k, count) = (engine.k(), engine.times().count());
+        let k = engine.k();
         let ours = || {
-            engine.round(*param)?;
+            engine.round(*param, TIMED)?;
             Ok(engine.times().sum::<Duration>())
         };
         let peers = || driver.search(queries, k);
-        let (ours, bound, answers) = measure::round(index, ours, || bound.pass(count), peers)?;
+        let (ours, bound, answers) = measure::round(index, ours, || bound.pass(TIMED), peers)?;
         let peer: Duration = answers.times(driver.name())?.iter().sum();
         let sample = Sample { ours: ns(ours)?, peer: ns(peer)?, bound: ns(bound)? };
         Ok((sample, answers.answers))
