@@ -1,7 +1,8 @@
 //! `make bench`: the engine beside faiss, hnswlib and usearch. `--help` has the options,
 //! `docs/engine.md` the method.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -157,7 +158,11 @@ fn write(file: &Path, rows: &[Row]) -> Result<(), Failure> {
     let mut json = serde_json::to_vec_pretty(rows)?;
     json.push(b'\n');
     fs::create_dir_all(directory).when(directory.display())?;
-    let mut new = tempfile::NamedTempFile::new_in(directory).when(directory.display())?;
+    // Others read it, as far as the umask allows.
+    let mut new = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .when(directory.display())?;
     std::io::Write::write_all(&mut new, &json).when(new.path().display())?;
     new.persist(file).map_err(|error| error.error).when(file.display())?;
     Ok(())
