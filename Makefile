@@ -68,7 +68,7 @@ bench-setup: ## install what only `make bench` needs
 	@fixtures/peers/setup.sh
 # Reads and writes beyond what the SIMD functions may touch show here: Miri does not know their
 # instructions. Stable Rust ships the run-time library and hides the flag.
-memcheck: ## the engine's tests under AddressSanitizer (7 minutes)
+memcheck: ## the engine's tests under AddressSanitizer (some minutes)
 	$(begin)
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --target-dir target/memcheck \
 	  --target x86_64-unknown-linux-gnu -p vexfs-anns -p vexfs-simd
