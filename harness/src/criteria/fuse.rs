@@ -10,9 +10,10 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
+use super::homes;
 use super::module::watched;
 use crate::failure::{Failure, While};
-use crate::fuse::{FuseMount, Operation, a_full_mount_loses_nothing, build_if_missing};
+use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
 use crate::place::Place;
 use crate::require;
@@ -25,21 +26,16 @@ const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 /// The trials that need nothing but FUSE.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let of_operations = crate::fuse::operations().into_iter().map(|operation| {
-        Trial::new(format!("fuse::{}", operation.name), EVERYWHERE, move |_| mounted(operation))
-    });
-    let own: [(&str, Body); 7] = [
+    let own: [(&str, Body); 6] = [
         ("fuse::mounts_as_fuse", mounts_as_fuse),
         ("fuse::unmount_leaves_nothing", unmount_leaves_nothing),
         ("fuse::signals_unmount", signals_unmount),
         ("fuse::fusermount_unmounts", fusermount_unmounts),
-        ("fuse::a_full_file_system_loses_nothing", full),
         ("fuse::searches_are_served_by_fuse", served_by_fuse),
         ("fuse::bad_mount_points_are_refused", bad_mount_points),
     ];
-    of_operations
-        .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body)))
-        .map(|trial| trial.needs(NEEDS))
+    homes::trials(Home::Fuse)
+        .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body).needs(NEEDS)))
         .chain([around_the_module()])
         .collect()
 }
@@ -94,12 +90,6 @@ fn difference(before: &Outcomes, after: &Outcomes) -> String {
     lines.join("\n")
 }
 
-fn mounted(operation: Operation) -> Result<(), Failure> {
-    let mount = FuseMount::reference()?;
-    operation.run(mount.path())?;
-    mount.unmount()
-}
-
 fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
     let mount = FuseMount::reference()?;
     let kind = statfs(mount.path())?.filesystem_type();
@@ -138,12 +128,6 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
     Requirement::Fusermount.check()?;
     let mount = FuseMount::reference()?;
     mount.fusermount()
-}
-
-fn full(_: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::start(&build_if_missing()?, &["--size", "8M"])?;
-    a_full_mount_loses_nothing(mount.path(), 8 << 20)?;
-    mount.unmount()
 }
 
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod dataset;
 pub mod fuse;
+pub mod homes;
 pub mod kernel_vs_fuse;
 pub mod module;
 pub mod ratio;

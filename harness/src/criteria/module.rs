@@ -9,9 +9,9 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
+use super::homes;
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
-use crate::fuse::a_full_mount_loses_nothing;
 use crate::kernel::{
     EXPECTED_TAINT, KernelLog, KernelMount, LoadedModule, Logged, ModuleFile, Taint, is_listed,
     live_allocations, load_open, registered,
@@ -29,20 +29,20 @@ const USED_EVERY: u32 = 10;
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
 
-const NEEDS: &[Requirement] = &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
+/// What every trial with the module needs.
+pub(super) const NEEDS: &[Requirement] =
+    &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 9] = [
+    let all: [(&str, Body); 7] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
         ("module::refuses_to_unload_while_mounted", refuses_while_mounted),
         ("module::refuses_to_load_twice", refuses_to_load_twice),
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
-        ("module::a_full_mount_loses_nothing", full),
-        ("module::behaves_as_a_file_system", behaves),
         ("module::survives_300_cycles", cycles),
     ];
     all.into_iter()
@@ -51,6 +51,7 @@ pub fn trials() -> Vec<Trial> {
                 .needs(NEEDS)
                 .alone()
         })
+        .chain(homes::trials(Home::Kernel))
         .collect()
 }
 
@@ -188,27 +189,6 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
             Ok(_mounted) => crate::fail!("mount -o {options} is accepted, EINVAL is due"),
         }
     }
-    loaded.unload()
-}
-
-fn full(_: &Context) -> Result<(), Failure> {
-    let loaded = ModuleFile::of_running_kernel()?.load()?;
-    let mount = KernelMount::new("size=4M")?;
-    a_full_mount_loses_nothing(mount.path(), 4 << 20)?;
-    mount.unmount()?;
-    loaded.unload()
-}
-
-/// The operations of criterion 1, on the kernel's mount: the two homes must behave alike.
-fn behaves(context: &Context) -> Result<(), Failure> {
-    let loaded = ModuleFile::of_running_kernel()?.load()?;
-    let mount = KernelMount::new("size=256M")?;
-    let outcomes = crate::fuse::run_all(mount.path());
-    context.fact("operations", outcomes.len())?;
-    let failed: Vec<String> =
-        outcomes.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
-    require!(failed.is_empty(), "the kernel's mount differs:\n{}", failed.join("\n"));
-    mount.unmount()?;
     loaded.unload()
 }
 
