@@ -15,7 +15,8 @@ STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-host test-guest validate bench bench-setup memcheck clean distclean
+.PHONY: help setup build lint test test-host test-guest validate bench \
+  bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -58,14 +59,22 @@ test-guest: ## the guest's criteria
 	$(begin)
 	$(VALIDATE) guest --kernel $(KERNEL) -- cargo nextest run --profile vm
 
+bench: bench-engine bench-homes ## speed: the engine beside its peers, the homes beside the engine
+
 # cargo runs it in harness/: paths in ARGS are best absolute.
-bench: bench-setup ## the engine's recall and speed beside faiss, hnswlib and usearch (ARGS=--help)
+bench-engine: bench-setup ## the engine's recall and speed beside faiss, hnswlib and usearch (ARGS=--help)
 	$(begin)
 	cargo bench --quiet --locked -p harness --bench engine -- $(ARGS)
 
-bench-setup: ## install what only `make bench` needs
+bench-homes: setup build ## what FUSE adds to the engine; in the guest the kernel, too
+	$(begin)
+	cargo bench --quiet --locked -p harness --bench homes
+	$(VALIDATE) guest --kernel $(KERNEL) -- cargo bench --quiet --locked -p harness --bench homes
+
+bench-setup: ## install what only the engine's benchmark needs
 	$(begin)
 	@fixtures/peers/setup.sh
+
 # Reads and writes beyond what the SIMD functions may touch show here: Miri does not know their
 # instructions. Stable Rust ships the run-time library and hides the flag.
 memcheck: ## the engine's tests under AddressSanitizer (some minutes)

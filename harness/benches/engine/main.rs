@@ -1,9 +1,8 @@
 //! `make bench`: the engine beside faiss, hnswlib and usearch. `--help` has the options,
 //! `docs/engine.md` the method.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use harness::bench::row::{Operation, Row};
 use harness::bench::run::Bench;
 use harness::bench::table;
 use harness::bench::turns::Effort;
+use harness::bench::write_json;
 use harness::evidence::Environment;
 use harness::exit;
 use harness::failure::{Failure, While};
@@ -98,7 +98,7 @@ fn run(options: &Options) -> Result<Vec<Row>, Failure> {
     }
     let started = Instant::now();
     let rows = measure(options)?;
-    write(&options.output, &rows)?;
+    write_json(&options.output, &rows)?;
     eprintln!(
         "bench: {} rows in {} s, in {}",
         rows.len(),
@@ -150,20 +150,4 @@ fn stay_on_one_core() -> Result<(), Failure> {
     let last = (0..CpuSet::count()).rfind(|&cpu| allowed.is_set(cpu).unwrap_or(false));
     one.set(last.unwrap_or(0))?;
     sched_setaffinity(this, &one).when("staying on one processor")
-}
-
-/// Writes the rows beside `file` and then in its place: it is always whole.
-fn write(file: &Path, rows: &[Row]) -> Result<(), Failure> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    let mut json = serde_json::to_vec_pretty(rows)?;
-    json.push(b'\n');
-    fs::create_dir_all(directory).when(directory.display())?;
-    // Others read it, as far as the umask allows.
-    let mut new = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
-        .when(directory.display())?;
-    std::io::Write::write_all(&mut new, &json).when(new.path().display())?;
-    new.persist(file).map_err(|error| error.error).when(file.display())?;
-    Ok(())
 }

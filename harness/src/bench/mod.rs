@@ -4,13 +4,14 @@
 //! [`comparison`] lists what is compared; [`run`] builds, sweeps both sides over preset settings,
 //! lets [`pairing`] choose which stand against each other at equal recall, and measures those
 //! pairs in [`turns`] with the [`bound`] between them. A [`row`] is one line of the result,
-//! [`table`] prints them.
+//! [`table`] prints them. [`homes`] is the other benchmark: what each home adds to the engine.
 
 pub mod bound;
 pub mod clustered;
 pub mod comparison;
 pub mod data;
 pub mod engine;
+pub mod homes;
 pub mod pairing;
 pub mod peer;
 pub mod row;
@@ -18,8 +19,14 @@ pub mod run;
 pub mod table;
 pub mod turns;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::Serialize;
+
 use crate::contender::Answer;
-use crate::failure::Failure;
+use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
 
 /// Answers to the first queries: distances must be those of the rows that they name.
@@ -43,6 +50,25 @@ pub fn recall(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<f64, Failure> {
     // A mean of tenths, without what adding them up in some order left behind: recalls are
     // compared, and equal ones must be equal.
     Ok((mean * 1e9).round() / 1e9)
+}
+
+/// Writes a result beside `file` and then in its place: it is always whole.
+///
+/// # Errors
+/// It cannot be written there.
+pub fn write_json(file: &Path, rows: &impl Serialize) -> Result<(), Failure> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    let mut json = serde_json::to_vec_pretty(rows)?;
+    json.push(b'\n');
+    fs::create_dir_all(directory).when(directory.display())?;
+    // Others read it, as far as the umask allows.
+    let mut new = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .when(directory.display())?;
+    std::io::Write::write_all(&mut new, &json).when(new.path().display())?;
+    new.persist(file).map_err(|error| error.error).when(file.display())?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,40 @@ pub enum Outcome {
     Inconclusive,
 }
 
+/// A median with its bounds, in the unit of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The median.
+    pub estimate: f64,
+    /// Lower bound, one-sided error [`Interval::alpha`].
+    pub lower: f64,
+    /// Upper bound, one-sided error [`Interval::alpha`].
+    pub upper: f64,
+    /// Exact one-sided error of either bound, at most [`ALPHA`].
+    pub alpha: f64,
+}
+
+impl Interval {
+    /// `None` where the values are too few for a bound at [`ALPHA`] (fewer than 6) or one is not
+    /// finite.
+    #[must_use]
+    pub fn of_median(values: &[f64]) -> Option<Interval> {
+        if values.iter().any(|value| !value.is_finite()) {
+            return None;
+        }
+        let n = values.len();
+        let (rank, alpha) = order_statistic(n, ALPHA)?;
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Some(Interval {
+            estimate: median_of_sorted(&sorted),
+            lower: sorted[rank - 1],
+            upper: sorted[n - rank],
+            alpha,
+        })
+    }
+}
+
 /// A ratio of speeds, A over B, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
@@ -42,19 +76,13 @@ impl Ratio {
     /// a bound at [`ALPHA`] (fewer than 6) or one is not finite.
     #[must_use]
     pub fn of_rounds(log_ratios: &[f64]) -> Option<Ratio> {
-        if log_ratios.iter().any(|value| !value.is_finite()) {
-            return None;
-        }
-        let n = log_ratios.len();
-        let (rank, alpha) = order_statistic(n, ALPHA)?;
-        let mut sorted = log_ratios.to_vec();
-        sorted.sort_by(f64::total_cmp);
+        let logs = Interval::of_median(log_ratios)?;
         Some(Ratio {
-            estimate: median_of_sorted(&sorted).exp(),
-            lower: sorted[rank - 1].exp(),
-            upper: sorted[n - rank].exp(),
-            rounds: n,
-            alpha,
+            estimate: logs.estimate.exp(),
+            lower: logs.lower.exp(),
+            upper: logs.upper.exp(),
+            rounds: log_ratios.len(),
+            alpha: logs.alpha,
         })
     }
 
