@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use vexfs_uapi::Hit;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
+use vexfs_uapi::{Hit, MAX_DIM};
 
 use super::Operation;
 use super::data::expect_errno;
@@ -17,6 +17,7 @@ use crate::require;
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation { name: "attach_and_search_exactly", check: attach_and_search_exactly },
+    Operation { name: "batches_are_answered_as_one_by_one", check: batches_are_answered },
     Operation { name: "appended_rows_are_found", check: appended_rows_are_found },
     Operation { name: "truncated_rows_are_not_found", check: truncated_rows_are_not_found },
     Operation { name: "overwritten_rows_are_found", check: overwritten_rows_are_found },
@@ -70,6 +71,29 @@ fn attach_and_search_exactly(dir: &Path) -> Result<(), Failure> {
     let mut searcher = Searcher::new(DIM as u32, K, 0)?;
     let detached = searcher.search(&file, &data.queries[..DIM]).map(<[Hit]>::len);
     expect_errno(detached, libc::ENOENT, "a search after DETACH")
+}
+
+fn batches_are_answered(dir: &Path) -> Result<(), Failure> {
+    // So many that one request does not carry them.
+    let data = Dataset::generate(7, ROWS, DIM, 200);
+    let file = indexed(dir, &data.base)?;
+    let before = stats(&file, 0)?;
+    let mut searcher = Searcher::new(DIM as u32, K, 0)?;
+    let mut answers = Vec::new();
+    searcher.search_batch(&file, &data.queries, |hits| answers.push(hits.to_vec()))?;
+    let after = stats(&file, 0)?;
+    require!(answers.len() == 200, "{} answers to 200 queries", answers.len());
+    let counted = (after.searches - before.searches, after.distances - before.distances);
+    require!(counted == (200, 200 * ROWS as u64), "200 queries are counted as {counted:?}");
+    for (query, hits) in data.queries.chunks_exact(DIM).zip(&answers) {
+        require!(*hits == nearest(&file, query, K)?, "a batch has another answer: {hits:?}");
+    }
+    let mut bad = data.queries[..3 * DIM].to_vec();
+    bad[2 * DIM] = f32::NAN;
+    let refused = searcher.search_batch(&file, &bad, |_| ());
+    expect_errno(refused, libc::EINVAL, "a batch with a query that is not finite")?;
+    require!(stats(&file, 0)?.searches == after.searches + 200, "a refused batch is counted");
+    Ok(())
 }
 
 fn appended_rows_are_found(dir: &Path) -> Result<(), Failure> {
@@ -158,7 +182,7 @@ fn bad_requests_are_refused(dir: &Path) -> Result<(), Failure> {
     expect_errno(attach(&file, &declaration()), libc::EEXIST, "a slot in use")?;
     for bad in [
         Declaration { dim: 0, index: 1, ..declaration() },
-        Declaration { dim: 4097, index: 1, ..declaration() },
+        Declaration { dim: MAX_DIM + 1, index: 1, ..declaration() },
         Declaration { index: 8, ..declaration() },
     ] {
         expect_errno(attach(&file, &bad), libc::EINVAL, &format!("{bad:?}"))?;
