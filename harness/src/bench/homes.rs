@@ -8,7 +8,7 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
 use super::comparison::kind_name;
-use crate::contender::{Answered, Contender, InProcess, VexfsFile};
+use crate::contender::{Answered, Contender, InProcess, VexfsFile, fill};
 use crate::dataset::Dataset;
 use crate::evidence::Round;
 use crate::failure::{Failure, While};
@@ -99,8 +99,9 @@ impl<'a> Bench<'a> {
     /// A side fails, or answers otherwise than the other.
     pub fn search(&self, kind: Kind, places: (Where, Where)) -> Result<Line, Failure> {
         let (mut a, mut b) = (self.side(kind, places.0)?, self.side(kind, places.1)?);
+        // In the same batches: when a structure is trained depends on them.
         for side in [&mut a, &mut b] {
-            side.insert(0, &self.dataset.base)?;
+            fill(&mut **side, self.dataset, &PROTOCOL)?;
         }
         self.require_alike(&mut *a, &mut *b)?;
         let search = |side: &mut dyn Contender| {
