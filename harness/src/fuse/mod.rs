@@ -1,5 +1,6 @@
 //! Criterion 1's subject: the FUSE daemon, mounted, used as a file system, unmounted.
 
+mod allocation;
 mod attributes;
 mod capacity;
 mod daemon;

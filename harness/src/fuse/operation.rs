@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{attributes, data, names, vectors};
+use super::{allocation, attributes, data, names, vectors};
 use crate::failure::{Failure, While};
 use crate::require;
 
@@ -19,7 +19,14 @@ pub struct Operation {
 /// All of them.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
-    [data::OPERATIONS, names::OPERATIONS, attributes::OPERATIONS, vectors::OPERATIONS].concat()
+    [
+        data::OPERATIONS,
+        allocation::OPERATIONS,
+        names::OPERATIONS,
+        attributes::OPERATIONS,
+        vectors::OPERATIONS,
+    ]
+    .concat()
 }
 
 impl Operation {

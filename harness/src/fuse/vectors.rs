@@ -49,8 +49,9 @@ fn indexed(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
     Ok(file)
 }
 
-fn nearest(file: &File, query: &[f32], k: u32) -> Result<Vec<Hit>, Failure> {
-    let mut searcher = Searcher::new(DIM as u32, k, 0)?;
+/// The `k` rows nearest to `query` by the index in slot 0.
+pub(super) fn nearest(file: &File, query: &[f32], k: u32) -> Result<Vec<Hit>, Failure> {
+    let mut searcher = Searcher::new(u32::try_from(query.len())?, k, 0)?;
     Ok(searcher.search(file, query).when("SEARCH")?.to_vec())
 }
 
