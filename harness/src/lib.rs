@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod exit;
 pub mod expected;
 pub mod failure;
+pub mod filesystem;
 pub mod fuse;
 pub mod junit;
 pub mod kernel;

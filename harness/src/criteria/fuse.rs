@@ -76,7 +76,7 @@ type Outcomes = BTreeMap<&'static str, Option<String>>;
 
 fn all_operations() -> Result<Outcomes, Failure> {
     let mount = FuseMount::reference()?;
-    let outcomes = crate::fuse::run_all(mount.path());
+    let outcomes = crate::filesystem::run_all(mount.path());
     mount.unmount()?;
     Ok(outcomes.into_iter().map(|(name, outcome)| (name, outcome.err())).collect())
 }

@@ -9,7 +9,8 @@ use vexfs_uapi::Home;
 
 use super::module::{self, watched};
 use crate::failure::Failure;
-use crate::fuse::{FuseMount, a_full_mount_loses_nothing, build_if_missing};
+use crate::filesystem::{a_full_mount_loses_nothing, operations};
+use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile};
 use crate::place::Place;
 use crate::requirement::Requirement;
@@ -103,7 +104,7 @@ pub fn trial(
 
 /// What both homes do alike: an ordinary file system, the contract, and its limits.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
-    let operations = crate::fuse::operations().into_iter().map(move |operation| {
+    let operations = operations().into_iter().map(move |operation| {
         trial(home, operation.name, SIZE, move |_, mounted| operation.run(mounted.path()))
     });
     let full = trial(home, "a_full_mount_loses_nothing", "8M", |_, mounted| {

@@ -1,4 +1,4 @@
-//! The operations of criterion 1, as a table.
+//! The operations that both homes are tried with, as a table.
 
 use std::fs;
 use std::path::Path;
