@@ -1,15 +1,20 @@
 //! A mounted FUSE daemon that is unmounted and reaped on every path.
 
 use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, geteuid, pipe2};
 use tempfile::TempDir;
 
 use crate::deadline::wait_for;
@@ -20,6 +25,17 @@ use crate::{fail, project, require};
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
 const MOUNT_LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
+/// Milliseconds for which a wait for the announcement sleeps at most before it looks at the limit.
+const POLL_SLICE: u16 = 100;
+
+/// How a daemon lets others know that its mount is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It takes `--ready-fd FD` and writes a line there when it is serving, as the reference does.
+    Descriptor,
+    /// It says nothing: the mount point is looked at until a FUSE file system answers there.
+    Unannounced,
+}
 
 /// A daemon that serves a mount point of its own.
 #[derive(Debug)]
@@ -54,11 +70,24 @@ pub fn build_if_missing() -> Result<PathBuf, Failure> {
 }
 
 impl FuseMount {
-    /// Starts `program` with `options` on an empty directory and waits until it is mounted.
+    /// Starts `program`, which announces itself as the reference does, with `options` on an empty
+    /// directory and waits until it is mounted.
     ///
     /// # Errors
     /// The program cannot be run, ends, or does not mount in time; with what it said.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
+        FuseMount::start_announced(program, options, Readiness::Descriptor)
+    }
+
+    /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
+    ///
+    /// # Errors
+    /// As [`FuseMount::start`].
+    pub fn start_announced(
+        program: &Path,
+        options: &[&str],
+        readiness: Readiness,
+    ) -> Result<FuseMount, Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
@@ -66,23 +95,40 @@ impl FuseMount {
         let mut command = Command::new(program);
         command
             .args(options)
-            .arg(&mountpoint)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .process_group(0);
         die_with_us(&mut command);
-        let child = command.spawn().when(format!(
+        let announcement = match readiness {
+            Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
+            Readiness::Unannounced => None,
+        };
+        let child = command.arg(&mountpoint).spawn().when(format!(
             "starting {} (build it with: cargo build --release -p vexfs-fuse)",
             program.display()
         ))?;
         let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
-        wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
-            if let Some(status) = mount.ended()? {
-                fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+        match announcement {
+            Some(announcement) => {
+                if !announcement.arrives()? {
+                    let status = wait_for("its end", EXIT_LIMIT, || mount.ended())
+                        .when("the FUSE daemon closed --ready-fd without a word")?;
+                    fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+                }
+                require!(
+                    is_fuse(&mount.mountpoint),
+                    "the FUSE daemon announced a mount that is none{}",
+                    mount.said()
+                );
             }
-            Ok(is_fuse(&mount.mountpoint).then_some(()))
-        })?;
+            None => wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
+                if let Some(status) = mount.ended()? {
+                    fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+                }
+                Ok(is_fuse(&mount.mountpoint).then_some(()))
+            })?,
+        }
         Ok(mount)
     }
 
@@ -192,6 +238,45 @@ impl Drop for FuseMount {
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
         }
+    }
+}
+
+/// The pipe on which a daemon says that it is serving.
+struct Announcement {
+    hear: OwnedFd,
+    /// The daemon's end; it is ours only until the daemon has it.
+    tell: OwnedFd,
+}
+
+impl Announcement {
+    /// Has `command` announce itself.
+    fn ordered(command: &mut Command) -> Result<Announcement, Failure> {
+        let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
+        let number = tell.as_raw_fd();
+        command.arg(format!("--ready-fd={number}"));
+        // SAFETY: between fork and exec only fcntl(2) is called, which is async-signal-safe, on a
+        // descriptor that this announcement keeps open.
+        unsafe {
+            command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        Ok(Announcement { hear, tell })
+    }
+
+    /// Waits for the line: false where the daemon closed its end without one.
+    fn arrives(self) -> Result<bool, Failure> {
+        drop(self.tell);
+        wait_for("the FUSE daemon's announcement", MOUNT_LIMIT, || {
+            let mut fds = [PollFd::new(self.hear.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, POLL_SLICE) {
+                Ok(0) | Err(Errno::EINTR) => Ok(None),
+                Ok(_) => Ok(Some(())),
+                Err(errno) => Err(Failure::from(errno)).when("waiting for --ready-fd"),
+            }
+        })?;
+        Ok(File::from(self.hear).read(&mut [0; 16])? > 0)
     }
 }
 

@@ -2,4 +2,4 @@
 
 mod daemon;
 
-pub use daemon::{FuseMount, build_if_missing};
+pub use daemon::{FuseMount, Readiness, build_if_missing};
