@@ -184,6 +184,16 @@ impl FuseMount {
         self.check_end(signal.as_str())
     }
 
+    /// Waits for the daemon's end, whatever brings it about: how it ended, and what it said.
+    ///
+    /// # Errors
+    /// It does not end in time, or has ended before.
+    pub fn end(&mut self) -> Result<(ExitStatus, String), Failure> {
+        require!(self.child.is_some(), "the FUSE daemon has ended already");
+        let status = wait_for("the FUSE daemon's end", EXIT_LIMIT, || self.ended())?;
+        Ok((status, self.said()))
+    }
+
     /// The daemon has exited with 0, nothing is mounted, the directory is empty, and no process
     /// of the daemon's group is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
