@@ -27,6 +27,7 @@ pub mod oracle;
 pub mod place;
 pub mod project;
 pub mod protocol;
+pub mod release;
 pub mod requirement;
 pub mod selftest;
 pub mod stats;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::project;
+use crate::release::Program;
 
 /// A thing that a trial needs. Declared, never coded into the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum Requirement {
     Fusermount,
     /// The FUSE daemon under test; it is built on demand where cargo is there.
     FuseDaemon,
+    /// `vexctl`; it is built on demand where cargo is there.
+    Vexctl,
     /// A kernel that loads modules.
     ModuleLoading,
     /// `vexfs.ko`, built for the running kernel.
@@ -56,7 +59,8 @@ impl Requirement {
             Requirement::Fusermount => {
                 missing("fusermount3 is not on the path", "provide it with: make setup")
             }
-            Requirement::FuseDaemon => fuse_daemon(),
+            Requirement::FuseDaemon => program(Program::FuseDaemon),
+            Requirement::Vexctl => program(Program::Vexctl),
             Requirement::ModuleLoading if Path::new("/proc/modules").exists() => Ok(()),
             Requirement::ModuleLoading => missing(
                 "this kernel loads no modules (no /proc/modules)",
@@ -96,14 +100,13 @@ fn dev_fuse(path: &Path) -> Result<(), Missing> {
     }
 }
 
-fn fuse_daemon() -> Result<(), Missing> {
-    let daemon = project::fuse_daemon();
-    // It is built from this checkout where it is not there yet (criterion 1 does so); only a
-    // machine that has neither is lacking.
-    if daemon.exists() || on_path("cargo") {
+/// It is built from this checkout where it is not there yet; only a machine that has neither it
+/// nor cargo is lacking.
+fn program(program: Program) -> Result<(), Missing> {
+    if program.path().exists() || on_path("cargo") {
         return Ok(());
     }
-    file(&daemon, "the FUSE daemon", "cargo build --release -p vexfs-fuse")
+    file(&program.path(), program.title(), &program.build_command())
 }
 
 fn competitor(name: &str) -> Result<(), Missing> {

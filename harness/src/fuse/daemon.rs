@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
-use crate::{fail, project, require};
+use crate::release::Program;
+use crate::{fail, require};
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
 const MOUNT_LIMIT: Duration = Duration::from_secs(30);
@@ -52,21 +53,7 @@ pub struct FuseMount {
 /// # Errors
 /// Where cargo cannot build it.
 pub fn build_if_missing() -> Result<PathBuf, Failure> {
-    let program = project::fuse_daemon();
-    if program.is_file() {
-        return Ok(program);
-    }
-    let status = Command::new("cargo")
-        .current_dir(project::root())
-        .args(["build", "--release", "--locked", "-p", "vexfs-fuse"])
-        .status()
-        .when("cargo build --release -p vexfs-fuse")?;
-    require!(
-        status.success() && program.is_file(),
-        "{} is not there and cannot be built; build it with: cargo build --release -p vexfs-fuse",
-        program.display()
-    );
-    Ok(program)
+    Program::FuseDaemon.build_if_missing()
 }
 
 impl FuseMount {
@@ -105,8 +92,9 @@ impl FuseMount {
             Readiness::Unannounced => None,
         };
         let child = command.arg(&mountpoint).spawn().when(format!(
-            "starting {} (build it with: cargo build --release -p vexfs-fuse)",
-            program.display()
+            "starting {} (build it with: {})",
+            program.display(),
+            Program::FuseDaemon.build_command()
         ))?;
         let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
         match announcement {
@@ -192,6 +180,14 @@ impl FuseMount {
         require!(self.child.is_some(), "the FUSE daemon has ended already");
         let status = wait_for("the FUSE daemon's end", EXIT_LIMIT, || self.ended())?;
         Ok((status, self.said()))
+    }
+
+    /// Checks what [`FuseMount::unmount`] checks, of a mount that is gone already.
+    ///
+    /// # Errors
+    /// The daemon does not end well, or something is left behind.
+    pub fn has_ended(mut self, cause: &str) -> Result<(), Failure> {
+        self.check_end(cause)
     }
 
     /// The daemon has exited with 0, nothing is mounted, the directory is empty, and no process

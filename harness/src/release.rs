@@ -1,0 +1,72 @@
+//! Programs under test: release builds of this checkout.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::failure::{Failure, While};
+use crate::{project, require};
+
+/// A program under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// The FUSE daemon, unless a user's own takes its place.
+    FuseDaemon,
+    /// The person's tool.
+    Vexctl,
+}
+
+impl Program {
+    /// What it is called, for a person.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Program::FuseDaemon => "the FUSE daemon",
+            Program::Vexctl => "vexctl",
+        }
+    }
+
+    /// Where it is, once it is built.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        match self {
+            Program::FuseDaemon => project::fuse_daemon(),
+            Program::Vexctl => project::root().join("target/release/vexctl"),
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Program::FuseDaemon => "vexfs-fuse",
+            Program::Vexctl => "vexctl",
+        }
+    }
+
+    /// What builds it.
+    #[must_use]
+    pub fn build_command(self) -> String {
+        format!("cargo build --release -p {}", self.package())
+    }
+
+    /// Its path; builds it where it is not there yet.
+    ///
+    /// # Errors
+    /// Where cargo cannot build it.
+    pub fn build_if_missing(self) -> Result<PathBuf, Failure> {
+        let program = self.path();
+        if program.is_file() {
+            return Ok(program);
+        }
+        let status = Command::new("cargo")
+            .current_dir(project::root())
+            .args(["build", "--release", "--locked", "-p", self.package()])
+            .status()
+            .when(self.build_command())?;
+        require!(
+            status.success() && program.is_file(),
+            "{} is not there and cannot be built; build it with: {}",
+            program.display(),
+            self.build_command()
+        );
+        Ok(program)
+    }
+}
