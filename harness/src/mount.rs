@@ -42,3 +42,13 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
         Err(errno) => Err(Failure::from(errno)).when(format!("unmounting {}", path.display())),
     })
 }
+
+/// umount2(2) of whatever is in use: requests that are being served are ended where the file
+/// system can end them, and the mount is detached.
+///
+/// # Errors
+/// Its errno.
+pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
+    umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
+        .when(format!("unmounting {} by force", path.display()))
+}

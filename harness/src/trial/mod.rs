@@ -71,6 +71,13 @@ impl Trial {
         self
     }
 
+    /// Restricts the trial to `place`.
+    #[must_use]
+    pub fn only_in(mut self, place: Place) -> Self {
+        self.places = vec![place];
+        self
+    }
+
     /// Gives the trial the machine for itself: it measures, or loads the module.
     #[must_use]
     pub fn alone(mut self) -> Self {
