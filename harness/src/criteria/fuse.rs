@@ -10,8 +10,8 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
-use super::homes;
-use super::module::watched;
+use super::homes::{self, Mounted};
+use super::module::{self, watched};
 use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
@@ -67,7 +67,8 @@ fn around_the_module() -> Trial {
         })
     })
     .needs(NEEDS)
-    .needs(&[Requirement::Root, Requirement::ModuleLoading, Requirement::Module])
+    .needs(&[Requirement::Vexctl])
+    .needs(module::NEEDS)
     .alone()
 }
 
@@ -75,9 +76,9 @@ fn around_the_module() -> Trial {
 type Outcomes = BTreeMap<&'static str, Option<String>>;
 
 fn all_operations() -> Result<Outcomes, Failure> {
-    let mount = FuseMount::reference()?;
-    let outcomes = crate::filesystem::run_all(mount.path());
-    mount.unmount()?;
+    let mounted = Mounted::new(Home::Fuse, "256M")?;
+    let outcomes = crate::filesystem::run_all(mounted.path());
+    mounted.unmount()?;
     Ok(outcomes.into_iter().map(|(name, outcome)| (name, outcome.err())).collect())
 }
 

@@ -3,21 +3,22 @@
 //! A trial of FUSE is `fuse::NAME`, on the host and in the guest; its twin on the kernel module is
 //! `module::NAME`, in the guest.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 
 use super::module::{self, watched};
-use crate::failure::Failure;
-use crate::filesystem::{a_full_mount_loses_nothing, operations};
+use crate::failure::{Failure, While};
+use crate::filesystem::{all_operations, searches_end_well};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile};
+use crate::mount::unmount_by_force;
 use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
-
-/// Limit of a mount where a trial says nothing else.
-pub const SIZE: &str = "256M";
 
 /// A home, mounted; taken down again on every path.
 #[derive(Debug)]
@@ -34,15 +35,31 @@ impl Mounted {
     /// # Errors
     /// A home that cannot be started, loaded or mounted.
     pub fn new(home: Home, size: &str) -> Result<Mounted, Failure> {
-        match home {
+        Mounted::with_options(home, &format!("size={size}"))
+    }
+
+    /// Mounts `home` with `options`, of which both know the same; the module is loaded first.
+    ///
+    /// # Errors
+    /// As [`Mounted::new`].
+    pub fn with_options(home: Home, options: &str) -> Result<Mounted, Failure> {
+        let mounted = match home {
             Home::Fuse => {
-                FuseMount::start(&build_if_missing()?, &["--size", size]).map(Mounted::Fuse)
+                // Without it nobody but the one who mounts gets in; root alone may give it.
+                let others = if geteuid().is_root() { ",allow_other" } else { "" };
+                let options = format!("{options}{others}");
+                Mounted::Fuse(FuseMount::start(&build_if_missing()?, &["-o", &options])?)
             }
             Home::Kernel => {
                 let loaded = ModuleFile::of_running_kernel()?.load()?;
-                Ok(Mounted::Kernel(KernelMount::new(&format!("size={size}"))?, loaded))
+                Mounted::Kernel(KernelMount::new(options)?, loaded)
             }
+        };
+        // Other users, too, get as far as the mount.
+        if let Some(parent) = mounted.path().parent() {
+            fs::set_permissions(parent, Permissions::from_mode(0o711)).when(parent.display())?;
         }
+        Ok(mounted)
     }
 
     /// The mounted directory.
@@ -60,6 +77,29 @@ impl Mounted {
         match self {
             Mounted::Fuse(_) => Home::Fuse,
             Mounted::Kernel(..) => Home::Kernel,
+        }
+    }
+
+    /// Unmounts by force and at once, whoever uses the mount: what they ask for from then on may
+    /// fail. They have to be done before [`Mounted::has_ended`].
+    ///
+    /// # Errors
+    /// It cannot be unmounted.
+    pub fn unmount_by_force(&self) -> Result<(), Failure> {
+        unmount_by_force(self.path())
+    }
+
+    /// Unloads after [`Mounted::unmount_by_force`], and checks that nothing is left.
+    ///
+    /// # Errors
+    /// Something is left, or the module cannot be unloaded.
+    pub fn has_ended(self) -> Result<(), Failure> {
+        match self {
+            Mounted::Fuse(mount) => mount.has_ended("being unmounted by force"),
+            Mounted::Kernel(mount, loaded) => {
+                drop(mount);
+                loaded.unload()
+            }
         }
     }
 
@@ -86,16 +126,24 @@ pub fn trial(
     size: &'static str,
     body: impl Fn(&Context, &Mounted) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Trial {
-    let on_mount = move |context: &Context| {
+    unmounted(home, name, move |context| {
         let mounted = Mounted::new(home, size)?;
         body(context, &mounted)?;
         mounted.unmount()
-    };
+    })
+}
+
+/// The trial `name` of `home`, whose `body` mounts and unmounts it.
+fn unmounted(
+    home: Home,
+    name: &str,
+    body: impl Fn(&Context) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
     match home {
-        Home::Fuse => Trial::new(format!("fuse::{name}"), &[Place::Host, Place::Guest], on_mount)
+        Home::Fuse => Trial::new(format!("fuse::{name}"), &[Place::Host, Place::Guest], body)
             .needs(&[Requirement::DevFuse, Requirement::FuseDaemon]),
         Home::Kernel => Trial::new(format!("module::{name}"), &[Place::Guest], move |context| {
-            watched(context, &on_mount)
+            watched(context, &body)
         })
         .needs(module::NEEDS)
         .alone(),
@@ -104,11 +152,25 @@ pub fn trial(
 
 /// What both homes do alike: an ordinary file system, the contract, and its limits.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
-    let operations = operations().into_iter().map(move |operation| {
-        trial(home, operation.name, SIZE, move |_, mounted| operation.run(mounted.path()))
+    let operations = all_operations().into_iter().map(move |operation| {
+        let trial = unmounted(home, operation.name, move |_| {
+            let mounted = Mounted::with_options(home, operation.options)?;
+            operation.run(mounted.path())?;
+            mounted.unmount()
+        });
+        let trial = trial.needs(operation.needs);
+        // Whoever runs the host's trials need not be root; in the guest everybody is.
+        let as_root = operation.needs.contains(&Requirement::Root);
+        if as_root { trial.only_in(Place::Guest) } else { trial }
     });
-    let full = trial(home, "a_full_mount_loses_nothing", "8M", |_, mounted| {
-        a_full_mount_loses_nothing(mounted.path(), 8 << 20)
+    operations.chain([forced_unmount(home)])
+}
+
+fn forced_unmount(home: Home) -> Trial {
+    let trial = unmounted(home, "forced_unmount_during_searches", move |_| {
+        let mounted = Mounted::new(home, "64M")?;
+        searches_end_well(mounted.path(), || mounted.unmount_by_force())?;
+        mounted.has_ended()
     });
-    operations.chain([full])
+    trial.needs(&[Requirement::Root]).only_in(Place::Guest)
 }

@@ -10,18 +10,18 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 use vexfs_uapi::client::{Declaration, attach, stats};
 
-use super::Operation;
-use super::data::expect_errno;
+use super::expect::expect_errno;
+use super::operation::{Operation, operations};
 use super::vectors::nearest;
 use crate::failure::{Failure, While};
 use crate::{dataset, require};
 
-pub(super) const OPERATIONS: &[Operation] = &[
-    Operation { name: "allocated_room_is_taken", check: allocated_room_is_taken },
-    Operation { name: "allocation_beyond_the_mount", check: allocation_beyond_the_mount },
-    Operation { name: "punched_holes_are_zero_and_free", check: punched_holes },
-    Operation { name: "indexes_follow_fallocate", check: indexes_follow },
-    Operation { name: "other_allocations_are_refused", check: other_modes },
+pub(super) const OPERATIONS: &[Operation] = operations![
+    allocated_room_is_taken,
+    allocation_beyond_the_mount,
+    punched_holes_are_zero_and_free,
+    indexes_follow_fallocate,
+    other_allocations_are_refused,
 ];
 
 const PAGE: u64 = 4096;
@@ -76,7 +76,7 @@ fn allocation_beyond_the_mount(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn punched_holes(dir: &Path) -> Result<(), Failure> {
+fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
     let mut bytes = vec![7; 8 * PAGE as usize + 100];
     file.write_all_at(&bytes, 0)?;
@@ -100,7 +100,7 @@ fn punched_holes(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn indexes_follow(dir: &Path) -> Result<(), Failure> {
+fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
     const DIM: usize = 24;
     const ROW: u64 = (DIM * size_of::<f32>()) as u64;
     let file = new_file(dir)?;
@@ -121,7 +121,7 @@ fn indexes_follow(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn other_modes(dir: &Path) -> Result<(), Failure> {
+fn other_allocations_are_refused(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
     file.write_all_at(&[7; 3 * PAGE as usize], 0)?;
     for mode in [

@@ -1,42 +1,133 @@
-//! What happens at a mount's size limit, whatever home serves it.
+//! What happens at limits: of the mount, of its inodes, of a process.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::statvfs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::expect::{expect_errno, noise, same};
+use super::operation::{Operation, operations};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::{fail, require};
 
-/// ENOSPC at the limit of `limit` bytes, what was written before stays, and room that is freed can
-/// be used.
-///
-/// # Errors
-/// What is otherwise.
-pub fn a_full_mount_loses_nothing(dir: &Path, limit: u64) -> Result<(), Failure> {
+pub(super) const OPERATIONS: &[Operation] = operations![
+    a_full_mount_loses_nothing.on("size=8M"),
+    a_full_mount_allocates_nothing.on("size=8M"),
+    a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
+    a_process_has_its_own_limit,
+];
+
+/// FUSE frees a file once the kernel has told it to forget it.
+const FREED: Duration = Duration::from_secs(10);
+
+/// ENOSPC at the mount's limit; what was written before stays, and room that is freed is used.
+fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let (kept, filler) = (dir.join("kept"), dir.join("filler"));
-    fs::write(&kept, vec![7; 1 << 20])?;
-    let written = fill(&filler, limit)?;
+    let bytes = noise(1 << 20);
+    fs::write(&kept, &bytes)?;
+    let written = fill(&filler)?;
     require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
-    require!(fs::read(&kept)? == vec![7; 1 << 20], "a full mount changed another file");
+    require!(written > 6 << 20, "a mount of 8 MiB with 1 MiB in it is full with {written} more");
+    same(&kept, &bytes).when("a full mount changed another file")?;
+    // What is there can be written to, and a hole can be made, but not filled.
+    let file = OpenOptions::new().write(true).open(&kept)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).when("overwriting at the limit")?;
+    file.set_len(2 << 20).when("a hole at the limit")?;
     fs::remove_file(&filler)?;
-    // FUSE frees it once the kernel has told it to forget the file.
-    wait_for("freed space that can be used again", Duration::from_secs(10), || {
+    wait_for("freed space that can be used again", FREED, || {
         Ok(fs::write(dir.join("again"), vec![8; 2 << 20]).is_ok().then_some(()))
     })
 }
 
 /// Writes until ENOSPC; the bytes that were taken.
-fn fill(path: &Path, limit: u64) -> Result<u64, Failure> {
+fn fill(path: &Path) -> Result<u64, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let stat = statvfs(path)?;
+    let limit = stat.blocks() * stat.fragment_size();
     let mut written = 0;
     while written <= limit {
-        match file.write(&[9; 65_536]) {
+        match file.write(&[9; 65_000]) {
             Ok(count) => written += count as u64,
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
             Err(error) => return Err(error).when("filling the mount"),
         }
     }
     fail!("{written} bytes fit into a mount of {limit}")
+}
+
+fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    let bytes = noise(10_000);
+    fs::write(&path, &bytes)?;
+    let file = OpenOptions::new().write(true).open(&path)?;
+    let before = statvfs(dir)?.blocks_free();
+    for flags in [FallocateFlags::empty(), FallocateFlags::KEEP_SIZE] {
+        let more = fallocate(&file, flags, 0, 9 << 20);
+        expect_errno(more, libc::ENOSPC, "fallocate of more than there is")?;
+        require!(statvfs(dir)?.blocks_free() == before, "a refused fallocate took room");
+    }
+    same(&path, &bytes)?;
+    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).when("fallocate of what fits")?;
+    expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
+    // What was allocated can be written to at any time.
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![5; 7 << 20], 0).when("writing to it")
+}
+
+fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
+    let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
+    // The root and this directory are two of the forty.
+    for number in 0..38 {
+        fs::write(path(number), number.to_string()).when(format!("file {number} of 38"))?;
+    }
+    expect_errno(File::create(path(38)), libc::ENOSPC, "a file too many")?;
+    expect_errno(fs::create_dir(path(38)), libc::ENOSPC, "a directory too many")?;
+    expect_errno(symlink("0", path(38)), libc::ENOSPC, "a symbolic link too many")?;
+    let link = fs::hard_link(path(0), path(38));
+    expect_errno(link, libc::ENOSPC, "a hard link beyond the first, too many")?;
+    require!(fs::read_dir(dir)?.count() == 38, "a refused name is listed");
+    for number in 0..38 {
+        same(&path(number), number.to_string().as_bytes())?;
+    }
+    fs::rename(path(0), path(38)).when("a rename, which needs none")?;
+    fs::remove_file(path(1))?;
+    wait_for("an inode that was freed", FREED, || Ok(fs::write(path(1), "1").ok()))
+}
+
+/// setrlimit(RLIMIT_FSIZE): a write that begins below is short, one beyond is SIGXFSZ and EFBIG.
+fn a_process_has_its_own_limit(dir: &Path) -> Result<(), Failure> {
+    const LIMIT: u64 = 10_000;
+    let path = dir.join("f");
+    for ignored in [false, true] {
+        let mut writer = Command::new("dd");
+        writer.args(["if=/dev/zero", "bs=4096", "count=5"]).env("LC_ALL", "C");
+        writer.arg(format!("of={}", path.display())).stdout(Stdio::null());
+        // SAFETY: between fork and exec only system calls are made.
+        unsafe {
+            writer.pre_exec(move || {
+                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)?;
+                let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+                libc::signal(libc::SIGXFSZ, action);
+                Ok(())
+            });
+        }
+        let output = writer.output().when("dd")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ended = if ignored {
+            output.status.code() == Some(1) && said.contains("File too large")
+        } else {
+            output.status.signal() == Some(libc::SIGXFSZ)
+        };
+        require!(ended, "dd ended with {} and said {said}", output.status);
+        same(&path, &vec![0; usize::try_from(LIMIT)?])?;
+    }
+    Ok(())
 }

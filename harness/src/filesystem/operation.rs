@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use super::{allocation, attributes, data, names, vectors};
+use super::{
+    allocation, attributes, capacity, data, directories, links, mapping, open, permissions, rename,
+    set_id, sparse, times, transfer, vectors, vexctl, xattrs,
+};
 use crate::failure::{Failure, While};
 use crate::require;
+use crate::requirement::Requirement;
 
 /// Something that a file system does, tried in a directory of its own on the mount.
 #[derive(Clone, Copy)]
@@ -14,19 +18,85 @@ pub struct Operation {
     pub name: &'static str,
     /// Tries it in the directory given, which is empty.
     pub check: fn(&Path) -> Result<(), Failure>,
+    /// Mount options, which both homes understand.
+    pub options: &'static str,
+    /// What it needs of the machine, beyond a mounted home.
+    pub needs: &'static [Requirement],
+    /// Whether it takes seconds, so that it is tried once and not around the module again.
+    pub long: bool,
 }
+
+/// Mount options where an operation says nothing else.
+const OPTIONS: &str = "size=256M";
+
+impl Operation {
+    /// An operation on a mount of 256 MiB that is quick and needs nothing.
+    pub(super) const fn new(name: &'static str, check: fn(&Path) -> Result<(), Failure>) -> Self {
+        Operation { name, check, options: OPTIONS, needs: &[], long: false }
+    }
+
+    /// It takes seconds.
+    pub(super) const fn long(self) -> Self {
+        Operation { long: true, ..self }
+    }
+
+    /// It acts as other users, which only root can.
+    pub(super) const fn as_root(self) -> Self {
+        Operation { needs: &[Requirement::Root], ..self }
+    }
+
+    /// It runs `vexctl`.
+    pub(super) const fn with_vexctl(self) -> Self {
+        Operation { needs: &[Requirement::Vexctl], ..self }
+    }
+
+    /// It is tried on a mount with `options`.
+    pub(super) const fn on(self, options: &'static str) -> Self {
+        Operation { options, ..self }
+    }
+
+    /// Whether any mount of the default size will do.
+    fn on_any_mount(&self) -> bool {
+        self.options == OPTIONS
+    }
+}
+
+/// Operations that are called what the functions are called that try them.
+macro_rules! operations {
+    ($($check:ident $(.$how:ident($($what:expr)?))*),* $(,)?) => {
+        &[$(
+            $crate::filesystem::operation::Operation::new(stringify!($check), $check)
+                $(.$how($($what)?))*
+        ),*]
+    };
+}
+pub(super) use operations;
 
 /// All of them.
 #[must_use]
-pub fn operations() -> Vec<Operation> {
+pub fn all_operations() -> Vec<Operation> {
     [
         data::OPERATIONS,
         allocation::OPERATIONS,
-        names::OPERATIONS,
+        open::OPERATIONS,
+        sparse::OPERATIONS,
+        transfer::OPERATIONS,
+        mapping::OPERATIONS,
+        rename::OPERATIONS,
+        links::OPERATIONS,
+        directories::OPERATIONS,
         attributes::OPERATIONS,
-        vectors::OPERATIONS,
+        times::OPERATIONS,
+        permissions::OPERATIONS,
+        set_id::OPERATIONS,
+        xattrs::OPERATIONS,
+        capacity::OPERATIONS,
+        vexctl::OPERATIONS,
     ]
     .concat()
+    .into_iter()
+    .chain(vectors::operations())
+    .collect()
 }
 
 impl Operation {
@@ -44,11 +114,13 @@ impl Operation {
     }
 }
 
-/// Tries all of them, one after the other; the outcome of each by name.
+/// Tries those that are quick and fit on one mount, one after the other; the outcome of each by
+/// name.
 #[must_use]
 pub fn run_all(mount: &Path) -> Vec<(&'static str, Result<(), String>)> {
-    operations()
+    all_operations()
         .iter()
+        .filter(|one| one.on_any_mount() && !one.long)
         .map(|one| (one.name, one.run(mount).map_err(|failure| failure.to_string())))
         .collect()
 }

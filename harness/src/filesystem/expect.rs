@@ -1,0 +1,45 @@
+//! What is written, and what must come of it.
+
+use std::io;
+use std::path::Path;
+
+use rand_mt::Mt;
+
+use crate::failure::{Failure, While};
+use crate::{fail, require};
+
+/// Bytes without a pattern that a block size could hide.
+pub(super) fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Mt::new(7).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// That `file` holds exactly `expected`.
+pub(super) fn same(file: &Path, expected: &[u8]) -> Result<(), Failure> {
+    let read = std::fs::read(file).when(format!("reading {}", file.display()))?;
+    same_bytes(&read, expected)
+}
+
+/// That what was `read` is what was written.
+pub(super) fn same_bytes(read: &[u8], written: &[u8]) -> Result<(), Failure> {
+    require!(read.len() == written.len(), "{} bytes of {}", read.len(), written.len());
+    if let Some(at) = read.iter().zip(written).position(|(a, b)| a != b) {
+        fail!("byte {at} is {:#04x}, written was {:#04x}", read[at], written[at]);
+    }
+    Ok(())
+}
+
+/// That `result` is the error `errno`.
+pub(super) fn expect_errno<T, E: Into<io::Error>>(
+    result: Result<T, E>,
+    errno: i32,
+    what: &str,
+) -> Result<(), Failure> {
+    let due = nix::errno::Errno::from_raw(errno);
+    match result.map_err(Into::into) {
+        Ok(_) => fail!("{what}: done, where {due} is due"),
+        Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
+        Err(error) => fail!("{what}: {error}, where {due} is due"),
+    }
+}

@@ -1,0 +1,172 @@
+//! Times of files: what sets them, and what moves them.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use nix::time::{ClockId, clock_gettime};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+
+use super::expect::expect_errno;
+use super::operation::{Operation, operations};
+use crate::deadline::wait_for;
+use crate::failure::{Failure, While};
+use crate::require;
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    times_in_nanoseconds,
+    times_now_and_omitted,
+    changes_move_mtime_and_ctime,
+    changes_move_ctime_only,
+    changes_move_the_times_of_directories,
+];
+
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i64);
+
+fn set(file: &File, accessed: Time, modified: Time) -> rustix::io::Result<()> {
+    let [last_access, last_modification] =
+        [accessed, modified].map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
+    futimens(file, &Timestamps { last_access, last_modification })
+}
+
+fn times(file: &File) -> Result<(Time, Time), Failure> {
+    let metadata = file.metadata()?;
+    let accessed = (metadata.atime(), metadata.atime_nsec());
+    Ok((accessed, (metadata.mtime(), metadata.mtime_nsec())))
+}
+
+fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
+    let file = File::create(dir.join("f"))?;
+    for time in [
+        (1_000_000_000, 123_456_789),
+        (2_000_000_000, 999_999_999),
+        (0, 0),
+        // Before 1970: a nanosecond, and half a second more than a second.
+        (-1, 999_999_999),
+        (-2, 500_000_000),
+        // Of more than 32 and 33 bits.
+        (1 << 32, 1),
+        (1 << 33, 1),
+    ] {
+        let other = (1_234_567_890, 987_654_321);
+        set(&file, time, other).when(format!("atime {time:?}"))?;
+        require!(times(&file)? == (time, other), "{:?}, set to {time:?}", times(&file)?);
+        set(&file, other, time).when(format!("mtime {time:?}"))?;
+        require!(times(&file)? == (other, time), "{:?}, set to {time:?}", times(&file)?);
+    }
+    let bad = set(&file, (0, 1_000_000_000), (0, 0));
+    expect_errno(bad, libc::EINVAL, "a second of more than 999,999,999 ns")
+}
+
+fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
+    const OMIT: Time = (0, UTIME_OMIT);
+    const NOW: Time = (0, UTIME_NOW);
+    const THEN: Time = (1_000, 1);
+    let file = File::create(dir.join("f"))?;
+    set(&file, THEN, THEN)?;
+    set(&file, OMIT, (2_000, 2))?;
+    require!(times(&file)? == (THEN, (2_000, 2)), "UTIME_OMIT of atime: {:?}", times(&file)?);
+    set(&file, NOW, OMIT)?;
+    let ((accessed, _), modified) = times(&file)?;
+    require!(modified == (2_000, 2), "UTIME_OMIT of mtime: {modified:?}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    require!(now.abs_diff(accessed.cast_unsigned()) < 3_600, "UTIME_NOW is {accessed}, now {now}");
+    Ok(())
+}
+
+/// What changes a file or directory, and what has to be done before.
+struct Change<'a> {
+    what: &'static str,
+    before: &'a dyn Fn() -> io::Result<()>,
+    change: &'a dyn Fn() -> io::Result<()>,
+}
+
+fn nothing() -> io::Result<()> {
+    Ok(())
+}
+
+fn changed_at(file: &File) -> Result<Time, Failure> {
+    let metadata = file.metadata()?;
+    Ok((metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// That each change moves ctime of `path`, and mtime if `moves_mtime`.
+fn check_moves(path: &Path, moves_mtime: bool, changes: &[Change]) -> Result<(), Failure> {
+    let file = File::open(path)?;
+    for Change { what, before, change } in changes {
+        before().when(format!("before {what}"))?;
+        set(&file, (1, 1), (1, 1))?;
+        let set_at = changed_at(&file)?;
+        wait_for("the clock of file systems", Duration::from_secs(10), || {
+            let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
+            Ok(((now.tv_sec(), now.tv_nsec()) > set_at).then_some(()))
+        })?;
+        change().when(what)?;
+        require!(changed_at(&file)? > set_at, "{what} does not move ctime");
+        let (_, modified) = times(&file)?;
+        require!((modified != (1, 1)) == moves_mtime, "mtime is {modified:?} after {what}");
+    }
+    Ok(())
+}
+
+fn changes_move_mtime_and_ctime(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "content")?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let (before, truncate) = (&nothing, |length| file.set_len(length));
+    check_moves(
+        &path,
+        true,
+        &[
+            Change { what: "write", before, change: &|| file.write_all_at(b"x", 0) },
+            Change { what: "a shorter ftruncate", before, change: &|| truncate(3) },
+            Change { what: "a longer ftruncate", before, change: &|| truncate(100) },
+            Change { what: "O_TRUNC", before, change: &|| File::create(&path).map(drop) },
+        ],
+    )
+}
+
+fn changes_move_ctime_only(dir: &Path) -> Result<(), Failure> {
+    let (path, second, third) = (dir.join("f"), dir.join("second"), dir.join("third"));
+    fs::write(&path, "content")?;
+    let chmod = || fs::set_permissions(&path, Permissions::from_mode(0o640));
+    let before = &nothing;
+    check_moves(
+        &path,
+        false,
+        &[
+            Change { what: "chmod", before, change: &chmod },
+            Change { what: "link", before, change: &|| fs::hard_link(&path, &second) },
+            Change { what: "unlink of a link", before, change: &|| fs::remove_file(&second) },
+            Change { what: "rename", before, change: &|| fs::rename(&path, &third) },
+        ],
+    )
+}
+
+fn changes_move_the_times_of_directories(dir: &Path) -> Result<(), Failure> {
+    let subdir = dir.join("subdir");
+    let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| subdir.join(name));
+    fs::create_dir(&subdir)?;
+    let before = &nothing;
+    let create = || File::create(&a).map(drop);
+    check_moves(
+        &subdir,
+        true,
+        &[
+            Change { what: "creating a file", before, change: &create },
+            Change { what: "linking it", before, change: &|| fs::hard_link(&a, &b) },
+            Change { what: "renaming it", before, change: &|| fs::rename(&b, &c) },
+            Change { what: "removing it", before, change: &|| fs::remove_file(&c) },
+            Change { what: "mkdir", before, change: &|| fs::create_dir(&d) },
+            Change { what: "renaming it away", before, change: &|| fs::rename(&d, dir.join("d")) },
+            Change {
+                what: "rmdir",
+                before: &|| fs::create_dir(&e),
+                change: &|| fs::remove_dir(&e),
+            },
+        ],
+    )
+}

@@ -1,0 +1,82 @@
+//! Rows written through mappings: searched from msync, fsync or munmap on.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::{DIM, ROW, expect_current, expect_row, indexed, nearest, small};
+use crate::dataset;
+use crate::failure::{Failure, While};
+use crate::filesystem::expect::expect_errno;
+use crate::filesystem::mapped::Mapping;
+use crate::filesystem::operation::{Operation, operations};
+use crate::require;
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    mapped_rows_are_found_after_msync,
+    mapped_rows_are_found_after_fsync,
+    mapped_rows_are_found_after_munmap,
+    mapped_nan_keeps_the_row_as_it_was,
+];
+
+/// Stores rows through a mapping, twice, and makes the index see them by `synchronise`.
+fn check(
+    dir: &Path,
+    synchronise: fn(&File, Mapping) -> Result<Option<Mapping>, Failure>,
+) -> Result<(), Failure> {
+    let data = small();
+    let file = indexed(dir, &data.base[..DIM * 300])?;
+    let mut mapping = None;
+    // Row 42 spans two pages: its bytes are 4,032 to 4,127.
+    for (round, rows) in [[3, 42, 299], [42, 4, 100]].into_iter().enumerate() {
+        let mapped = match mapping.take() {
+            Some(mapped) => mapped,
+            None => Mapping::shared(&file, 300 * ROW)?,
+        };
+        for row in rows {
+            mapped.store(row * ROW, dataset::bytes(data.row(400 + 10 * round + row)));
+        }
+        mapping = synchronise(&file, mapped)?;
+        for row in rows {
+            expect_row(&file, row, data.row(400 + 10 * round + row))?;
+            let before = if round == 1 && row == 42 { data.row(442) } else { data.row(row) };
+            let gone = nearest(&file, before, 1)?[0].distance != 0;
+            require!(gone, "what row {row} was is still found");
+        }
+        expect_current(&file, 0, true)?;
+    }
+    Ok(())
+}
+
+fn mapped_rows_are_found_after_msync(dir: &Path) -> Result<(), Failure> {
+    check(dir, |_, mapping| {
+        mapping.sync().when("msync")?;
+        Ok(Some(mapping))
+    })
+}
+
+fn mapped_rows_are_found_after_fsync(dir: &Path) -> Result<(), Failure> {
+    check(dir, |file, mapping| {
+        file.sync_all().when("fsync")?;
+        Ok(Some(mapping))
+    })
+}
+
+fn mapped_rows_are_found_after_munmap(dir: &Path) -> Result<(), Failure> {
+    check(dir, |_, mapping| {
+        drop(mapping);
+        Ok(None)
+    })
+}
+
+fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
+    let data = small();
+    let file = indexed(dir, &data.base[..DIM * 100])?;
+    let mapping = Mapping::shared(&file, 100 * ROW)?;
+    mapping.store(7 * ROW + 8, &f32::NAN.to_le_bytes());
+    expect_errno(mapping.sync(), libc::EINVAL, "msync of a row with a NaN")?;
+    expect_row(&file, 7, data.row(7)).when("the row of which a component became NaN")?;
+    mapping.store(7 * ROW, dataset::bytes(data.row(200)));
+    mapping.sync().when("msync of the row, finite again")?;
+    expect_row(&file, 7, data.row(200))?;
+    expect_current(&file, 0, true)
+}
