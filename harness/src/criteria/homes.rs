@@ -12,7 +12,7 @@ use vexfs_uapi::Home;
 
 use super::module::{self, watched};
 use crate::failure::{Failure, While};
-use crate::filesystem::{all_operations, searches_end_well};
+use crate::filesystem::{Effort, all_operations, searches_end_well};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile};
 use crate::mount::unmount_by_force;
@@ -159,9 +159,14 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
             mounted.unmount()
         });
         let trial = trial.needs(operation.needs);
-        // Whoever runs the host's trials need not be root; in the guest everybody is.
-        let as_root = operation.needs.contains(&Requirement::Root);
-        if as_root { trial.only_in(Place::Guest) } else { trial }
+        if home == Home::Fuse && operation.effort == Effort::ManyRequests {
+            trial.only_in(Place::Host)
+        } else if operation.needs.contains(&Requirement::Root) {
+            // Whoever runs the host's trials need not be root; in the guest everybody is.
+            trial.only_in(Place::Guest)
+        } else {
+            trial
+        }
     });
     operations.chain([forced_unmount(home)])
 }

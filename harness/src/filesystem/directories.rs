@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 
 use super::expect::expect_errno;
-use super::operation::{Operation, operations};
+use super::operation::{Effort, Operation, operations};
 use super::threads::{beside, in_threads};
 use crate::failure::{Failure, While};
 use crate::require;
@@ -23,7 +23,10 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     readdir_1000,
     readdir_into_small_buffers,
     readdir_from_a_position,
-    readdir_of_100_000_while_it_changes.on("size=256M,nr_inodes=200000").long(),
+    readdir_while_it_changes,
+    readdir_of_100_000_while_it_changes
+        .on("size=256M,nr_inodes=200000")
+        .effort(Effort::ManyRequests),
     names_by_several_threads,
 ];
 
@@ -140,15 +143,22 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What stays is listed once, what comes and goes at most once.
+fn readdir_while_it_changes(dir: &Path) -> Result<(), Failure> {
+    list_while_it_changes(dir, 1_000, 500)
+}
+
 fn readdir_of_100_000_while_it_changes(dir: &Path) -> Result<(), Failure> {
-    const STAY: usize = 100_000;
-    const COME_AND_GO: usize = 2_000;
+    list_while_it_changes(dir, 100_000, 2_000)
+}
+
+/// Lists `stay` names while `changes` others come, and as many go: what stays is listed once, what
+/// comes and goes at most once.
+fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), Failure> {
     let open = openat(CWD, dir, OFlags::DIRECTORY, Mode::empty())?;
-    create(&open, "stays", STAY)?;
-    create(&open, "goes", COME_AND_GO)?;
-    let changes = || {
-        for number in 0..COME_AND_GO {
+    create(&open, "stays", stay)?;
+    create(&open, "goes", changes)?;
+    let change = || {
+        for number in 0..changes {
             let comes = format!("comes-{number}");
             mknodat(&open, &comes, FileType::RegularFile, Mode::RWXU, 0).when(comes)?;
             let goes = format!("goes-{number}");
@@ -156,16 +166,16 @@ fn readdir_of_100_000_while_it_changes(dir: &Path) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let ((), listed) = beside(changes, |_| names(&open, 32_768))?;
+    let ((), listed) = beside(change, |_| names(&open, 4_096))?;
     let mut seen = HashSet::with_capacity(listed.len());
     for name in &listed {
         require!(seen.insert(name.as_str()), "{name} is listed twice");
     }
     let stayed = listed.iter().filter(|name| name.starts_with("stays-")).count();
-    require!(stayed == STAY, "{stayed} of {STAY} names that stay are listed");
+    require!(stayed == stay, "{stayed} of {stay} names that stay are listed");
     seek(&open, SeekFrom::Start(0))?;
-    let after = names(&open, 32_768)?.len();
-    require!(after == STAY + COME_AND_GO, "{after} names are listed afterwards");
+    let after = names(&open, 4_096)?.len();
+    require!(after == stay + changes, "{after} names are listed afterwards");
     Ok(())
 }
 

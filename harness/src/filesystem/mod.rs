@@ -23,5 +23,5 @@ mod vectors;
 mod vexctl;
 mod xattrs;
 
-pub use operation::{Operation, all_operations, run_all};
+pub use operation::{Effort, Operation, all_operations, run_all};
 pub use vectors::searches_end_well;

@@ -22,8 +22,20 @@ pub struct Operation {
     pub options: &'static str,
     /// What it needs of the machine, beyond a mounted home.
     pub needs: &'static [Requirement],
-    /// Whether it takes seconds, so that it is tried once and not around the module again.
-    pub long: bool,
+    /// How much it asks for.
+    pub effort: Effort,
+}
+
+/// How much an operation asks of a home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Little: it is also tried on FUSE around the module.
+    Quick,
+    /// Seconds.
+    Long,
+    /// Hundreds of thousands of requests, which each cost FUSE a millisecond in an emulated
+    /// guest: FUSE is tried on the host.
+    ManyRequests,
 }
 
 /// Mount options where an operation says nothing else.
@@ -32,12 +44,11 @@ const OPTIONS: &str = "size=256M";
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.
     pub(super) const fn new(name: &'static str, check: fn(&Path) -> Result<(), Failure>) -> Self {
-        Operation { name, check, options: OPTIONS, needs: &[], long: false }
+        Operation { name, check, options: OPTIONS, needs: &[], effort: Effort::Quick }
     }
 
-    /// It takes seconds.
-    pub(super) const fn long(self) -> Self {
-        Operation { long: true, ..self }
+    pub(super) const fn effort(self, effort: Effort) -> Self {
+        Operation { effort, ..self }
     }
 
     /// It acts as other users, which only root can.
@@ -120,7 +131,7 @@ impl Operation {
 pub fn run_all(mount: &Path) -> Vec<(&'static str, Result<(), String>)> {
     all_operations()
         .iter()
-        .filter(|one| one.on_any_mount() && !one.long)
+        .filter(|one| one.on_any_mount() && one.effort == Effort::Quick)
         .map(|one| (one.name, one.run(mount).map_err(|failure| failure.to_string())))
         .collect()
 }

@@ -18,14 +18,14 @@ use super::{declaration, indexed, small, vector_file};
 use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::filesystem::operation::{Operation, operations};
+use crate::filesystem::operation::{Effort, Operation, operations};
 use crate::filesystem::threads::{beside, in_threads};
 use crate::{fail, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    searches_among_writers_find_what_was_there.long(),
-    searches_of_a_file_truncated_to_nothing.long(),
-    searches_go_on_while_an_index_is_built.long(),
+    searches_among_writers_find_what_was_there.effort(Effort::Long),
+    searches_of_a_file_truncated_to_nothing.effort(Effort::Long),
+    searches_go_on_while_an_index_is_built.effort(Effort::Long),
 ];
 
 const DIM: usize = 9;

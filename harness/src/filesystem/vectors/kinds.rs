@@ -10,11 +10,11 @@ use crate::contender::{Contender, InProcess};
 use crate::dataset::Dataset;
 use crate::failure::{Failure, While};
 use crate::filesystem::expect::expect_errno;
-use crate::filesystem::operation::{Operation, operations};
+use crate::filesystem::operation::{Effort, Operation, operations};
 use crate::require;
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    five_kinds_by_three_metrics.long(),
+    five_kinds_by_three_metrics.effort(Effort::Long),
     batches_are_answered_as_one_by_one,
     stats_count,
 ];
