@@ -98,7 +98,12 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     }
     fs::rename(path(0), path(38)).when("a rename, which needs none")?;
     fs::remove_file(path(1))?;
-    wait_for("an inode that was freed", FREED, || Ok(fs::write(path(1), "1").ok()))
+    wait_for("an inode that was freed", FREED, || Ok(fs::hard_link(path(2), path(1)).ok()))?;
+    expect_errno(File::create(path(0)), libc::ENOSPC, "a file beside the second link")?;
+    fs::rename(path(3), path(1)).when("a rename over the second link")?;
+    wait_for("the link that was replaced", FREED, || Ok(fs::hard_link(path(2), path(3)).ok()))?;
+    fs::remove_file(path(3))?;
+    wait_for("the link that was removed", FREED, || Ok(fs::write(path(3), "3").ok()))
 }
 
 /// setrlimit(RLIMIT_FSIZE): a write that begins below is short, one beyond is SIGXFSZ and EFBIG.
