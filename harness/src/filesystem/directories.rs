@@ -154,7 +154,7 @@ fn readdir_of_100_000_while_it_changes(dir: &Path) -> Result<(), Failure> {
 /// Lists `stay` names while `changes` others come, and as many go: what stays is listed once, what
 /// comes and goes at most once.
 fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), Failure> {
-    let open = openat(CWD, dir, OFlags::DIRECTORY, Mode::empty())?;
+    let open = openat(CWD, dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     create(&open, "stays", stay)?;
     create(&open, "goes", changes)?;
     let change = || {

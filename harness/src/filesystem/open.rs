@@ -125,8 +125,14 @@ fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
 
 /// FUSE has O_TMPFILE only where its library passes it on.
 fn temporary_file_or_eopnotsupp(dir: &Path) -> Result<(), Failure> {
-    let temporary =
-        |flags| openat(CWD, dir, OFlags::TMPFILE | OFlags::RDWR | flags, Mode::RUSR | Mode::WUSR);
+    let temporary = |flags| {
+        openat(
+            CWD,
+            dir,
+            OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | flags,
+            Mode::RUSR | Mode::WUSR,
+        )
+    };
     let file = match temporary(OFlags::empty()) {
         Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
         opened => File::from(opened.when("open with O_TMPFILE")?),
