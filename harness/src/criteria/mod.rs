@@ -1,6 +1,7 @@
 //! What the criteria do; `tests/*.rs` declares it as trials.
 
 pub mod baseline;
+mod containment;
 pub mod dataset;
 pub mod fuse;
 pub mod homes;

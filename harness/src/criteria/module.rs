@@ -9,7 +9,7 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::homes;
+use super::{containment, homes};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
 use crate::kernel::{
@@ -36,13 +36,15 @@ pub(super) const NEEDS: &[Requirement] =
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 7] = [
+    let all: [(&str, Body); 9] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
         ("module::refuses_to_unload_while_mounted", refuses_while_mounted),
         ("module::refuses_to_load_twice", refuses_to_load_twice),
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
+        ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
+        ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
         ("module::survives_300_cycles", cycles),
     ];
     all.into_iter()

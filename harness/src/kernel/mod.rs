@@ -1,10 +1,12 @@
 //! The kernel module under test: loading, mounting, and what the kernel says about it.
 
+mod cgroup;
 mod kmsg;
 mod module;
 mod mount;
 mod taint;
 
+pub use cgroup::MemoryCgroup;
 pub use kmsg::{KernelLog, LogRecord, Logged};
 pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_open, registered};
 pub use mount::KernelMount;
