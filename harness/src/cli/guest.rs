@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::{Accelerator, Machine, Stop, run_dir};
+use super::{Accelerator, Clock, Machine, Stop, run_dir};
 use crate::evidence::{GuestEnd as EndRecord, GuestFault};
 use crate::exit;
 use crate::place::{self, Place};
@@ -59,6 +59,7 @@ pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOut
     };
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
+    request.instruction_clock = machine.clock == Clock::Instructions;
     request.limits.total = Duration::from_secs(machine.time_limit);
     let mut terminal = Terminal::new(request.work == Work::Shell);
     let outcome = vm::run(&request, &mut terminal);

@@ -67,6 +67,9 @@ pub struct Machine {
     /// Virtual CPUs [default: 4, or as many as the machine has]
     #[arg(long)]
     pub cpus: Option<u32>,
+    /// What the guest's time is
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    pub clock: Clock,
     /// Longest time for everything in the guest, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub time_limit: u64,
@@ -81,6 +84,15 @@ pub enum Accelerator {
     Kvm,
     /// An emulated CPU (TCG)
     Tcg,
+}
+
+/// What the guest's time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Clock {
+    /// The host's
+    Wall,
+    /// A count of its instructions, 2 ns each: the same on a busy machine, on one emulated CPU
+    Instructions,
 }
 
 /// A command's end other than success: what to tell the person, and the exit code.

@@ -224,6 +224,9 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
             decision.reason
         ),
     });
+    if request.instruction_clock {
+        observer.notice("the guest's time counts its instructions: a clock for ratios only");
+    }
     observer.notice(&format!(
         "booting kernel {} on {} CPUs with {} MiB, QEMU {}",
         kernel.release, resources.cpus, resources.memory_mib, qemu.version
