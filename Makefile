@@ -5,6 +5,8 @@ KERNEL ?= 6.12
 
 export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+# The trial that cuts a guest's power boots one of its own.
+export VEXFS_KERNEL := $(KERNEL)
 VALIDATE := target/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \

@@ -7,6 +7,7 @@
 
 pub mod baselines;
 pub mod bench;
+pub mod child;
 pub mod cli;
 pub mod contender;
 pub mod criteria;
@@ -32,6 +33,7 @@ pub mod requirement;
 pub mod selftest;
 pub mod stats;
 pub mod thresholds;
+pub mod torture;
 pub mod trial;
 pub mod verdict;
 pub mod vm;

@@ -27,6 +27,10 @@ pub enum Requirement {
     Competitor(&'static str),
     /// numpy in the project's virtual environment.
     Numpy,
+    /// A program that the set-up installs, by its name: into `.cache/tools`, or as a package.
+    Program(&'static str),
+    /// QEMU, virtme-ng and the guest's kernel with the module built for it: a guest can be booted.
+    BootableGuest,
     /// A CPU whose SIMD computes what scalar code computes: emulators have failed at it.
     SoundCpu,
 }
@@ -76,6 +80,11 @@ impl Requirement {
             }
             Requirement::Competitor(name) => competitor(name),
             Requirement::Numpy => package("numpy", "numpy"),
+            Requirement::Program(name) if crate::vm::find_program(name).is_some() => Ok(()),
+            Requirement::Program(name) => {
+                missing(format!("there is no program {name}"), "provide it with: make setup")
+            }
+            Requirement::BootableGuest => bootable_guest(),
             Requirement::SoundCpu => {
                 let report = crate::selftest::run();
                 if report.passed() {
@@ -107,6 +116,21 @@ fn program(program: Program) -> Result<(), Missing> {
         return Ok(());
     }
     file(&program.path(), program.title(), &program.build_command())
+}
+
+fn bootable_guest() -> Result<(), Missing> {
+    match crate::vm::guest_kernel() {
+        Ok(kernel) => file(
+            &project::kernel_module(&kernel.release),
+            &format!("vexfs.ko for kernel {}", kernel.release),
+            &format!("fixtures/vexfs/kernel/build.sh --kernel {}", kernel.release),
+        ),
+        // The launcher's words end with what to do.
+        Err(error) => match error.to_string().rsplit_once("; ") {
+            Some((what, remedy)) => missing(what, remedy),
+            None => missing(error.to_string(), "provide it with: make setup"),
+        },
+    }
 }
 
 fn competitor(name: &str) -> Result<(), Missing> {

@@ -10,13 +10,14 @@ use std::path::Path;
 use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 
-use super::module::{self, watched};
+use super::module::{self, log_watched, watched};
 use crate::failure::{Failure, While};
 use crate::filesystem::{Effort, all_operations, searches_end_well};
 use crate::fuse::{FuseMount, build_if_missing};
-use crate::kernel::{KernelMount, LoadedModule, ModuleFile};
+use crate::kernel::{KernelMount, LoadedModule, ModuleFile, live_allocations};
 use crate::mount::unmount_by_force;
 use crate::place::Place;
+use crate::require;
 use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
 
@@ -112,6 +113,8 @@ impl Mounted {
             Mounted::Fuse(mount) => mount.unmount(),
             Mounted::Kernel(mount, loaded) => {
                 mount.unmount()?;
+                let live = live_allocations()?;
+                require!(live == 0, "{live} allocations of the engine live after unmounting");
                 loaded.unload()
             }
         }
@@ -119,7 +122,7 @@ impl Mounted {
 }
 
 /// The trial `name` on `home`: `body` is given the mount, of `size`, and the kernel's log is
-/// watched where the module is loaded.
+/// watched in the guest.
 pub fn trial(
     home: Home,
     name: &str,
@@ -140,8 +143,13 @@ fn unmounted(
     body: impl Fn(&Context) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Trial {
     match home {
-        Home::Fuse => Trial::new(format!("fuse::{name}"), &[Place::Host, Place::Guest], body)
-            .needs(&[Requirement::DevFuse, Requirement::FuseDaemon]),
+        Home::Fuse => Trial::new(format!("fuse::{name}"), &[Place::Host, Place::Guest], {
+            move |context| match context.place() {
+                Place::Host => body(context),
+                Place::Guest => log_watched(context, &body),
+            }
+        })
+        .needs(&[Requirement::DevFuse, Requirement::FuseDaemon]),
         Home::Kernel => Trial::new(format!("module::{name}"), &[Place::Guest], move |context| {
             watched(context, &body)
         })

@@ -9,3 +9,4 @@ pub mod kernel_vs_fuse;
 pub mod module;
 pub mod ratio;
 pub mod recorded;
+pub mod torture;

@@ -9,7 +9,7 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::{containment, homes};
+use super::{containment, homes, torture};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
 use crate::kernel::{
@@ -54,6 +54,7 @@ pub fn trials() -> Vec<Trial> {
                 .alone()
         })
         .chain(homes::trials(Home::Kernel))
+        .chain(torture::trials(Home::Kernel))
         .collect()
 }
 
@@ -64,6 +65,20 @@ pub(super) fn watched(
     body: impl FnOnce(&Context) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     require!(!is_listed()?, "vexfs is loaded already; an earlier trial could not unload it");
+    log_watched(context, body)?;
+    require!(!is_listed()?, "vexfs is still in /proc/modules");
+    require!(!registered()?, "vexfs is still in /proc/filesystems");
+    for path in ["/sys/module/vexfs", "/sys/fs/vexfs", "/proc/fs/vexfs"] {
+        require!(!Path::new(path).exists(), "{path} is left after unloading");
+    }
+    Ok(())
+}
+
+/// Runs `body`, which must leave a quiet log and no taint but that of an out-of-tree module.
+pub(super) fn log_watched(
+    context: &Context,
+    body: impl FnOnce(&Context) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let taint = Taint::now()?;
     let mut log = KernelLog::from_now()?;
     KernelLog::mark(context.trial())?;
@@ -74,11 +89,6 @@ pub(super) fn watched(
     check_log(&logged)?;
     let beyond = Taint::now()?.beyond(taint | EXPECTED_TAINT);
     require!(beyond.is_clean(), "the kernel is tainted: {beyond}");
-    require!(!is_listed()?, "vexfs is still in /proc/modules");
-    require!(!registered()?, "vexfs is still in /proc/filesystems");
-    for path in ["/sys/module/vexfs", "/sys/fs/vexfs", "/proc/fs/vexfs"] {
-        require!(!Path::new(path).exists(), "{path} is left after unloading");
-    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{Pid, geteuid, pipe2};
 use tempfile::TempDir;
 
+use crate::child::die_with_us;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
@@ -86,7 +87,8 @@ impl FuseMount {
             .stdout(Stdio::null())
             .stderr(stderr)
             .process_group(0);
-        die_with_us(&mut command);
+        // Its SIGTERM unmounts.
+        die_with_us(&mut command, Signal::SIGTERM);
         let announcement = match readiness {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
             Readiness::Unannounced => None,
@@ -283,16 +285,6 @@ impl Announcement {
             }
         })?;
         Ok(File::from(self.hear).read(&mut [0; 16])? > 0)
-    }
-}
-
-/// A daemon whose test was killed must not stay: its SIGTERM unmounts.
-fn die_with_us(command: &mut Command) {
-    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(std::io::Error::from)
-        });
     }
 }
 

@@ -43,7 +43,7 @@ pub use console::{Finding, Trouble};
 pub use end::GuestEnd;
 pub use error::VmError;
 pub use kernel::{DEFAULT_SERIES, Kernel, KernelChoice};
-pub use programs::project_directories;
+pub use programs::{on_path as find_program, project_directories};
 pub use qemu::Qemu;
 pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};
@@ -195,6 +195,16 @@ pub struct GuestOutcome {
     pub first_output_seconds: Option<f64>,
     /// Seconds from the start to the end.
     pub total_seconds: f64,
+}
+
+/// The kernel that a guest boots unless another is named: `VEXFS_KERNEL`, or the default series.
+///
+/// # Errors
+/// It, QEMU or virtme-ng is missing, and what provides it.
+pub fn guest_kernel() -> Result<Kernel, VmError> {
+    Qemu::find()?;
+    launch::virtme_run()?;
+    Kernel::find(&KernelChoice::of_environment())
 }
 
 /// Boots a guest, does its work, ends it.

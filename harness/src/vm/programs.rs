@@ -21,7 +21,8 @@ pub(super) fn find(variable: &str, program: &str) -> Option<PathBuf> {
 }
 
 /// The first `program` in the project's own directories and the path.
-pub(super) fn on_path(program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     project_directories()
         .into_iter()

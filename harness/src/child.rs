@@ -1,0 +1,140 @@
+//! Programs that we start: none outlives its limit or us.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::NamedTempFile;
+
+use crate::deadline::wait_for;
+use crate::failure::{Failure, While};
+
+/// Lines of a program's output that a failure repeats.
+const TAIL_LINES: usize = 30;
+
+/// Makes the kernel send `signal` to the program when the thread that starts it ends: what a
+/// killed trial started must not stay.
+pub fn die_with_us(command: &mut Command, signal: Signal) {
+    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
+    unsafe {
+        command
+            .pre_exec(move || nix::sys::prctl::set_pdeathsig(signal).map_err(std::io::Error::from));
+    }
+}
+
+/// A program in a process group of its own, which is killed with the group and reaped on drop.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    /// Its output and error stream; a file, since nobody needs to read it for it to go on.
+    output: NamedTempFile,
+}
+
+/// How a program ended, and what it printed.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Output and error stream.
+    pub output: String,
+}
+
+impl Running {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start(command: &mut Command) -> Result<Running, Failure> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let output = NamedTempFile::new()?;
+        let stream = || File::options().append(true).open(output.path());
+        command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?).process_group(0);
+        die_with_us(command, Signal::SIGKILL);
+        let child = command.spawn().when(format!("starting {name}"))?;
+        Ok(Running { name, child, output })
+    }
+
+    /// Its process id, which is its group's.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It is not done within `limit`; with the end of its output.
+    pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
+        let ended = wait_for(&self.name, limit, || Ok(self.child.try_wait()?));
+        let output = fs::read(self.output.path()).when(&self.name)?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match ended {
+            Ok(status) => Ok(Finished { status, output }),
+            Err(late) => crate::fail!("{late}; its last words:\n{}", tail(&output)),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whatever of the group is left; it fails where nothing is.
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// That the program ended with status 0.
+    ///
+    /// # Errors
+    /// How it ended otherwise, with the end of its output.
+    pub fn must_succeed(&self, what: &str) -> Result<(), Failure> {
+        crate::require!(
+            self.status.success(),
+            "{what} ended with {}:\n{}",
+            self.status,
+            tail(&self.output)
+        );
+        Ok(())
+    }
+}
+
+/// The last lines of a program's output.
+fn tail(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Running {
+        Running::start(Command::new("sh").args(["-c", script])).unwrap()
+    }
+
+    #[test]
+    fn output_and_status_are_kept() {
+        let done = shell("echo out; echo error >&2; exit 3").finish(Duration::from_secs(30));
+        let done = done.unwrap();
+        assert_eq!((done.output.as_str(), done.status.code()), ("out\nerror\n", Some(3)));
+        assert!(done.must_succeed("sh").unwrap_err().to_string().ends_with("out\nerror"));
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_goes_with_its_children() {
+        let running = shell("echo begun; sleep 1000 & sleep 1000");
+        let group = running.pid();
+        let failure = running.finish(Duration::from_millis(200)).unwrap_err().to_string();
+        assert!(failure.contains("sh: not within"), "{failure}");
+        // The children are zombies until init has reaped them.
+        wait_for("the group's end", Duration::from_secs(30), || {
+            Ok(killpg(group, None).is_err().then_some(()))
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,26 @@
+//! Both homes under torture: see [`crate::torture`].
+
+use vexfs_uapi::Home;
+
+use super::homes::trial;
+use crate::requirement::Requirement;
+use crate::torture::{fsx, pjdfstest};
+use crate::trial::Trial;
+
+/// Room for what the suites of others write; as much as the table of operations has.
+const SIZE: &str = "256M";
+
+/// What both homes are put through.
+pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    [
+        trial(home, "pjdfstest", SIZE, |context, mounted| {
+            context.fact("pjdfstest", pjdfstest::run(mounted.path(), mounted.home())?)
+        })
+        .needs(&[Requirement::Program("pjdfstest")]),
+        trial(home, "fsx", SIZE, |context, mounted| {
+            context.fact("fsx", fsx::run(mounted.path(), context.place())?)
+        })
+        .needs(&[Requirement::Program("fsx")]),
+    ]
+    .into_iter()
+}
