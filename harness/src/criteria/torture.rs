@@ -3,8 +3,9 @@
 use vexfs_uapi::Home;
 
 use super::homes::trial;
+use crate::place::Place;
 use crate::requirement::Requirement;
-use crate::torture::{fsx, pjdfstest};
+use crate::torture::{fsx, fuzz, pjdfstest};
 use crate::trial::Trial;
 
 /// Room for what the suites of others write; as much as the table of operations has.
@@ -12,6 +13,13 @@ const SIZE: &str = "256M";
 
 /// What both homes are put through.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    // 100,000 requests have not been seen to end in an emulated guest's lane.
+    let fuzzed = (home == Home::Fuse).then(|| {
+        trial(home, "fuzzed_requests", "4M", |context, mounted| {
+            context.fact("fuzz", fuzz::run(mounted.path(), mounted.home(), 4 << 20)?)
+        })
+        .only_in(Place::Host)
+    });
     [
         trial(home, "pjdfstest", SIZE, |context, mounted| {
             context.fact("pjdfstest", pjdfstest::run(mounted.path(), mounted.home())?)
@@ -23,4 +31,5 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         .needs(&[Requirement::Program("fsx")]),
     ]
     .into_iter()
+    .chain(fuzzed)
 }

@@ -5,6 +5,7 @@
 //! operations with the same seeds; every trial writes what it did into the evidence.
 
 pub mod fsx;
+pub mod fuzz;
 pub mod pjdfstest;
 
 use std::path::PathBuf;
