@@ -37,13 +37,15 @@ setup: ## install what is missing (says what; needs no network where all is ther
 	@$(SETUP) --kernel $(KERNEL)
 
 # The programs under test are release builds, and the module is built by Kbuild. The harness is a
-# development build, optimised as well. It is built as the tests are, with their features: what
+# development build, optimised as well. The module is built once more, for tests, with allocations
+# that can be made to fail. The harness is built as the tests are, with their features: what
 # follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
 	$(begin)
 	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl
 	cargo test --locked --no-run
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --fault-injection
 
 lint: ## check formats, clippy, shell and Python
 	$(begin)

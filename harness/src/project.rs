@@ -38,6 +38,12 @@ pub fn kernel_module(release: &str) -> PathBuf {
     root().join("target/vexfs-ko").join(release).join("vexfs.ko")
 }
 
+/// The module's test build for kernel `release`, whose allocations can be made to fail.
+#[must_use]
+pub fn fault_injection_module(release: &str) -> PathBuf {
+    root().join("target/vexfs-ko").join(release).join("fault-injection/vexfs.ko")
+}
+
 /// Runs of `vexfs-validate run`, one directory each, and `latest`.
 #[must_use]
 pub fn validation_runs() -> PathBuf {

@@ -23,6 +23,8 @@ pub enum Requirement {
     ModuleLoading,
     /// `vexfs.ko`, built for the running kernel.
     Module,
+    /// `vexfs.ko` for the running kernel as `build.sh --fault-injection` builds it.
+    FaultInjectionModule,
     /// A competitor's driver and its Python packages: `chromadb` or `qdrant`.
     Competitor(&'static str),
     /// numpy in the project's virtual environment.
@@ -76,6 +78,14 @@ impl Requirement {
                     &project::kernel_module(&release),
                     &format!("vexfs.ko for kernel {release}"),
                     &format!("fixtures/vexfs/kernel/build.sh --kernel {release}"),
+                )
+            }
+            Requirement::FaultInjectionModule => {
+                let release = project::running_kernel();
+                file(
+                    &project::fault_injection_module(&release),
+                    &format!("vexfs.ko with fault injection for kernel {release}"),
+                    &format!("fixtures/vexfs/kernel/build.sh --kernel {release} --fault-injection"),
                 )
             }
             Requirement::Competitor(name) => competitor(name),

@@ -3,6 +3,7 @@
 pub mod baseline;
 mod containment;
 pub mod dataset;
+pub mod faults;
 pub mod fuse;
 pub mod homes;
 pub mod kernel_vs_fuse;

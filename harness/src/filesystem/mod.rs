@@ -11,6 +11,7 @@ mod mapped;
 mod mapping;
 mod open;
 mod operation;
+pub mod out_of_memory;
 mod permissions;
 mod rename;
 mod set_id;
@@ -24,4 +25,5 @@ mod vexctl;
 mod xattrs;
 
 pub use operation::{Effort, Operation, all_operations, run_all};
+pub use threads::in_thread;
 pub use vectors::searches_end_well;

@@ -12,7 +12,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Does `work` in a thread of its own.
-pub(super) fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| join(scope.spawn(work)))
 }
 

@@ -1,6 +1,7 @@
 //! The kernel module under test: loading, mounting, and what the kernel says about it.
 
 mod cgroup;
+pub mod fault;
 mod kmsg;
 mod module;
 mod mount;

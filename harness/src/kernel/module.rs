@@ -78,8 +78,18 @@ impl ModuleFile {
     /// # Errors
     /// Its errno.
     pub fn load(&self) -> Result<LoadedModule, Failure> {
+        self.load_with("")
+    }
+
+    /// finit_module(2) with module parameters, as `name=value name=value`.
+    ///
+    /// # Errors
+    /// Its errno.
+    pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
         let file = File::open(&self.path).when(self.path.display())?;
-        load_open(&file)
+        let parameters = CString::new(parameters)?;
+        finit_module(&file, &parameters, ModuleInitFlags::empty()).when("finit_module")?;
+        Ok(LoadedModule(()))
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
 }
 
 /// All kinds of index.
-const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh];
+pub(super) const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh];
 
 const DIM: usize = 24;
 const ROWS: usize = 700;
