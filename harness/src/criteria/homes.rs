@@ -12,7 +12,7 @@ use vexfs_uapi::Home;
 
 use super::module::{self, log_watched, watched};
 use crate::failure::{Failure, While};
-use crate::filesystem::{Effort, all_operations, searches_end_well};
+use crate::filesystem::{Effort, all_operations, requests_end_well};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile, live_allocations};
 use crate::mount::unmount_by_force;
@@ -179,10 +179,14 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     operations.chain([forced_unmount(home)])
 }
 
+/// What a request is answered with whose mount is taken away by force: one that waits, and one
+/// that comes later.
+const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
+
 fn forced_unmount(home: Home) -> Trial {
     let trial = unmounted(home, "forced_unmount_during_searches", move |_| {
         let mounted = Mounted::new(home, "64M")?;
-        searches_end_well(mounted.path(), || mounted.unmount_by_force())?;
+        requests_end_well(mounted.path(), ENDED, || mounted.unmount_by_force())?;
         mounted.has_ended()
     });
     trial.needs(&[Requirement::Root]).only_in(Place::Guest)

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -147,12 +147,16 @@ impl FuseMount {
     /// # Errors
     /// It cannot be unmounted, the daemon does not end well, or something is left behind.
     pub fn unmount(mut self) -> Result<(), Failure> {
-        if geteuid().is_root() {
-            unmount(&self.mountpoint)?;
-        } else {
-            fusermount(&self.mountpoint, &["-u"])?;
-        }
+        self.unmount_point()?;
         self.check_end("being unmounted")
+    }
+
+    fn unmount_point(&self) -> Result<(), Failure> {
+        if geteuid().is_root() {
+            unmount(&self.mountpoint)
+        } else {
+            fusermount(&self.mountpoint, &["-u"])
+        }
     }
 
     /// Unmounts with `fusermount3 -u`, whoever we are, and checks that nothing is left.
@@ -174,6 +178,27 @@ impl FuseMount {
         self.check_end(signal.as_str())
     }
 
+    /// SIGKILL: it unmounts nothing. [`FuseMount::clean_up_after_kill`] comes next.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(&self) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        Ok(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?)
+    }
+
+    /// Unmounts what a killed daemon has left, as a person does, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// It was not killed, its mount cannot be taken down, or something is left behind.
+    pub fn clean_up_after_kill(mut self) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        let (status, said) = self.end()?;
+        require!(status.signal() == Some(libc::SIGKILL), "it {}{said}", in_words(status));
+        self.unmount_point()?;
+        self.nothing_is_left(pid, "SIGKILL")
+    }
+
     /// Waits for the daemon's end, whatever brings it about: how it ended, and what it said.
     ///
     /// # Errors
@@ -192,8 +217,7 @@ impl FuseMount {
         self.check_end(cause)
     }
 
-    /// The daemon has exited with 0, nothing is mounted, the directory is empty, and no process
-    /// of the daemon's group is left.
+    /// The daemon has exited with 0, and nothing is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
         let status =
@@ -204,6 +228,11 @@ impl FuseMount {
             in_words(status),
             self.said()
         );
+        self.nothing_is_left(pid, cause)
+    }
+
+    /// Nothing is mounted, the directory is empty, and no process of the daemon's group is left.
+    fn nothing_is_left(&self, pid: u32, cause: &str) -> Result<(), Failure> {
         require!(
             !is_mounted(&self.mountpoint)?,
             "after {cause} {} is still mounted",
@@ -302,7 +331,6 @@ fn is_fuse(path: &Path) -> bool {
 }
 
 fn in_words(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),

@@ -120,14 +120,21 @@ impl LoadedModule {
     /// # Errors
     /// Its errno; EBUSY only if it lasts.
     pub fn unload(self) -> Result<(), Failure> {
-        let result =
-            wait_for("unloading (the module is in use)", BUSY_LIMIT, || {
-                match delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK) {
-                    Ok(()) => Ok(Some(())),
-                    Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
-                    Err(errno) => Err(Failure::from(errno)).when("delete_module"),
-                }
-            });
+        self.unload_within(BUSY_LIMIT)
+    }
+
+    /// delete_module(2) until others let the module go.
+    ///
+    /// # Errors
+    /// Its errno; EBUSY only if it lasts for `limit`.
+    pub fn unload_within(self, limit: Duration) -> Result<(), Failure> {
+        let result = wait_for("unloading (the module is in use)", limit, || {
+            match delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK) {
+                Ok(()) => Ok(Some(())),
+                Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
+                Err(errno) => Err(Failure::from(errno)).when("delete_module"),
+            }
+        });
         if result.is_ok() {
             std::mem::forget(self);
         }

@@ -1,6 +1,8 @@
-//! Failures on purpose.
+//! Failures on purpose: of the module's allocations, of the FUSE daemon, of unloading.
 
 mod allocations;
+mod killed_daemon;
+mod unloading;
 
 use vexfs_uapi::Home;
 
@@ -17,10 +19,12 @@ pub fn trials(home: Home) -> Vec<Trial> {
             .alone()
     };
     match home {
-        Home::Fuse => Vec::new(),
+        Home::Fuse => vec![killed_daemon::trial()],
         Home::Kernel => vec![
             of_module("module::every_allocation_may_fail", allocations::fail_one_by_one)
                 .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::refuses_to_unload_under_load", unloading::refused_under_load),
+            of_module("module::unloads_while_others_mount", unloading::races_with_mounts),
         ],
     }
 }

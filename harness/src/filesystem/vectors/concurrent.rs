@@ -283,46 +283,54 @@ fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
     super::expect_current(&same, 1, false)
 }
 
-/// Searches a file in `dir`, in threads, while `unmount` takes the mount away: each search is
-/// answered or fails in a way that tells of the end, and all of them end.
+/// Searches a file in `dir` and writes to it, in threads, while `end` takes the mount away or
+/// tries to: each request is served or fails with one of `errnos`, and all of them end.
 ///
 /// # Errors
-/// Another error, a wrong answer, or that of `unmount`.
-pub fn searches_end_well(
+/// Another error, a wrong answer, or that of `end`.
+pub fn requests_end_well(
     dir: &Path,
-    unmount: impl FnOnce() -> Result<(), Failure> + Send,
+    errnos: &[i32],
+    end: impl FnOnce() -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
-    const SEARCHERS: usize = 3;
-    let file = indexed(dir, &small().base)?;
-    let answers = [const { AtomicU64::new(0) }; SEARCHERS];
-    let unmount = || {
-        wait_for("searches to be under way", Duration::from_secs(60), || {
-            let under_way = answers.iter().all(|count| count.load(Ordering::SeqCst) > 2);
+    const SEARCHERS: usize = 2;
+    const CLIENTS: usize = 4;
+    let data = small();
+    let file = indexed(dir, &data.base)?;
+    let served = [const { AtomicU64::new(0) }; CLIENTS];
+    let end = || {
+        wait_for("requests to be under way", Duration::from_secs(60), || {
+            let under_way = served.iter().all(|count| count.load(Ordering::SeqCst) > 2);
             Ok(under_way.then_some(()))
         })?;
-        unmount()
+        end()
     };
-    let search = |searcher: usize, busy: &AtomicBool| {
+    let serve = |client: usize, busy: &AtomicBool| {
         let mut request = Searcher::new(super::DIM as u32, super::K, 0)?;
         // Some after the end, too.
         let mut more = 5;
         while more > 0 {
             more -= u32::from(!busy.load(Ordering::SeqCst));
-            match request.search(&file, small().row(searcher)) {
-                Ok(hits) => {
-                    let right = hits[0].row == searcher as u64 && hits[0].distance == 0;
-                    require!(right, "{hits:?}, where row {searcher} is due");
-                    answers[searcher].fetch_add(1, Ordering::SeqCst);
+            let done = if client < SEARCHERS {
+                request.search(&file, data.row(client)).map(|hits| {
+                    let right = hits[0].row == client as u64 && hits[0].distance == 0;
+                    right.then_some(()).ok_or_else(|| format!("{hits:?}, not row {client}"))
+                })
+            } else {
+                // A row of its own, as it is.
+                let row = data.row(client);
+                file.write_all_at(dataset::bytes(row), (client * super::ROW) as u64).map(Ok)
+            };
+            match done {
+                Ok(answer) => {
+                    answer.map_err(Failure::new)?;
+                    served[client].fetch_add(1, Ordering::SeqCst);
                 }
-                Err(error)
-                    if matches!(
-                        error.raw_os_error(),
-                        Some(libc::ENOTCONN | libc::ECONNABORTED)
-                    ) => {}
-                Err(error) => return Err(error).when("a search while the mount goes"),
+                Err(error) if error.raw_os_error().is_some_and(|one| errnos.contains(&one)) => {}
+                Err(error) => return Err(error).when("a request while the mount goes"),
             }
         }
         Ok(())
     };
-    beside(unmount, |busy| in_threads(SEARCHERS, |number| search(number, busy))).map(|_| ())
+    beside(end, |busy| in_threads(CLIENTS, |number| serve(number, busy))).map(|_| ())
 }
