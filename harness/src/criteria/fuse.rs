@@ -12,7 +12,7 @@ use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::homes::{self, Mounted};
 use super::module::{self, watched};
-use super::{faults, torture};
+use super::{faults, load, torture};
 use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
@@ -39,6 +39,7 @@ pub fn trials() -> Vec<Trial> {
         .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body).needs(NEEDS)))
         .chain([around_the_module()])
         .chain(torture::trials(Home::Fuse))
+        .chain(load::trials(Home::Fuse))
         .chain(faults::trials(Home::Fuse))
         .collect()
 }

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod fuse;
 pub mod homes;
 pub mod kernel_vs_fuse;
+pub mod load;
 pub mod module;
 pub mod ratio;
 pub mod recorded;

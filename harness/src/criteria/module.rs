@@ -9,7 +9,7 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::{containment, faults, homes, torture};
+use super::{containment, faults, homes, load, torture};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
 use crate::kernel::{
@@ -55,6 +55,7 @@ pub fn trials() -> Vec<Trial> {
         })
         .chain(homes::trials(Home::Kernel))
         .chain(torture::trials(Home::Kernel))
+        .chain(load::trials(Home::Kernel))
         .chain(faults::trials(Home::Kernel))
         .collect()
 }

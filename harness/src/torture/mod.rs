@@ -4,9 +4,11 @@
 //! The counts are those of the default lanes. `VEXFS_VALIDATION_TORTURE=N` does N times as many
 //! operations with the same seeds; every trial writes what it did into the evidence.
 
+pub mod fio;
 pub mod fsx;
 pub mod fuzz;
 pub mod pjdfstest;
+pub mod stress_ng;
 
 use std::path::PathBuf;
 use std::process::Command;
