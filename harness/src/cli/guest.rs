@@ -9,7 +9,6 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{Accelerator, Clock, Machine, Stop, run_dir};
-use crate::evidence::{GuestEnd as EndRecord, GuestFault};
 use crate::exit;
 use crate::place::{self, Place};
 use crate::project;
@@ -75,32 +74,6 @@ pub(super) fn last_words(outcome: &GuestOutcome) {
         for line in &outcome.console_tail {
             eprintln!("  | {line}");
         }
-    }
-}
-
-/// A guest's end as the evidence holds it.
-pub(super) fn record(outcome: &GuestOutcome) -> EndRecord {
-    let (code, fault) = match &outcome.end {
-        GuestEnd::Exited(code) => (Some(*code), GuestFault::None),
-        GuestEnd::Panicked(_)
-        | GuestEnd::Oopsed(_)
-        | GuestEnd::LockedUp(_)
-        | GuestEnd::Silent(_)
-        | GuestEnd::Died => (None, GuestFault::Kernel),
-        GuestEnd::TimedOut(_)
-        | GuestEnd::BootFailed(_)
-        | GuestEnd::SetupFailed(_)
-        | GuestEnd::Interrupted => (None, GuestFault::Other),
-    };
-    EndRecord {
-        how: outcome.end.to_string(),
-        fault,
-        code,
-        console_tail: if fault == GuestFault::None { vec![] } else { outcome.console_tail.clone() },
-        boot_seconds: outcome.boot_seconds,
-        first_output_seconds: outcome.first_output_seconds,
-        total_seconds: outcome.total_seconds,
-        accelerator: outcome.launch.accelerator.to_string(),
     }
 }
 

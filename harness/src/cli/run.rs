@@ -103,8 +103,7 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
     let work = Work::Command(vec![program, "in-guest".to_owned()]);
     match guest::boot(&options.machine, dir, work) {
         Ok(outcome) => {
-            let record = guest::record(&outcome);
-            evidence.write(Event::GuestEnded(record))?;
+            evidence.write(Event::GuestEnded((&outcome).into()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
                 guest::last_words(&outcome);
             }

@@ -25,6 +25,7 @@ mod lines;
 mod process;
 mod programs;
 mod qemu;
+mod record;
 mod resources;
 mod script;
 mod status;

@@ -1,7 +1,9 @@
-//! Failures on purpose: of the module's allocations, of the FUSE daemon, of unloading.
+//! Failures on purpose: of the module's allocations, of the FUSE daemon, of unloading, of the
+//! guest's power.
 
 mod allocations;
 mod killed_daemon;
+mod power_cut;
 mod unloading;
 
 use vexfs_uapi::Home;
@@ -25,6 +27,9 @@ pub fn trials(home: Home) -> Vec<Trial> {
                 .needs(&[Requirement::FaultInjectionModule]),
             of_module("module::refuses_to_unload_under_load", unloading::refused_under_load),
             of_module("module::unloads_while_others_mount", unloading::races_with_mounts),
+            Trial::new("module::power_cut_is_told", &[Place::Host], power_cut::is_told)
+                .needs(&[Requirement::BootableGuest])
+                .alone(),
         ],
     }
 }
