@@ -2,6 +2,9 @@
 
 # The guest's kernel: a series or a release. Debian 12 has 6.12 and 6.1.
 KERNEL ?= 6.12
+# How many times as much as in `make test` is done by `make torture`.
+TIMES ?= 10
+TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests)$$/)
 
 export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
@@ -17,8 +20,8 @@ STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-host test-guest validate bench \
-  bench-engine bench-homes bench-setup memcheck clean distclean
+.PHONY: help setup build lint test test-host test-guest validate torture \
+  bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -62,6 +65,12 @@ test-host: ## unit tests and the host's criteria
 test-guest: ## the guest's criteria
 	$(begin)
 	$(VALIDATE) guest --kernel $(KERNEL) -- cargo nextest run --profile vm
+
+torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes (TIMES=10 times as much)
+	$(begin)
+	VEXFS_VALIDATION_TORTURE=$(TIMES) cargo nextest run --locked --profile torture -E '$(TORTURE)'
+	VEXFS_VALIDATION_TORTURE=$(TIMES) $(VALIDATE) guest --kernel $(KERNEL) --time-limit 86400 -- \
+	  cargo nextest run --profile torture -E '$(TORTURE)'
 
 bench: bench-engine bench-homes ## speed: the engine beside its peers, the homes beside the engine
 

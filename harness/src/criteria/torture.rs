@@ -3,7 +3,6 @@
 use vexfs_uapi::Home;
 
 use super::homes::trial;
-use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::torture::{fsx, fuzz, pjdfstest};
 use crate::trial::Trial;
@@ -13,13 +12,6 @@ const SIZE: &str = "256M";
 
 /// What both homes are put through.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
-    // 100,000 requests have not been seen to end in an emulated guest's lane.
-    let fuzzed = (home == Home::Fuse).then(|| {
-        trial(home, "fuzzed_requests", "4M", |context, mounted| {
-            context.fact("fuzz", fuzz::run(mounted.path(), mounted.home(), 4 << 20)?)
-        })
-        .only_in(Place::Host)
-    });
     [
         trial(home, "pjdfstest", SIZE, |context, mounted| {
             context.fact("pjdfstest", pjdfstest::run(mounted.path(), mounted.home())?)
@@ -29,7 +21,9 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
             context.fact("fsx", fsx::run(mounted.path(), context.place())?)
         })
         .needs(&[Requirement::Program("fsx")]),
+        trial(home, "fuzzed_requests", "4M", |context, mounted| {
+            context.fact("fuzz", fuzz::run(mounted.path(), mounted.home(), 4 << 20)?)
+        }),
     ]
     .into_iter()
-    .chain(fuzzed)
 }

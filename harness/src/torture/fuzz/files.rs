@@ -15,7 +15,7 @@ use crate::failure::{Failure, While};
 use crate::require;
 
 /// No file grows beyond it: with indexes of some dozen rows, most of a run is requests.
-pub const LARGEST: u64 = 2048;
+pub const LARGEST: u64 = 1024;
 
 /// A vector file, open in every way.
 struct Vectors {
