@@ -79,9 +79,12 @@ bench-engine: bench-setup ## the engine's recall and speed beside faiss, hnswlib
 	$(begin)
 	cargo bench --quiet --locked -p harness --bench engine -- $(ARGS)
 
+# On one CPU as well: without another one's wake-up, which is the machine's and dear in some VMs.
 bench-homes: setup build ## what FUSE adds to the engine; in the guest the kernel, too
 	$(begin)
 	cargo bench --quiet --locked -p harness --bench homes
+	taskset --cpu-list 0 cargo bench --quiet --locked -p harness --bench homes -- \
+	  --output $(CURDIR)/target/bench/homes-one-cpu.json
 	$(VALIDATE) guest --kernel $(KERNEL) -- cargo bench --quiet --locked -p harness --bench homes
 
 bench-setup: ## install what only the engine's benchmark needs

@@ -179,9 +179,9 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     operations.chain([forced_unmount(home)])
 }
 
-/// What a request is answered with whose mount is taken away by force: one that waits, and one
-/// that comes later.
-const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
+/// What a request is answered with whose mount is taken away by force, or whose daemon is killed:
+/// one that waits, and one that comes later.
+pub const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
 
 fn forced_unmount(home: Home) -> Trial {
     let trial = unmounted(home, "forced_unmount_during_searches", move |_| {

@@ -1,5 +1,6 @@
 //! The FUSE daemon dies in the middle of its work.
 
+use crate::criteria::homes::ENDED;
 use crate::filesystem::requests_end_well;
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::place::Place;
@@ -14,14 +15,10 @@ pub(super) fn trial() -> Trial {
         let program = build_if_missing()?;
         for _ in 0..TIMES {
             let mount = FuseMount::start(&program, &["-o", "size=64M"])?;
-            requests_end_well(mount.path(), KILLED, || mount.kill())?;
+            requests_end_well(mount.path(), ENDED, || mount.kill())?;
             mount.clean_up_after_kill()?;
         }
         FuseMount::start(&program, &["-o", "size=64M"])?.unmount()
     })
     .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])
 }
-
-/// What a request of a daemon that is no more is answered with: one that waited, and one that
-/// comes later.
-const KILLED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
