@@ -1,0 +1,57 @@
+//! The bootstrap interval beside the exact one (Efron, 1979: percentiles of resampled medians).
+
+use rand_mt::Mt;
+use serde::{Deserialize, Serialize};
+
+use super::order::median;
+
+/// Resamples of an interval.
+const RESAMPLES: usize = 2_000;
+/// Of the generator, so that the same samples give the same interval everywhere.
+const SEED: u32 = 42;
+
+/// Percentiles of resampled medians, in the unit of the values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The `alpha` quantile.
+    pub lower: f64,
+    /// The `1 - alpha` quantile.
+    pub upper: f64,
+}
+
+/// Resamples `values` with replacement, two neighbours at a time: the two rounds of an ABBA stay
+/// together. `None` of fewer than two values.
+#[must_use]
+pub fn bootstrap_of_median(values: &[f64], alpha: f64) -> Option<Bootstrap> {
+    let pairs: Vec<&[f64]> = values.chunks_exact(2).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let mut random = Mt::new(SEED);
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| {
+            let resample: Vec<f64> = (0..pairs.len())
+                .flat_map(|_| pairs[random.next_u32() as usize % pairs.len()].iter().copied())
+                .collect();
+            median(&resample)
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    let at = |quantile: f64| medians[((RESAMPLES - 1) as f64 * quantile).round() as usize];
+    Some(Bootstrap { lower: at(alpha), upper: at(1.0 - alpha) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_brackets_the_median_and_is_repeatable() {
+        let values: Vec<f64> = (0..40).map(|i| f64::from((i * 17) % 40)).collect();
+        let interval = bootstrap_of_median(&values, 0.021).unwrap();
+        assert!(interval.lower < 19.5 && interval.upper > 19.5, "{interval:?}");
+        assert!(interval.lower > 5.0 && interval.upper < 34.0, "{interval:?}");
+        assert_eq!(bootstrap_of_median(&values, 0.021), Some(interval));
+        assert_eq!(bootstrap_of_median(&[1.0], 0.021), None);
+    }
+}

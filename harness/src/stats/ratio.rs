@@ -1,0 +1,98 @@
+//! Ratios of speeds.
+
+use serde::{Deserialize, Serialize};
+
+use super::order::{ALPHA, Interval};
+
+/// What a ratio says about its threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    /// The lower bound reaches the threshold.
+    Pass,
+    /// The upper bound stays below the threshold.
+    Fail,
+    /// The threshold lies between the bounds.
+    Inconclusive,
+}
+
+/// A ratio of speeds, A over B, with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// exp of the median of ln(A/B).
+    pub estimate: f64,
+    /// Lower bound, one-sided error [`Ratio::alpha`].
+    pub lower: f64,
+    /// Upper bound, one-sided error [`Ratio::alpha`].
+    pub upper: f64,
+    /// Rounds that it was computed from.
+    pub rounds: usize,
+    /// Exact one-sided error of either bound, at most what was asked for.
+    pub alpha: f64,
+}
+
+impl Ratio {
+    /// As [`Ratio::at`] with [`ALPHA`], for which 6 rounds are enough.
+    #[must_use]
+    pub fn of_rounds(log_ratios: &[f64]) -> Option<Ratio> {
+        Ratio::at(log_ratios, ALPHA)
+    }
+
+    /// From one ln(A/B) a round, A and B being speeds. `None` where the rounds are too few for
+    /// a bound at `alpha` or one is not finite.
+    #[must_use]
+    pub fn at(log_ratios: &[f64], alpha: f64) -> Option<Ratio> {
+        let logs = Interval::of_median_at(log_ratios, alpha)?;
+        Some(Ratio {
+            estimate: logs.estimate.exp(),
+            lower: logs.lower.exp(),
+            upper: logs.upper.exp(),
+            rounds: log_ratios.len(),
+            alpha: logs.alpha,
+        })
+    }
+
+    /// Judges the ratio by `threshold`.
+    #[must_use]
+    pub fn outcome(&self, threshold: f64) -> Outcome {
+        if self.lower >= threshold {
+            Outcome::Pass
+        } else if self.upper < threshold {
+            Outcome::Fail
+        } else {
+            Outcome::Inconclusive
+        }
+    }
+
+    /// Whether 1 lies between the bounds: no difference was seen.
+    #[must_use]
+    pub fn contains_one(&self) -> bool {
+        self.lower <= 1.0 && self.upper >= 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_outcomes() {
+        let logs: Vec<f64> = (0..20).map(|i| (2.0 + 0.01 * f64::from(i)).ln()).collect();
+        let ratio = Ratio::of_rounds(&logs).unwrap();
+        assert!((ratio.lower - 2.05).abs() < 1e-9);
+        assert!((ratio.upper - 2.14).abs() < 1e-9);
+        assert_eq!(ratio.outcome(2.05), Outcome::Pass);
+        assert_eq!(ratio.outcome(2.1), Outcome::Inconclusive);
+        assert_eq!(ratio.outcome(2.15), Outcome::Fail);
+    }
+
+    #[test]
+    fn one_is_contained_or_not() {
+        let around = |middle: f64| -> Ratio {
+            let logs: Vec<f64> = (-10..10).map(|i| middle + 0.001 * f64::from(i)).collect();
+            Ratio::of_rounds(&logs).unwrap()
+        };
+        assert!(around(0.0).contains_one());
+        assert!(!around(0.05).contains_one() && !around(-0.05).contains_one());
+    }
+}
