@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::evidence::{Order, Round};
+use crate::evidence::{Controls, Order, Round};
 use crate::failure::Failure;
 
 /// The order of round `index`: AB, BA, AB, BA, which makes ABBA of every two.
@@ -52,9 +52,59 @@ pub fn rounds(
         .map(|index| {
             let (a_times, (), b_times) = round(index, || a(index), || (), || b(index))?;
             let order = order_of(index);
-            Ok(Round { order, a_ns: nanoseconds(&a_times), b_ns: nanoseconds(&b_times) })
+            let (a_ns, b_ns) = (nanoseconds(&a_times), nanoseconds(&b_times));
+            Ok(Round { order, a_ns, b_ns, controls: None })
         })
         .collect()
+}
+
+/// The orders of a controlled round, one round after the other and then again. Between A and B,
+/// between A and its copy, and between the copy and the slowed one, whatever drifts evenly cancels
+/// out over the four; A and B begin in ABBA order; and no side follows itself, which would find
+/// its data in the processor's caches where others do not.
+pub const ORDERS: [[Arm; 4]; 4] = {
+    use Arm::{A, Again, B, Slowed};
+    [[A, Again, B, Slowed], [B, Slowed, Again, A], [Again, A, Slowed, B], [Slowed, B, A, Again]]
+};
+
+/// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
+///
+/// # Errors
+/// The first error of a side.
+pub fn controlled_rounds(
+    count: usize,
+    mut side: impl FnMut(Arm, usize) -> Result<Vec<Duration>, Failure>,
+) -> Result<Vec<Round>, Failure> {
+    (0..count)
+        .map(|index| {
+            let order = order_of(index);
+            let mut times = [const { Vec::new() }; Arm::ALL.len()];
+            for arm in ORDERS[index % ORDERS.len()] {
+                times[arm as usize] = nanoseconds(&side(arm, index)?);
+            }
+            let [a_ns, b_ns, again_ns, slowed_ns] = times;
+            let controls = Some(Controls { again_ns, slowed_ns });
+            Ok(Round { order, a_ns, b_ns, controls })
+        })
+        .collect()
+}
+
+/// A side of a controlled round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arm {
+    /// What is measured.
+    A,
+    /// What it is held against.
+    B,
+    /// A copy of A.
+    Again,
+    /// A copy of A, slower by a known part.
+    Slowed,
+}
+
+impl Arm {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Arm; 4] = [Arm::A, Arm::B, Arm::Again, Arm::Slowed];
 }
 
 fn nanoseconds(times: &[Duration]) -> Vec<u64> {
@@ -78,7 +128,38 @@ mod tests {
         };
         let rounds = rounds(4, side('A', 10), side('B', 20)).unwrap();
         assert_eq!(seen.into_inner(), "ABBAABBA");
-        assert_eq!(rounds[1], Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20] });
+        assert_eq!(
+            rounds[1],
+            Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20], controls: None }
+        );
+    }
+
+    #[test]
+    fn orders_are_balanced_and_no_side_follows_itself() {
+        let position = |order: &[Arm; 4], arm| order.iter().position(|&one| one == arm).unwrap();
+        for (one, other) in [(Arm::A, Arm::B), (Arm::A, Arm::Again), (Arm::Again, Arm::Slowed)] {
+            let sum_of = |arm| ORDERS.iter().map(|order| position(order, arm)).sum::<usize>();
+            assert_eq!(sum_of(one), sum_of(other), "{one:?} and {other:?}");
+        }
+        for (index, order) in ORDERS.iter().enumerate() {
+            assert_ne!(order[3], ORDERS[(index + 1) % 4][0]);
+            let a_first = position(order, Arm::A) < position(order, Arm::B);
+            assert_eq!(order_of(index), if a_first { Order::AB } else { Order::BA });
+        }
+    }
+
+    #[test]
+    fn four_sides_come_in_their_orders() {
+        let mut seen = String::new();
+        let rounds = controlled_rounds(2, |arm, index| {
+            seen.push(['A', 'B', 'a', 's'][arm as usize]);
+            Ok(vec![Duration::from_nanos(10 * index as u64 + arm as u64)])
+        })
+        .unwrap();
+        assert_eq!(seen, "AaBsBsaA");
+        let controls = Some(Controls { again_ns: vec![12], slowed_ns: vec![13] });
+        let last = Round { order: Order::BA, a_ns: vec![10], b_ns: vec![11], controls };
+        assert_eq!(rounds[1], last);
     }
 
     #[test]

@@ -237,6 +237,7 @@ mod tests {
             order: Order::AB,
             a_ns: vec![30_000 + extra, 29_000 + extra, 90_000],
             b_ns: vec![20_000, 20_000, 80_000],
+            controls: None,
         };
         let rounds: Vec<Round> = (0..25).map(|at| round(at * 10)).collect();
         let places = (Where::Fuse, Where::InProcess);

@@ -3,22 +3,28 @@
 //! A contender times the work where it is called; the harness times the whole request beside it,
 //! so that no one can claim work that does not fit the time that passed.
 
+mod controlled;
 mod driver;
 mod in_process;
 mod process;
 mod program;
 mod rounds;
+mod slowed;
 mod vexfs_file;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+pub use controlled::Controlled;
 pub use driver::Driver;
 pub use in_process::InProcess;
 pub use process::Process;
 pub use program::{Limits, Program};
-pub use rounds::{Answered, InsertionRounds, SearchRounds, fill, insertion_rounds, search_rounds};
+pub use rounds::{
+    Answered, InsertionRounds, SearchRounds, Sides, fill, insertion_rounds, search_rounds,
+};
+pub use slowed::{SLOWED_BY, Slowed};
 pub use vexfs_file::VexfsFile;
 
 use crate::failure::Failure;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Answer, Contender};
 use crate::dataset::Dataset;
-use crate::evidence::Round;
+use crate::evidence::{Controls, Round};
 use crate::failure::{Failure, While};
-use crate::measure;
+use crate::measure::{self, Arm};
 use crate::oracle::Oracle;
 use crate::protocol::Protocol;
 use crate::require;
@@ -27,6 +27,30 @@ pub fn fill(
     Ok(())
 }
 
+/// The four sides of a measurement: A, what it is held against, and two copies of A as controls,
+/// one of them [`Slowed`](super::Slowed).
+pub struct Sides<'a> {
+    /// What is measured.
+    pub a: &'a mut dyn Contender,
+    /// What it is held against.
+    pub b: &'a mut dyn Contender,
+    /// A copy of A.
+    pub again: &'a mut dyn Contender,
+    /// A copy of A, slower by a known part.
+    pub slowed: &'a mut dyn Contender,
+}
+
+impl Sides<'_> {
+    fn of(&mut self, arm: Arm) -> &mut dyn Contender {
+        match arm {
+            Arm::A => self.a,
+            Arm::B => self.b,
+            Arm::Again => self.again,
+            Arm::Slowed => self.slowed,
+        }
+    }
+}
+
 /// Insertion of the protocol's rows, a batch a round.
 pub struct InsertionRounds {
     /// One operation a round: the batch was stored.
@@ -40,32 +64,34 @@ pub struct InsertionRounds {
     pub b_found: usize,
 }
 
-/// Inserts the base of `dataset` into both, from empty, in the protocol's batches.
+/// Inserts the base of `dataset` into all four, from empty, in the protocol's batches.
 ///
 /// # Errors
-/// The first failure of either, or a claimed time that cannot be true.
+/// The first failure of a side, or a claimed time that cannot be true.
 pub fn insertion_rounds(
-    a: &mut dyn Contender,
-    b: &mut dyn Contender,
+    mut sides: Sides<'_>,
     dataset: &Dataset,
     protocol: &Protocol,
 ) -> Result<InsertionRounds, Failure> {
-    let (mut a_side, mut b_side) = (InsertionSide::default(), InsertionSide::default());
-    let stored = measure::rounds(
-        protocol.rounds(),
-        |round| a_side.round(a, dataset, protocol, round),
-        |round| b_side.round(b, dataset, protocol, round),
-    )?;
+    let mut inserted = Arm::ALL.map(|_| InsertionSide::default());
+    let stored = measure::controlled_rounds(protocol.rounds(), |arm, round| {
+        inserted[arm as usize].round(sides.of(arm), dataset, protocol, round)
+    })?;
+    let [a, b, again, slowed] = inserted;
     let searchable = stored
         .iter()
         .enumerate()
         .map(|(i, round)| Round {
             order: round.order,
-            a_ns: vec![a_side.searchable_ns[i]],
-            b_ns: vec![b_side.searchable_ns[i]],
+            a_ns: vec![a.searchable_ns[i]],
+            b_ns: vec![b.searchable_ns[i]],
+            controls: Some(Controls {
+                again_ns: vec![again.searchable_ns[i]],
+                slowed_ns: vec![slowed.searchable_ns[i]],
+            }),
         })
         .collect();
-    Ok(InsertionRounds { stored, searchable, a_found: a_side.found, b_found: b_side.found })
+    Ok(InsertionRounds { stored, searchable, a_found: a.found, b_found: b.found })
 }
 
 #[derive(Default)]
@@ -114,25 +140,25 @@ pub struct Answered {
     pub last: Vec<Answer>,
 }
 
-/// Asks both the queries of `oracle` in every round; every answer's recall is taken and its
+/// Asks all four the queries of `oracle` in every round; every answer's recall is taken and its
 /// distances are checked.
 ///
 /// # Errors
-/// The first failure of either, distances that are not those of the rows named, or a claimed
-/// time that cannot be true.
+/// The first failure of a side, distances that are not those of the rows named, a claimed time
+/// that cannot be true, or a copy of A that answers otherwise than A.
 pub fn search_rounds(
-    a: &mut dyn Contender,
-    b: &mut dyn Contender,
+    mut sides: Sides<'_>,
     oracle: &Oracle<'_>,
     protocol: &Protocol,
 ) -> Result<SearchRounds, Failure> {
-    let (mut a_answered, mut b_answered) = (Answered::default(), Answered::default());
-    let rounds = measure::rounds(
-        protocol.rounds(),
-        |_| a_answered.round(a, oracle, protocol),
-        |_| b_answered.round(b, oracle, protocol),
-    )?;
-    Ok(SearchRounds { rounds, a: a_answered, b: b_answered })
+    let mut answered = Arm::ALL.map(|_| Answered::default());
+    let rounds = measure::controlled_rounds(protocol.rounds(), |arm, _| {
+        answered[arm as usize].round(sides.of(arm), oracle, protocol)
+    })?;
+    let [a, b, again, slowed] = answered;
+    again.same_as(&a).when("A and its copy")?;
+    slowed.same_as(&a).when("A and its slowed copy")?;
+    Ok(SearchRounds { rounds, a, b })
 }
 
 impl Answered {
@@ -195,7 +221,7 @@ mod tests {
     use serde_json::Value;
     use vexfs_uapi::client::Declaration;
 
-    use super::super::{Answers, InProcess, Insertion};
+    use super::super::{Answers, InProcess, Insertion, Slowed};
     use super::*;
     use crate::protocol::Metric;
 
@@ -212,12 +238,12 @@ mod tests {
     };
 
     /// The engine, with a fault put into what it answers.
-    struct Faulty {
-        engine: InProcess,
+    struct Faulty<C> {
+        engine: C,
         fault: fn(&mut Answers),
     }
 
-    impl Contender for Faulty {
+    impl<C: Contender> Contender for Faulty<C> {
         fn name(&self) -> &str {
             "faulty"
         }
@@ -247,31 +273,52 @@ mod tests {
 
     fn searched(fault: fn(&mut Answers)) -> Result<SearchRounds, Failure> {
         let dataset = dataset();
-        let (mut a, mut b) = (Faulty { engine: engine(), fault }, engine());
-        fill(&mut a, &dataset, &SMALL)?;
-        fill(&mut b, &dataset, &SMALL)?;
+        let mut four = Four::new(fault);
+        for arm in Arm::ALL {
+            fill(four.sides().of(arm), &dataset, &SMALL)?;
+        }
         let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
-        search_rounds(&mut a, &mut b, &oracle, &SMALL)
+        search_rounds(four.sides(), &oracle, &SMALL)
+    }
+
+    /// The engine four times: A with a fault, and so its copies.
+    struct Four {
+        a: Faulty<InProcess>,
+        b: InProcess,
+        again: Faulty<InProcess>,
+        slowed: Faulty<Slowed<InProcess>>,
+    }
+
+    impl Four {
+        fn new(fault: fn(&mut Answers)) -> Self {
+            let faulty = || Faulty { engine: engine(), fault };
+            let slowed = Faulty { engine: Slowed::new(engine(), SMALL.dim), fault };
+            Four { a: faulty(), b: engine(), again: faulty(), slowed }
+        }
+
+        fn sides(&mut self) -> Sides<'_> {
+            let Four { a, b, again, slowed } = self;
+            Sides { a, b, again, slowed }
+        }
     }
 
     #[test]
     fn every_round_inserts_its_batch_on_both_sides() {
-        let (mut a, mut b) = (engine(), engine());
-        let done = insertion_rounds(&mut a, &mut b, &dataset(), &SMALL).unwrap();
+        let mut four = Four::new(|_| {});
+        let done = insertion_rounds(four.sides(), &dataset(), &SMALL).unwrap();
         assert_eq!((done.a_found, done.b_found), (8, 8));
         assert_eq!((done.stored.len(), done.searchable.len()), (8, 8));
         for (stored, searchable) in done.stored.iter().zip(&done.searchable) {
             assert_eq!(stored.order, searchable.order);
             assert!(searchable.a_ns[0] > stored.a_ns[0] && searchable.b_ns[0] > stored.b_ns[0]);
         }
-        assert_eq!(a.vectors().unwrap(), dataset().base);
+        assert_eq!(four.slowed.vectors().unwrap(), dataset().base);
     }
 
     #[test]
     fn rows_that_are_not_searchable_at_once_are_counted() {
         let fault = |answers: &mut Answers| answers.answers[0].ids.clear();
-        let (mut a, mut b) = (Faulty { engine: engine(), fault }, engine());
-        let done = insertion_rounds(&mut a, &mut b, &dataset(), &SMALL).unwrap();
+        let done = insertion_rounds(Four::new(fault).sides(), &dataset(), &SMALL).unwrap();
         assert_eq!((done.a_found, done.b_found), (0, 8));
     }
 

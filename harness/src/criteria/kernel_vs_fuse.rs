@@ -11,10 +11,10 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric, Stats};
 
 use crate::contender::{
-    Answered, Contender, InProcess, VexfsFile, insertion_rounds, search_rounds,
+    Answered, Contender, Controlled, InProcess, VexfsFile, fill, insertion_rounds, search_rounds,
 };
 use crate::criteria::module::watched;
-use crate::criteria::ratio::judge;
+use crate::criteria::ratio::{Pass, judge};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::failure::{Failure, While};
@@ -25,7 +25,7 @@ use crate::place::Place;
 use crate::protocol::PROTOCOL;
 use crate::require;
 use crate::requirement::Requirement;
-use crate::thresholds;
+use crate::thresholds::{self, Rule};
 use crate::trial::{Context, Trial};
 
 /// What a trial does on both mounts.
@@ -34,40 +34,53 @@ type Body = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
 /// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 4] = [
+    let alike: [(&str, Body); 2] = [
         ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
         ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
-        ("kernel_vs_fuse::insertion", insertion),
-        ("kernel_vs_fuse::flat_search", flat_search),
     ];
-    all.into_iter()
-        .map(|(name, body)| {
-            Trial::new(name, &[Place::Guest], move |context| {
-                watched(context, |context| on_both_mounts(context, body))
-            })
-            .needs(&[
-                Requirement::Root,
-                Requirement::DevFuse,
-                Requirement::FuseDaemon,
-                Requirement::ModuleLoading,
-                Requirement::Module,
-                Requirement::SoundCpu,
-            ])
-            .alone()
-        })
-        .collect()
+    let alike = alike.map(|(name, body)| on_both_mounts(name, body));
+    let insertion = on_both_mounts("kernel_vs_fuse::insertion", insertion);
+    let searches = SEARCHES.map(|(name, kind, rule)| {
+        on_both_mounts(name, move |context, mounts| search(context, mounts, kind, rule))
+    });
+    alike.into_iter().chain([insertion]).chain(searches).collect()
 }
 
-/// Loads the module, mounts both homes, and takes everything down again.
-fn on_both_mounts(context: &Context, body: Body) -> Result<(), Failure> {
-    let loaded = ModuleFile::of_running_kernel()?.load()?;
-    context.fact("module srcversion", loaded.srcversion()?)?;
-    let kernel = KernelMount::new("size=256M")?;
-    let fuse = FuseMount::reference()?;
-    body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
-    fuse.unmount()?;
-    kernel.unmount()?;
-    loaded.unload()
+/// Search by each kind of index, and its rule.
+const SEARCHES: [(&str, Kind, &Rule); 5] = [
+    ("kernel_vs_fuse::flat_search", Kind::Flat, &thresholds::KERNEL_OVER_FUSE_FLAT),
+    ("kernel_vs_fuse::hnsw_search", Kind::Hnsw, &thresholds::KERNEL_OVER_FUSE_HNSW),
+    ("kernel_vs_fuse::pq_search", Kind::Pq, &thresholds::KERNEL_OVER_FUSE_PQ),
+    ("kernel_vs_fuse::ivf_search", Kind::Ivf, &thresholds::KERNEL_OVER_FUSE_IVF),
+    ("kernel_vs_fuse::lsh_search", Kind::Lsh, &thresholds::KERNEL_OVER_FUSE_LSH),
+];
+
+/// A trial that loads the module, mounts both homes, and takes everything down again.
+fn on_both_mounts(
+    name: &str,
+    body: impl Fn(&Context, &Mounts<'_>) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
+    Trial::new(name, &[Place::Guest], move |context| {
+        watched(context, |context| {
+            let loaded = ModuleFile::of_running_kernel()?.load()?;
+            context.fact("module srcversion", loaded.srcversion()?)?;
+            let kernel = KernelMount::new("size=256M")?;
+            let fuse = FuseMount::reference()?;
+            body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
+            fuse.unmount()?;
+            kernel.unmount()?;
+            loaded.unload()
+        })
+    })
+    .needs(&[
+        Requirement::Root,
+        Requirement::DevFuse,
+        Requirement::FuseDaemon,
+        Requirement::ModuleLoading,
+        Requirement::Module,
+        Requirement::SoundCpu,
+    ])
+    .alone()
 }
 
 /// The directories on which the two homes are mounted.
@@ -77,31 +90,38 @@ struct Mounts<'a> {
 }
 
 impl Mounts<'_> {
-    /// Creates an empty vector file with an index in each home.
+    /// Creates an empty vector file with an index, called `name`, in a home.
     ///
     /// # Errors
     /// A home that refuses, or that is not the one its mount should be.
-    fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
-        let create = |name: &str, dir: &Path, home: Home| {
-            let file = VexfsFile::create(name, &dir.join("base.f32"), declaration)?;
-            let stats = file.stats()?;
-            require!(
-                stats.home == home as u32,
-                "the mount that should be the {name} says that its home is {}",
-                stats.home
-            );
-            Ok::<_, Failure>(file)
+    fn file(&self, home: Home, name: &str, declaration: Declaration) -> Result<VexfsFile, Failure> {
+        let (home_name, mount) = match home {
+            Home::Kernel => ("kernel", self.kernel),
+            Home::Fuse => ("fuse", self.fuse),
         };
-        Ok(Pair {
-            kernel: create("kernel", self.kernel, Home::Kernel)?,
-            fuse: create("fuse", self.fuse, Home::Fuse)?,
-        })
+        let file = VexfsFile::create(home_name, &mount.join(name), declaration)?;
+        require_home(home, &file)?;
+        Ok(file)
     }
 
-    /// As [`Mounts::pair`], with a Flat index of the protocol's dimension.
-    fn flat_pair(&self) -> Result<Pair, Failure> {
-        self.pair(Declaration::flat(u32::try_from(PROTOCOL.dim)?))
+    /// The kernel's side of a measurement with its controls, and FUSE's.
+    fn measured(&self, declaration: Declaration) -> Result<(Controlled, VexfsFile), Failure> {
+        let kernel = Controlled::create("kernel", self.kernel, declaration)?;
+        require_home(Home::Kernel, &kernel.file)?;
+        Ok((kernel, self.file(Home::Fuse, "base.f32", declaration)?))
     }
+
+    /// An empty index in each home.
+    fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
+        let create = |home| self.file(home, "base.f32", declaration);
+        Ok(Pair { kernel: create(Home::Kernel)?, fuse: create(Home::Fuse)? })
+    }
+}
+
+fn require_home(home: Home, file: &VexfsFile) -> Result<(), Failure> {
+    let found = file.stats()?.home;
+    require!(found == home as u32, "what should be home {home:?} says that it is home {found}");
+    Ok(())
 }
 
 /// A vector file in each home.
@@ -110,20 +130,9 @@ struct Pair {
     fuse: VexfsFile,
 }
 
-impl Pair {
-    /// Inserts the protocol's base into both.
-    ///
-    /// # Errors
-    /// The first failure.
-    fn fill(&mut self, dataset: &Dataset) -> Result<(), Failure> {
-        self.kernel.insert(0, &dataset.base).when("kernel")?;
-        self.fuse.insert(0, &dataset.base).when("fuse")?;
-        Ok(())
-    }
-
-    fn stats(&self) -> Result<(Stats, Stats), Failure> {
-        Ok((self.kernel.stats()?, self.fuse.stats()?))
-    }
+/// An index of the protocol's dimension.
+fn of_protocol(kind: Kind) -> Result<Declaration, Failure> {
+    Ok(Declaration { kind, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) })
 }
 
 /// The same answers, bit for bit, from kernel, FUSE and the engine in process.
@@ -131,11 +140,13 @@ impl Pair {
 /// # Errors
 /// The first difference, or a vector that does not come back as it was written.
 fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
-    let mut pair = mounts.flat_pair()?;
+    let declaration = of_protocol(Kind::Flat)?;
+    let mut pair = mounts.pair(declaration)?;
     let dataset = Dataset::of_protocol()?;
-    pair.fill(dataset)?;
-    let mut in_process = InProcess::new(&Declaration::flat(u32::try_from(PROTOCOL.dim)?))?;
-    in_process.insert(0, &dataset.base)?;
+    let mut in_process = InProcess::new(&declaration)?;
+    for contender in [&mut pair.kernel as &mut dyn Contender, &mut pair.fuse, &mut in_process] {
+        contender.insert(0, &dataset.base).when(contender.name().to_owned())?;
+    }
     let further = dataset.further_queries(100);
     for queries in [&dataset.queries[..], &further] {
         let answered = |contender: &mut dyn Contender| {
@@ -197,61 +208,83 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
 /// # Errors
 /// FAIL by its rule, or work that was not done as claimed.
 fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
-    let mut pair = mounts.flat_pair()?;
-    let dataset = Dataset::of_protocol()?;
-    let done = insertion_rounds(&mut pair.kernel, &mut pair.fuse, dataset, &PROTOCOL)?;
-    let batches = PROTOCOL.rounds();
-    require!(
-        done.a_found == batches && done.b_found == batches,
-        "of {batches} batches the kernel found {} at once, fuse {}: a search sees every row whose \
-         write returned",
-        done.a_found,
-        done.b_found
-    );
-    for stats in [pair.kernel.stats()?, pair.fuse.stats()?] {
+    let declaration = of_protocol(Kind::Flat)?;
+    judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |_| {
+        let (mut kernel, mut fuse) = mounts.measured(declaration)?;
+        let sides = kernel.against(&mut fuse);
+        let done = insertion_rounds(sides, Dataset::of_protocol()?, &PROTOCOL)?;
+        let batches = PROTOCOL.rounds();
         require!(
-            stats.rows == PROTOCOL.rows as u64,
-            "home {} indexed {} of {} rows",
-            stats.home,
-            stats.rows,
-            PROTOCOL.rows
+            done.a_found == batches && done.b_found == batches,
+            "of {batches} batches the kernel found {} at once, fuse {}: a search sees every row \
+             whose write returned",
+            done.a_found,
+            done.b_found
         );
-    }
-    let sides = (side(&mut pair.kernel, None)?, side(&mut pair.fuse, None)?);
-    let rule = &thresholds::KERNEL_OVER_FUSE_INSERTION;
-    judge(context, rule, PROTOCOL.insertion_batch, sides, done.stored)
+        let mut kernel = kernel.file;
+        for stats in [kernel.stats()?, fuse.stats()?] {
+            require!(
+                stats.rows == PROTOCOL.rows as u64,
+                "home {} indexed {} of {} rows",
+                stats.home,
+                stats.rows,
+                PROTOCOL.rows
+            );
+        }
+        Ok(Pass { rounds: done.stored, a: side(&mut kernel, None)?, b: side(&mut fuse, None)? })
+    })
 }
 
-/// Flat queries, the protocol's rounds, kernel over FUSE.
+/// Queries to an index of `kind`, the protocol's rounds, kernel over FUSE.
 ///
 /// # Errors
 /// FAIL by its rule, other answers than the other home's, or counters that do not fit.
-fn flat_search(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
-    let mut pair = mounts.flat_pair()?;
+fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
-    pair.fill(dataset)?;
+    let (mut kernel, mut fuse) = mounts.measured(of_protocol(kind)?)?;
+    kernel.fill(dataset, &PROTOCOL)?;
+    fill(&mut fuse, dataset, &PROTOCOL).when("fuse")?;
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
-    let before = pair.stats()?;
-    let done = search_rounds(&mut pair.kernel, &mut pair.fuse, &oracle, &PROTOCOL)?;
-    let after = pair.stats()?;
-    let sent = (PROTOCOL.rounds() * PROTOCOL.queries) as u64;
-    for (before, after) in [(before.0, after.0), (before.1, after.1)] {
-        let served = after.searches - before.searches;
-        let distances = after.distances - before.distances;
+    judge(context, rule, PROTOCOL.queries, |_| {
+        let before = (kernel.file.stats()?, fuse.stats()?);
+        let done = search_rounds(kernel.against(&mut fuse), &oracle, &PROTOCOL)?;
+        let by_kernel = Served::between(&before.0, &kernel.file.stats()?);
+        let by_fuse = Served::between(&before.1, &fuse.stats()?);
+        let sent = (PROTOCOL.rounds() * PROTOCOL.queries) as u64;
         require!(
-            served == sent && distances == sent * PROTOCOL.rows as u64,
-            "home {} was sent {sent} queries over {} rows, and counts {served} and {distances} \
-             distances: not authentic",
-            after.home,
-            PROTOCOL.rows
+            by_kernel == by_fuse && by_kernel.searches == sent,
+            "each home was sent {sent} queries; the kernel counts {by_kernel:?}, FUSE \
+             {by_fuse:?}: not authentic"
         );
+        require!(
+            kind != Kind::Flat || by_kernel.distances == sent * PROTOCOL.rows as u64,
+            "{sent} queries over {} rows are {} distances to both homes: not authentic",
+            PROTOCOL.rows,
+            by_kernel.distances
+        );
+        done.a.same_as(&done.b).when("kernel and fuse")?;
+        Ok(Pass {
+            rounds: done.rounds,
+            a: side(&mut kernel.file, Some(done.a.recall()))?,
+            b: side(&mut fuse, Some(done.b.recall()))?,
+        })
+    })
+}
+
+/// What STATS counted for a stretch of searches.
+#[derive(Debug, PartialEq, Eq)]
+struct Served {
+    searches: u64,
+    distances: u64,
+}
+
+impl Served {
+    fn between(before: &Stats, after: &Stats) -> Served {
+        Served {
+            searches: after.searches - before.searches,
+            distances: after.distances - before.distances,
+        }
     }
-    done.a.same_as(&done.b).when("kernel and fuse")?;
-    let sides = (
-        side(&mut pair.kernel, Some(done.a.recall()))?,
-        side(&mut pair.fuse, Some(done.b.recall()))?,
-    );
-    judge(context, &thresholds::KERNEL_OVER_FUSE_FLAT, PROTOCOL.queries, sides, done.rounds)
 }
 
 fn side(contender: &mut VexfsFile, recall: Option<f64>) -> Result<Side, Failure> {

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::Environment;
 use crate::place::Place;
-use crate::stats::Ratio;
 
 /// Version of the record format; a reader refuses others.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -184,6 +183,32 @@ pub struct Round {
     pub a_ns: Vec<u64>,
     /// Nanoseconds of every operation on B.
     pub b_ns: Vec<u64>,
+    /// The controls, where the round decides something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<Controls>,
+}
+
+/// The same work once more, on two copies of A: what is known of them must be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controls {
+    /// Nanoseconds of every operation on a copy of A, which is as fast as A.
+    pub again_ns: Vec<u64>,
+    /// Nanoseconds of every operation on a copy of A that is slower by a known part.
+    pub slowed_ns: Vec<u64>,
+}
+
+impl Controls {
+    /// ln of the speed of A over its copy's: 0, but for noise.
+    #[must_use]
+    pub fn log_equal(&self, a_ns: &[u64]) -> f64 {
+        (total(&self.again_ns) / total(a_ns)).ln()
+    }
+
+    /// ln of the copy's speed over the slowed copy's, which ran beside it.
+    #[must_use]
+    pub fn log_slowed(&self) -> f64 {
+        (total(&self.slowed_ns) / total(&self.again_ns)).ln()
+    }
 }
 
 impl Round {
@@ -206,17 +231,9 @@ fn total(nanoseconds: &[u64]) -> f64 {
 }
 
 impl Measurement {
-    /// The rounds that count: those behind the warm-ups.
-    #[must_use]
-    pub fn counted(&self) -> &[Round] {
-        self.rounds.get(self.warmups..).unwrap_or_default()
-    }
-
-    /// Speed of A over speed of B with its bounds; none where the rounds are too few for bounds.
-    #[must_use]
-    pub fn ratio(&self) -> Option<Ratio> {
-        let logs: Vec<f64> = self.counted().iter().map(Round::log_ratio).collect();
-        Ratio::of_rounds(&logs)
+    /// The rounds that count: those behind each pass's warm-ups.
+    pub fn counted(&self) -> impl Iterator<Item = &Round> {
+        self.passes.iter().flat_map(|pass| pass.get(self.warmups..).unwrap_or_default())
     }
 }
 
@@ -240,16 +257,18 @@ pub struct Measurement {
     pub rule: String,
     /// The rule's threshold, repeated: speed of A over speed of B.
     pub threshold: f64,
+    /// Whether the lower bound must lie above the threshold, repeated.
+    pub strictly: bool,
     /// Whether the rule decides here, repeated.
     pub decides: bool,
     /// Rows or queries in one round.
     pub operations_per_round: usize,
-    /// Leading rounds that warm up and do not count.
+    /// Leading rounds of each pass that warm up and do not count.
     pub warmups: usize,
     /// The contender whose speed is over the line.
     pub a: Side,
     /// The contender whose speed is under it.
     pub b: Side,
-    /// All rounds, the warm-ups first.
-    pub rounds: Vec<Round>,
+    /// The protocol, once or more often: all rounds of each pass, its warm-ups first.
+    pub passes: Vec<Vec<Round>>,
 }

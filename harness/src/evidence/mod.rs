@@ -12,8 +12,8 @@ mod writer;
 
 pub use environment::Environment;
 pub use event::{
-    Event, GuestEnd, GuestFault, Measurement, Order, PhaseState, Record, Round, SCHEMA_VERSION,
-    Side, TrialState,
+    Controls, Event, GuestEnd, GuestFault, Measurement, Order, PhaseState, Record, Round,
+    SCHEMA_VERSION, Side, TrialState,
 };
 pub use reader::{Damage, Trail, read_trail};
 pub use writer::{EvidenceError, Writer};

@@ -4,6 +4,7 @@
 //! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
 
 mod bare_metal;
+mod decision;
 mod judgement;
 mod ratios;
 mod table;
@@ -15,6 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use bare_metal::BareMetal;
+pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::JudgedRatio;
 pub use table::table;

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, Judgement};
+use super::{Decision, Evidence, Judgement};
 use crate::criterion::Criterion;
 use crate::evidence::{Event, Measurement, Round};
 use crate::place::Place;
 use crate::protocol::PROTOCOL;
-use crate::stats::{Outcome, Ratio};
+use crate::stats::{Bootstrap, Outcome, Ratio};
 use crate::thresholds::{self, Rule, Scene};
 
 /// A ratio with the rule that it was judged by.
@@ -23,12 +23,20 @@ pub struct JudgedRatio {
     pub accelerator: String,
     /// Speed of A over speed of B, with bounds.
     pub ratio: Option<Ratio>,
+    /// The bootstrap's bounds of it, which decide nothing.
+    pub bootstrap: Option<Bootstrap>,
+    /// Control: speed of A over that of its copy.
+    pub equal: Option<Ratio>,
+    /// Control: speed of the copy over that of the copy slowed down by 5 %.
+    pub slowed: Option<Ratio>,
     /// Median operations per second of A and of B.
     pub speeds: Option<(f64, f64)>,
     /// Recall@k of A and of B, where answers were given.
     pub recalls: (Option<f64>, Option<f64>),
     /// The threshold.
     pub threshold: f64,
+    /// Whether A may be called faster than B: the lower bound is above 1, and the controls hold.
+    pub improvement: bool,
     /// What the ratio says about it.
     pub outcome: Outcome,
     /// Whether the criterion depends on it.
@@ -120,12 +128,17 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
 
 fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
     let bound = rule.at(scene);
-    let ratio = sound(measurement)
-        .and_then(|()| measurement.ratio().ok_or_else(|| "too few rounds for a bound".to_owned()));
-    let mut outcome =
-        ratio.as_ref().map_or(Outcome::Inconclusive, |one| one.outcome(bound.threshold));
-    let mut note = ratio.as_ref().err().cloned().unwrap_or_else(|| bound.reason.to_owned());
-    if measurement.threshold != bound.threshold || measurement.decides != bound.decides {
+    let decision = sound(measurement).and_then(|()| Decision::of(measurement));
+    let (mut outcome, mut note) = match &decision {
+        Ok(decision) => {
+            let note = decision.controls_fail().unwrap_or_else(|| bound.reason.to_owned());
+            (decision.outcome(), note)
+        }
+        Err(why) => (Outcome::Inconclusive, why.clone()),
+    };
+    if (measurement.threshold, measurement.strictly, measurement.decides)
+        != (bound.threshold, bound.strictly, bound.decides)
+    {
         outcome = Outcome::Inconclusive;
         note = format!(
             "the evidence repeats another rule (threshold {}, decides: {}) than is registered",
@@ -138,45 +151,53 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         outcome = Outcome::Fail;
         note = format!("recall {a:.4} is below the other's {b:.4}");
     }
+    let decision = decision.ok();
     JudgedRatio {
         rule: rule.id.to_owned(),
         title: rule.title.to_owned(),
         place: scene.place,
         accelerator: String::new(),
         speeds: speeds(measurement),
-        ratio: ratio.ok(),
+        ratio: decision.as_ref().map(|one| one.ratio),
+        bootstrap: decision.as_ref().and_then(|one| one.bootstrap),
+        equal: decision.as_ref().map(|one| one.equal),
+        slowed: decision.as_ref().map(|one| one.slowed),
         recalls: (measurement.a.recall, measurement.b.recall),
         threshold: bound.threshold,
+        improvement: decision.as_ref().is_some_and(Decision::is_improvement),
         outcome,
         decides: bound.decides,
         note,
     }
 }
 
-/// The protocol's rounds, in ABBA order, the same number of samples on both sides.
+/// Passes of the protocol's rounds, in ABBA order, the same number of samples on all sides.
 fn sound(measurement: &Measurement) -> Result<(), String> {
-    let counted = measurement.counted();
-    if measurement.warmups < PROTOCOL.warmups || counted.len() < PROTOCOL.runs {
-        return Err(format!(
-            "{} warm-ups and {} rounds, where the protocol asks for {} and {}",
-            measurement.warmups,
-            counted.len(),
-            PROTOCOL.warmups,
-            PROTOCOL.runs
-        ));
-    }
-    for pair in measurement.rounds.windows(2) {
-        if pair[0].order == pair[1].order {
+    for pass in &measurement.passes {
+        if measurement.warmups != PROTOCOL.warmups || pass.len() != PROTOCOL.rounds() {
+            return Err(format!(
+                "{} warm-ups in a pass of {} rounds, where the protocol asks for {} and {}",
+                measurement.warmups,
+                pass.len(),
+                PROTOCOL.warmups,
+                PROTOCOL.rounds()
+            ));
+        }
+        if pass.windows(2).any(|pair| pair[0].order == pair[1].order) {
             return Err("the rounds are not in ABBA order".to_owned());
         }
-    }
-    for round in &measurement.rounds {
-        if round.a_ns.is_empty() || round.a_ns.len() != round.b_ns.len() {
-            return Err(format!(
-                "a round has {} samples of one side and {} of the other",
-                round.a_ns.len(),
-                round.b_ns.len()
-            ));
+        for round in pass {
+            let samples = round.a_ns.len();
+            let controls = round.controls.iter();
+            let mut others = controls
+                .flat_map(|one| [&one.again_ns, &one.slowed_ns])
+                .chain([&round.b_ns])
+                .map(Vec::len);
+            if let Some(other) = others.find(|&other| other != samples || samples == 0) {
+                return Err(format!(
+                    "a round has {samples} samples of one side and {other} of the other"
+                ));
+            }
         }
     }
     Ok(())
@@ -184,6 +205,6 @@ fn sound(measurement: &Measurement) -> Result<(), String> {
 
 fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {
     let of = |round: &Round| round.speeds(measurement.operations_per_round);
-    let (a, b): (Vec<f64>, Vec<f64>) = measurement.counted().iter().map(of).unzip();
+    let (a, b): (Vec<f64>, Vec<f64>) = measurement.counted().map(of).unzip();
     Some((crate::stats::median(&a)?, crate::stats::median(&b)?))
 }

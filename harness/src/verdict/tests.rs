@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::evidence::{
-    Environment, GuestFault, Measurement, Order, Round, Side, TrialState, Writer,
+    Controls, Environment, GuestFault, Measurement, Order, Round, Side, TrialState, Writer,
 };
 use crate::thresholds::{self, Scene};
 use serde_json::json;
@@ -43,18 +43,23 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
             a_ns: vec![1_000_000; 100],
             // A little spread around the ratio.
             b_ns: vec![(1_000_000.0 * ratio * (1.0 + 0.001 * f64::from(index))) as u64; 100],
+            controls: Some(Controls {
+                again_ns: vec![999_000 + 2_000 * u64::from(index as u32 % 2); 100],
+                slowed_ns: vec![1_050_000; 100],
+            }),
         })
         .collect();
     Event::Measurement(Box::new(Measurement {
         trial: format!("{}::measured", rule.criterion.id()),
         rule: rule.id.to_owned(),
         threshold: bound.threshold,
+        strictly: bound.strictly,
         decides: bound.decides,
         operations_per_round: 100,
         warmups: 5,
         a: side("vexfs"),
         b: side("other"),
-        rounds,
+        passes: vec![rounds],
     }))
 }
 
@@ -218,18 +223,42 @@ fn replace_measurement(run: &mut Run, with: impl FnOnce(&mut Measurement)) {
     with(found.as_mut().unwrap());
 }
 
+fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
+    for round in measurement.passes.iter_mut().flatten() {
+        round.controls.iter_mut().for_each(&change);
+    }
+}
+
 #[rstest::rstest]
 #[case::slower(
-    |one: &mut Measurement| one.rounds.iter_mut().for_each(|round| round.a_ns = vec![9_000_000; 100]),
+    |one: &mut Measurement| one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 100]),
     "FAIL", "against 1"
 )]
-#[case::few_rounds(|one: &mut Measurement| one.rounds.truncate(20), "INCONCLUSIVE", "the protocol asks")]
-#[case::not_abba(|one: &mut Measurement| one.rounds[3].order = Order::AB, "INCONCLUSIVE", "not in ABBA")]
+#[case::few_rounds(|one: &mut Measurement| one.passes[0].truncate(20), "INCONCLUSIVE", "the protocol asks")]
+#[case::not_abba(|one: &mut Measurement| one.passes[0][3].order = Order::AB, "INCONCLUSIVE", "not in ABBA")]
 #[case::lost_samples(
-    |one: &mut Measurement| one.rounds[7].b_ns.truncate(99), "INCONCLUSIVE", "99 of the other"
+    |one: &mut Measurement| one.passes[0][7].b_ns.truncate(99), "INCONCLUSIVE", "99 of the other"
 )]
 #[case::other_threshold(
     |one: &mut Measurement| one.threshold = 0.5, "INCONCLUSIVE", "another rule"
+)]
+#[case::control_not_equal(
+    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_100_000; 100]),
+    "INCONCLUSIVE", "A against a copy of A gave 1.100"
+)]
+#[case::control_not_found(
+    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_000_000; 100]),
+    "INCONCLUSIVE", "slowed down by 5 % was not found"
+)]
+#[case::no_controls(
+    |one: &mut Measurement| one.passes[0][9].controls = None, "INCONCLUSIVE", "has no controls"
+)]
+#[case::between_looks(
+    |one: &mut Measurement| one.passes.push(one.passes[0].clone()), "INCONCLUSIVE", "preset looks"
+)]
+#[case::went_on(
+    |one: &mut Measurement| one.passes = vec![one.passes[0].clone(); 3], "INCONCLUSIVE",
+    "though 20 had decided"
 )]
 #[case::worse_recall(|one: &mut Measurement| one.a.recall = Some(0.9), "FAIL", "recall 0.9000 is below")]
 fn a_ratio_must_be_sound(

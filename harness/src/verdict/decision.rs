@@ -1,0 +1,186 @@
+//! What a measurement says: its ratio at the last look, and whether its controls hold.
+
+use std::fmt;
+
+use crate::evidence::{Controls, Measurement, Round};
+use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
+
+/// A measurement at its last look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Speed of A over speed of B.
+    pub ratio: Ratio,
+    /// The bootstrap's bounds of the same ratio, which decide nothing.
+    pub bootstrap: Option<Bootstrap>,
+    /// Speed of A over speed of its copy: 1 must lie between the bounds.
+    pub equal: Ratio,
+    /// Speed of the copy over that of the slowed copy: the bounds must be above 1.
+    pub slowed: Ratio,
+    threshold: f64,
+    strictly: bool,
+}
+
+impl Decision {
+    /// Decides on the measurement's rounds, all of which are looked at.
+    ///
+    /// # Errors
+    /// Why it decides nothing: rounds that are not those of a preset look, rounds without
+    /// controls, or a look before that had decided already.
+    pub fn of(measurement: &Measurement) -> Result<Decision, String> {
+        let rounds: Vec<&Round> = measurement.counted().collect();
+        let Some(last) = LOOKS.iter().position(|at| at.rounds == rounds.len()) else {
+            let preset = LOOKS.map(|at| at.rounds.to_string()).join(", ");
+            return Err(format!("{} rounds, where the preset looks are at {preset}", rounds.len()));
+        };
+        for &earlier in &LOOKS[..last] {
+            if Decision::at(&rounds, earlier, measurement)?.is_final() {
+                return Err(format!(
+                    "it went on to {} rounds though {} had decided",
+                    rounds.len(),
+                    earlier.rounds
+                ));
+            }
+        }
+        Decision::at(&rounds, LOOKS[last], measurement)
+    }
+
+    fn at(rounds: &[&Round], at: Look, measurement: &Measurement) -> Result<Decision, String> {
+        let (threshold, strictly) = (measurement.threshold, measurement.strictly);
+        let controls = |of: fn(&Round, &Controls) -> f64| -> Result<Vec<f64>, String> {
+            let log = |round: &&Round| Some(of(round, round.controls.as_ref()?));
+            let logs: Option<Vec<f64>> = rounds.iter().map(log).collect();
+            logs.ok_or_else(|| "a round has no controls".to_owned())
+        };
+        let ratio = |logs: &[f64]| {
+            look(logs, at, threshold)
+                .map(|looked| looked.ratio)
+                .ok_or_else(|| "a round has a time that is none".to_owned())
+        };
+        let logs: Vec<f64> = rounds.iter().map(|round| round.log_ratio()).collect();
+        let bootstrap = bootstrap_of_median(&logs[..at.rounds.min(logs.len())], at.alpha)
+            .map(|Bootstrap { lower, upper }| Bootstrap { lower: lower.exp(), upper: upper.exp() });
+        Ok(Decision {
+            ratio: ratio(&logs)?,
+            bootstrap,
+            equal: ratio(&controls(|round, controls| controls.log_equal(&round.a_ns))?)?,
+            slowed: ratio(&controls(|_, controls| controls.log_slowed())?)?,
+            threshold,
+            strictly,
+        })
+    }
+
+    /// Why the controls do not hold.
+    #[must_use]
+    pub fn controls_fail(&self) -> Option<String> {
+        if !self.equal.contains_one() {
+            let Ratio { estimate, lower, upper, .. } = self.equal;
+            return Some(format!(
+                "control: A against a copy of A gave {estimate:.3} [{lower:.3}, {upper:.3}], which \
+                 is not 1"
+            ));
+        }
+        if self.slowed.lower <= 1.0 {
+            let Ratio { estimate, lower, upper, .. } = self.slowed;
+            return Some(format!(
+                "control: a copy slowed down by 5 % was not found ({estimate:.3} [{lower:.3}, \
+                 {upper:.3}])"
+            ));
+        }
+        None
+    }
+
+    /// What it says about the threshold; nothing where a control fails.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.controls_fail() {
+            None => match self.ratio.outcome(self.threshold) {
+                Outcome::Pass if self.strictly && self.ratio.lower <= self.threshold => {
+                    Outcome::Inconclusive
+                }
+                outcome => outcome,
+            },
+            Some(_) => Outcome::Inconclusive,
+        }
+    }
+
+    /// Whether A may be called faster than B: the lower bound is above 1. Not inferior is less.
+    #[must_use]
+    pub fn is_improvement(&self) -> bool {
+        self.controls_fail().is_none() && self.ratio.lower > 1.0
+    }
+
+    /// Whether no further look is due.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.outcome() != Outcome::Inconclusive
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ratio { estimate, lower, upper, rounds, .. } = self.ratio;
+        write!(f, "{estimate:.3} [{lower:.3}, {upper:.3}] against {}", self.threshold)?;
+        write!(f, " after {rounds} rounds: {:?}", self.outcome())?;
+        if self.is_improvement() {
+            write!(f, ", an improvement")?;
+        }
+        self.controls_fail().map_or(Ok(()), |why| write!(f, "; {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::evidence::Side;
+    use crate::measure::order_of;
+    use crate::protocol::PROTOCOL;
+
+    /// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`.
+    fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
+        let rounds = (0..PROTOCOL.rounds()).map(|index| Round {
+            order: order_of(index),
+            a_ns: vec![1000],
+            b_ns: vec![b],
+            controls: Some(Controls { again_ns: vec![again], slowed_ns: vec![slowed] }),
+        });
+        let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
+        Decision::of(&Measurement {
+            trial: "x".to_owned(),
+            rule: "x".to_owned(),
+            threshold: 1.0,
+            strictly,
+            decides: true,
+            operations_per_round: 1,
+            warmups: PROTOCOL.warmups,
+            a: side.clone(),
+            b: side,
+            passes: vec![rounds.collect()],
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn what_must_lie_above_is_not_met_by_reaching_it() {
+        assert_eq!(decided(1000, 1000, 1050, true).outcome(), Outcome::Inconclusive);
+        assert_eq!(decided(1000, 1000, 1050, false).outcome(), Outcome::Pass);
+        assert_eq!(decided(1001, 1000, 1050, true).outcome(), Outcome::Pass);
+        assert!(!decided(1000, 1000, 1050, false).is_improvement());
+        assert!(decided(1001, 1000, 1050, false).is_improvement());
+    }
+
+    #[rstest::rstest]
+    #[case::copy_differs(1010, 1060, "a copy of A gave")]
+    #[case::slow_down_not_seen(1000, 1000, "slowed down by 5 % was not found")]
+    fn a_control_that_fails_decides_nothing(
+        #[case] again: u64,
+        #[case] slowed: u64,
+        #[case] words: &str,
+    ) {
+        let decision = decided(3000, again, slowed, false);
+        assert_eq!(decision.outcome(), Outcome::Inconclusive);
+        assert!(!decision.is_improvement());
+        assert!(decision.to_string().contains(words), "{decision}");
+    }
+}
