@@ -24,6 +24,7 @@ pub mod junit;
 pub mod kernel;
 pub mod measure;
 pub mod mount;
+pub mod noise;
 pub mod oracle;
 pub mod place;
 pub mod project;

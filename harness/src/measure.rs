@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::evidence::{Controls, Order, Round};
 use crate::failure::Failure;
+use crate::noise::{Pinned, Watch};
 
 /// The order of round `index`: AB, BA, AB, BA, which makes ABBA of every two.
 #[must_use]
@@ -53,7 +54,7 @@ pub fn rounds(
             let (a_times, (), b_times) = round(index, || a(index), || (), || b(index))?;
             let order = order_of(index);
             let (a_ns, b_ns) = (nanoseconds(&a_times), nanoseconds(&b_times));
-            Ok(Round { order, a_ns, b_ns, controls: None })
+            Ok(Round { order, a_ns, b_ns, controls: None, noise: None })
         })
         .collect()
 }
@@ -67,26 +68,50 @@ pub const ORDERS: [[Arm; 4]; 4] = {
     [[A, Again, B, Slowed], [B, Slowed, Again, A], [Again, A, Slowed, B], [Slowed, B, A, Again]]
 };
 
+/// Rounds of four sides.
+pub struct Controlled {
+    /// Those that count.
+    pub rounds: Vec<Round>,
+    /// Those that were disturbed beyond the bounds of [`crate::noise`], and done again.
+    pub disturbed: Vec<Round>,
+}
+
+/// How often the rounds of a pass may be done again in all: a machine that is always busy still
+/// comes to an end, and its noise is in the evidence.
+pub const REPEATS: usize = 5;
+
 /// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
+/// A round that is disturbed is done again, [`REPEATS`] times at most; 0 `repeats` for work that
+/// cannot be done twice.
 ///
 /// # Errors
 /// The first error of a side.
 pub fn controlled_rounds(
     count: usize,
+    mut repeats: usize,
     mut side: impl FnMut(Arm, usize) -> Result<Vec<Duration>, Failure>,
-) -> Result<Vec<Round>, Failure> {
-    (0..count)
-        .map(|index| {
-            let order = order_of(index);
-            let mut times = [const { Vec::new() }; Arm::ALL.len()];
-            for arm in ORDERS[index % ORDERS.len()] {
-                times[arm as usize] = nanoseconds(&side(arm, index)?);
-            }
-            let [a_ns, b_ns, again_ns, slowed_ns] = times;
-            let controls = Some(Controls { again_ns, slowed_ns });
-            Ok(Round { order, a_ns, b_ns, controls })
-        })
-        .collect()
+) -> Result<Controlled, Failure> {
+    let _pinned = Pinned::here();
+    let mut done = Controlled { rounds: Vec::with_capacity(count), disturbed: Vec::new() };
+    while done.rounds.len() < count {
+        let index = done.rounds.len();
+        let watch = Watch::start();
+        let mut times = [const { Vec::new() }; Arm::ALL.len()];
+        for arm in ORDERS[index % ORDERS.len()] {
+            times[arm as usize] = nanoseconds(&side(arm, index)?);
+        }
+        let [a_ns, b_ns, again_ns, slowed_ns] = times;
+        let noise = watch.noise();
+        let controls = Some(Controls { again_ns, slowed_ns });
+        let round = Round { order: order_of(index), a_ns, b_ns, controls, noise: Some(noise) };
+        if noise.is_beyond_bounds() && repeats > 0 {
+            repeats -= 1;
+            done.disturbed.push(round);
+        } else {
+            done.rounds.push(round);
+        }
+    }
+    Ok(done)
 }
 
 /// A side of a controlled round.
@@ -130,7 +155,7 @@ mod tests {
         assert_eq!(seen.into_inner(), "ABBAABBA");
         assert_eq!(
             rounds[1],
-            Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20], controls: None }
+            Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20], controls: None, noise: None }
         );
     }
 
@@ -151,15 +176,18 @@ mod tests {
     #[test]
     fn four_sides_come_in_their_orders() {
         let mut seen = String::new();
-        let rounds = controlled_rounds(2, |arm, index| {
+        let done = controlled_rounds(2, 0, |arm, index| {
             seen.push(['A', 'B', 'a', 's'][arm as usize]);
             Ok(vec![Duration::from_nanos(10 * index as u64 + arm as u64)])
         })
         .unwrap();
         assert_eq!(seen, "AaBsBsaA");
         let controls = Some(Controls { again_ns: vec![12], slowed_ns: vec![13] });
-        let last = Round { order: Order::BA, a_ns: vec![10], b_ns: vec![11], controls };
-        assert_eq!(rounds[1], last);
+        let noise = done.rounds[1].noise;
+        assert!(noise.is_some());
+        let last = Round { order: Order::BA, a_ns: vec![10], b_ns: vec![11], controls, noise };
+        assert_eq!(done.rounds[1], last);
+        assert!(done.disturbed.is_empty());
     }
 
     #[test]

@@ -54,6 +54,25 @@ impl<'a> Oracle<'a> {
         self.queries
     }
 
+    /// How many queries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.neighbours.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.neighbours.is_empty()
+    }
+
+    /// One query.
+    #[must_use]
+    pub fn query(&self, query: usize) -> &'a [f32] {
+        let dim = self.dataset.dim;
+        &self.queries[query * dim..(query + 1) * dim]
+    }
+
     /// Recall@k of one answer: the share of the k neighbours that it names. A row named twice
     /// counts once, a row that is not there and a place left empty count as wrong.
     #[must_use]

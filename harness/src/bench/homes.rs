@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
     fn require_alike(&self, a: &mut dyn Contender, b: &mut dyn Contender) -> Result<(), Failure> {
         let answered = |side: &mut dyn Contender| {
             let last = side.search(&self.dataset.queries, PROTOCOL.k)?.answers;
-            Ok::<_, Failure>(Answered { recalls: vec![], last })
+            Ok::<_, Failure>(Answered::of(last))
         };
         answered(a)?.same_as(&answered(b)?).when(format!("{} and {}", a.name(), b.name()))
     }
@@ -238,6 +238,7 @@ mod tests {
             a_ns: vec![30_000 + extra, 29_000 + extra, 90_000],
             b_ns: vec![20_000, 20_000, 80_000],
             controls: None,
+            noise: None,
         };
         let rounds: Vec<Round> = (0..25).map(|at| round(at * 10)).collect();
         let places = (Where::Fuse, Where::InProcess);

@@ -1,47 +1,75 @@
-//! A vector file with the two copies of it that a measurement needs as controls.
+//! Vector files with the copies of them that a measurement needs as controls.
 
 use std::path::Path;
 
 use vexfs_uapi::client::Declaration;
 
-use super::{Contender, Sides, Slowed, VexfsFile, fill};
-use crate::dataset::Dataset;
-use crate::failure::{Failure, While};
-use crate::protocol::Protocol;
+use super::{Contender, Replicas, Sides, Slowed, VexfsFile};
+use crate::failure::Failure;
 
-/// Three empty vector files with the same index on the same mount; removed on drop.
-pub struct Controlled {
+/// Files that each side of an insertion fills at once.
+pub const INSERTION_COPIES: usize = 4;
+
+/// A side of a measurement with its controls.
+pub struct Controlled<C, S> {
     /// What is measured.
-    pub file: VexfsFile,
-    again: VexfsFile,
-    slowed: Slowed<VexfsFile>,
+    pub measured: C,
+    again: C,
+    slowed: S,
 }
 
-impl Controlled {
-    /// Creates them in `directory`.
+/// Empty files, to insert into.
+pub type Insertable = Controlled<Replicas<VexfsFile>, Replicas<Slowed<VexfsFile>>>;
+/// One file through three descriptors, to search in: an index is built once.
+pub type Searchable = Controlled<VexfsFile, Slowed<VexfsFile>>;
+
+impl Insertable {
+    /// Creates [`INSERTION_COPIES`] files for each side in `directory`; removed on drop.
     ///
     /// # Errors
     /// As [`VexfsFile::create`].
     pub fn create(name: &str, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
-        let create = |file: &str| VexfsFile::create(name, &directory.join(file), declaration);
-        let slowed = Slowed::new(create("slowed.f32")?, declaration.dim as usize);
-        Ok(Controlled { file: create("base.f32")?, again: create("again.f32")?, slowed })
+        let dim = declaration.dim as usize;
+        let again = insertable(name, directory, "again", declaration)?;
+        let slowed = Replicas::new(INSERTION_COPIES, |number| {
+            let path = directory.join(format!("slowed-{number}.f32"));
+            Ok(Slowed::new(VexfsFile::create(name, &path, declaration)?, dim))
+        })?;
+        let measured = insertable(name, directory, "base", declaration)?;
+        Ok(Controlled { measured, again, slowed })
     }
+}
 
-    /// Inserts the base of `dataset` into all three.
+/// Creates [`INSERTION_COPIES`] empty files, called `file` and a number, in `directory`.
+///
+/// # Errors
+/// As [`VexfsFile::create`].
+pub fn insertable(
+    name: &str,
+    directory: &Path,
+    file: &str,
+    declaration: Declaration,
+) -> Result<Replicas<VexfsFile>, Failure> {
+    Replicas::new(INSERTION_COPIES, |number| {
+        VexfsFile::create(name, &directory.join(format!("{file}-{number}.f32")), declaration)
+    })
+}
+
+impl Searchable {
+    /// Searches in `file`, which holds its rows already.
     ///
     /// # Errors
-    /// The first failure.
-    pub fn fill(&mut self, dataset: &Dataset, protocol: &Protocol) -> Result<(), Failure> {
-        let Controlled { file, again, slowed } = self;
-        for one in [file as &mut dyn Contender, again, slowed] {
-            fill(one, dataset, protocol).when(one.name().to_owned())?;
-        }
-        Ok(())
+    /// As [`VexfsFile::reopen`].
+    pub fn of(file: VexfsFile) -> Result<Self, Failure> {
+        let dim = file.dim();
+        let slowed = Slowed::new(file.reopen()?, dim);
+        Ok(Controlled { again: file.reopen()?, measured: file, slowed })
     }
+}
 
+impl<C: Contender, S: Contender> Controlled<C, S> {
     /// The sides of a measurement against `b`.
     pub fn against<'a>(&'a mut self, b: &'a mut dyn Contender) -> Sides<'a> {
-        Sides { a: &mut self.file, b, again: &mut self.again, slowed: &mut self.slowed }
+        Sides { a: &mut self.measured, b, again: &mut self.again, slowed: &mut self.slowed }
     }
 }

@@ -8,6 +8,7 @@ mod driver;
 mod in_process;
 mod process;
 mod program;
+mod replicas;
 mod rounds;
 mod slowed;
 mod vexfs_file;
@@ -16,13 +17,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use controlled::Controlled;
+pub use controlled::{Controlled, INSERTION_COPIES, Insertable, Searchable, insertable};
 pub use driver::Driver;
 pub use in_process::InProcess;
 pub use process::Process;
 pub use program::{Limits, Program};
+pub use replicas::Replicas;
 pub use rounds::{
-    Answered, InsertionRounds, SearchRounds, Sides, fill, insertion_rounds, search_rounds,
+    Answered, InsertionRounds, SearchRounds, Sides, UNSEEN_A_TURN, fill, insertion_rounds,
+    search_rounds,
 };
 pub use slowed::{SLOWED_BY, Slowed};
 pub use vexfs_file::VexfsFile;

@@ -74,9 +74,11 @@ pub fn insertion_rounds(
     protocol: &Protocol,
 ) -> Result<InsertionRounds, Failure> {
     let mut inserted = Arm::ALL.map(|_| InsertionSide::default());
-    let stored = measure::controlled_rounds(protocol.rounds(), |arm, round| {
+    // Rows are stored once: a disturbed round is not done again.
+    let stored = measure::controlled_rounds(protocol.rounds(), 0, |arm, round| {
         inserted[arm as usize].round(sides.of(arm), dataset, protocol, round)
-    })?;
+    })?
+    .rounds;
     let [a, b, again, slowed] = inserted;
     let searchable = stored
         .iter()
@@ -89,6 +91,7 @@ pub fn insertion_rounds(
                 again_ns: vec![again.searchable_ns[i]],
                 slowed_ns: vec![slowed.searchable_ns[i]],
             }),
+            noise: round.noise,
         })
         .collect();
     Ok(InsertionRounds { stored, searchable, a_found: a.found, b_found: b.found })
@@ -125,6 +128,8 @@ impl InsertionSide {
 pub struct SearchRounds {
     /// One operation for each query a round.
     pub rounds: Vec<Round>,
+    /// Rounds that were disturbed and done again.
+    pub disturbed: Vec<Round>,
     /// What A answered.
     pub a: Answered,
     /// What B answered.
@@ -138,30 +143,110 @@ pub struct Answered {
     pub recalls: Vec<f64>,
     /// The last round's answers.
     pub last: Vec<Answer>,
+    /// Recall@k of each query that it had not seen before, and how long it took.
+    unseen: Vec<(f64, Duration)>,
+    /// How long the others took.
+    seen: Vec<Duration>,
 }
 
-/// Asks all four the queries of `oracle` in every round; every answer's recall is taken and its
-/// distances are checked.
+/// Queries that open a side's turn and that it has not been asked before: what answers from
+/// memory does not know them. They also bring its data back into the processor's caches, and
+/// their times are not those of the round.
+pub const UNSEEN_A_TURN: usize = 4;
+/// By how much longer unseen queries may take than the others, in the median.
+const UNSEEN_SLOWER: u32 = 3;
+/// Differences below this are the timer's.
+const UNSEEN_TIMER: Duration = Duration::from_micros(20);
+/// By how much recall of unseen queries may be lower: ten standard errors of a graph's.
+const UNSEEN_RECALL: f64 = 0.1;
+
+/// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
+/// `unseen`; every answer's recall is taken and its distances are checked. Asked are
+/// [`SearchRounds::asked`] of each side.
 ///
 /// # Errors
 /// The first failure of a side, distances that are not those of the rows named, a claimed time
-/// that cannot be true, or a copy of A that answers otherwise than A.
+/// that cannot be true, unseen queries that are answered worse or much more slowly than the others,
+/// or a copy of A that answers otherwise than A.
 pub fn search_rounds(
     mut sides: Sides<'_>,
     oracle: &Oracle<'_>,
+    unseen: &Oracle<'_>,
     protocol: &Protocol,
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
-    let rounds = measure::controlled_rounds(protocol.rounds(), |arm, _| {
-        answered[arm as usize].round(sides.of(arm), oracle, protocol)
-    })?;
+    let mut turns = 0;
+    let measure::Controlled { rounds, disturbed } =
+        measure::controlled_rounds(protocol.rounds(), measure::REPEATS, |arm, _| {
+            let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
+            answered.ask_unseen(side, unseen, turns * UNSEEN_A_TURN, protocol.k)?;
+            turns += 1;
+            answered.round(side, oracle, protocol)
+        })?;
+    for (arm, answered) in Arm::ALL.into_iter().zip(&answered) {
+        answered.check_unseen().when(sides.of(arm).name().to_owned())?;
+    }
     let [a, b, again, slowed] = answered;
     again.same_as(&a).when("A and its copy")?;
     slowed.same_as(&a).when("A and its slowed copy")?;
-    Ok(SearchRounds { rounds, a, b })
+    Ok(SearchRounds { rounds, disturbed, a, b })
+}
+
+impl SearchRounds {
+    /// Queries that each side was asked.
+    #[must_use]
+    pub fn asked(&self, protocol: &Protocol) -> u64 {
+        let rounds = self.rounds.len() + self.disturbed.len();
+        (rounds * (protocol.queries + UNSEEN_A_TURN)) as u64
+    }
 }
 
 impl Answered {
+    /// Asks the queries of `unseen` that follow the first `skip`; they begin anew at the end.
+    fn ask_unseen(
+        &mut self,
+        contender: &mut dyn Contender,
+        unseen: &Oracle<'_>,
+        skip: usize,
+        k: usize,
+    ) -> Result<(), Failure> {
+        let name = contender.name().to_owned();
+        for query in (skip..skip + UNSEEN_A_TURN).map(|number| number % unseen.len()) {
+            let answers = contender.search(unseen.query(query), k)?;
+            let times = answers.times(&name)?;
+            for (answer, time) in answers.answers.iter().zip(times) {
+                unseen.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
+                self.unseen.push((unseen.recall(query, &answer.ids), time));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether unseen queries were answered as well as the others, and about as fast.
+    fn check_unseen(&self) -> Result<(), Failure> {
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times.get(times.len() / 2).copied().unwrap_or_default()
+        };
+        let recall =
+            self.unseen.iter().map(|&(recall, _)| recall).sum::<f64>() / self.unseen.len() as f64;
+        let unseen = median(self.unseen.iter().map(|&(_, time)| time).collect());
+        let seen = median(self.seen.clone());
+        let as_good = recall >= self.recall() - UNSEEN_RECALL;
+        require!(
+            as_good,
+            "queries never asked before have a recall of {recall:.4}, the others of {:.4}: not \
+             authentic",
+            self.recall()
+        );
+        require!(
+            unseen <= seen * UNSEEN_SLOWER + UNSEEN_TIMER,
+            "queries never asked before take {unseen:?} in the median, the others {seen:?}: not \
+             authentic"
+        );
+        Ok(())
+    }
+
     fn round(
         &mut self,
         contender: &mut dyn Contender,
@@ -177,11 +262,18 @@ impl Answered {
             oracle.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
         }
         self.last = answers.answers;
+        self.seen.extend_from_slice(&times);
         Ok(times)
     }
 }
 
 impl Answered {
+    /// Answers that are only compared with others.
+    #[must_use]
+    pub fn of(answers: Vec<Answer>) -> Self {
+        Answered { last: answers, ..Answered::default() }
+    }
+
     /// Mean recall@k over all rounds.
     #[must_use]
     pub fn recall(&self) -> f64 {
@@ -278,7 +370,9 @@ mod tests {
             fill(four.sides().of(arm), &dataset, &SMALL)?;
         }
         let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
-        search_rounds(four.sides(), &oracle, &SMALL)
+        let further = dataset.further_queries(Arm::ALL.len() * SMALL.rounds() * UNSEEN_A_TURN);
+        let unseen = Oracle::new(&dataset, &further, SMALL.k);
+        search_rounds(four.sides(), &oracle, &unseen, &SMALL)
     }
 
     /// The engine four times: A with a fault, and so its copies.
@@ -332,13 +426,38 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case::ids_wrong(|answers: &mut Answers| answers.answers[2].ids.rotate_left(1), "query 2: row")]
-    #[case::claims_no_time(|answers: &mut Answers| answers.answers[1].took = Duration::ZERO, "not authentic")]
-    #[case::claims_too_much(|answers: &mut Answers| answers.answers[1].took = answers.wall * 2, "not authentic")]
-    #[case::a_query_less(|answers: &mut Answers| { answers.answers.pop(); }, "6 answers to 7 queries")]
+    #[case::ids_wrong(|answers: &mut Answers| of_batch(answers, |all| all[2].ids.rotate_left(1)), "query 2: row")]
+    #[case::claims_no_time(|answers: &mut Answers| answers.answers[0].took = Duration::ZERO, "not authentic")]
+    #[case::claims_too_much(|answers: &mut Answers| answers.answers[0].took = answers.wall * 2, "not authentic")]
+    #[case::a_query_less(|answers: &mut Answers| of_batch(answers, |all| { all.pop(); }), "6 answers to 7 queries")]
+    #[case::unseen_wrong(
+        |answers: &mut Answers| of_single(answers, |one| { one.ids.truncate(1); one.distances.truncate(1) }),
+        "have a recall of 0.3333, the others of 1.0000: not authentic"
+    )]
+    #[case::unseen_slow(
+        |answers: &mut Answers| {
+            of_single(answers, |one| one.took += Duration::from_secs(1));
+            answers.wall += Duration::from_secs(1);
+        },
+        "queries never asked before take 1"
+    )]
     fn dishonest_work_is_named(#[case] fault: fn(&mut Answers), #[case] part: &str) {
         let message = searched(fault).err().expect("refused").to_string();
         assert!(message.contains(part), "{message}");
+    }
+
+    /// A fault in the answers to the protocol's queries alone.
+    fn of_batch(answers: &mut Answers, fault: fn(&mut Vec<Answer>)) {
+        if answers.answers.len() == SMALL.queries {
+            fault(&mut answers.answers);
+        }
+    }
+
+    /// A fault in the answers to queries that come alone: the unseen ones.
+    fn of_single(answers: &mut Answers, fault: fn(&mut Answer)) {
+        if let [one] = &mut answers.answers[..] {
+            fault(one);
+        }
     }
 
     #[test]
@@ -357,8 +476,10 @@ mod tests {
     #[test]
     fn the_last_bit_of_a_distance_is_compared() {
         let done = searched(|answers| {
-            let distance = &mut answers.answers[3].distances[2];
-            *distance = f32::from_bits(distance.to_bits() + 1);
+            of_batch(answers, |all| {
+                let distance = &mut all[3].distances[2];
+                *distance = f32::from_bits(distance.to_bits() + 1);
+            });
         })
         .unwrap();
         let message = done.a.same_as(&done.b).unwrap_err().to_string();

@@ -22,6 +22,8 @@ pub struct VexfsFile {
     declaration: Declaration,
     rows: u64,
     searcher: Option<(usize, Searcher)>,
+    /// Whether the file goes with it.
+    owned: bool,
 }
 
 impl VexfsFile {
@@ -44,10 +46,28 @@ impl VexfsFile {
             declaration,
             rows: 0,
             searcher: None,
+            owned: true,
         };
         client::attach(&contender.file, &declaration)
             .when(format!("VEXFS_IOC_ATTACH on {}", path.display()))?;
         Ok(contender)
+    }
+
+    /// The same file through another descriptor, which leaves it where it is.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn reopen(&self) -> Result<Self, Failure> {
+        let file = File::options().read(true).append(true).open(&self.path);
+        Ok(VexfsFile {
+            name: self.name.clone(),
+            path: self.path.clone(),
+            file: file.when(format!("opening {} again", self.path.display()))?,
+            declaration: self.declaration,
+            rows: self.rows,
+            searcher: None,
+            owned: false,
+        })
     }
 
     /// The counters of its index, from the home that serves it.
@@ -65,7 +85,7 @@ impl VexfsFile {
         &self.path
     }
 
-    fn dim(&self) -> usize {
+    pub(super) fn dim(&self) -> usize {
         self.declaration.dim as usize
     }
 }
@@ -146,7 +166,9 @@ impl Contender for VexfsFile {
 impl Drop for VexfsFile {
     fn drop(&mut self) {
         // Best effort: where the mount is gone, so is the file.
-        let _ = fs::remove_file(&self.path);
+        if self.owned {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -6,21 +6,22 @@ use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
-use super::ratio::{Pass, judge};
+use super::ratio::{Pass, further_queries, judge};
 use super::recorded::recorded;
 use crate::contender::{
-    Contender, Controlled, Driver, Limits, Program, insertion_rounds, search_rounds,
+    Contender, Driver, Insertable, Limits, Program, Searchable, VexfsFile, fill, insertion_rounds,
+    search_rounds,
 };
 use crate::dataset::{Dataset, compare};
 use crate::evidence::{Round, Side};
 use crate::failure::{Failure, While};
 use crate::fuse::FuseMount;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, TIE_TOLERANCE};
 use crate::place::Place;
 use crate::protocol::PROTOCOL;
 use crate::require;
 use crate::requirement::Requirement;
-use crate::stats::Ratio;
+use crate::stats::{Ratio, bootstrap_of_mean};
 use crate::thresholds::{self, Rule};
 use crate::trial::{Context, Trial};
 
@@ -155,7 +156,7 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
 fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, Pass), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
-    let mut fuse = Controlled::create("fuse", mount, of_protocol(Kind::Flat, [0; 8])?)?;
+    let mut fuse = Insertable::create("fuse", mount, of_protocol(Kind::Flat, [0; 8])?)?;
     let done = insertion_rounds(fuse.against(&mut driver), dataset, &PROTOCOL)?;
     let batches = PROTOCOL.rounds();
     require!(
@@ -163,16 +164,20 @@ fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, 
         "of {batches} batches fuse found {} at once: a search sees every row whose write returned",
         done.a_found
     );
-    let stats = fuse.file.stats()?;
-    let (rows, asked) = (PROTOCOL.rows as u64, batches as u64);
-    require!(
-        stats.home == Home::Fuse as u32 && stats.rows == rows && stats.searches == asked,
-        "fuse was given {rows} rows and {asked} queries; home {} counts {} and {}: not authentic",
-        stats.home,
-        stats.rows,
-        stats.searches
-    );
-    for contender in [&mut fuse.file as &mut dyn Contender, &mut driver] {
+    for (number, file) in fuse.measured.each().iter().enumerate() {
+        let stats = file.stats()?;
+        // The first of the files answers for all.
+        let (rows, asked) = (PROTOCOL.rows as u64, if number == 0 { batches as u64 } else { 0 });
+        require!(
+            stats.home == Home::Fuse as u32 && stats.rows == rows && stats.searches == asked,
+            "fuse was given {rows} rows and {asked} queries; home {} counts {} and {}: not \
+             authentic",
+            stats.home,
+            stats.rows,
+            stats.searches
+        );
+    }
+    for contender in [&mut fuse.measured as &mut dyn Contender, &mut driver] {
         let name = contender.name().to_owned();
         compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).when(name)?;
     }
@@ -194,9 +199,9 @@ fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, 
             "batches of which the competitor found the last row at once": done.b_found,
         }),
     )?;
-    let a = side(&mut fuse.file, None, counted)?;
+    let a = side(&mut fuse.measured, None, counted)?;
     let b = side(&mut driver, None, counted)?;
-    Ok((driver, Pass { rounds, a, b }))
+    Ok((driver, Pass { rounds, disturbed: vec![], a, b }))
 }
 
 /// Searches in the protocol's rows, which the rival holds already.
@@ -208,14 +213,19 @@ fn searches(
 ) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
-    let mut fuse = Controlled::create("fuse", mount, of_protocol(search.kind, search.params)?)?;
-    fuse.fill(dataset, &PROTOCOL)?;
+    let further = dataset.further_queries(further_queries(context));
+    let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
+    let declaration = of_protocol(search.kind, search.params)?;
+    let mut fuse = VexfsFile::create("fuse", &mount.join("base.f32"), declaration)?;
+    fill(&mut fuse, dataset, &PROTOCOL).when("fuse")?;
+    let mut fuse = Searchable::of(fuse)?;
     let mut recalls = (0.0, 0.0);
     judge(context, search.rule, PROTOCOL.queries, |_| {
-        let before = fuse.file.stats()?;
-        let done = search_rounds(fuse.against(driver), &oracle, &PROTOCOL)?;
-        let after = fuse.file.stats()?;
-        let sent = (PROTOCOL.rounds() * PROTOCOL.queries) as u64;
+        let before = fuse.measured.stats()?;
+        let done = search_rounds(fuse.against(driver), &oracle, &unseen, &PROTOCOL)?;
+        let after = fuse.measured.stats()?;
+        // Its two controls ask the same index.
+        let sent = 3 * done.asked(&PROTOCOL);
         let served = after.searches - before.searches;
         let distances = after.distances - before.distances;
         require!(
@@ -227,10 +237,13 @@ fn searches(
         );
         recalls = (done.a.recall(), done.b.recall());
         let counted = "each search call";
-        let a = side(&mut fuse.file, Some(recalls.0), counted)?;
+        let a = side(&mut fuse.measured, Some(recalls.0), counted)?;
         let b = side(driver, Some(recalls.1), counted)?;
-        Ok(Pass { rounds: done.rounds, a, b })
+        Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })
     })?;
+    for contender in [&mut fuse.measured as &mut dyn Contender, driver] {
+        recall_with_error(context, search.rule, contender, [&oracle, &unseen])?;
+    }
     let behind = recalls.0 < recalls.1;
     require!(
         !behind,
@@ -240,6 +253,36 @@ fn searches(
         recalls.1
     );
     Ok(())
+}
+
+/// Recall@k on the protocol's queries and on the further ones, with what another draw of queries
+/// might have given (bootstrap over queries, 2.5 % on either side), into the evidence.
+fn recall_with_error(
+    context: &Context,
+    rule: &Rule,
+    contender: &mut dyn Contender,
+    oracles: [&Oracle<'_>; 2],
+) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for oracle in oracles {
+        let answers = contender.search(oracle.queries(), PROTOCOL.k)?.answers;
+        let each = answers.iter().enumerate();
+        let recalls: Vec<f64> = each.map(|(query, one)| oracle.recall(query, &one.ids)).collect();
+        let mean = recalls.iter().sum::<f64>() / oracle.len() as f64;
+        let bounds = bootstrap_of_mean(&recalls, 0.025);
+        found.push(json!({ "queries": oracle.len(), "mean": mean, "bounds": bounds }));
+    }
+    let [protocol, further] = &found[..] else { return Ok(()) };
+    context.fact(
+        "recall@k, and its error over queries",
+        json!({
+            "rule": rule.id,
+            "contender": contender.name(),
+            "the protocol's queries": protocol,
+            "further queries of the same stream": further,
+            "tie tolerance": TIE_TOLERANCE,
+        }),
+    )
 }
 
 fn of_protocol(kind: Kind, params: [u32; 8]) -> Result<Declaration, Failure> {

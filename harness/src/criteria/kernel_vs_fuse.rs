@@ -11,10 +11,11 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric, Stats};
 
 use crate::contender::{
-    Answered, Contender, Controlled, InProcess, VexfsFile, fill, insertion_rounds, search_rounds,
+    Answered, Contender, InProcess, Insertable, Searchable, VexfsFile, fill, insertable,
+    insertion_rounds, search_rounds,
 };
 use crate::criteria::module::watched;
-use crate::criteria::ratio::{Pass, judge};
+use crate::criteria::ratio::{Pass, further_queries, judge};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::failure::{Failure, While};
@@ -64,7 +65,7 @@ fn on_both_mounts(
         watched(context, |context| {
             let loaded = ModuleFile::of_running_kernel()?.load()?;
             context.fact("module srcversion", loaded.srcversion()?)?;
-            let kernel = KernelMount::new("size=256M")?;
+            let kernel = KernelMount::new("size=1G")?;
             let fuse = FuseMount::reference()?;
             body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
             fuse.unmount()?;
@@ -102,13 +103,6 @@ impl Mounts<'_> {
         let file = VexfsFile::create(home_name, &mount.join(name), declaration)?;
         require_home(home, &file)?;
         Ok(file)
-    }
-
-    /// The kernel's side of a measurement with its controls, and FUSE's.
-    fn measured(&self, declaration: Declaration) -> Result<(Controlled, VexfsFile), Failure> {
-        let kernel = Controlled::create("kernel", self.kernel, declaration)?;
-        require_home(Home::Kernel, &kernel.file)?;
-        Ok((kernel, self.file(Home::Fuse, "base.f32", declaration)?))
     }
 
     /// An empty index in each home.
@@ -151,7 +145,7 @@ fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), F
     for queries in [&dataset.queries[..], &further] {
         let answered = |contender: &mut dyn Contender| {
             let last = contender.search(queries, PROTOCOL.k)?.answers;
-            Ok::<_, Failure>(Answered { recalls: vec![], last })
+            Ok::<_, Failure>(Answered::of(last))
         };
         let expected = answered(&mut in_process)?;
         answered(&mut pair.kernel)?.same_as(&expected).when("kernel and in process")?;
@@ -181,7 +175,7 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
                 contender.insert(0, first)?;
                 contender.insert(700, second)?;
                 let last = contender.search(&data.queries, PROTOCOL.k)?.answers;
-                Ok::<_, Failure>(Answered { recalls: vec![], last })
+                Ok::<_, Failure>(Answered::of(last))
             };
             let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
             let Pair { mut kernel, mut fuse } = mounts.pair(declaration)?;
@@ -210,7 +204,8 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
 fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     let declaration = of_protocol(Kind::Flat)?;
     judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |_| {
-        let (mut kernel, mut fuse) = mounts.measured(declaration)?;
+        let mut kernel = Insertable::create("kernel", mounts.kernel, declaration)?;
+        let mut fuse = insertable("fuse", mounts.fuse, "base", declaration)?;
         let sides = kernel.against(&mut fuse);
         let done = insertion_rounds(sides, Dataset::of_protocol()?, &PROTOCOL)?;
         let batches = PROTOCOL.rounds();
@@ -221,17 +216,19 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
             done.a_found,
             done.b_found
         );
-        let mut kernel = kernel.file;
-        for stats in [kernel.stats()?, fuse.stats()?] {
-            require!(
-                stats.rows == PROTOCOL.rows as u64,
-                "home {} indexed {} of {} rows",
-                stats.home,
-                stats.rows,
-                PROTOCOL.rows
-            );
+        for (home, files) in [(Home::Kernel, kernel.measured.each()), (Home::Fuse, fuse.each())] {
+            for file in files {
+                require_home(home, file)?;
+                let rows = file.stats()?.rows;
+                require!(
+                    rows == PROTOCOL.rows as u64,
+                    "home {home:?} indexed {rows} of {} rows",
+                    PROTOCOL.rows
+                );
+            }
         }
-        Ok(Pass { rounds: done.stored, a: side(&mut kernel, None)?, b: side(&mut fuse, None)? })
+        let (a, b) = (side(&mut kernel.measured, None)?, side(&mut fuse, None)?);
+        Ok(Pass { rounds: done.stored, disturbed: vec![], a, b })
     })
 }
 
@@ -241,31 +238,33 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
 /// FAIL by its rule, other answers than the other home's, or counters that do not fit.
 fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
-    let (mut kernel, mut fuse) = mounts.measured(of_protocol(kind)?)?;
-    kernel.fill(dataset, &PROTOCOL)?;
+    let Pair { mut kernel, mut fuse } = mounts.pair(of_protocol(kind)?)?;
+    fill(&mut kernel, dataset, &PROTOCOL).when("kernel")?;
     fill(&mut fuse, dataset, &PROTOCOL).when("fuse")?;
+    let mut kernel = Searchable::of(kernel)?;
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
+    let further = dataset.further_queries(further_queries(context));
+    let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
     judge(context, rule, PROTOCOL.queries, |_| {
-        let before = (kernel.file.stats()?, fuse.stats()?);
-        let done = search_rounds(kernel.against(&mut fuse), &oracle, &PROTOCOL)?;
-        let by_kernel = Served::between(&before.0, &kernel.file.stats()?);
+        let before = (kernel.measured.stats()?, fuse.stats()?);
+        let done = search_rounds(kernel.against(&mut fuse), &oracle, &unseen, &PROTOCOL)?;
+        let by_kernel = Served::between(&before.0, &kernel.measured.stats()?);
         let by_fuse = Served::between(&before.1, &fuse.stats()?);
-        let sent = (PROTOCOL.rounds() * PROTOCOL.queries) as u64;
-        require!(
-            by_kernel == by_fuse && by_kernel.searches == sent,
-            "each home was sent {sent} queries; the kernel counts {by_kernel:?}, FUSE \
-             {by_fuse:?}: not authentic"
-        );
-        require!(
-            kind != Kind::Flat || by_kernel.distances == sent * PROTOCOL.rows as u64,
-            "{sent} queries over {} rows are {} distances to both homes: not authentic",
-            PROTOCOL.rows,
-            by_kernel.distances
-        );
+        let sent = done.asked(&PROTOCOL);
+        // The kernel's two controls ask the same index.
+        for (name, served, sent) in [("kernel", &by_kernel, 3 * sent), ("FUSE", &by_fuse, sent)] {
+            require!(
+                served.searches == sent
+                    && (kind != Kind::Flat || served.distances == sent * PROTOCOL.rows as u64),
+                "{name} was sent {sent} queries over {} rows and counts {served:?}: not authentic",
+                PROTOCOL.rows
+            );
+        }
         done.a.same_as(&done.b).when("kernel and fuse")?;
         Ok(Pass {
             rounds: done.rounds,
-            a: side(&mut kernel.file, Some(done.a.recall()))?,
+            disturbed: done.disturbed,
+            a: side(&mut kernel.measured, Some(done.a.recall()))?,
             b: side(&mut fuse, Some(done.b.recall()))?,
         })
     })
@@ -287,7 +286,7 @@ impl Served {
     }
 }
 
-fn side(contender: &mut VexfsFile, recall: Option<f64>) -> Result<Side, Failure> {
+fn side(contender: &mut dyn Contender, recall: Option<f64>) -> Result<Side, Failure> {
     Ok(Side {
         contender: contender.name().to_owned(),
         recall,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Environment;
+use crate::noise::Noise;
 use crate::place::Place;
 
 /// Version of the record format; a reader refuses others.
@@ -186,6 +187,9 @@ pub struct Round {
     /// The controls, where the round decides something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<Controls>,
+    /// What else the machine did during it, where it decides something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Noise>,
 }
 
 /// The same work once more, on two copies of A: what is known of them must be found.
@@ -271,4 +275,8 @@ pub struct Measurement {
     pub b: Side,
     /// The protocol, once or more often: all rounds of each pass, its warm-ups first.
     pub passes: Vec<Vec<Round>>,
+    /// Rounds that were disturbed beyond the bounds of [`crate::noise`] and done again: they do
+    /// not count, and are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disturbed: Vec<Round>,
 }

@@ -23,21 +23,36 @@ pub struct Bootstrap {
 /// together. `None` of fewer than two values.
 #[must_use]
 pub fn bootstrap_of_median(values: &[f64], alpha: f64) -> Option<Bootstrap> {
-    let pairs: Vec<&[f64]> = values.chunks_exact(2).collect();
-    if pairs.is_empty() {
+    bootstrap(values, 2, alpha, median)
+}
+
+/// Resamples `values`, which do not depend on each other, and takes their means: of recall, one
+/// value a query. `None` of no values.
+#[must_use]
+pub fn bootstrap_of_mean(values: &[f64], alpha: f64) -> Option<Bootstrap> {
+    bootstrap(values, 1, alpha, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
+}
+
+fn bootstrap(
+    values: &[f64],
+    block: usize,
+    alpha: f64,
+    statistic: impl Fn(&[f64]) -> Option<f64>,
+) -> Option<Bootstrap> {
+    let blocks: Vec<&[f64]> = values.chunks_exact(block).collect();
+    if blocks.is_empty() {
         return None;
     }
     let mut random = Mt::new(SEED);
-    let mut medians: Vec<f64> = (0..RESAMPLES)
+    let mut found: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
-            let resample: Vec<f64> = (0..pairs.len())
-                .flat_map(|_| pairs[random.next_u32() as usize % pairs.len()].iter().copied())
-                .collect();
-            median(&resample)
+            let drawn = (0..blocks.len())
+                .flat_map(|_| blocks[random.next_u32() as usize % blocks.len()].iter().copied());
+            statistic(&drawn.collect::<Vec<f64>>())
         })
         .collect();
-    medians.sort_by(f64::total_cmp);
-    let at = |quantile: f64| medians[((RESAMPLES - 1) as f64 * quantile).round() as usize];
+    found.sort_by(f64::total_cmp);
+    let at = |quantile: f64| found[((RESAMPLES - 1) as f64 * quantile).round() as usize];
     Some(Bootstrap { lower: at(alpha), upper: at(1.0 - alpha) })
 }
 
@@ -53,5 +68,14 @@ mod tests {
         assert!(interval.lower > 5.0 && interval.upper < 34.0, "{interval:?}");
         assert_eq!(bootstrap_of_median(&values, 0.021), Some(interval));
         assert_eq!(bootstrap_of_median(&[1.0], 0.021), None);
+    }
+
+    #[test]
+    fn the_error_of_a_mean_is_its_standard_error() {
+        // Half zeros and half ones: 1.96 standard errors of 400 are 0.049.
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
+        let Bootstrap { lower, upper } = bootstrap_of_mean(&values, 0.025).unwrap();
+        assert!((0.5 - lower - 0.049).abs() < 0.01, "{lower}");
+        assert!((upper - 0.5 - 0.049).abs() < 0.01, "{upper}");
     }
 }

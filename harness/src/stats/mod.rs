@@ -10,7 +10,7 @@ mod looks;
 mod order;
 mod ratio;
 
-pub use bootstrap::{Bootstrap, bootstrap_of_median};
+pub use bootstrap::{Bootstrap, bootstrap_of_mean, bootstrap_of_median};
 pub use looks::{ALPHA_OF_LOOKS, LOOKS, Look, Looked, look};
 pub use order::{ALPHA, Interval, failure_rate_bound, median, order_statistic};
 pub use ratio::{Outcome, Ratio};

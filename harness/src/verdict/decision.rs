@@ -144,6 +144,7 @@ mod tests {
             a_ns: vec![1000],
             b_ns: vec![b],
             controls: Some(Controls { again_ns: vec![again], slowed_ns: vec![slowed] }),
+            noise: None,
         });
         let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
         Decision::of(&Measurement {
@@ -157,6 +158,7 @@ mod tests {
             a: side.clone(),
             b: side,
             passes: vec![rounds.collect()],
+            disturbed: vec![],
         })
         .unwrap()
     }

@@ -47,6 +47,7 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
                 again_ns: vec![999_000 + 2_000 * u64::from(index as u32 % 2); 100],
                 slowed_ns: vec![1_050_000; 100],
             }),
+            noise: None,
         })
         .collect();
     Event::Measurement(Box::new(Measurement {
@@ -60,6 +61,7 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
         a: side("vexfs"),
         b: side("other"),
         passes: vec![rounds],
+        disturbed: vec![],
     }))
 }
 

@@ -1,0 +1,87 @@
+//! Several stores that are given the same rows, one after the other.
+//!
+//! A batch of the protocol's rows is stored in a fraction of a millisecond, in which 5 % are lost
+//! in noise. The mean over several stores is the time of a batch still, seen more sharply.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Answers, Contender, Insertion};
+use crate::failure::Failure;
+
+/// Stores that are alike, at least one; the first answers for all.
+pub struct Replicas<C>(Vec<C>);
+
+impl<C: Contender> Replicas<C> {
+    /// Makes `count` of them, at least one; `make` is given the number of each.
+    ///
+    /// # Errors
+    /// The first that cannot be made.
+    pub fn new(
+        count: usize,
+        make: impl FnMut(usize) -> Result<C, Failure>,
+    ) -> Result<Self, Failure> {
+        (0..count.max(1)).map(make).collect::<Result<_, _>>().map(Replicas)
+    }
+
+    /// Each of them.
+    #[must_use]
+    pub fn each(&self) -> &[C] {
+        &self.0
+    }
+
+    fn first(&mut self) -> &mut C {
+        &mut self.0[0]
+    }
+}
+
+impl<C: Contender> Contender for Replicas<C> {
+    fn name(&self) -> &str {
+        self.0[0].name()
+    }
+
+    fn describe(&mut self) -> Result<Value, Failure> {
+        self.first().describe()
+    }
+
+    /// Times are means over all of them.
+    fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
+        let mut sum = Insertion { took: Duration::ZERO, wall: Duration::ZERO };
+        for one in &mut self.0 {
+            let inserted = one.insert(first_row, rows)?;
+            sum.took += inserted.time(one.name())?;
+            sum.wall += inserted.wall;
+        }
+        let count = u32::try_from(self.0.len())?;
+        Ok(Insertion { took: sum.took / count, wall: sum.wall / count })
+    }
+
+    fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
+        self.first().vectors()
+    }
+
+    fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
+        self.first().search(queries, k)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vexfs_uapi::client::Declaration;
+
+    use super::super::InProcess;
+    use super::*;
+
+    #[test]
+    fn all_are_given_the_rows() {
+        let make = |_| InProcess::new(&Declaration::flat(2));
+        let mut three = Replicas::new(3, make).unwrap();
+        let inserted = three.insert(0, &[0.0, 0.0, 1.0, 1.0]).unwrap();
+        assert!(inserted.time("three").is_ok());
+        for one in &mut three.0 {
+            assert_eq!(one.vectors().unwrap(), [0.0, 0.0, 1.0, 1.0]);
+        }
+        assert_eq!(three.search(&[1.0, 1.0], 1).unwrap().answers[0].ids, [1]);
+    }
+}

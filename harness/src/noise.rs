@@ -1,0 +1,159 @@
+//! What else the machine did during a round.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// Share of a round in which some task waited for a processor, beyond which it is disturbed.
+pub const WAITING_BOUND: f64 = 0.25;
+/// Share of the machine's time that its hypervisor gave to others, beyond which a round is
+/// disturbed.
+pub const STOLEN_BOUND: f64 = 0.05;
+
+/// What disturbed a round. What the kernel does not tell is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noise {
+    /// The round, microseconds.
+    pub wall_us: u64,
+    /// Time in which some runnable task waited for a processor (`/proc/pressure/cpu`, `some`).
+    pub waiting_us: Option<u64>,
+    /// Time of all processors that the hypervisor gave to others (`/proc/stat`, `steal`), in
+    /// ticks of 10 ms.
+    pub stolen_us: Option<u64>,
+}
+
+impl Noise {
+    /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`].
+    #[must_use]
+    pub fn is_beyond_bounds(&self) -> bool {
+        let share = |part: Option<u64>| part.unwrap_or(0) as f64 / self.wall_us.max(1) as f64;
+        share(self.waiting_us) > WAITING_BOUND || share(self.stolen_us) > STOLEN_BOUND
+    }
+}
+
+/// The counters at the beginning of a round.
+pub struct Watch {
+    started: Instant,
+    waiting: Option<Duration>,
+    stolen: Option<Duration>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    #[must_use]
+    pub fn start() -> Self {
+        Watch { waiting: waiting(), stolen: stolen(), started: Instant::now() }
+    }
+
+    /// What happened since.
+    #[must_use]
+    pub fn noise(&self) -> Noise {
+        let wall_us = microseconds(self.started.elapsed());
+        let since = |now: Option<Duration>, then: Option<Duration>| {
+            Some(microseconds(now?.saturating_sub(then?)))
+        };
+        Noise {
+            wall_us,
+            waiting_us: since(waiting(), self.waiting),
+            stolen_us: since(stolen(), self.stolen),
+        }
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn waiting() -> Option<Duration> {
+    parse_pressure(&fs::read_to_string("/proc/pressure/cpu").ok()?)
+}
+
+/// `total` of the line `some` of a pressure file, see Documentation/accounting/psi.rst.
+fn parse_pressure(text: &str) -> Option<Duration> {
+    let some = text.lines().find(|line| line.starts_with("some "))?;
+    let total = some.split_whitespace().find_map(|word| word.strip_prefix("total="))?;
+    total.parse().ok().map(Duration::from_micros)
+}
+
+fn stolen() -> Option<Duration> {
+    parse_steal(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The eighth number behind `cpu` of /proc/stat, see proc_stat(5), in ticks of 1/100 s.
+fn parse_steal(text: &str) -> Option<Duration> {
+    let steal = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?;
+    steal.parse::<u64>().ok().map(|ticks| Duration::from_millis(10 * ticks))
+}
+
+/// Keeps the calling thread on the processor where it is; undone on drop. Children inherit it, so
+/// they are started before.
+pub struct Pinned(Option<CpuSet>);
+
+impl Pinned {
+    /// Pins the calling thread. Where that is not allowed, it stays as it was.
+    #[must_use]
+    pub fn here() -> Self {
+        let thread = Pid::from_raw(0);
+        let before = sched_getaffinity(thread).ok();
+        let mut one = CpuSet::new();
+        let pinned = sched_getcpu()
+            .and_then(|cpu| one.set(cpu))
+            .and_then(|()| sched_setaffinity(thread, &one));
+        Pinned(before.filter(|_| pinned.is_ok()))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            // Best effort: it was allowed before.
+            let _ = sched_setaffinity(Pid::from_raw(0), &before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_counters_are_read() {
+        let pressure = "some avg10=1.00 avg60=0.50 avg300=0.10 total=1234567\n\
+                        full avg10=0.00 avg60=0.00 avg300=0.00 total=9\n";
+        assert_eq!(parse_pressure(pressure), Some(Duration::from_micros(1_234_567)));
+        assert_eq!(parse_pressure(""), None);
+        let stat = "cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(parse_steal(stat), Some(Duration::from_millis(2_500)));
+        assert!(stolen().is_some(), "/proc/stat of this machine");
+    }
+
+    #[rstest::rstest]
+    #[case::quiet(Some(240_000), Some(40_000), false)]
+    #[case::waited(Some(260_000), Some(0), true)]
+    #[case::stolen(Some(0), Some(60_000), true)]
+    #[case::not_told(None, None, false)]
+    fn bounds(
+        #[case] waiting_us: Option<u64>,
+        #[case] stolen_us: Option<u64>,
+        #[case] beyond: bool,
+    ) {
+        let noise = Noise { wall_us: 1_000_000, waiting_us, stolen_us };
+        assert_eq!(noise.is_beyond_bounds(), beyond);
+    }
+
+    #[test]
+    fn a_pinned_thread_is_let_go() {
+        let count = || {
+            let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+            (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).count()
+        };
+        let before = count();
+        let pinned = Pinned::here();
+        assert_eq!(count(), 1);
+        drop(pinned);
+        assert_eq!(count(), before);
+    }
+}
