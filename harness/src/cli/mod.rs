@@ -1,5 +1,6 @@
 //! The command line of `vexfs-validate`.
 
+mod compare;
 mod guest;
 mod in_guest;
 mod list;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure any two contenders by the rule of the criteria, and print what it says
+    Compare(compare::Options),
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
         Command::Verdict { dir, json } => verdict::run(&dir, json),
+        Command::Compare(options) => compare::run(&options),
         Command::Place => place::run(),
         Command::List { update } => list::run(update),
         Command::InGuest => in_guest::run(),

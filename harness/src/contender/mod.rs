@@ -63,6 +63,24 @@ pub trait Contender {
     fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure>;
 }
 
+impl<C: Contender + ?Sized> Contender for Box<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+    fn describe(&mut self) -> Result<Value, Failure> {
+        (**self).describe()
+    }
+    fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
+        (**self).insert(first_row, rows)
+    }
+    fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
+        (**self).vectors()
+    }
+    fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
+        (**self).search(queries, k)
+    }
+}
+
 /// An insertion that was done.
 #[derive(Debug, Clone, Copy)]
 pub struct Insertion {

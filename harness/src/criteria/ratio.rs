@@ -7,7 +7,7 @@ use crate::failure::{Failure, While};
 use crate::protocol::PROTOCOL;
 use crate::require;
 use crate::stats::{LOOKS, Outcome};
-use crate::thresholds::{Rule, Scene};
+use crate::thresholds::{Bound, Rule, Scene};
 use crate::trial::Context;
 use crate::verdict::Decision;
 
@@ -36,37 +36,11 @@ pub fn judge(
     context: &Context,
     rule: &Rule,
     operations_per_round: usize,
-    mut pass: impl FnMut(usize) -> Result<Pass, Failure>,
+    pass: impl FnMut(usize) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
     let bound = rule.at(Scene { place: context.place(), emulated: context.emulated() });
-    let Pass { rounds, disturbed, a, b } = pass(0)?;
-    let mut measurement = Measurement {
-        trial: context.trial().to_owned(),
-        rule: rule.id.to_owned(),
-        threshold: bound.threshold,
-        strictly: bound.strictly,
-        decides: bound.decides,
-        operations_per_round,
-        warmups: PROTOCOL.warmups,
-        a,
-        b,
-        passes: vec![rounds],
-        disturbed,
-    };
     let looks = looks_allowed()?;
-    for look in &LOOKS[1..looks] {
-        if Decision::of(&measurement).is_ok_and(|decision| decision.is_final()) {
-            break;
-        }
-        while measurement.passes.len() * PROTOCOL.runs < look.rounds {
-            let Pass { rounds, disturbed, a, b } = pass(measurement.passes.len())?;
-            measurement.disturbed.extend(disturbed);
-            measurement.passes.push(rounds);
-            // The worst recall of ours and the best of the other's count.
-            measurement.a = Side { recall: least(measurement.a.recall, a.recall), ..a };
-            measurement.b = Side { recall: most(measurement.b.recall, b.recall), ..b };
-        }
-    }
+    let measurement = measure(rule.id, context.trial(), bound, operations_per_round, looks, pass)?;
     let decision = Decision::of(&measurement);
     let disturbed = measurement.disturbed.len();
     context.measurement(measurement)?;
@@ -84,6 +58,48 @@ pub fn judge(
         bound.threshold
     );
     Ok(())
+}
+
+/// Measures pass after pass until one of the first `looks` decides; `pass` is given its number.
+///
+/// # Errors
+/// The first pass that fails.
+pub fn measure(
+    rule: &str,
+    trial: &str,
+    bound: Bound,
+    operations_per_round: usize,
+    looks: usize,
+    mut pass: impl FnMut(usize) -> Result<Pass, Failure>,
+) -> Result<Measurement, Failure> {
+    let Pass { rounds, disturbed, a, b } = pass(0)?;
+    let mut measurement = Measurement {
+        trial: trial.to_owned(),
+        rule: rule.to_owned(),
+        threshold: bound.threshold,
+        strictly: bound.strictly,
+        decides: bound.decides,
+        operations_per_round,
+        warmups: PROTOCOL.warmups,
+        a,
+        b,
+        passes: vec![rounds],
+        disturbed,
+    };
+    for look in &LOOKS[1..looks] {
+        if Decision::of(&measurement).is_ok_and(|decision| decision.is_final()) {
+            break;
+        }
+        while measurement.passes.len() * PROTOCOL.runs < look.rounds {
+            let Pass { rounds, disturbed, a, b } = pass(measurement.passes.len())?;
+            measurement.passes.push(rounds);
+            measurement.disturbed.extend(disturbed);
+            // The worst recall of ours and the best of the other's count.
+            measurement.a = Side { recall: least(measurement.a.recall, a.recall), ..a };
+            measurement.b = Side { recall: most(measurement.b.recall, b.recall), ..b };
+        }
+    }
+    Ok(measurement)
 }
 
 /// Queries of the same stream beside the protocol's, none of which a contender has been told: 400

@@ -25,7 +25,7 @@ mod runner;
 use std::sync::Arc;
 
 pub use context::Context;
-pub use exclusion::Exclusion;
+pub use exclusion::{Exclusion, take as take_machine};
 pub use policy::{Decision, decide};
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
 
