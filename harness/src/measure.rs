@@ -59,14 +59,21 @@ pub fn rounds(
         .collect()
 }
 
-/// The orders of a controlled round, one round after the other and then again. Between A and B,
-/// between A and its copy, and between the copy and the slowed one, whatever drifts evenly cancels
-/// out over the four; A and B begin in ABBA order; and no side follows itself, which would find
-/// its data in the processor's caches where others do not.
+/// The orders of a controlled round, one round after the other and then again: a Latin square
+/// that is balanced for the predecessor, too (E. J. Williams, "Experimental designs balanced for
+/// the estimation of residual effects of treatments", 1949). Each side has each place once, and
+/// each other side before it once, for a side finds the processor's caches as the one before it
+/// left them. What drifts evenly cancels out between any two sides.
 pub const ORDERS: [[Arm; 4]; 4] = {
     use Arm::{A, Again, B, Slowed};
-    [[A, Again, B, Slowed], [B, Slowed, Again, A], [Again, A, Slowed, B], [Slowed, B, A, Again]]
+    [[A, B, Slowed, Again], [B, Again, A, Slowed], [Again, Slowed, B, A], [Slowed, A, Again, B]]
 };
+
+/// Which of A and B comes first in `order`.
+fn first_of(order: &[Arm; 4]) -> Order {
+    let first = order.iter().find(|arm| matches!(arm, Arm::A | Arm::B));
+    if first == Some(&Arm::A) { Order::AB } else { Order::BA }
+}
 
 /// Rounds of four sides.
 pub struct Controlled {
@@ -97,13 +104,15 @@ pub fn controlled_rounds(
         let index = done.rounds.len();
         let watch = Watch::start();
         let mut times = [const { Vec::new() }; Arm::ALL.len()];
-        for arm in ORDERS[index % ORDERS.len()] {
+        let order = &ORDERS[index % ORDERS.len()];
+        for &arm in order {
             times[arm as usize] = nanoseconds(&side(arm, index)?);
         }
         let [a_ns, b_ns, again_ns, slowed_ns] = times;
         let noise = watch.noise();
         let controls = Some(Controls { again_ns, slowed_ns });
-        let round = Round { order: order_of(index), a_ns, b_ns, controls, noise: Some(noise) };
+        let order = first_of(order);
+        let round = Round { order, a_ns, b_ns, controls, noise: Some(noise) };
         if noise.is_beyond_bounds() && repeats > 0 {
             repeats -= 1;
             done.disturbed.push(round);
@@ -160,16 +169,30 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_balanced_and_no_side_follows_itself() {
-        let position = |order: &[Arm; 4], arm| order.iter().position(|&one| one == arm).unwrap();
-        for (one, other) in [(Arm::A, Arm::B), (Arm::A, Arm::Again), (Arm::Again, Arm::Slowed)] {
-            let sum_of = |arm| ORDERS.iter().map(|order| position(order, arm)).sum::<usize>();
-            assert_eq!(sum_of(one), sum_of(other), "{one:?} and {other:?}");
+    fn orders_are_balanced() {
+        let mut pairs = std::collections::BTreeMap::new();
+        for order in &ORDERS {
+            for pair in order.windows(2) {
+                *pairs.entry((pair[0] as u8, pair[1] as u8)).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(pairs.len(), 12, "{pairs:?}");
+        assert!(pairs.values().all(|&count| count == 1), "{pairs:?}");
+        let place = |order: &[Arm; 4], arm| order.iter().position(|&one| one == arm).unwrap();
+        for one in Arm::ALL {
+            let mut places = ORDERS.map(|order| place(&order, one));
+            places.sort_unstable();
+            assert_eq!(places, [0, 1, 2, 3], "{one:?}");
+            for other in Arm::ALL {
+                // As often as much earlier as later: even drift is neither side's.
+                let mut apart =
+                    ORDERS.map(|order| place(&order, one) as i32 - place(&order, other) as i32);
+                apart.sort_unstable();
+                assert_eq!(apart, [-apart[3], -apart[2], -apart[1], -apart[0]]);
+            }
         }
         for (index, order) in ORDERS.iter().enumerate() {
-            assert_ne!(order[3], ORDERS[(index + 1) % 4][0]);
-            let a_first = position(order, Arm::A) < position(order, Arm::B);
-            assert_eq!(order_of(index), if a_first { Order::AB } else { Order::BA });
+            assert_ne!(order[3], ORDERS[(index + 1) % 4][0], "a side follows itself");
         }
     }
 
@@ -181,7 +204,7 @@ mod tests {
             Ok(vec![Duration::from_nanos(10 * index as u64 + arm as u64)])
         })
         .unwrap();
-        assert_eq!(seen, "AaBsBsaA");
+        assert_eq!(seen, "ABsaBaAs");
         let controls = Some(Controls { again_ns: vec![12], slowed_ns: vec![13] });
         let noise = done.rounds[1].noise;
         assert!(noise.is_some());
