@@ -6,6 +6,7 @@ use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
+use super::competitor_index;
 use super::ratio::{Pass, further_queries, judge};
 use super::recorded::recorded;
 use crate::contender::{
@@ -148,7 +149,9 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
         let searched = searches(context, search, mount, &mut driver);
         outcome = outcome.and(searched.when(search.rule.title));
     }
+    let described = driver.describe()?;
     driver.close()?;
+    competitor_index::check(&rival.program, &described["configuration"], &PROTOCOL)?;
     outcome
 }
 
@@ -228,9 +231,14 @@ fn searches(
         let sent = 3 * done.asked(&PROTOCOL);
         let served = after.searches - before.searches;
         let distances = after.distances - before.distances;
+        let scan = sent * PROTOCOL.rows as u64;
+        let index_used = match search.kind {
+            Kind::Flat => distances == scan,
+            Kind::Hnsw => (1..scan).contains(&distances),
+            _ => distances > 0,
+        };
         require!(
-            served == sent
-                && (search.kind != Kind::Flat || distances == sent * PROTOCOL.rows as u64),
+            served == sent && index_used,
             "fuse was sent {sent} queries over {} rows, and counts {served} and {distances} \
              distances: not authentic",
             PROTOCOL.rows
