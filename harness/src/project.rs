@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config;
+use crate::failure::Failure;
+
 /// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
 #[must_use]
 pub fn root() -> &'static Path {
@@ -26,16 +29,22 @@ pub fn peers() -> PathBuf {
     cache().join("peers")
 }
 
-/// The FUSE daemon under test, unless a user's own takes its place.
-#[must_use]
-pub fn fuse_daemon() -> PathBuf {
-    root().join("target/release/vexfs_fuse")
+/// The FUSE daemon under test.
+///
+/// # Errors
+/// `vexfs.toml` is refused.
+pub fn fuse_daemon() -> Result<PathBuf, Failure> {
+    let own = config::current()?.fuse.as_ref().map(|own| own.program.clone());
+    Ok(own.unwrap_or_else(|| root().join("target/release/vexfs_fuse")))
 }
 
 /// The module under test, built for kernel `release`.
-#[must_use]
-pub fn kernel_module(release: &str) -> PathBuf {
-    root().join("target/vexfs-ko").join(release).join("vexfs.ko")
+///
+/// # Errors
+/// `vexfs.toml` is refused.
+pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
+    let own = config::current()?.module.clone();
+    Ok(own.unwrap_or_else(|| root().join("target/vexfs-ko").join(release).join("vexfs.ko")))
 }
 
 /// The module's test build for kernel `release`, whose allocations can be made to fail.

@@ -26,11 +26,13 @@ impl Program {
     }
 
     /// Where it is, once it is built.
-    #[must_use]
-    pub fn path(self) -> PathBuf {
+    ///
+    /// # Errors
+    /// `vexfs.toml`, which may name another, is refused.
+    pub fn path(self) -> Result<PathBuf, Failure> {
         match self {
             Program::FuseDaemon => project::fuse_daemon(),
-            Program::Vexctl => project::root().join("target/release/vexctl"),
+            Program::Vexctl => Ok(project::root().join("target/release/vexctl")),
         }
     }
 
@@ -50,9 +52,9 @@ impl Program {
     /// Its path; builds it where it is not there yet.
     ///
     /// # Errors
-    /// Where cargo cannot build it.
+    /// Where cargo cannot build it, or as [`Program::path`].
     pub fn build_if_missing(self) -> Result<PathBuf, Failure> {
-        let program = self.path();
+        let program = self.path()?;
         if program.is_file() {
             return Ok(program);
         }

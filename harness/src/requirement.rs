@@ -1,8 +1,9 @@
 //! What a trial needs of the machine, and what provides it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::failure::Failure;
 use crate::project;
 use crate::release::Program;
 
@@ -74,8 +75,9 @@ impl Requirement {
             ),
             Requirement::Module => {
                 let release = project::running_kernel();
+                let module = configured(project::kernel_module(&release))?;
                 file(
-                    &project::kernel_module(&release),
+                    &module,
                     &format!("vexfs.ko for kernel {release}"),
                     &format!("fixtures/vexfs/kernel/build.sh --kernel {release}"),
                 )
@@ -122,16 +124,25 @@ fn dev_fuse(path: &Path) -> Result<(), Missing> {
 /// It is built from this checkout where it is not there yet; only a machine that has neither it
 /// nor cargo is lacking.
 fn program(program: Program) -> Result<(), Missing> {
-    if program.path().exists() || on_path("cargo") {
+    let path = configured(program.path())?;
+    if path.exists() || on_path("cargo") {
         return Ok(());
     }
-    file(&program.path(), program.title(), &program.build_command())
+    file(&path, program.title(), &program.build_command())
+}
+
+/// What `vexfs.toml` decides.
+fn configured(path: Result<PathBuf, Failure>) -> Result<PathBuf, Missing> {
+    path.map_err(|failure| Missing {
+        what: failure.to_string(),
+        remedy: "docs/own-vexfs.md says what the file may say".into(),
+    })
 }
 
 fn bootable_guest() -> Result<(), Missing> {
     match crate::vm::guest_kernel() {
         Ok(kernel) => file(
-            &project::kernel_module(&kernel.release),
+            &configured(project::kernel_module(&kernel.release))?,
             &format!("vexfs.ko for kernel {}", kernel.release),
             &format!("fixtures/vexfs/kernel/build.sh --kernel {}", kernel.release),
         ),

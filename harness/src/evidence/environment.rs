@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::failure::Failure;
 use crate::place::{self, Mark};
 use crate::project;
 
@@ -44,7 +45,7 @@ impl Environment {
         let programs = [
             ("vexfs_fuse", project::fuse_daemon()),
             ("vexfs.ko", project::kernel_module(&release)),
-            ("vexfs-validate", std::env::current_exe().unwrap_or_default()),
+            ("vexfs-validate", std::env::current_exe().map_err(Failure::from)),
         ];
         Environment {
             place_reason: here.reason.clone(),
@@ -58,7 +59,7 @@ impl Environment {
             commit: commit(),
             programs: programs
                 .into_iter()
-                .map(|(name, path)| (name.to_owned(), file_hash(&path)))
+                .map(|(name, path)| (name.to_owned(), path.map_or_else(not_told, file_hash)))
                 .collect(),
             versions: versions(&release),
             kernel_release: release,
@@ -75,7 +76,11 @@ fn field(path: &str, key: &str) -> Option<String> {
     })
 }
 
-fn file_hash(path: &Path) -> String {
+fn not_told(why: Failure) -> String {
+    format!("missing ({why})")
+}
+
+fn file_hash(path: PathBuf) -> String {
     fs::read(path)
         .map_or_else(|_| "missing".to_owned(), |bytes| crate::sha256_hex(&Sha256::digest(bytes)))
 }

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, geteuid, pipe2};
 use tempfile::TempDir;
 
 use crate::child::die_with_us;
+use crate::config;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
@@ -49,22 +50,30 @@ pub struct FuseMount {
     child: Option<Child>,
 }
 
-/// Builds the reference daemon where it is not there yet.
+/// The daemon under test; builds the reference where that is meant and not there yet.
 ///
 /// # Errors
-/// Where cargo cannot build it.
+/// Where cargo cannot build it, or `vexfs.toml` is refused.
 pub fn build_if_missing() -> Result<PathBuf, Failure> {
     Program::FuseDaemon.build_if_missing()
 }
 
 impl FuseMount {
-    /// Starts `program`, which announces itself as the reference does, with `options` on an empty
-    /// directory and waits until it is mounted.
+    /// Starts `program` with `options` on an empty directory and waits until it is mounted. The
+    /// daemon that `vexfs.toml` names is given its own arguments first and announces nothing; any
+    /// other announces itself as the reference does.
     ///
     /// # Errors
     /// The program cannot be run, ends, or does not mount in time; with what it said.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
-        FuseMount::start_announced(program, options, Readiness::Descriptor)
+        match &config::current()?.fuse {
+            Some(own) if own.program == program => {
+                let given = own.arguments.iter().map(String::as_str);
+                let all: Vec<&str> = given.chain(options.iter().copied()).collect();
+                FuseMount::start_announced(program, &all, Readiness::Unannounced)
+            }
+            _ => FuseMount::start_announced(program, options, Readiness::Descriptor),
+        }
     }
 
     /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
@@ -122,7 +131,8 @@ impl FuseMount {
         Ok(mount)
     }
 
-    /// The reference daemon, built if missing, with its defaults.
+    /// The daemon that `vexfs.toml` names, or else the reference, built if missing; with its
+    /// defaults.
     ///
     /// # Errors
     /// As [`FuseMount::start`].

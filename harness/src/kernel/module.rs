@@ -35,7 +35,7 @@ impl ModuleFile {
     /// # Errors
     /// Where it is missing or no module.
     pub fn of_running_kernel() -> Result<ModuleFile, Failure> {
-        ModuleFile::read(&project::kernel_module(&project::running_kernel()))
+        ModuleFile::read(&project::kernel_module(&project::running_kernel())?)
     }
 
     /// Reads what the file at `path` says of itself.
