@@ -87,6 +87,23 @@ pub struct Controlled {
 /// comes to an end, and its noise is in the evidence.
 pub const REPEATS: usize = 5;
 
+/// What a side did in its turn of a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Time of each query that it had not been asked before, ahead of its turn.
+    pub unseen: Vec<Duration>,
+    /// Time of each of its operations.
+    pub times: Vec<Duration>,
+}
+
+impl Turn {
+    /// A turn that nothing opened.
+    #[must_use]
+    pub fn of(times: Vec<Duration>) -> Self {
+        Turn { unseen: vec![], times }
+    }
+}
+
 /// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
 /// A round that is disturbed is done again, [`REPEATS`] times at most; 0 `repeats` for work that
 /// cannot be done twice.
@@ -96,7 +113,7 @@ pub const REPEATS: usize = 5;
 pub fn controlled_rounds(
     count: usize,
     mut repeats: usize,
-    mut side: impl FnMut(Arm, usize) -> Result<Vec<Duration>, Failure>,
+    mut side: impl FnMut(Arm, usize) -> Result<Turn, Failure>,
 ) -> Result<Controlled, Failure> {
     let _pinned = Pinned::here();
     let mut done = Controlled { rounds: Vec::with_capacity(count), disturbed: Vec::new() };
@@ -104,13 +121,17 @@ pub fn controlled_rounds(
         let index = done.rounds.len();
         let watch = Watch::start();
         let mut times = [const { Vec::new() }; Arm::ALL.len()];
+        let mut unseen = times.clone();
         let order = &ORDERS[index % ORDERS.len()];
         for &arm in order {
-            times[arm as usize] = nanoseconds(&side(arm, index)?);
+            let turn = side(arm, index)?;
+            times[arm as usize] = nanoseconds(&turn.times);
+            unseen[arm as usize] = nanoseconds(&turn.unseen);
         }
         let [a_ns, b_ns, again_ns, slowed_ns] = times;
+        let [a_unseen_ns, b_unseen_ns, ..] = unseen;
         let noise = watch.noise();
-        let controls = Some(Controls { again_ns, slowed_ns });
+        let controls = Some(Controls { again_ns, slowed_ns, a_unseen_ns, b_unseen_ns });
         let order = first_of(order);
         let round = Round { order, a_ns, b_ns, controls, noise: Some(noise) };
         if noise.is_beyond_bounds() && repeats > 0 {
@@ -201,11 +222,14 @@ mod tests {
         let mut seen = String::new();
         let done = controlled_rounds(2, 0, |arm, index| {
             seen.push(['A', 'B', 'a', 's'][arm as usize]);
-            Ok(vec![Duration::from_nanos(10 * index as u64 + arm as u64)])
+            let time = |nanoseconds: u64| vec![Duration::from_nanos(nanoseconds + arm as u64)];
+            Ok(Turn { times: time(10 * index as u64), unseen: time(70) })
         })
         .unwrap();
         assert_eq!(seen, "ABsaBaAs");
-        let controls = Some(Controls { again_ns: vec![12], slowed_ns: vec![13] });
+        let (a_unseen_ns, b_unseen_ns) = (vec![70], vec![71]);
+        let controls =
+            Some(Controls { again_ns: vec![12], slowed_ns: vec![13], a_unseen_ns, b_unseen_ns });
         let noise = done.rounds[1].noise;
         assert!(noise.is_some());
         let last = Round { order: Order::BA, a_ns: vec![10], b_ns: vec![11], controls, noise };

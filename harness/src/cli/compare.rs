@@ -91,7 +91,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(named: &'a Named) -> Result<Self, Failure> {
         let mount = match named {
-            Named::Fuse(_) => Some(FuseMount::reference()?),
+            Named::Fuse(_) => Some(FuseMount::under_test()?),
             _ => None,
         };
         Ok(Source { named, mount })

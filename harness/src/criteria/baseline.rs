@@ -54,7 +54,7 @@ fn on_fuse(
     body: fn(&Context, &Path) -> Result<(), Failure>,
 ) -> Trial {
     Trial::new(name, places, move |context| {
-        let mount = FuseMount::reference()?;
+        let mount = FuseMount::under_test()?;
         body(context, mount.path())?;
         mount.unmount()
     })

@@ -108,7 +108,7 @@ pub fn competitor(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 fn fuse(context: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::reference()?;
+    let mount = FuseMount::under_test()?;
     vexfs(context, "fuse", mount.path())?;
     mount.unmount()
 }

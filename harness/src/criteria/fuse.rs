@@ -96,7 +96,7 @@ fn difference(before: &Outcomes, after: &Outcomes) -> String {
 }
 
 fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::reference()?;
+    let mount = FuseMount::under_test()?;
     let kind = statfs(mount.path())?.filesystem_type();
     require!(kind == FUSE_SUPER_MAGIC, "the mount's type is {:#x}, not FUSE's", kind.0);
     let mounts = fs::read_to_string("/proc/self/mounts")?;
@@ -112,7 +112,7 @@ fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
 
 fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
     for _ in 0..3 {
-        let mount = FuseMount::reference()?;
+        let mount = FuseMount::under_test()?;
         fs::write(mount.path().join("f"), "gone afterwards")?;
         // What `unmount` checks: mount, directory, process.
         mount.unmount()?;
@@ -122,7 +122,7 @@ fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
 
 fn signals_unmount(_: &Context) -> Result<(), Failure> {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mount = FuseMount::reference()?;
+        let mount = FuseMount::under_test()?;
         fs::write(mount.path().join("f"), "f")?;
         mount.end_by(signal)?;
     }
@@ -131,12 +131,12 @@ fn signals_unmount(_: &Context) -> Result<(), Failure> {
 
 fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
     Requirement::Fusermount.check()?;
-    let mount = FuseMount::reference()?;
+    let mount = FuseMount::under_test()?;
     mount.fusermount()
 }
 
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::reference()?;
+    let mount = FuseMount::under_test()?;
     let path = mount.path().join("base.f32");
     let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
     attach(&file, &Declaration::flat(8)).when("ATTACH")?;

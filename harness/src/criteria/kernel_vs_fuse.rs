@@ -66,7 +66,7 @@ fn on_both_mounts(
             let loaded = ModuleFile::of_running_kernel()?.load()?;
             context.fact("module srcversion", loaded.srcversion()?)?;
             let kernel = KernelMount::new("size=1G")?;
-            let fuse = FuseMount::reference()?;
+            let fuse = FuseMount::under_test()?;
             body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
             fuse.unmount()?;
             kernel.unmount()?;

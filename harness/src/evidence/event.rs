@@ -192,13 +192,20 @@ pub struct Round {
     pub noise: Option<Noise>,
 }
 
-/// The same work once more, on two copies of A: what is known of them must be found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The same work once more, on two copies of A: what is known of them must be found. And the
+/// queries that opened the turns of A and B, which neither had been asked before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controls {
     /// Nanoseconds of every operation on a copy of A, which is as fast as A.
     pub again_ns: Vec<u64>,
     /// Nanoseconds of every operation on a copy of A that is slower by a known part.
     pub slowed_ns: Vec<u64>,
+    /// Nanoseconds of every unseen query of A; none where it was not queries that were timed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub a_unseen_ns: Vec<u64>,
+    /// Nanoseconds of every unseen query of B.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub b_unseen_ns: Vec<u64>,
 }
 
 impl Controls {
@@ -212,6 +219,14 @@ impl Controls {
     #[must_use]
     pub fn log_slowed(&self) -> f64 {
         (total(&self.slowed_ns) / total(&self.again_ns)).ln()
+    }
+
+    /// ln of the fastest unseen query's time over the median of the `others`: what answers from
+    /// memory is slow for each of the unseen, what is disturbed is not. `None` without queries.
+    #[must_use]
+    pub fn log_unseen(unseen: &[u64], others: &[u64]) -> Option<f64> {
+        let times: Vec<f64> = others.iter().map(|&one| one as f64).collect();
+        Some((*unseen.iter().min()? as f64 / crate::stats::median(&times)?).ln())
     }
 }
 

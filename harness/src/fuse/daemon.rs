@@ -136,7 +136,7 @@ impl FuseMount {
     ///
     /// # Errors
     /// As [`FuseMount::start`].
-    pub fn reference() -> Result<FuseMount, Failure> {
+    pub fn under_test() -> Result<FuseMount, Failure> {
         FuseMount::start(&build_if_missing()?, &[])
     }
 

@@ -5,6 +5,10 @@ use std::fmt;
 use crate::evidence::{Controls, Measurement, Round};
 use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
 
+/// By how much longer queries that were never asked before may take than the others. What is
+/// answered from memory takes a small part of the time of a search.
+pub const UNSEEN_SLOWER: f64 = 3.0;
+
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -16,6 +20,9 @@ pub struct Decision {
     pub equal: Ratio,
     /// Speed of the copy over that of the slowed copy: the bounds must be above 1.
     pub slowed: Ratio,
+    /// Time of queries never asked before over that of the others, of A and of B, where queries
+    /// were timed: the lower bound must not be above [`UNSEEN_SLOWER`].
+    pub unseen: [Option<Ratio>; 2],
     threshold: f64,
     strictly: bool,
 }
@@ -56,6 +63,15 @@ impl Decision {
                 .map(|looked| looked.ratio)
                 .ok_or_else(|| "a round has a time that is none".to_owned())
         };
+        let unseen = |of: fn(&Round, &Controls) -> Option<f64>| -> Result<Option<Ratio>, String> {
+            let log = |round: &&Round| of(round, round.controls.as_ref()?);
+            let logs: Vec<f64> = rounds.iter().filter_map(log).collect();
+            match logs.len() {
+                0 => Ok(None),
+                some if some == rounds.len() => ratio(&logs).map(Some),
+                _ => Err("some rounds have no unseen queries".to_owned()),
+            }
+        };
         let logs: Vec<f64> = rounds.iter().map(|round| round.log_ratio()).collect();
         let bootstrap = bootstrap_of_median(&logs[..at.rounds.min(logs.len())], at.alpha)
             .map(|Bootstrap { lower, upper }| Bootstrap { lower: lower.exp(), upper: upper.exp() });
@@ -64,6 +80,10 @@ impl Decision {
             bootstrap,
             equal: ratio(&controls(|round, controls| controls.log_equal(&round.a_ns))?)?,
             slowed: ratio(&controls(|_, controls| controls.log_slowed())?)?,
+            unseen: [
+                unseen(|round, one| Controls::log_unseen(&one.a_unseen_ns, &round.a_ns))?,
+                unseen(|round, one| Controls::log_unseen(&one.b_unseen_ns, &round.b_ns))?,
+            ],
             threshold,
             strictly,
         })
@@ -85,6 +105,16 @@ impl Decision {
                 "control: a copy slowed down by 5 % was not found ({estimate:.3} [{lower:.3}, \
                  {upper:.3}])"
             ));
+        }
+        for (side, unseen) in ["A", "B"].into_iter().zip(self.unseen) {
+            if let Some(Ratio { estimate, lower, .. }) = unseen
+                && lower > UNSEEN_SLOWER
+            {
+                return Some(format!(
+                    "control: {side} takes {estimate:.1} times as long (at least {lower:.1}) for \
+                     queries that it was never asked before: not authentic"
+                ));
+            }
         }
         None
     }
@@ -139,11 +169,21 @@ mod tests {
 
     /// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`.
     fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
+        let controls = Controls {
+            again_ns: vec![again],
+            slowed_ns: vec![slowed],
+            a_unseen_ns: vec![2000, 900, 1100],
+            b_unseen_ns: vec![b],
+        };
+        with_controls(b, &controls, strictly)
+    }
+
+    fn with_controls(b: u64, controls: &Controls, strictly: bool) -> Decision {
         let rounds = (0..PROTOCOL.rounds()).map(|index| Round {
             order: order_of(index),
             a_ns: vec![1000],
             b_ns: vec![b],
-            controls: Some(Controls { again_ns: vec![again], slowed_ns: vec![slowed] }),
+            controls: Some(controls.clone()),
             noise: None,
         });
         let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
@@ -170,6 +210,23 @@ mod tests {
         assert_eq!(decided(1001, 1000, 1050, true).outcome(), Outcome::Pass);
         assert!(!decided(1000, 1000, 1050, false).is_improvement());
         assert!(decided(1001, 1000, 1050, false).is_improvement());
+    }
+
+    #[test]
+    fn answers_from_memory_decide_nothing() {
+        let controls = Controls {
+            again_ns: vec![1000],
+            slowed_ns: vec![1050],
+            a_unseen_ns: vec![4000, 3500, 9000, 3600],
+            b_unseen_ns: vec![],
+        };
+        let decision = with_controls(3000, &controls, false);
+        assert_eq!(decision.outcome(), Outcome::Inconclusive);
+        let words = "A takes 3.5 times as long (at least 3.5) for queries that it was never asked";
+        assert!(decision.to_string().contains(words), "{decision}");
+        // One of four that the machine let through at full speed shows that it was the machine.
+        let disturbed = Controls { a_unseen_ns: vec![4000, 1100, 9000, 3600], ..controls };
+        assert_eq!(with_controls(3000, &disturbed, false).outcome(), Outcome::Pass);
     }
 
     #[rstest::rstest]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Decision, Evidence, Judgement};
 use crate::criterion::Criterion;
-use crate::evidence::{Event, Measurement, Round};
+use crate::evidence::{Controls, Event, Measurement, Round};
 use crate::place::Place;
 use crate::protocol::PROTOCOL;
 use crate::stats::{Bootstrap, Outcome, Ratio};
@@ -185,6 +185,13 @@ fn sound(measurement: &Measurement) -> Result<(), String> {
         }
         if pass.windows(2).any(|pair| pair[0].order == pair[1].order) {
             return Err("the rounds are not in ABBA order".to_owned());
+        }
+        // Where recall is told, queries were answered.
+        let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
+        if measurement.a.recall.is_some()
+            && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
+        {
+            return Err("a round of queries opens with none that is new".to_owned());
         }
         for round in pass {
             let samples = round.a_ns.len();

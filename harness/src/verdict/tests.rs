@@ -46,6 +46,8 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
             controls: Some(Controls {
                 again_ns: vec![999_000 + 2_000 * u64::from(index as u32 % 2); 100],
                 slowed_ns: vec![1_050_000; 100],
+                a_unseen_ns: vec![1_100_000; 4],
+                b_unseen_ns: vec![(1_100_000.0 * ratio) as u64; 4],
             }),
             noise: None,
         })
@@ -233,8 +235,19 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
 
 #[rstest::rstest]
 #[case::slower(
-    |one: &mut Measurement| one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 100]),
+    |one: &mut Measurement| {
+        one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 100]);
+        for_controls(one, |controls| controls.b_unseen_ns = vec![110_000; 4]);
+    },
     "FAIL", "against 1"
+)]
+#[case::answers_from_memory(
+    |one: &mut Measurement| for_controls(one, |controls| controls.a_unseen_ns = vec![9_000_000; 4]),
+    "INCONCLUSIVE", "never asked before"
+)]
+#[case::nothing_unseen(
+    |one: &mut Measurement| for_controls(one, |controls| controls.b_unseen_ns.clear()),
+    "INCONCLUSIVE", "opens with none that is new"
 )]
 #[case::few_rounds(|one: &mut Measurement| one.passes[0].truncate(20), "INCONCLUSIVE", "the protocol asks")]
 #[case::not_abba(|one: &mut Measurement| one.passes[0][3].order = Order::AB, "INCONCLUSIVE", "not in ABBA")]

@@ -1,0 +1,118 @@
+//! What a contender answered, and whether it was right.
+
+use std::time::Duration;
+
+use super::UNSEEN_A_TURN;
+use super::search::UNSEEN_RECALL;
+use crate::contender::{Answer, Contender};
+use crate::failure::{Failure, While};
+use crate::oracle::Oracle;
+use crate::protocol::Protocol;
+use crate::require;
+
+/// What a contender answered over all rounds.
+#[derive(Default)]
+pub struct Answered {
+    /// Mean recall@k of each round.
+    pub recalls: Vec<f64>,
+    /// The last round's answers.
+    pub last: Vec<Answer>,
+    /// Recall@k of each query that it had not seen before.
+    unseen: Vec<f64>,
+}
+
+impl Answered {
+    /// Asks the queries of `unseen` that follow the first `skip`, and returns how long each took;
+    /// they begin anew at the end.
+    pub(super) fn ask_unseen(
+        &mut self,
+        contender: &mut dyn Contender,
+        unseen: &Oracle<'_>,
+        skip: usize,
+        k: usize,
+    ) -> Result<Vec<Duration>, Failure> {
+        let name = contender.name().to_owned();
+        let mut all = Vec::with_capacity(UNSEEN_A_TURN);
+        for query in (skip..skip + UNSEEN_A_TURN).map(|number| number % unseen.len()) {
+            let answers = contender.search(unseen.query(query), k)?;
+            let times = answers.times(&name)?;
+            for answer in &answers.answers {
+                unseen.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
+                self.unseen.push(unseen.recall(query, &answer.ids));
+            }
+            all.extend(times);
+        }
+        Ok(all)
+    }
+
+    /// Whether unseen queries were answered as well as the others. How long they took is for the
+    /// verdict to judge, which knows the noise.
+    pub(super) fn check_unseen(&self) -> Result<(), Failure> {
+        let recall = self.unseen.iter().sum::<f64>() / self.unseen.len() as f64;
+        let as_good = recall >= self.recall() - UNSEEN_RECALL;
+        require!(
+            as_good,
+            "queries never asked before have a recall of {recall:.4}, the others of {:.4}: not \
+             authentic",
+            self.recall()
+        );
+        Ok(())
+    }
+
+    pub(super) fn round(
+        &mut self,
+        contender: &mut dyn Contender,
+        oracle: &Oracle<'_>,
+        protocol: &Protocol,
+    ) -> Result<Vec<Duration>, Failure> {
+        let name = contender.name().to_owned();
+        let answers = contender.search(oracle.queries(), protocol.k)?;
+        let times = answers.times(&name)?;
+        let recall = oracle.mean_recall(answers.answers.iter().map(|answer| &answer.ids[..]));
+        self.recalls.push(recall.when(&name)?);
+        for (query, answer) in answers.answers.iter().enumerate() {
+            oracle.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
+        }
+        self.last = answers.answers;
+        Ok(times)
+    }
+
+    /// Answers that are only compared with others.
+    #[must_use]
+    pub fn of(answers: Vec<Answer>) -> Self {
+        Answered { last: answers, ..Answered::default() }
+    }
+
+    /// Mean recall@k over all rounds.
+    #[must_use]
+    pub fn recall(&self) -> f64 {
+        self.recalls.iter().sum::<f64>() / self.recalls.len() as f64
+    }
+
+    /// Whether two contenders named the same rows at the same distances, bit for bit.
+    ///
+    /// # Errors
+    /// The first query whose answers differ.
+    pub fn same_as(&self, other: &Answered) -> Result<(), Failure> {
+        require!(
+            self.last.len() == other.last.len(),
+            "{} answers and {}",
+            self.last.len(),
+            other.last.len()
+        );
+        for (query, (one, two)) in self.last.iter().zip(&other.last).enumerate() {
+            let bits = |answer: &Answer| -> Vec<u32> {
+                answer.distances.iter().map(|distance| distance.to_bits()).collect()
+            };
+            require!(
+                one.ids == two.ids && bits(one) == bits(two),
+                "query {query} was answered differently: {:?} at {:?}, and {:?} at {:?}",
+                one.ids,
+                one.distances,
+                two.ids,
+                two.distances
+            );
+        }
+        Ok(())
+    }
+}

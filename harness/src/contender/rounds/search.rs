@@ -1,0 +1,68 @@
+//! Searches, the protocol's queries a round.
+
+use super::{Answered, Sides};
+use crate::evidence::Round;
+use crate::failure::{Failure, While};
+use crate::measure::{self, Arm, Turn};
+use crate::oracle::Oracle;
+use crate::protocol::Protocol;
+
+/// Searches, the protocol's queries a round.
+pub struct SearchRounds {
+    /// One operation for each query a round.
+    pub rounds: Vec<Round>,
+    /// Rounds that were disturbed and done again.
+    pub disturbed: Vec<Round>,
+    /// What A answered.
+    pub a: Answered,
+    /// What B answered.
+    pub b: Answered,
+}
+
+/// Queries that open a side's turn and that it has not been asked before: what answers from
+/// memory does not know them. They also bring its data back into the processor's caches, and
+/// their times are not those of the round.
+pub const UNSEEN_A_TURN: usize = 4;
+/// By how much recall of unseen queries may be lower: ten standard errors of a graph's.
+pub(super) const UNSEEN_RECALL: f64 = 0.1;
+
+/// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
+/// `unseen`; every answer's recall is taken and its distances are checked. Asked are
+/// [`SearchRounds::asked`] of each side.
+///
+/// # Errors
+/// The first failure of a side, distances that are not those of the rows named, a claimed time
+/// that cannot be true, unseen queries that are answered worse than the others, or a copy of A that
+/// answers otherwise than A.
+pub fn search_rounds(
+    mut sides: Sides<'_>,
+    oracle: &Oracle<'_>,
+    unseen: &Oracle<'_>,
+    protocol: &Protocol,
+) -> Result<SearchRounds, Failure> {
+    let mut answered = Arm::ALL.map(|_| Answered::default());
+    let mut turns = 0;
+    let measure::Controlled { rounds, disturbed } =
+        measure::controlled_rounds(protocol.rounds(), measure::REPEATS, |arm, _| {
+            let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
+            let unseen = answered.ask_unseen(side, unseen, turns * UNSEEN_A_TURN, protocol.k)?;
+            turns += 1;
+            Ok(Turn { unseen, times: answered.round(side, oracle, protocol)? })
+        })?;
+    for (arm, answered) in Arm::ALL.into_iter().zip(&answered) {
+        answered.check_unseen().when(sides.of(arm).name().to_owned())?;
+    }
+    let [a, b, again, slowed] = answered;
+    again.same_as(&a).when("A and its copy")?;
+    slowed.same_as(&a).when("A and its slowed copy")?;
+    Ok(SearchRounds { rounds, disturbed, a, b })
+}
+
+impl SearchRounds {
+    /// Queries that each side was asked.
+    #[must_use]
+    pub fn asked(&self, protocol: &Protocol) -> u64 {
+        let rounds = self.rounds.len() + self.disturbed.len();
+        (rounds * (protocol.queries + UNSEEN_A_TURN)) as u64
+    }
+}
