@@ -9,6 +9,7 @@ pub mod baselines;
 pub mod bench;
 pub mod child;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod contender;
 pub mod criteria;

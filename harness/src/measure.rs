@@ -162,7 +162,7 @@ impl Arm {
     pub const ALL: [Arm; 4] = [Arm::A, Arm::B, Arm::Again, Arm::Slowed];
 }
 
-fn nanoseconds(times: &[Duration]) -> Vec<u64> {
+pub(crate) fn nanoseconds(times: &[Duration]) -> Vec<u64> {
     times.iter().map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).collect()
 }
 

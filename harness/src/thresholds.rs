@@ -1,6 +1,7 @@
 //! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence that
 //! repeats another number than stands here.
 
+use crate::clock::Clock;
 use crate::criterion::Criterion;
 use crate::place::Place;
 
@@ -11,6 +12,8 @@ pub struct Scene {
     pub place: Place,
     /// Whether the CPU is emulated (TCG).
     pub emulated: bool,
+    /// What times count.
+    pub clock: Clock,
 }
 
 /// A ratio of speeds that must reach a threshold.
@@ -28,6 +31,8 @@ pub struct Rule {
     guest: Bound,
     /// In a guest whose CPU is emulated.
     emulated: Bound,
+    /// The clock that decides in such a guest; wall time does in all others.
+    emulated_clock: Clock,
 }
 
 /// A threshold and whether it decides.
@@ -61,6 +66,9 @@ const RECORDED_NATIVELY: &str = "a rate recorded on a real CPU is no measure for
                                  the live competitor decides";
 const REPORTED: &str = "reported beside the criterion, which is about ChromaDB";
 const BESIDE: &str = "reported beside the like-for-like ratio";
+const BESIDE_INSTRUCTIONS: &str = "wall time on an emulated CPU stands beside guest instructions, \
+                                   which decide there";
+const BESIDE_WALL_TIME: &str = "guest instructions stand beside wall time, which decides";
 const GUEST_ONLY: &str = "the module is loaded in the guest only";
 
 /// FUSE over ChromaDB, rows inserted.
@@ -71,6 +79,7 @@ pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
     host: decides(2.2),
     guest: decides(2.0),
     emulated: decides(2.0),
+    emulated_clock: Clock::Wall,
 };
 /// FUSE Flat over ChromaDB's HNSW at ef_search 256, queries answered.
 pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
@@ -80,6 +89,7 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, EMULATED_FLOATS),
+    emulated_clock: Clock::Wall,
 };
 /// FUSE HNSW over ChromaDB's HNSW at ef_search 256, queries answered: graph with graph.
 pub const FUSE_OVER_CHROMADB_HNSW: Rule = Rule {
@@ -116,6 +126,7 @@ pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
+    emulated_clock: Clock::Wall,
 };
 /// FUSE Flat over Qdrant, queries answered.
 pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
@@ -125,6 +136,7 @@ pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
+    emulated_clock: Clock::Wall,
 };
 /// Kernel over FUSE, rows inserted.
 pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
@@ -134,6 +146,7 @@ pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
     host: reported(1.0, GUEST_ONLY),
     guest: decides_strictly(1.0),
     emulated: decides_strictly(1.0),
+    emulated_clock: Clock::Instructions,
 };
 /// Kernel over FUSE, Flat queries answered: not inferior.
 pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
@@ -143,6 +156,7 @@ pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
     host: reported(0.95, GUEST_ONLY),
     guest: decides(0.95),
     emulated: decides(0.95),
+    emulated_clock: Clock::Instructions,
 };
 
 /// Kernel over FUSE, HNSW queries answered.
@@ -179,6 +193,7 @@ pub const FUSE_OVER_RECORDED_INSERTION: Rule = Rule {
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, RECORDED_NATIVELY),
+    emulated_clock: Clock::Wall,
 };
 
 /// All rules that are judged by rounds.
@@ -200,13 +215,27 @@ pub const ALL: &[Rule] = &[
 ];
 
 impl Rule {
-    /// The bound that holds at `scene`.
+    /// The bound that holds at `scene`. It decides on one clock; on the other it is reported.
     #[must_use]
     pub fn at(&self, scene: Scene) -> Bound {
-        match (scene.place, scene.emulated) {
+        let bound = match (scene.place, scene.emulated) {
             (Place::Host, _) => self.host,
             (Place::Guest, false) => self.guest,
             (Place::Guest, true) => self.emulated,
+        };
+        match self.clock(scene.place, scene.emulated) {
+            clock if clock == scene.clock || !bound.decides => bound,
+            Clock::Instructions => Bound { decides: false, reason: BESIDE_INSTRUCTIONS, ..bound },
+            Clock::Wall => Bound { decides: false, reason: BESIDE_WALL_TIME, ..bound },
+        }
+    }
+
+    /// The clock that decides in `place`.
+    #[must_use]
+    pub fn clock(&self, place: Place, emulated: bool) -> Clock {
+        match (place, emulated) {
+            (Place::Guest, true) => self.emulated_clock,
+            _ => Clock::Wall,
         }
     }
 

@@ -1,8 +1,7 @@
 //! The rule against known distributions and an independent implementation, and what it does to
 //! systems whose ratio is known: how often it errs, how often it decides.
 
-use harness::evidence::Order;
-use harness::measure::order_of;
+use harness::measure::{Arm, ORDERS};
 use harness::stats::{ALPHA_OF_LOOKS, LOOKS, Outcome, look, order_statistic};
 use rand_mt::Mt;
 
@@ -106,14 +105,14 @@ impl Machine {
         self.sd * self.state
     }
 
-    /// ln(A/B) of a round in ABBA order, where A is `ratio` times as fast as B.
+    /// ln(A/B) of a round of four sides in the order that measurements take, where A is `ratio`
+    /// times as fast as B.
     fn round(&mut self, index: usize, ratio: f64) -> f64 {
-        let (first, second) = (self.next(), self.next());
-        let noise = match order_of(index) {
-            Order::AB => second - first,
-            Order::BA => first - second,
-        };
-        ratio.ln() + noise
+        let mut times = [0.0; Arm::ALL.len()];
+        for arm in ORDERS[index % ORDERS.len()] {
+            times[arm as usize] = self.next();
+        }
+        ratio.ln() + times[Arm::B as usize] - times[Arm::A as usize]
     }
 
     /// Measures until a look decides; its outcome, and which look it was.

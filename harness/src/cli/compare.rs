@@ -10,11 +10,12 @@ use vexfs_uapi::Kind;
 use vexfs_uapi::client::Declaration;
 
 use super::Stop;
+use crate::clock::Clock;
 use crate::contender::{
     Contender, Driver, InProcess, Limits, Program, Sides, Slowed, VexfsFile, insertion_rounds,
     search_rounds,
 };
-use crate::criteria::ratio::{Pass, measure};
+use crate::criteria::ratio::{Pass, Subject, measure};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::exit;
@@ -169,10 +170,12 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let _machine = take_machine(Exclusion::Alone)?;
     let (a, b) = (Source::new(&options.a)?, Source::new(&options.b)?);
     let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
+    let clock = Clock::here()?;
+    let subject = |rule| Subject { rule, trial: "compare", bound, clock };
     let looks = usize::from(options.looks);
     let dataset = Dataset::of_protocol()?;
     let mut filled = None;
-    let measured = measure("insertion", "compare", bound, PROTOCOL.insertion_batch, looks, |_| {
+    let measured = measure(&subject("insertion"), PROTOCOL.insertion_batch, looks, |_| {
         filled = None;
         let mut four = Four::new(&a, &b)?;
         let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL)?.stored;
@@ -190,7 +193,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
     let further = dataset.further_queries(400);
     let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
-    let measured = measure("search", "compare", bound, PROTOCOL.queries, looks, |_| {
+    let measured = measure(&subject("search"), PROTOCOL.queries, looks, |_| {
         let done = search_rounds(four.sides(), &oracle, &unseen, &PROTOCOL)?;
         let (a, b) = four.describe(Some((done.a.recall(), done.b.recall())))?;
         Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })

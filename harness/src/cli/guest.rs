@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::{Accelerator, Clock, Machine, Stop, run_dir};
+use super::{Accelerator, Machine, Stop, run_dir};
+use crate::clock::Clock;
 use crate::exit;
 use crate::place::{self, Place};
 use crate::project;

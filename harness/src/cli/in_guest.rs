@@ -1,9 +1,11 @@
 //! `vexfs-validate in-guest`: phases 2 and 3, inside the guest.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use super::nextest::{self, Tests};
 use super::{Stop, phase};
+use crate::clock::Clock;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
 use crate::exit;
 use crate::failure::Failure;
@@ -24,6 +26,9 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     let environment = Environment::of_this_machine(accelerator());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
+    if Clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
+        return instructions(dir, &evidence).map_err(no_evidence);
+    }
     let second = phase::run(&evidence, phase::ENVIRONMENT, || {
         self_test(&evidence)?;
         let tests = nextest::run(dir, Place::Guest, "vm", "2", "binary(dataset)")?;
@@ -42,6 +47,19 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     .map_err(no_evidence)?;
     Ok(if third == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
 }
+
+/// The ratios that guest instructions decide, in a boot of its own.
+fn instructions(dir: &Path, evidence: &Writer) -> Result<ExitCode, EvidenceError> {
+    let state = phase::run(evidence, phase::INSTRUCTIONS, || {
+        self_test(evidence)?;
+        let tests = nextest::run(dir, Place::Guest, "vm", "3-instructions", MEASURING)?;
+        Ok(state_of(tests, "kernel against FUSE"))
+    })?;
+    Ok(if state == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
+}
+
+/// The trials of `kernel_vs_fuse` that measure.
+const MEASURING: &str = "test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$/)";
 
 fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
     match tests {

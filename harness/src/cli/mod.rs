@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::clock::Clock;
 use crate::exit::{self, Exit};
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -70,7 +71,7 @@ pub struct Machine {
     /// Virtual CPUs [default: 4, or as many as the machine has]
     #[arg(long)]
     pub cpus: Option<u32>,
-    /// What the guest's time is
+    /// What the guest's time counts
     #[arg(long, value_enum, default_value_t = Clock::Wall)]
     pub clock: Clock,
     /// Longest time for everything in the guest, in seconds
@@ -87,15 +88,6 @@ pub enum Accelerator {
     Kvm,
     /// An emulated CPU (TCG)
     Tcg,
-}
-
-/// What the guest's time is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Clock {
-    /// The host's
-    Wall,
-    /// A count of its instructions, 2 ns each: the same on a busy machine, on one emulated CPU
-    Instructions,
 }
 
 /// A command's end other than success: what to tell the person, and the exit code.

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 pub(super) const HOST: &str = "1 FUSE preservation and baseline on the host";
 pub(super) const ENVIRONMENT: &str = "2 VM environment and equivalence";
 pub(super) const VALIDATION: &str = "3 VM validation";
+pub(super) const INSTRUCTIONS: &str = "3 VM validation, guest instructions";
 pub(super) const VERDICT: &str = "4 verdict";
 
 /// What a phase's work says of itself.

@@ -9,6 +9,7 @@ use clap::Args;
 use super::guest;
 use super::nextest::{self, Tests};
 use super::{Machine, Stop, phase, run_dir, verdict as verdict_command};
+use crate::clock::Clock;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
 use crate::exit;
 use crate::expected::Expected;
@@ -17,7 +18,7 @@ use crate::junit;
 use crate::place::{self, Place};
 use crate::project;
 use crate::verdict;
-use crate::vm::{GuestEnd, Work};
+use crate::vm::{self, GuestEnd, GuestOutcome, Work};
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
@@ -101,7 +102,38 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         .to_string();
     println!("\n== phases 2 and 3 in the guest");
     let work = Work::Command(vec![program, "in-guest".to_owned()]);
-    match guest::boot(&options.machine, dir, work) {
+    let outcome = match boot(&options.machine, dir, evidence, &work)? {
+        Ok(outcome) => outcome,
+        Err(why) => {
+            phase::not_run(evidence, phase::ENVIRONMENT, &why)?;
+            phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
+            return Ok(());
+        }
+    };
+    // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
+    if outcome.launch.accelerator != vm::Accelerator::Tcg {
+        return Ok(());
+    }
+    if !matches!(outcome.end, GuestEnd::Exited(_)) {
+        phase::not_run(evidence, phase::INSTRUCTIONS, "the guest did not end well")?;
+        return Ok(());
+    }
+    println!("\n== phase 3 once more, on guest instructions");
+    let machine = Machine { clock: Clock::Instructions, cpus: None, ..options.machine.clone() };
+    if let Err(why) = boot(&machine, dir, evidence, &work)? {
+        phase::not_run(evidence, phase::INSTRUCTIONS, &why)?;
+    }
+    Ok(())
+}
+
+/// Boots a guest for `work`, and records how it ended; or why there was none.
+fn boot(
+    machine: &Machine,
+    dir: &Path,
+    evidence: &Writer,
+    work: &Work,
+) -> Result<Result<GuestOutcome, String>, End> {
+    match guest::boot(machine, dir, work.clone()) {
         Ok(outcome) => {
             evidence.write(Event::GuestEnded((&outcome).into()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -110,15 +142,14 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
             if outcome.end == GuestEnd::Interrupted {
                 return Err(End::Stop(Stop::new(exit::INTERRUPTED, outcome.end)));
             }
+            Ok(Ok(outcome))
         }
-        Err(stop) if stop.exit == exit::INTERRUPTED => return Err(End::Stop(stop)),
+        Err(stop) if stop.exit == exit::INTERRUPTED => Err(End::Stop(stop)),
         Err(stop) => {
             println!("no guest: {}", stop.message);
-            phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
-            phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
+            Ok(Err(stop.message))
         }
     }
-    Ok(())
 }
 
 /// A failed baseline does not stop the VM; a FUSE that no longer works does: everything after

@@ -1,11 +1,13 @@
 //! Vector files with the copies of them that a measurement needs as controls.
 
 use std::path::Path;
+use std::time::Duration;
 
 use vexfs_uapi::client::Declaration;
 
 use super::{Contender, Replicas, Sides, Slowed, VexfsFile};
 use crate::failure::Failure;
+use crate::measure::nanoseconds;
 
 /// Files that each side of an insertion fills at once.
 pub const INSERTION_COPIES: usize = 4;
@@ -37,6 +39,17 @@ impl Insertable {
         })?;
         let measured = insertable(name, directory, "base", declaration)?;
         Ok(Controlled { measured, again, slowed })
+    }
+}
+
+impl Insertable {
+    /// Nanoseconds of each batch in each file, whose means the rounds hold: of A, of its copy and of
+    /// its slowed copy.
+    #[must_use]
+    pub fn single_ns(&self) -> [Vec<Vec<u64>>; 3] {
+        let of =
+            |batches: &[Vec<Duration>]| batches.iter().map(|batch| nanoseconds(batch)).collect();
+        [of(self.measured.single()), of(self.again.single()), of(self.slowed.single())]
     }
 }
 

@@ -12,7 +12,10 @@ use crate::failure::Failure;
 
 /// Stores that are alike; the first answers for all, and its times do not count: it finds the
 /// processor's caches as another side left them.
-pub struct Replicas<C>(Vec<C>);
+pub struct Replicas<C> {
+    stores: Vec<C>,
+    single: Vec<Vec<Duration>>,
+}
 
 impl<C: Contender> Replicas<C> {
     /// Makes `count` of them, at least one, and the one whose times do not count; `make` is given
@@ -24,23 +27,30 @@ impl<C: Contender> Replicas<C> {
         count: usize,
         make: impl FnMut(usize) -> Result<C, Failure>,
     ) -> Result<Self, Failure> {
-        (0..=count.max(1)).map(make).collect::<Result<_, _>>().map(Replicas)
+        let stores = (0..=count.max(1)).map(make).collect::<Result<_, _>>()?;
+        Ok(Replicas { stores, single: Vec::new() })
     }
 
     /// Each of them.
     #[must_use]
     pub fn each(&self) -> &[C] {
-        &self.0
+        &self.stores
+    }
+
+    /// What each batch took in each store but the first, whose means are the times of the batches.
+    #[must_use]
+    pub fn single(&self) -> &[Vec<Duration>] {
+        &self.single
     }
 
     fn first(&mut self) -> &mut C {
-        &mut self.0[0]
+        &mut self.stores[0]
     }
 }
 
 impl<C: Contender> Contender for Replicas<C> {
     fn name(&self) -> &str {
-        self.0[0].name()
+        self.stores[0].name()
     }
 
     fn describe(&mut self) -> Result<Value, Failure> {
@@ -50,13 +60,17 @@ impl<C: Contender> Contender for Replicas<C> {
     /// Times are means over all but the first.
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
         let mut sum = Insertion { took: Duration::ZERO, wall: Duration::ZERO };
-        self.0[0].insert(first_row, rows)?;
-        for one in &mut self.0[1..] {
+        self.stores[0].insert(first_row, rows)?;
+        let mut single = Vec::with_capacity(self.stores.len() - 1);
+        for one in &mut self.stores[1..] {
             let inserted = one.insert(first_row, rows)?;
-            sum.took += inserted.time(one.name())?;
+            let took = inserted.time(one.name())?;
+            sum.took += took;
             sum.wall += inserted.wall;
+            single.push(took);
         }
-        let count = u32::try_from(self.0.len() - 1)?;
+        let count = u32::try_from(single.len())?;
+        self.single.push(single);
         Ok(Insertion { took: sum.took / count, wall: sum.wall / count })
     }
 
@@ -82,8 +96,9 @@ mod tests {
         let mut three = Replicas::new(3, make).unwrap();
         let inserted = three.insert(0, &[0.0, 0.0, 1.0, 1.0]).unwrap();
         assert!(inserted.time("three").is_ok());
-        assert_eq!(three.0.len(), 4);
-        for one in &mut three.0 {
+        assert_eq!((three.stores.len(), three.single().len()), (4, 1));
+        assert_eq!(three.single()[0].iter().sum::<Duration>() / 3, inserted.took);
+        for one in &mut three.stores {
             assert_eq!(one.vectors().unwrap(), [0.0, 0.0, 1.0, 1.0]);
         }
         assert_eq!(three.search(&[1.0, 1.0], 1).unwrap().answers[0].ids, [1]);

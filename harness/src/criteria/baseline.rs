@@ -202,6 +202,8 @@ fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, 
             "batches of which the competitor found the last row at once": done.b_found,
         }),
     )?;
+    context
+        .fact("insertion, ns of each batch in each file of A and its copies", fuse.single_ns())?;
     let a = side(&mut fuse.measured, None, counted)?;
     let b = side(&mut driver, None, counted)?;
     Ok((driver, Pass { rounds, disturbed: vec![], a, b }))

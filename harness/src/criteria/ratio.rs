@@ -2,6 +2,7 @@
 
 use std::env;
 
+use crate::clock::Clock;
 use crate::evidence::{Measurement, Round, Side};
 use crate::failure::{Failure, While};
 use crate::protocol::PROTOCOL;
@@ -38,14 +39,17 @@ pub fn judge(
     operations_per_round: usize,
     pass: impl FnMut(usize) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
-    let bound = rule.at(Scene { place: context.place(), emulated: context.emulated() });
-    let looks = looks_allowed()?;
-    let measurement = measure(rule.id, context.trial(), bound, operations_per_round, looks, pass)?;
+    let clock = Clock::here()?;
+    let bound = rule.at(Scene { place: context.place(), emulated: context.emulated(), clock });
+    // Rounds on the instruction clock are as good as equal: more of them say no more.
+    let looks = if clock == Clock::Instructions { 1 } else { looks_allowed()? };
+    let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock };
+    let measurement = measure(&subject, operations_per_round, looks, pass)?;
     let decision = Decision::of(&measurement);
     let disturbed = measurement.disturbed.len();
     context.measurement(measurement)?;
     let decision = decision.map_err(Failure::new).when(rule.title)?;
-    println!("{}: {decision}", rule.title);
+    println!("{}, {}: {decision}", rule.title, clock.name());
     if disturbed > 0 {
         println!("{}: {disturbed} rounds were disturbed and done again", rule.title);
     }
@@ -60,25 +64,38 @@ pub fn judge(
     Ok(())
 }
 
+/// What is measured, in the evidence's terms.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// The trial's.
+    pub trial: &'a str,
+    /// What the ratio is held against.
+    pub bound: Bound,
+    /// What times count.
+    pub clock: Clock,
+}
+
 /// Measures pass after pass until one of the first `looks` decides; `pass` is given its number.
 ///
 /// # Errors
 /// The first pass that fails.
 pub fn measure(
-    rule: &str,
-    trial: &str,
-    bound: Bound,
+    subject: &Subject<'_>,
     operations_per_round: usize,
     looks: usize,
     mut pass: impl FnMut(usize) -> Result<Pass, Failure>,
 ) -> Result<Measurement, Failure> {
     let Pass { rounds, disturbed, a, b } = pass(0)?;
+    let Subject { rule, trial, bound, clock } = *subject;
     let mut measurement = Measurement {
         trial: trial.to_owned(),
         rule: rule.to_owned(),
         threshold: bound.threshold,
         strictly: bound.strictly,
         decides: bound.decides,
+        clock,
         operations_per_round,
         warmups: PROTOCOL.warmups,
         a,

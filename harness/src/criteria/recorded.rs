@@ -8,6 +8,7 @@ use serde_json::json;
 use vexfs_uapi::client::Declaration;
 
 use crate::baselines::{Baselines, Figure, Operation, System};
+use crate::clock::Clock;
 use crate::contender::{Contender, VexfsFile};
 use crate::dataset::{Dataset, compare};
 use crate::failure::{Failure, While};
@@ -27,7 +28,8 @@ use crate::trial::Context;
 pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     let baselines = Baselines::load(&Baselines::path())?;
     let rule = &thresholds::FUSE_OVER_RECORDED_INSERTION;
-    let bound = rule.at(Scene { place: context.place(), emulated: context.emulated() });
+    let bound =
+        rule.at(Scene { place: context.place(), emulated: context.emulated(), clock: Clock::Wall });
     let mut below = Vec::new();
     for (rows, dim) in sizes(&baselines) {
         let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;

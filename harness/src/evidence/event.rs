@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Environment;
+use crate::clock::Clock;
 use crate::noise::Noise;
 use crate::place::Place;
 
@@ -280,6 +281,8 @@ pub struct Measurement {
     pub strictly: bool,
     /// Whether the rule decides here, repeated.
     pub decides: bool,
+    /// What its nanoseconds count.
+    pub clock: Clock,
     /// Rows or queries in one round.
     pub operations_per_round: usize,
     /// Leading rounds of each pass that warm up and do not count.

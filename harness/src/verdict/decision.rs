@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clock::{Clock, REPRODUCIBLE_TO};
 use crate::evidence::{Controls, Measurement, Round};
 use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
 
@@ -25,6 +26,7 @@ pub struct Decision {
     pub unseen: [Option<Ratio>; 2],
     threshold: f64,
     strictly: bool,
+    clock: Clock,
 }
 
 impl Decision {
@@ -86,13 +88,19 @@ impl Decision {
             ],
             threshold,
             strictly,
+            clock: measurement.clock,
         })
     }
 
     /// Why the controls do not hold.
     #[must_use]
     pub fn controls_fail(&self) -> Option<String> {
-        if !self.equal.contains_one() {
+        // On the instruction clock there is no noise to widen the bounds beyond what it resolves.
+        let resolution = match self.clock {
+            Clock::Wall => 0.0,
+            Clock::Instructions => REPRODUCIBLE_TO,
+        };
+        if self.equal.lower > 1.0 + resolution || self.equal.upper < 1.0 - resolution {
             let Ratio { estimate, lower, upper, .. } = self.equal;
             return Some(format!(
                 "control: A against a copy of A gave {estimate:.3} [{lower:.3}, {upper:.3}], which \
@@ -193,6 +201,7 @@ mod tests {
             threshold: 1.0,
             strictly,
             decides: true,
+            clock: Clock::Wall,
             operations_per_round: 1,
             warmups: PROTOCOL.warmups,
             a: side.clone(),

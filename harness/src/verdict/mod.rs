@@ -22,7 +22,7 @@ pub use ratios::JudgedRatio;
 pub use table::table;
 
 use crate::criterion::Criterion;
-use crate::evidence::{Event, GuestEnd, PhaseState, Record, Trail, read_trail};
+use crate::evidence::{Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail};
 use crate::exit::{self, Exit};
 use crate::place::Place;
 
@@ -118,13 +118,17 @@ impl Evidence {
         self.records(Place::Host).chain(self.records(Place::Guest))
     }
 
+    /// How the guest ended; of several boots the one that ended worst.
     fn guest_end(&self) -> Option<&GuestEnd> {
-        self.records(Place::Host)
-            .filter_map(|record| match &record.event {
-                Event::GuestEnded(end) => Some(end),
-                _ => None,
-            })
-            .last()
+        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
+            Event::GuestEnded(end) => Some(end),
+            _ => None,
+        });
+        ends.max_by_key(|end| match end.fault {
+            GuestFault::None => 0,
+            GuestFault::Other => 1,
+            GuestFault::Kernel => 2,
+        })
     }
 
     /// The accelerator that the guest saw, `none` without a guest.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Evidence, Judgement};
+use crate::clock::Clock;
 use crate::criterion::Criterion;
 use crate::evidence::{Controls, Event, Measurement, Round};
 use crate::place::Place;
@@ -21,6 +22,8 @@ pub struct JudgedRatio {
     pub place: Place,
     /// The accelerator stamped on it: `native`, `kvm` or `tcg` (an emulated CPU).
     pub accelerator: String,
+    /// What its times count.
+    pub clock: Clock,
     /// Speed of A over speed of B, with bounds.
     pub ratio: Option<Ratio>,
     /// The bootstrap's bounds of it, which decide nothing.
@@ -56,15 +59,19 @@ pub(super) fn judge(
             Place::Host => "native".to_owned(),
             Place::Guest => evidence.accelerator(),
         };
-        let scene = Scene { place, emulated: accelerator == "tcg" };
+        let emulated = accelerator == "tcg";
         let self_test = self_test(evidence, place);
         for rule in thresholds::ALL.iter().filter(|rule| rule.criterion == criterion) {
-            let bound = rule.at(scene);
+            let clock = rule.clock(place, emulated);
+            let decisive = rule.at(Scene { place, emulated, clock }).decides;
             let measured: Vec<&Measurement> = measurements(evidence, place, rule).collect();
-            if measured.is_empty() && bound.decides {
-                judgement.inconclusive(format!("{} ({place}) was not measured", rule.title));
+            if decisive && !measured.iter().any(|one| one.clock == clock) {
+                let (title, clock) = (rule.title, clock.name());
+                judgement.inconclusive(format!("{title} ({place}) was not measured on {clock}"));
             }
             for measurement in measured {
+                let scene = Scene { place, emulated, clock: measurement.clock };
+                let bound = rule.at(scene);
                 let mut one = judge_one(rule, scene, measurement);
                 one.accelerator.clone_from(&accelerator);
                 if let Err(why) = &self_test {
@@ -118,7 +125,8 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
             )
         },
     );
-    let text = format!("{} ({}): {numbers} {}", one.title, one.place, one.note);
+    let (title, place, clock) = (&one.title, one.place, one.clock.name());
+    let text = format!("{title} ({place}, {clock}): {numbers} {}", one.note);
     match one.outcome {
         Outcome::Pass => {}
         Outcome::Fail => judgement.fail(text.trim_end()),
@@ -157,6 +165,7 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         title: rule.title.to_owned(),
         place: scene.place,
         accelerator: String::new(),
+        clock: scene.clock,
         speeds: speeds(measurement),
         ratio: decision.as_ref().map(|one| one.ratio),
         bootstrap: decision.as_ref().and_then(|one| one.bootstrap),

@@ -65,11 +65,12 @@ fn ratios(verdict: &Verdict, text: &mut String) {
         let weight = if one.decides { "" } else { " (reported, does not decide)" };
         let _ = writeln!(
             text,
-            "  {:<48} {:<5} {ratio} >= {:<4} {outcome}{weight}, {}",
+            "  {:<48} {:<5} {ratio} >= {:<4} {outcome}{weight}, {}, {}",
             one.title,
             one.place.to_string(),
             one.threshold,
             accelerator_name(&one.accelerator),
+            one.clock.name(),
         );
     }
 }

@@ -34,7 +34,9 @@ struct Run {
 }
 
 fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
-    let bound = rule.at(Scene { place, emulated: place == Place::Guest });
+    let emulated = place == Place::Guest;
+    let clock = rule.clock(place, emulated);
+    let bound = rule.at(Scene { place, emulated, clock });
     let side =
         |name: &str| Side { contender: name.to_owned(), recall: Some(1.0), description: json!({}) };
     let rounds = (0..25)
@@ -58,6 +60,7 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
         threshold: bound.threshold,
         strictly: bound.strictly,
         decides: bound.decides,
+        clock,
         operations_per_round: 100,
         warmups: 5,
         a: side("vexfs"),
@@ -94,7 +97,9 @@ impl Run {
                 events.extend(finished(&trial, TrialState::Passed, ""));
             }
             for rule in thresholds::ALL {
-                let bound = rule.at(Scene { place, emulated: place == Place::Guest });
+                let emulated = place == Place::Guest;
+                let clock = rule.clock(place, emulated);
+                let bound = rule.at(Scene { place, emulated, clock });
                 if bound.decides {
                     events.push(measurement(rule, place, bound.threshold * 1.5));
                 }

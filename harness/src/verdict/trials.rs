@@ -92,7 +92,7 @@ fn expected(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeSet
 fn fates(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     for record in evidence.records(place) {
-        let (trial, fate) = match &record.event {
+        let (trial, mut fate) = match &record.event {
             Event::Skipped { trial, reason } => (trial, Fate::Skipped(reason.clone())),
             Event::TrialStarted { trial } => (trial, Fate::Began),
             Event::TrialFinished { trial, state: TrialState::Passed, .. } => (trial, Fate::Passed),
@@ -101,6 +101,11 @@ fn fates(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<St
             }
             _ => continue,
         };
+        // The guest is booted once more for the instruction clock: that a trial began there again
+        // must not hide that it had no end before.
+        if let (Fate::Began, Some(Fate::Began)) = (&fate, fates.get(trial)) {
+            fate = Fate::Failed("it began twice, and did not end the first time".to_owned());
+        }
         if Criterion::of_trial(trial) != Some(criterion)
             || matches!(fates.get(trial), Some(Fate::Failed(_)))
         {

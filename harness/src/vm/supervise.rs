@@ -101,7 +101,9 @@ impl Watch<'_> {
 
     fn log(&self, name: &str) -> Result<(File, &'static str), VmError> {
         let path = self.evidence.join(name);
-        let file = File::create(&path).map_err(VmError::evidence(path))?;
+        // The evidence of a run may come from more than one boot.
+        let file = File::options().append(true).create(true).open(&path);
+        let file = file.map_err(VmError::evidence(path))?;
         Ok((file, if name == CONSOLE_FILE { CONSOLE_FILE } else { OUTPUT_FILE }))
     }
 }
