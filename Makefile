@@ -4,6 +4,8 @@
 KERNEL ?= 6.12
 # How many times as much as in `make test` is done by `make torture`.
 TIMES ?= 10
+# What `make regress` compares with.
+BASE ?= main
 TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests)$$/)
 
 # Tests of a change are content with the first look at each ratio; `make validate` takes all.
@@ -23,7 +25,7 @@ STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-host test-guest validate torture \
+.PHONY: help setup build lint test test-host test-guest validate torture clock regress \
   bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
@@ -74,6 +76,14 @@ torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes (TIMES=
 	VEXFS_VALIDATION_TORTURE=$(TIMES) cargo nextest run --locked --profile torture -E '$(TORTURE)'
 	VEXFS_VALIDATION_TORTURE=$(TIMES) $(VALIDATE) guest --kernel $(KERNEL) --time-limit 86400 -- \
 	  cargo nextest run --profile torture -E '$(TORTURE)'
+
+clock: setup build ## two boots on the instruction clock agree to 0.5 %, on a busy machine, too
+	$(begin)
+	cargo test --locked -p harness --test instruction_clock -- --nocapture
+
+regress: setup ## this checkout against BASE, operation by operation (BASE=main)
+	$(begin)
+	cargo run --locked --bin vexfs-validate -- regress --kernel $(KERNEL) $(BASE)
 
 bench: bench-engine bench-homes ## speed: the engine beside its peers, the homes beside the engine
 

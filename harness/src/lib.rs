@@ -31,6 +31,7 @@ pub mod oracle;
 pub mod place;
 pub mod project;
 pub mod protocol;
+pub mod regress;
 pub mod release;
 pub mod requirement;
 pub mod selftest;

@@ -7,6 +7,7 @@ mod list;
 mod nextest;
 mod phase;
 mod place;
+mod regress;
 mod run;
 mod run_dir;
 mod verdict;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Measure any two contenders by the rule of the criteria, and print what it says
     Compare(compare::Options),
+    /// Say which operations cost more guest instructions than in another commit
+    Regress(regress::Options),
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
@@ -54,6 +57,9 @@ enum Command {
     /// What `run` starts inside the guest
     #[command(hide = true)]
     InGuest,
+    /// What `regress` starts inside the guest
+    #[command(hide = true)]
+    Costs,
 }
 
 /// How the guest is made; the same for `run` and `guest`.
@@ -117,9 +123,11 @@ pub fn main() -> ExitCode {
         Command::Guest(options) => guest::run(&options),
         Command::Verdict { dir, json } => verdict::run(&dir, json),
         Command::Compare(options) => compare::run(&options),
+        Command::Regress(options) => regress::run(&options),
         Command::Place => place::run(),
         Command::List { update } => list::run(update),
         Command::InGuest => in_guest::run(),
+        Command::Costs => regress::measure(),
     };
     match result {
         Ok(code) => code,

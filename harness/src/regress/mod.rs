@@ -1,0 +1,11 @@
+//! This commit against another one: what each operation costs in each home, on the instruction
+//! clock.
+//!
+//! Each commit is measured in a boot of its own, by the same harness. Two boots agree to
+//! [`REPRODUCIBLE_TO`](crate::clock::REPRODUCIBLE_TO), so that [`BOUND`] can be told from nothing.
+
+mod costs;
+mod table;
+
+pub use costs::{COSTS_FILE, Cost, measure, read, write};
+pub use table::{BOUND, Change, changes, table};
