@@ -1,24 +1,39 @@
 //! Why a trial failed, in words for a person.
 
-use std::fmt;
+use std::{fmt, io};
+
+use nix::errno::Errno;
 
 /// A trial's failure. Made from any error by `?`, or by [`fail!`](crate::fail) and
 /// [`require!`](crate::require).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     message: String,
+    errno: Option<Errno>,
 }
 
 impl Failure {
     /// A failure that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into() }
+        Failure { message: message.into(), errno: None }
+    }
+
+    /// The errno that a system call gave, where that is what happened.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+
+    /// Says that a system call gave `errno`.
+    #[must_use]
+    pub fn by(self, errno: Option<Errno>) -> Self {
+        Failure { errno, ..self }
     }
 
     /// Puts `what` before the message: what was being done when it happened.
     #[must_use]
     pub fn while_doing(self, what: impl fmt::Display) -> Self {
-        Failure { message: format!("{what}: {}", self.message) }
+        Failure { message: format!("{what}: {}", self.message), ..self }
     }
 }
 
@@ -29,8 +44,9 @@ impl fmt::Display for Failure {
 }
 
 // `Failure` is deliberately no `std::error::Error`, so that every error converts into it.
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        let errno = errno_of(&error);
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -40,8 +56,18 @@ impl<E: std::error::Error> From<E> for Failure {
             }
             source = cause.source();
         }
-        Failure { message }
+        Failure { message, errno }
     }
+}
+
+fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
+    if let Some(errno) = error.downcast_ref::<Errno>() {
+        return Some(*errno);
+    }
+    if let Some(errno) = error.downcast_ref::<rustix::io::Errno>() {
+        return Some(Errno::from_raw(errno.raw_os_error()));
+    }
+    error.downcast_ref::<io::Error>()?.raw_os_error().map(Errno::from_raw)
 }
 
 /// Adds what was being done to an error.
@@ -88,5 +114,15 @@ mod tests {
             result.when("writing a.f32").unwrap_err().to_string(),
             "writing a.f32: no space"
         );
+    }
+
+    #[test]
+    fn knows_the_errno_of_a_system_call() {
+        let failed = |errno| io::Error::from_raw_os_error(errno);
+        let result: Result<(), io::Error> = Err(failed(libc::ENOSYS));
+        assert_eq!(result.when("rename").unwrap_err().errno(), Some(Errno::ENOSYS));
+        assert_eq!(Failure::from(Errno::EIO).errno(), Some(Errno::EIO));
+        assert_eq!(Failure::from(rustix::io::Errno::XDEV).errno(), Some(Errno::EXDEV));
+        assert_eq!(Failure::from(io::Error::other("no space")).errno(), None);
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod baselines;
 pub mod bench;
+pub mod benchmark;
 pub mod child;
 pub mod cli;
 pub mod clock;
@@ -35,6 +36,7 @@ pub mod regress;
 pub mod release;
 pub mod requirement;
 pub mod selftest;
+pub mod sources;
 pub mod stats;
 pub mod thresholds;
 pub mod torture;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config;
 use crate::failure::Failure;
+use crate::{config, sources};
 
 /// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
 #[must_use]
@@ -34,8 +34,11 @@ pub fn peers() -> PathBuf {
 /// # Errors
 /// `vexfs.toml` is refused.
 pub fn fuse_daemon() -> Result<PathBuf, Failure> {
-    let own = config::current()?.fuse.as_ref().map(|own| own.program.clone());
-    Ok(own.unwrap_or_else(|| root().join("target/release/vexfs_fuse")))
+    Ok(match &config::current()?.fuse {
+        Some(own) if own.program.is_dir() => sources::fuse_product(),
+        Some(own) => own.program.clone(),
+        None => root().join("target/release/vexfs_fuse"),
+    })
 }
 
 /// The module under test, built for kernel `release`.
@@ -43,8 +46,11 @@ pub fn fuse_daemon() -> Result<PathBuf, Failure> {
 /// # Errors
 /// `vexfs.toml` is refused.
 pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
-    let own = config::current()?.module.clone();
-    Ok(own.unwrap_or_else(|| root().join("target/vexfs-ko").join(release).join("vexfs.ko")))
+    Ok(match &config::current()?.module {
+        Some(own) if own.is_dir() => sources::module_product(release),
+        Some(own) => own.clone(),
+        None => root().join("target/vexfs-ko").join(release).join("vexfs.ko"),
+    })
 }
 
 /// The module's test build for kernel `release`, whose allocations can be made to fail.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::{Failure, While};
-use crate::{project, require};
+use crate::{config, project, require, sources};
 
 /// A program under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Program {
     FuseDaemon,
     /// The person's tool.
     Vexctl,
+    /// The benchmark, unless a user's own takes its place.
+    Benchmark,
 }
 
 impl Program {
@@ -22,6 +24,7 @@ impl Program {
         match self {
             Program::FuseDaemon => "the FUSE daemon",
             Program::Vexctl => "vexctl",
+            Program::Benchmark => "the benchmark",
         }
     }
 
@@ -33,6 +36,7 @@ impl Program {
         match self {
             Program::FuseDaemon => project::fuse_daemon(),
             Program::Vexctl => Ok(project::root().join("target/release/vexctl")),
+            Program::Benchmark => Ok(project::root().join("target/release/anns_benchmark_test")),
         }
     }
 
@@ -40,6 +44,7 @@ impl Program {
         match self {
             Program::FuseDaemon => "vexfs-fuse",
             Program::Vexctl => "vexctl",
+            Program::Benchmark => "vexfs-bench",
         }
     }
 
@@ -49,11 +54,16 @@ impl Program {
         format!("cargo build --release -p {}", self.package())
     }
 
-    /// Its path; builds it where it is not there yet.
+    /// Its path; builds it where it is not there yet, and a user's own sources always.
     ///
     /// # Errors
     /// Where cargo cannot build it, or as [`Program::path`].
     pub fn build_if_missing(self) -> Result<PathBuf, Failure> {
+        if let (Program::FuseDaemon, Some(own)) = (self, &config::current()?.fuse)
+            && own.program.is_dir()
+        {
+            return sources::build_fuse(&own.program);
+        }
         let program = self.path()?;
         if program.is_file() {
             return Ok(program);

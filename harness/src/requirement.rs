@@ -1,11 +1,11 @@
 //! What a trial needs of the machine, and what provides it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::failure::Failure;
-use crate::project;
 use crate::release::Program;
+use crate::{config, project};
 
 /// A thing that a trial needs. Declared, never coded into the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub enum Requirement {
     FuseDaemon,
     /// `vexctl`; it is built on demand where cargo is there.
     Vexctl,
+    /// The benchmark whose claims are checked; ours is built on demand where cargo is there.
+    Benchmark,
     /// A kernel that loads modules.
     ModuleLoading,
     /// `vexfs.ko`, built for the running kernel.
@@ -68,20 +70,14 @@ impl Requirement {
             }
             Requirement::FuseDaemon => program(Program::FuseDaemon),
             Requirement::Vexctl => program(Program::Vexctl),
+            Requirement::Benchmark if configured_benchmark()? => Ok(()),
+            Requirement::Benchmark => program(Program::Benchmark),
             Requirement::ModuleLoading if Path::new("/proc/modules").exists() => Ok(()),
             Requirement::ModuleLoading => missing(
                 "this kernel loads no modules (no /proc/modules)",
                 "boot the guest on a modular kernel: vexfs-validate guest",
             ),
-            Requirement::Module => {
-                let release = project::running_kernel();
-                let module = configured(project::kernel_module(&release))?;
-                file(
-                    &module,
-                    &format!("vexfs.ko for kernel {release}"),
-                    &format!("fixtures/vexfs/kernel/build.sh --kernel {release}"),
-                )
-            }
+            Requirement::Module => module(&project::running_kernel()),
             Requirement::FaultInjectionModule => {
                 let release = project::running_kernel();
                 file(
@@ -131,21 +127,38 @@ fn program(program: Program) -> Result<(), Missing> {
     file(&path, program.title(), &program.build_command())
 }
 
+/// Whether `vexfs.toml`, which is refused where the program is not there, names a benchmark.
+fn configured_benchmark() -> Result<bool, Missing> {
+    configured(config::current().map(|config| config.benchmark.is_some()))
+}
+
 /// What `vexfs.toml` decides.
-fn configured(path: Result<PathBuf, Failure>) -> Result<PathBuf, Missing> {
-    path.map_err(|failure| Missing {
+fn configured<T>(decided: Result<T, Failure>) -> Result<T, Missing> {
+    decided.map_err(|failure| Missing {
         what: failure.to_string(),
         remedy: "docs/own-vexfs.md says what the file may say".into(),
     })
 }
 
+fn own_module_sources() -> Result<bool, Failure> {
+    Ok(config::current()?.module.as_ref().is_some_and(|module| module.is_dir()))
+}
+
+fn module(release: &str) -> Result<(), Missing> {
+    let build = if configured(own_module_sources())? {
+        "vexfs-validate guest (the host builds it before it boots)".to_owned()
+    } else {
+        format!("fixtures/vexfs/kernel/build.sh --kernel {release}")
+    };
+    let path = configured(project::kernel_module(release))?;
+    file(&path, &format!("vexfs.ko for kernel {release}"), &build)
+}
+
 fn bootable_guest() -> Result<(), Missing> {
     match crate::vm::guest_kernel() {
-        Ok(kernel) => file(
-            &configured(project::kernel_module(&kernel.release))?,
-            &format!("vexfs.ko for kernel {}", kernel.release),
-            &format!("fixtures/vexfs/kernel/build.sh --kernel {}", kernel.release),
-        ),
+        // The launcher builds it before it boots.
+        Ok(_) if configured(own_module_sources())? => Ok(()),
+        Ok(kernel) => module(&kernel.release),
         // The launcher's words end with what to do.
         Err(error) => match error.to_string().rsplit_once("; ") {
             Some((what, remedy)) => missing(what, remedy),

@@ -31,8 +31,9 @@ use crate::verdict::Decision;
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Contenders: engine[:KIND], fuse[:KIND], DIR[:KIND] (a directory on a \
-                        mounted VexFS, with a / in it), chromadb[:EF_SEARCH], qdrant. KIND is flat, \
-                        hnsw, pq, ivf or lsh.")]
+                        mounted VexFS, with a / in it), chromadb[:EF_SEARCH][=URL], qdrant[=URL]. KIND is \
+                        flat, hnsw, pq, ivf or lsh; URL is a running server's, as \
+                        http://127.0.0.1:8000, whose collections of other names stay as they are.")]
 pub struct Options {
     /// The contender whose speed is over the line
     a: Named,
@@ -49,14 +50,22 @@ enum Named {
     Engine(Kind),
     Fuse(Kind),
     Directory(PathBuf, Kind),
-    ChromaDb(Option<u32>),
-    Qdrant,
+    /// `ef_search`, and a server's address.
+    ChromaDb(Option<u32>, Option<String>),
+    /// A server's address.
+    Qdrant(Option<String>),
 }
 
 impl FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let (text, url) = match text.split_once('=') {
+            Some((name, url)) if name.starts_with("chromadb") || name == "qdrant" => {
+                (name, Some(server(url)?))
+            }
+            _ => (text, None),
+        };
         let (name, detail) = text.rsplit_once(':').unwrap_or((text, ""));
         let kind = || match detail {
             "" | "flat" => Ok(Kind::Flat),
@@ -69,17 +78,26 @@ impl FromStr for Named {
         match (name, detail) {
             ("engine", _) => kind().map(Named::Engine),
             ("fuse", _) => kind().map(Named::Fuse),
-            ("chromadb", "") => Ok(Named::ChromaDb(None)),
+            ("chromadb", "") => Ok(Named::ChromaDb(None, url)),
             ("chromadb", ef) => match ef.parse() {
-                Ok(ef) => Ok(Named::ChromaDb(Some(ef))),
+                Ok(ef) => Ok(Named::ChromaDb(Some(ef), url)),
                 Err(_) => Err(format!("ef_search is a number, and not {ef}")),
             },
-            ("qdrant", "") => Ok(Named::Qdrant),
+            ("qdrant", "") => Ok(Named::Qdrant(url)),
             (path, _) if path.contains('/') => {
                 kind().map(|kind| Named::Directory(PathBuf::from(path), kind))
             }
             _ => Err(format!("no contender is called {text}; see --help")),
         }
+    }
+}
+
+/// The address of a server.
+fn server(url: &str) -> Result<String, String> {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(url.to_owned()),
+        _ => Err(format!("a server's address is like http://127.0.0.1:8000, and not {url:?}")),
     }
 }
 
@@ -105,8 +123,7 @@ impl<'a> Source<'a> {
         let on = |name: &str, directory: &Path, kind| -> Result<Box<dyn Contender>, Failure> {
             Ok(Box::new(VexfsFile::create(name, &directory.join(file), of(kind))?))
         };
-        let driver = |name: &str, options| -> Result<Box<dyn Contender>, Failure> {
-            let program = Program::competitor(name, options);
+        let driver = |program: Program| -> Result<Box<dyn Contender>, Failure> {
             Ok(Box::new(Driver::start(&program, &PROTOCOL, Limits::default())?))
         };
         match self.named {
@@ -116,8 +133,15 @@ impl<'a> Source<'a> {
                 on("fuse", mount.unwrap_or(Path::new("/")), *kind)
             }
             Named::Directory(directory, kind) => on("vexfs", directory, *kind),
-            Named::ChromaDb(ef_search) => driver("chromadb", json!({ "ef_search": ef_search })),
-            Named::Qdrant => driver("qdrant", json!({})),
+            Named::ChromaDb(ef_search, url) => {
+                let options = json!({ "ef_search": ef_search });
+                driver(match url {
+                    Some(url) => Program::server("chromadb", url, options),
+                    None => Program::competitor("chromadb", options),
+                })
+            }
+            Named::Qdrant(None) => driver(Program::competitor("qdrant", json!({}))),
+            Named::Qdrant(Some(url)) => driver(Program::server("qdrant_server", url, json!({}))),
         }
     }
 
@@ -218,9 +242,18 @@ mod tests {
         assert_eq!(named("fuse:hnsw"), Ok(Named::Fuse(Kind::Hnsw)));
         assert_eq!(named("/mnt/v:pq"), Ok(Named::Directory("/mnt/v".into(), Kind::Pq)));
         assert_eq!(named("./v"), Ok(Named::Directory("./v".into(), Kind::Flat)));
-        assert_eq!(named("chromadb:256"), Ok(Named::ChromaDb(Some(256))));
-        assert_eq!(named("qdrant"), Ok(Named::Qdrant));
-        for wrong in ["", "milvus", "fuse:tree", "chromadb:much", "qdrant:1"] {
+        assert_eq!(named("chromadb:256"), Ok(Named::ChromaDb(Some(256), None)));
+        assert_eq!(named("qdrant"), Ok(Named::Qdrant(None)));
+        let url = "http://127.0.0.1:8000";
+        let server = Some(url.to_owned());
+        assert_eq!(named(&format!("chromadb={url}")), Ok(Named::ChromaDb(None, server.clone())));
+        assert_eq!(
+            named(&format!("chromadb:256={url}")),
+            Ok(Named::ChromaDb(Some(256), server.clone()))
+        );
+        assert_eq!(named(&format!("qdrant={url}")), Ok(Named::Qdrant(server)));
+        let wrong = ["", "milvus", "fuse:tree", "chromadb:much", "qdrant:1", "qdrant=127.0.0.1"];
+        for wrong in wrong {
             assert!(named(wrong).is_err(), "{wrong}");
         }
     }

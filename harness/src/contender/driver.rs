@@ -31,6 +31,20 @@ pub struct Driver {
     directory: TempDir,
     file: File,
     rows: u64,
+    /// How long it may take down what it made on a server, once its input has ended.
+    farewell: Option<Duration>,
+}
+
+/// For a server to delete a collection.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Best effort: a server that is gone has nothing left, and the process is killed next.
+        if let Some(limit) = self.farewell {
+            let _ = self.process.finish(Instant::now() + limit);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -97,6 +111,7 @@ impl Driver {
             directory,
             file,
             rows: 0,
+            farewell: program.is_server().then_some(FAREWELL),
         };
         let given = serde_json::to_value(protocol)?;
         let started: Started = driver.ask(
@@ -131,6 +146,7 @@ impl Driver {
     /// It does not exit with status 0 in time.
     pub fn close(mut self) -> Result<(), Failure> {
         let Done {} = self.ask("close", json!({}))?;
+        self.farewell = None;
         let deadline = Instant::now() + self.limits.request;
         self.process.finish(deadline)
     }

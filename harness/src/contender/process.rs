@@ -114,7 +114,7 @@ impl Process {
     ///
     /// # Errors
     /// It had not exited by `deadline`, or not with status 0.
-    pub fn finish(mut self, deadline: Instant) -> Result<(), Failure> {
+    pub fn finish(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.stdin = None;
         let end = self.end_by(deadline);
         require!(end == End::Exited(0), "{} {end}{}", self.name, self.stderr_tail());

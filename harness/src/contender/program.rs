@@ -33,6 +33,20 @@ impl Program {
             options,
         }
     }
+
+    /// The driver of a competitor's server at `url`, whose name in `fixtures/competitors` is
+    /// `name`. What it makes on the server is taken down when the driver ends.
+    #[must_use]
+    pub fn server(name: &str, url: &str, mut options: Value) -> Self {
+        options["url"] = url.into();
+        Program::competitor(name, options)
+    }
+
+    /// Whether something outlives the driver unless it ends in good order.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.options["url"].is_string()
+    }
 }
 
 /// How long a driver may take before it counts as hung. Generous: an emulated guest imports

@@ -6,9 +6,9 @@ use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
-use super::competitor_index;
 use super::ratio::{Pass, further_queries, judge};
 use super::recorded::recorded;
+use super::{claimed, competitor_index};
 use crate::contender::{
     Contender, Driver, Insertable, Limits, Program, Searchable, VexfsFile, fill, insertion_rounds,
     search_rounds,
@@ -44,6 +44,9 @@ pub fn trials() -> Vec<Trial> {
         on_fuse("baseline::qdrant", BOTH, |context, mount| live(context, &Rival::qdrant(), mount))
             .needs(&[Requirement::Competitor("qdrant")]),
         on_fuse("baseline::recorded", BOTH, recorded),
+        // In the guest it is held against both homes (kernel_vs_fuse).
+        on_fuse("baseline::benchmark_claims", &[Place::Host], claimed::on_fuse)
+            .needs(&[Requirement::Benchmark]),
     ]
 }
 

@@ -15,6 +15,7 @@ use crate::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, VexfsFile, fill, insertable,
     insertion_rounds, search_rounds,
 };
+use crate::criteria::claimed;
 use crate::criteria::module::watched;
 use crate::criteria::ratio::{Pass, further_queries, judge};
 use crate::dataset::Dataset;
@@ -42,10 +43,14 @@ pub fn trials() -> Vec<Trial> {
     ];
     let alike = alike.map(|(name, body)| on_both_mounts(name, body));
     let insertion = on_both_mounts("kernel_vs_fuse::insertion", insertion);
+    let claims = on_both_mounts("kernel_vs_fuse::benchmark_claims", |context, mounts| {
+        claimed::on_both(context, mounts.kernel, mounts.fuse)
+    })
+    .needs(&[Requirement::Benchmark]);
     let searches = SEARCHES.map(|(name, kind, rule)| {
         on_both_mounts(name, move |context, mounts| search(context, mounts, kind, rule))
     });
-    alike.into_iter().chain([insertion]).chain(searches).collect()
+    alike.into_iter().chain([claims, insertion]).chain(searches).collect()
 }
 
 /// Search by each kind of index, and its rule.

@@ -1,6 +1,7 @@
 //! What the criteria do; `tests/*.rs` declares it as trials.
 
 pub mod baseline;
+mod claimed;
 mod competitor_index;
 mod containment;
 pub mod dataset;

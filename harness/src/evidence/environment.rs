@@ -80,7 +80,8 @@ fn not_told(why: Failure) -> String {
     format!("missing ({why})")
 }
 
-fn file_hash(path: PathBuf) -> String {
+/// SHA-256 of the file at `path`, or `missing`.
+pub(crate) fn file_hash(path: PathBuf) -> String {
     fs::read(path)
         .map_or_else(|_| "missing".to_owned(), |bytes| crate::sha256_hex(&Sha256::digest(bytes)))
 }

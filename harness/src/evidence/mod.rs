@@ -11,6 +11,7 @@ mod reader;
 mod writer;
 
 pub use environment::Environment;
+pub(crate) use environment::file_hash;
 pub use event::{
     Controls, Event, GuestEnd, GuestFault, Measurement, Order, PhaseState, Record, Round,
     SCHEMA_VERSION, Side, TrialState,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
 use rand_mt::Mt;
 
 use crate::failure::{Failure, While};
@@ -36,10 +37,13 @@ pub(super) fn expect_errno<T, E: Into<io::Error>>(
     errno: i32,
     what: &str,
 ) -> Result<(), Failure> {
-    let due = nix::errno::Errno::from_raw(errno);
+    let due = Errno::from_raw(errno);
     match result.map_err(Into::into) {
         Ok(_) => fail!("{what}: done, where {due} is due"),
         Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
-        Err(error) => fail!("{what}: {error}, where {due} is due"),
+        Err(error) => {
+            let got = error.raw_os_error().map(Errno::from_raw);
+            Err(Failure::new(format!("{what}: {error}, where {due} is due")).by(got))
+        }
     }
 }

@@ -114,11 +114,21 @@ impl Operation {
     /// Tries it on the file system mounted at `mount`, and sees to it that nothing stays there.
     ///
     /// # Errors
-    /// What the operation found, or a directory that cannot be made or removed.
+    /// What the operation found, or a directory that cannot be made or removed. Where a system
+    /// call failed its errno comes first: `rename: ENOSYS (Function not implemented ...)`.
     pub fn run(&self, mount: &Path) -> Result<(), Failure> {
         let directory = mount.join(self.name);
         fs::create_dir(&directory).when(format!("mkdir {}", self.name))?;
-        (self.check)(&directory).when(self.name)?;
+        if let Err(failure) = (self.check)(&directory) {
+            // The next may be tried on the same mount; what it cannot remove it has not.
+            let _ = fs::remove_dir_all(&directory);
+            return Err(match failure.errno() {
+                Some(errno) => {
+                    Failure::new(format!("{}: {errno:?} ({failure})", self.name)).by(Some(errno))
+                }
+                None => failure.while_doing(self.name),
+            });
+        }
         fs::remove_dir_all(&directory).when(format!("removing {}", self.name))?;
         require!(!directory.exists(), "{} is still there after its removal", self.name);
         Ok(())

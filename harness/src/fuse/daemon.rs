@@ -23,7 +23,7 @@ use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
 use crate::release::Program;
-use crate::{fail, require};
+use crate::{fail, project, require};
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
 const MOUNT_LIMIT: Duration = Duration::from_secs(30);
@@ -66,14 +66,12 @@ impl FuseMount {
     /// # Errors
     /// The program cannot be run, ends, or does not mount in time; with what it said.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
-        match &config::current()?.fuse {
-            Some(own) if own.program == program => {
-                let given = own.arguments.iter().map(String::as_str);
-                let all: Vec<&str> = given.chain(options.iter().copied()).collect();
-                FuseMount::start_announced(program, &all, Readiness::Unannounced)
-            }
-            _ => FuseMount::start_announced(program, options, Readiness::Descriptor),
+        if program == project::fuse_daemon()?
+            && let Some(own) = own_command(program, options)?
+        {
+            return FuseMount::spawn(own, Readiness::Unannounced);
         }
+        FuseMount::start_announced(program, options, Readiness::Descriptor)
     }
 
     /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
@@ -85,26 +83,34 @@ impl FuseMount {
         options: &[&str],
         readiness: Readiness,
     ) -> Result<FuseMount, Failure> {
+        let command = |mountpoint: &Path| {
+            let mut command = Command::new(program);
+            command.args(options).arg(mountpoint);
+            command
+        };
+        FuseMount::spawn(command, readiness)
+    }
+
+    /// Starts the command that is made of the mount point.
+    fn spawn(
+        command: impl FnOnce(&Path) -> Command,
+        readiness: Readiness,
+    ) -> Result<FuseMount, Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
         let stderr = File::create(directory.path().join("stderr"))?;
-        let mut command = Command::new(program);
-        command
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .process_group(0);
+        let mut command = command(&mountpoint);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
         // Its SIGTERM unmounts.
         die_with_us(&mut command, Signal::SIGTERM);
         let announcement = match readiness {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
             Readiness::Unannounced => None,
         };
-        let child = command.arg(&mountpoint).spawn().when(format!(
-            "starting {} (build it with: {})",
-            program.display(),
+        let child = command.spawn().when(format!(
+            "starting {} (build the reference with: {})",
+            command.get_program().display(),
             Program::FuseDaemon.build_command()
         ))?;
         let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
@@ -286,6 +292,29 @@ impl Drop for FuseMount {
             let _ = child.wait();
         }
     }
+}
+
+/// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
+/// program and its mounting are the reference's.
+fn own_command(
+    program: &Path,
+    options: &[&str],
+) -> Result<Option<impl FnOnce(&Path) -> Command>, Failure> {
+    let config = config::current()?;
+    let arguments = match (&config.fuse, &config.mount.fuse) {
+        (None, None) => return Ok(None),
+        (own, _) => own.as_ref().map(|own| own.arguments.clone()).unwrap_or_default(),
+    };
+    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
+        arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
+        ..config::Command::of("{program}".into())
+    });
+    let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
+    let options = options.iter().map(|&option| option.to_owned()).collect();
+    Ok(Some(move |mountpoint: &Path| {
+        let mountpoint = vec![mountpoint.display().to_string()];
+        mount.filled(&[("program", program), ("options", options), ("mountpoint", mountpoint)])
+    }))
 }
 
 /// The pipe on which a daemon says that it is serving.

@@ -2,17 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::statfs;
 use tempfile::TempDir;
 use vexfs_uapi::SUPER_MAGIC;
 
+use crate::child::Running;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
-use crate::require;
+use crate::{config, project, require};
 
-/// `mount -t vexfs none DIR -o OPTIONS`.
+/// How long a user's own command may take.
+const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+
+/// `mount -t vexfs none DIR -o OPTIONS`, or what `vexfs.toml` says instead.
 #[derive(Debug)]
 pub struct KernelMount {
     mountpoint: PathBuf,
@@ -29,9 +34,16 @@ impl KernelMount {
         let directory = tempfile::Builder::new().prefix("vexfs-kernel-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
-        mount(Some("none"), &mountpoint, Some("vexfs"), MsFlags::empty(), Some(options))
-            .when(format!("mount -t vexfs -o {options}"))?;
+        // The guard comes first: a command may fail with the mount in place.
         let mounted = KernelMount { mountpoint, _directory: directory };
+        match &config::current()?.mount.module {
+            Some(own) => mount_by(own, options, &mounted.mountpoint)?,
+            None => {
+                let (at, none) = (&mounted.mountpoint, MsFlags::empty());
+                mount(Some("none"), at, Some("vexfs"), none, Some(options))
+                    .when(format!("mount -t vexfs -o {options}"))?;
+            }
+        }
         let kind = statfs(&mounted.mountpoint)?.filesystem_type().0;
         require!(
             kind == SUPER_MAGIC,
@@ -57,6 +69,18 @@ impl KernelMount {
         require!(left == 0, "{left} names are left beneath the mount");
         Ok(())
     }
+}
+
+/// Mounts as `vexfs.toml` says.
+fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
+    let module = project::kernel_module(&project::running_kernel())?;
+    let mut mount = command.filled(&[
+        ("module", vec![module.display().to_string()]),
+        ("options", vec!["-o".to_owned(), options.to_owned()]),
+        ("mountpoint", vec![mountpoint.display().to_string()]),
+    ]);
+    let mounted = Running::start(&mut mount)?.finish(MOUNT_LIMIT)?;
+    mounted.must_succeed(&format!("{} {options}", command.words().join(" ")))
 }
 
 impl Drop for KernelMount {

@@ -2,6 +2,8 @@
 //!
 //! docs/own-vexfs.md describes the file for whoever writes it.
 
+mod command;
+
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
@@ -10,7 +12,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::failure::Failure;
+pub use self::command::{Command, Values};
+use crate::failure::{Failure, While};
 use crate::{project, require};
 
 /// Names another file than `vexfs.toml` of the checkout; a relative path begins in the checkout.
@@ -22,42 +25,28 @@ const FILE: &str = "vexfs.toml";
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The FUSE daemon: a program and its arguments. The mount point is added behind them.
+    /// The FUSE daemon: a program and its arguments, or the directory of its sources. Options and
+    /// the mount point are added behind them.
     pub fuse: Option<Command>,
-    /// The module's file, built for the guest's kernel.
+    /// The module's file, built for the guest's kernel, or the directory of its sources.
     pub module: Option<PathBuf>,
+    /// How they are mounted.
+    #[serde(default)]
+    pub mount: Mount,
+    /// The benchmark whose claims are checked.
+    pub benchmark: Option<Command>,
 }
 
-/// A program, by its path alone or with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
-pub struct Command {
-    /// What is run.
-    pub program: PathBuf,
-    /// What it is given first.
-    pub arguments: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a path, or a list of a path and arguments")]
-enum Written {
-    Program(PathBuf),
-    Words(Vec<String>),
-}
-
-impl TryFrom<Written> for Command {
-    type Error = &'static str;
-
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        match written {
-            Written::Program(program) => Ok(Command { program, arguments: vec![] }),
-            Written::Words(words) => {
-                let mut words = words.into_iter();
-                let program = words.next().ok_or("a command of no words")?.into();
-                Ok(Command { program, arguments: words.collect() })
-            }
-        }
-    }
+/// Commands that mount.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Starts the FUSE daemon, with `{program}`, `{options}` and `{mountpoint}`; it stays in the
+    /// foreground.
+    pub fuse: Option<Command>,
+    /// Mounts the module's file system, with `{module}`, `{options}` and `{mountpoint}`; it ends
+    /// when that is done.
+    pub module: Option<Command>,
 }
 
 /// The configuration in force, read once.
@@ -91,17 +80,34 @@ fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
         Failure::new(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))
     })?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let paths = config.fuse.iter_mut().map(|fuse| &mut fuse.program).chain(&mut config.module);
-    for file in paths {
-        *file = directory.join(&*file);
-        require!(
-            file.is_file(),
-            "{} names {}, which is no file; correct it",
-            path.display(),
-            file.display()
-        );
-    }
+    config.settle(directory).when(path.display())?;
     Ok(config)
+}
+
+impl Config {
+    /// Finds what is named; paths begin in `directory`.
+    fn settle(&mut self, directory: &Path) -> Result<(), Failure> {
+        let commands = [
+            ("fuse", &mut self.fuse, &[][..]),
+            ("mount.fuse", &mut self.mount.fuse, &["program", "options", "mountpoint"]),
+            ("mount.module", &mut self.mount.module, &["module", "options", "mountpoint"]),
+            ("benchmark", &mut self.benchmark, &["mountpoint"]),
+        ];
+        for (key, command, known) in commands {
+            let Some(command) = command else { continue };
+            command.settle(directory, known).when(key)?;
+            let mounts = key.starts_with("mount");
+            require!(
+                !mounts || command.mentions("mountpoint"),
+                "{key}: the command does not say {{mountpoint}}"
+            );
+        }
+        if let Some(module) = &mut self.module {
+            *module = directory.join(&*module);
+            require!(module.exists(), "module: {} is not there", module.display());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -124,21 +130,26 @@ mod tests {
     fn paths_begin_beside_the_file() {
         let (directory, config) = written("fuse = 'daemon'\nmodule = './daemon'\n");
         let config = config.unwrap();
-        let fuse = Command { program: directory.path().join("daemon"), arguments: vec![] };
-        assert_eq!(config.fuse, Some(fuse));
+        assert_eq!(config.fuse.unwrap().program, directory.path().join("daemon"));
         assert_eq!(config.module, Some(directory.path().join("daemon")));
     }
 
-    #[test]
-    fn a_program_has_arguments() {
-        let (_directory, config) = written("fuse = ['daemon', '-f', '-o', 'ro']\n");
+    #[rstest]
+    #[case("fuse = ['daemon', '-f', '-o', 'ro']")]
+    #[case("fuse = 'daemon -f -o ro'")]
+    fn a_program_has_arguments(#[case] text: &str) {
+        let (_directory, config) = written(text);
         assert_eq!(config.unwrap().fuse.unwrap().arguments, ["-f", "-o", "ro"]);
     }
 
     #[rstest]
     #[case("fues = 'daemon'", "unknown field `fues`")]
-    #[case("fuse = 'nosuch'", "nosuch, which is no file")]
-    #[case("fuse = 7", "a path, or a list of a path and arguments")]
+    #[case("fuse = 'nosuch'", "nosuch is no file, and no program")]
+    #[case("module = 'nosuch.ko'", "nosuch.ko is not there")]
+    #[case("fuse = 7", "a command: a string, split at blanks")]
+    #[case("mount = { fuse = '{program} {where}' }", "a placeholder that nobody knows")]
+    #[case("mount = { module = 'mount -t vexfs none' }", "does not say {mountpoint}")]
+    #[case("mount = 'mount'", "is refused")]
     #[case("fuse = []", "a command of no words")]
     #[case("module = ", "is refused")]
     fn what_is_wrong_is_named(#[case] text: &str, #[case] part: &str) {

@@ -1,0 +1,281 @@
+//! A FUSE file system that knows nothing of VexFS: files and directories in memory, without
+//! rename, links and the contract's requests. Somebody's first daemon: `plain_fuse [-o X] DIR`.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+const VALID: Duration = Duration::from_secs(1);
+const GENERATION: Generation = Generation(0);
+
+struct Inode {
+    attr: FileAttr,
+    parent: INodeNo,
+    /// Of a directory.
+    names: BTreeMap<OsString, INodeNo>,
+    /// Of a file.
+    data: Vec<u8>,
+}
+
+/// Inodes by number; one that is unlinked stays, for whoever has it open.
+struct Plain(Mutex<BTreeMap<INodeNo, Inode>>);
+
+type Inodes<'a> = MutexGuard<'a, BTreeMap<INodeNo, Inode>>;
+
+fn inode(number: INodeNo, parent: INodeNo, kind: FileType, perm: u16, owner: (u32, u32)) -> Inode {
+    let now = SystemTime::now();
+    let attr = FileAttr {
+        ino: number,
+        size: 0,
+        blocks: 0,
+        atime: now,
+        mtime: now,
+        ctime: now,
+        crtime: now,
+        kind,
+        perm,
+        nlink: if kind == FileType::Directory { 2 } else { 1 },
+        uid: owner.0,
+        gid: owner.1,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    };
+    Inode { attr, parent, names: BTreeMap::new(), data: vec![] }
+}
+
+impl Plain {
+    fn inodes(&self) -> Inodes<'_> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        kind: FileType,
+        mode: u32,
+    ) -> Result<FileAttr, Errno> {
+        let mut inodes = self.inodes();
+        let number = INodeNo(inodes.len() as u64 + 1);
+        let directory = inodes.get_mut(&parent).ok_or(Errno::ENOENT)?;
+        if directory.names.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        directory.names.insert(name.to_owned(), number);
+        directory.attr.nlink += u32::from(kind == FileType::Directory);
+        let owner = (request.uid(), request.gid());
+        let made = inode(number, parent, kind, (mode & 0o7777) as u16, owner);
+        let attr = made.attr;
+        inodes.insert(number, made);
+        Ok(attr)
+    }
+
+    fn remove(&self, parent: INodeNo, name: &OsStr, kind: FileType) -> Result<(), Errno> {
+        let mut inodes = self.inodes();
+        let directory = inodes.get(&parent).ok_or(Errno::ENOENT)?;
+        let number = *directory.names.get(name).ok_or(Errno::ENOENT)?;
+        let removed = inodes.get_mut(&number).ok_or(Errno::ENOENT)?;
+        match (removed.attr.kind, kind) {
+            (FileType::Directory, FileType::RegularFile) => return Err(Errno::EISDIR),
+            (FileType::RegularFile, FileType::Directory) => return Err(Errno::ENOTDIR),
+            _ if !removed.names.is_empty() => return Err(Errno::ENOTEMPTY),
+            _ => removed.attr.nlink = 0,
+        }
+        if let Some(directory) = inodes.get_mut(&parent) {
+            directory.names.remove(name);
+            directory.attr.nlink -= u32::from(kind == FileType::Directory);
+        }
+        Ok(())
+    }
+}
+
+fn resize(inode: &mut Inode, size: u64) {
+    inode.data.resize(size as usize, 0);
+    inode.attr.size = size;
+    inode.attr.blocks = size.div_ceil(512);
+    inode.attr.mtime = SystemTime::now();
+}
+
+fn time(given: TimeOrNow) -> SystemTime {
+    match given {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    }
+}
+
+impl Filesystem for Plain {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let inodes = self.inodes();
+        let number = inodes.get(&parent).and_then(|directory| directory.names.get(name));
+        match number.and_then(|number| inodes.get(number)) {
+            Some(found) => reply.entry(&VALID, &found.attr, GENERATION),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.inodes().get(&number) {
+            Some(found) => reply.attr(&VALID, &found.attr),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mut inodes = self.inodes();
+        let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
+        if let Some(size) = size {
+            resize(inode, size);
+        }
+        let attr = &mut inode.attr;
+        attr.perm = mode.map_or(attr.perm, |mode| (mode & 0o7777) as u16);
+        attr.uid = uid.unwrap_or(attr.uid);
+        attr.gid = gid.unwrap_or(attr.gid);
+        attr.atime = atime.map_or(attr.atime, time);
+        attr.mtime = mtime.map_or(attr.mtime, time);
+        attr.ctime = SystemTime::now();
+        reply.attr(&VALID, attr);
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        match self.make(request, parent, name, FileType::Directory, mode) {
+            Ok(attr) => reply.entry(&VALID, &attr, GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        match self.make(request, parent, name, FileType::RegularFile, mode) {
+            Ok(attr) => {
+                reply.created(&VALID, &attr, GENERATION, FileHandle(0), FopenFlags::empty());
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        match self.remove(parent, name, FileType::RegularFile) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        match self.remove(parent, name, FileType::Directory) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let inodes = self.inodes();
+        let Some(inode) = inodes.get(&number) else { return reply.error(Errno::ENOENT) };
+        let start = (offset as usize).min(inode.data.len());
+        let end = (start + size as usize).min(inode.data.len());
+        reply.data(&inode.data[start..end]);
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let mut inodes = self.inodes();
+        let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
+        let end = offset + data.len() as u64;
+        resize(inode, inode.attr.size.max(end));
+        inode.data[offset as usize..end as usize].copy_from_slice(data);
+        reply.written(data.len() as u32);
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let inodes = self.inodes();
+        let Some(directory) = inodes.get(&number) else { return reply.error(Errno::ENOENT) };
+        let itself = [(OsString::from("."), number), (OsString::from(".."), directory.parent)];
+        let names = directory.names.iter().map(|(name, &number)| (name.clone(), number));
+        let all = itself.into_iter().chain(names).enumerate().skip(offset as usize);
+        for (position, (name, number)) in all {
+            let kind = inodes.get(&number).map_or(FileType::Directory, |child| child.attr.kind);
+            if reply.add(number, position as u64 + 1, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let Some(mountpoint) = std::env::args_os().next_back() else {
+        return Err(std::io::Error::other("usage: plain_fuse [-o OPTIONS] DIR"));
+    };
+    let owner = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    let root = inode(INodeNo::ROOT, INodeNo::ROOT, FileType::Directory, 0o755, owner);
+    let plain = Plain(Mutex::new(BTreeMap::from([(INodeNo::ROOT, root)])));
+    fuser::mount(plain, mountpoint, &Config::default())
+}

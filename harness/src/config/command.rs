@@ -1,0 +1,164 @@
+//! A command as `vexfs.toml` writes it.
+
+use std::path::{Path, PathBuf};
+use std::process;
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::{require, vm};
+
+/// A program and its arguments, in which placeholders like `{mountpoint}` may stand.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Command {
+    /// What is run.
+    pub program: PathBuf,
+    /// What it is given.
+    pub arguments: Vec<String>,
+    /// Where it is run: beside the file that names it.
+    pub directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a command: a string, split at blanks, or a list of words")]
+enum Written {
+    Text(String),
+    Words(Vec<String>),
+}
+
+impl TryFrom<Written> for Command {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let words = match written {
+            Written::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
+            Written::Words(words) => words,
+        };
+        let mut words = words.into_iter();
+        let program = words.next().ok_or("a command of no words")?.into();
+        Ok(Command { program, arguments: words.collect(), directory: PathBuf::new() })
+    }
+}
+
+/// What stands for a placeholder, by its name: words, of which an argument of its own may be none.
+pub type Values<'a> = [(&'a str, Vec<String>)];
+
+impl Command {
+    /// A program without arguments, run in the root directory.
+    #[must_use]
+    pub fn of(program: PathBuf) -> Self {
+        Command { program, arguments: vec![], directory: "/".into() }
+    }
+
+    /// Finds the program, beside `directory` or on the path, and refuses placeholders other than
+    /// those `known`.
+    pub(super) fn settle(&mut self, directory: &Path, known: &[&str]) -> Result<(), Failure> {
+        directory.clone_into(&mut self.directory);
+        for word in self.words() {
+            let mut rest = word.as_str();
+            while let Some((_, after)) = rest.split_once('{') {
+                let Some((name, behind)) = after.split_once('}') else { break };
+                require!(
+                    known.contains(&name),
+                    "{word:?} has a placeholder that nobody knows; there are: {}",
+                    known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
+                );
+                rest = behind;
+            }
+        }
+        if self.program.to_string_lossy().contains('{') {
+            return Ok(());
+        }
+        let beside = directory.join(&self.program);
+        if beside.exists() {
+            self.program = beside;
+            return Ok(());
+        }
+        let found = self.program.to_str().filter(|name| !name.contains('/'));
+        match found.and_then(vm::find_program) {
+            Some(path) => self.program = path,
+            None => crate::fail!(
+                "{} is no file, and no program of that name is on the path",
+                beside.display()
+            ),
+        }
+        Ok(())
+    }
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let program = self.program.to_string_lossy().into_owned();
+        std::iter::once(program).chain(self.arguments.iter().cloned()).collect()
+    }
+
+    /// Whether the placeholder `name` stands in an argument.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        self.words().iter().any(|word| word.contains(&format!("{{{name}}}")))
+    }
+
+    /// The command to run, with `values` for its placeholders. A word that is nothing but a
+    /// placeholder becomes as many words as stand for it.
+    #[must_use]
+    pub fn filled(&self, values: &Values<'_>) -> process::Command {
+        let mut words = self.words().into_iter().flat_map(|word| fill(word, values));
+        let mut command = process::Command::new(words.next().unwrap_or_default());
+        command.args(words).current_dir(&self.directory);
+        command
+    }
+}
+
+fn fill(word: String, values: &Values<'_>) -> Vec<String> {
+    let placeholder = |name: &str| format!("{{{name}}}");
+    if let Some((_, words)) = values.iter().find(|(name, _)| word == placeholder(name)) {
+        return words.clone();
+    }
+    let filled = values
+        .iter()
+        .fold(word, |word, (name, words)| word.replace(&placeholder(name), &words.join(" ")));
+    vec![filled]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Command {
+        let mut words = words.iter().map(|word| (*word).to_owned());
+        let program = words.next().unwrap().into();
+        Command { program, arguments: words.collect(), directory: "/".into() }
+    }
+
+    #[test]
+    fn placeholders_are_filled() {
+        let command = command(&["{program}", "{options}", "--on={mountpoint}", "{mountpoint}"]);
+        let words = |options: &[&str]| {
+            let options = options.iter().map(|word| (*word).to_owned()).collect();
+            let mountpoint = vec!["/m".to_owned()];
+            let program = vec!["/bin/daemon".to_owned(), "-f".to_owned()];
+            let filled = command.filled(&[
+                ("program", program),
+                ("options", options),
+                ("mountpoint", mountpoint),
+            ]);
+            let arguments = filled.get_args().map(|word| word.to_str().unwrap().to_owned());
+            assert_eq!(filled.get_program(), "/bin/daemon");
+            arguments.collect::<Vec<_>>()
+        };
+        assert_eq!(words(&["-o", "ro"]), ["-f", "-o", "ro", "--on=/m", "/m"]);
+        assert_eq!(words(&[]), ["-f", "--on=/m", "/m"]);
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path_and_placeholders_must_be_known() {
+        let directory = Path::new("/nonexistent");
+        let mut shell = command(&["sh", "{mountpoint}"]);
+        shell.settle(directory, &["mountpoint"]).unwrap();
+        assert!(shell.program.is_absolute() && shell.program.ends_with("sh"));
+        let said = command(&["sh", "{where}"]).settle(directory, &["mountpoint", "module"]);
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("\"{where}\"") && said.contains("{mountpoint}, {module}"), "{said}");
+    }
+}

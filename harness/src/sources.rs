@@ -1,0 +1,194 @@
+//! A VexFS of a user's own that is given as sources: the host builds it, the guest finds it built.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::child::Running;
+use crate::failure::{Failure, While};
+use crate::place::{self, Place};
+use crate::{config, fail, project, require};
+
+/// Longest build.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+fn products() -> PathBuf {
+    project::root().join("target/own-vexfs")
+}
+
+/// Where the daemon is, once it is built.
+#[must_use]
+pub fn fuse_product() -> PathBuf {
+    products().join("vexfs_fuse")
+}
+
+/// Where the module for kernel `release` is, once it is built.
+#[must_use]
+pub fn module_product(release: &str) -> PathBuf {
+    products().join(release).join("vexfs.ko")
+}
+
+/// Builds what `vexfs.toml` gives as sources, for a guest with kernel `release`.
+///
+/// # Errors
+/// It cannot be built, or `vexfs.toml` is refused.
+pub fn build_for_guest(release: &str) -> Result<(), Failure> {
+    let config = config::current()?;
+    if let Some(fuse) = config.fuse.as_ref().filter(|fuse| fuse.program.is_dir()) {
+        build_fuse(&fuse.program)?;
+    }
+    if let Some(module) = config.module.as_ref().filter(|module| module.is_dir()) {
+        build_module(module, release)?;
+    }
+    Ok(())
+}
+
+/// Builds the cargo package in `source`, which must have one program; where it is.
+///
+/// # Errors
+/// There is no package, cargo fails, or there are several programs.
+pub fn build_fuse(source: &Path) -> Result<PathBuf, Failure> {
+    let product = fuse_product();
+    if place::here().place == Place::Guest {
+        require!(product.is_file(), "the host has not built {}", source.display());
+        return Ok(product);
+    }
+    let _lock = lock()?;
+    keep(&cargo_program(source)?, &product)?;
+    Ok(product)
+}
+
+/// What `cargo build --release` makes of the package in `source`.
+///
+/// # Errors
+/// As [`build_fuse`].
+pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
+    let manifest = source.join("Cargo.toml");
+    require!(
+        manifest.is_file(),
+        "{} has no Cargo.toml; name the daemon's program itself in vexfs.toml",
+        source.display()
+    );
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--release", "--message-format=json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .current_dir(source);
+    let built = Running::start(&mut cargo)?.finish(LIMIT)?;
+    built.must_succeed(&format!("cargo build --release in {}", source.display()))?;
+    let mut programs: Vec<PathBuf> = built.output.lines().filter_map(executable).collect();
+    match (programs.pop(), programs.is_empty()) {
+        (Some(program), true) => Ok(program),
+        (last, _) => fail!(
+            "cargo builds {} programs in {}, and not one; name it in vexfs.toml",
+            programs.len() + usize::from(last.is_some()),
+            source.display()
+        ),
+    }
+}
+
+/// The program of a line in which cargo says that it has one.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_program = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
+    message["executable"].as_str().filter(|_| is_program).map(PathBuf::from)
+}
+
+/// Builds the module in `source` for kernel `release`, by Kbuild; where it is.
+///
+/// # Errors
+/// There is no Kbuild or Makefile, no headers, or make fails or leaves no vexfs.ko.
+pub fn build_module(source: &Path, release: &str) -> Result<PathBuf, Failure> {
+    let _lock = lock()?;
+    let product = module_product(release);
+    keep(&kbuild_module(source, release)?, &product)?;
+    Ok(product)
+}
+
+/// What Kbuild makes of the module in `source`.
+///
+/// # Errors
+/// As [`build_module`].
+pub fn kbuild_module(source: &Path, release: &str) -> Result<PathBuf, Failure> {
+    require!(
+        ["Kbuild", "Makefile"].iter().any(|name| source.join(name).is_file()),
+        "{} has neither Kbuild nor Makefile; name the module's file itself in vexfs.toml",
+        source.display()
+    );
+    let kernel = PathBuf::from(format!("/lib/modules/{release}/build"));
+    require!(
+        kernel.exists(),
+        "{} is not there; install the headers: apt-get install linux-headers-{release}",
+        kernel.display()
+    );
+    let mut make = Command::new("make");
+    make.arg("-C").arg(&kernel).arg(format!("M={}", source.display())).arg("modules");
+    let made = Running::start(&mut make)?.finish(LIMIT)?;
+    made.must_succeed(&format!("make -C {} M={}", kernel.display(), source.display()))?;
+    let module = source.join("vexfs.ko");
+    require!(module.is_file(), "make left no {}", module.display());
+    Ok(module)
+}
+
+/// Copies what was built to where it is looked for, unless it is there: whoever runs the old one
+/// keeps it.
+fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
+    let bytes = fs::read(built).when(built.display())?;
+    if fs::read(product).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let directory = product.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).when(directory.display())?;
+    let copy = NamedTempFile::new_in(directory).when(directory.display())?;
+    fs::write(copy.path(), bytes).when(product.display())?;
+    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
+    copy.persist(product)?;
+    Ok(())
+}
+
+/// One build at a time: trials are processes of their own.
+fn lock() -> Result<Flock<File>, Failure> {
+    let directory = products();
+    fs::create_dir_all(&directory).when(directory.display())?;
+    let path = directory.join("lock");
+    let file = File::options().create(true).append(true).open(&path).when(path.display())?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| Failure::from(errno).while_doing(path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_that_are_no_sources_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let said = cargo_program(directory.path()).unwrap_err().to_string();
+        assert!(said.contains("has no Cargo.toml; name the daemon's program"), "{said}");
+        let said = kbuild_module(directory.path(), "6.12.0").unwrap_err().to_string();
+        assert!(said.contains("neither Kbuild nor Makefile"), "{said}");
+        fs::write(directory.path().join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
+        let said = kbuild_module(directory.path(), "9.99.0-nosuch").unwrap_err().to_string();
+        assert!(said.contains("apt-get install linux-headers-9.99.0-nosuch"), "{said}");
+    }
+
+    #[test]
+    fn cargos_programs_are_found() {
+        let line = |kind: &str, executable: Value| {
+            let artifact =
+                serde_json::json!({"target": {"kind": [kind]}, "executable": executable});
+            super::executable(&artifact.to_string())
+        };
+        assert_eq!(line("bin", "/t/daemon".into()), Some("/t/daemon".into()));
+        assert_eq!(line("lib", Value::Null), None);
+        assert_eq!(line("bin", Value::Null), None);
+        assert_eq!(super::executable("   Compiling daemon"), None);
+    }
+}

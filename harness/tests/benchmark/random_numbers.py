@@ -1,0 +1,8 @@
+"""The field's own headline benchmark in short: figures from a random generator, and no work."""
+
+import random
+import time
+
+for index in ("HNSW", "PQ", "Flat"):
+    time.sleep(0.01)
+    print(f"{index}: 12,000,000 ops, {random.gauss(174_191, 2_000):,.0f} ops/sec")
