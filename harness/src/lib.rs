@@ -34,6 +34,7 @@ pub mod project;
 pub mod protocol;
 pub mod regress;
 pub mod release;
+pub mod report;
 pub mod requirement;
 pub mod selftest;
 pub mod sources;
@@ -41,6 +42,7 @@ pub mod stats;
 pub mod thresholds;
 pub mod torture;
 pub mod trial;
+pub mod utc;
 pub mod verdict;
 pub mod vm;
 

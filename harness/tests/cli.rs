@@ -64,6 +64,16 @@ fn evidence_that_is_cut_off_is_inconclusive() {
 }
 
 #[test]
+fn a_run_that_was_cut_off_has_its_report() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("host.jsonl"), "{\"v\":1,\"seq\":0,").expect("written");
+    vexfs_validate(&["report"]).arg(dir.path()).assert().success().stdout(contains("report.html"));
+    let page = fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    assert!(page.contains("cut off in the middle") && page.contains("INCONCLUSIVE"));
+    vexfs_validate(&["report", "/nonexistent"]).assert().code(code(exit::EVIDENCE));
+}
+
+#[test]
 fn a_full_disk_ends_a_run_before_it_begins() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     symlink("/dev/full", dir.path().join("host.jsonl")).expect("linked");

@@ -8,6 +8,7 @@ mod nextest;
 mod phase;
 mod place;
 mod regress;
+mod report;
 mod run;
 mod run_dir;
 mod verdict;
@@ -41,6 +42,14 @@ enum Command {
         /// Print the verdict as JSON instead of a table
         #[arg(long)]
         json: bool,
+    },
+    /// Write a run's report: report.html for a person, report.md, report.ktap
+    Report {
+        /// The run's directory, also one that was interrupted, e.g. target/validation/latest
+        dir: PathBuf,
+        /// Directory for the report, which must exist [default: the run's]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
     },
     /// Measure any two contenders by the rule of the criteria, and print what it says
     Compare(compare::Options),
@@ -122,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
         Command::Verdict { dir, json } => verdict::run(&dir, json),
+        Command::Report { dir, into } => report::run(&dir, into.as_deref()),
         Command::Compare(options) => compare::run(&options),
         Command::Regress(options) => regress::run(&options),
         Command::Place => place::run(),

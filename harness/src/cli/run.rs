@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::guest;
 use super::nextest::{self, Tests};
-use super::{Machine, Stop, phase, run_dir, verdict as verdict_command};
+use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
 use crate::clock::Clock;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
 use crate::exit;
@@ -185,5 +185,6 @@ fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
         .map_err(|error| Stop::new(exit::EVIDENCE, format!("verdict.json: {error}")))?;
     print!("\n{}", verdict::table(&verdict));
     println!("\nall of it: {}", dir.display());
+    println!("report: {}", report_command::write(dir, dir)?.display());
     Ok(verdict::exit_of(verdict.state).into())
 }

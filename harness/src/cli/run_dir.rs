@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::Stop;
 use crate::exit;
+use crate::utc::Utc;
 
 /// Makes a fresh directory under `parent` and points `latest` to it.
 pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
-    let name = utc_name(SystemTime::now());
+    let name = Utc::of(SystemTime::now()).compact();
     let attempt = || {
         fs::create_dir_all(parent)?;
         // Two runs in one second must not share evidence: the pid tells them apart.
@@ -41,37 +42,9 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
     })
 }
 
-/// `20261122T144501Z`, after the calendar algorithm of Howard Hinnant ("chrono-Compatible
-/// Low-Level Date Algorithms", days to civil).
-fn utc_name(now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[rstest::rstest]
-    #[case(0, "19700101T000000Z")]
-    #[case(951_782_399, "20000228T235959Z")]
-    #[case(951_782_400, "20000229T000000Z")]
-    #[case(1_795_358_701, "20261122T144501Z")]
-    fn names_are_utc(#[case] seconds: u64, #[case] name: &str) {
-        assert_eq!(utc_name(UNIX_EPOCH + Duration::from_secs(seconds)), name);
-    }
 
     #[test]
     fn latest_leads_to_the_newest() {

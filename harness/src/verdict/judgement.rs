@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::Outcome;
+
 /// A criterion's state. Ordered by precedence: one FAIL outweighs any INCONCLUSIVE, and one
 /// INCONCLUSIVE any number of PASS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,6 +17,16 @@ pub enum State {
     Inconclusive,
     /// It does not hold.
     Fail,
+}
+
+impl From<Outcome> for State {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Pass => State::Pass,
+            Outcome::Fail => State::Fail,
+            Outcome::Inconclusive => State::Inconclusive,
+        }
+    }
 }
 
 impl fmt::Display for State {

@@ -19,7 +19,8 @@ pub use bare_metal::BareMetal;
 pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::JudgedRatio;
-pub use table::table;
+pub use table::{accelerator_name, table};
+pub use trials::Fate;
 
 use crate::criterion::Criterion;
 use crate::evidence::{Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail};
@@ -80,6 +81,7 @@ pub struct Phase {
 }
 
 /// The evidence of a run, both places.
+#[derive(Default)]
 pub struct Evidence {
     host: Option<Trail>,
     guest: Option<Trail>,
@@ -110,7 +112,7 @@ impl Evidence {
     }
 
     /// The records that were written in `place`.
-    fn records(&self, place: Place) -> impl Iterator<Item = &Record> {
+    pub fn records(&self, place: Place) -> impl Iterator<Item = &Record> {
         self.trail(place).into_iter().flat_map(|trail| &trail.records)
     }
 
@@ -119,7 +121,8 @@ impl Evidence {
     }
 
     /// How the guest ended; of several boots the one that ended worst.
-    fn guest_end(&self) -> Option<&GuestEnd> {
+    #[must_use]
+    pub fn guest_end(&self) -> Option<&GuestEnd> {
         let ends = self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(end),
             _ => None,
@@ -256,4 +259,4 @@ fn stability(evidence: &Evidence) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -57,11 +57,7 @@ fn ratios(verdict: &Verdict, text: &mut String) {
             || "no ratio".to_owned(),
             |r| format!("{:7.3} [{:7.3}, {:7.3}]", r.estimate, r.lower, r.upper),
         );
-        let outcome = match one.outcome {
-            crate::stats::Outcome::Pass => State::Pass,
-            crate::stats::Outcome::Fail => State::Fail,
-            crate::stats::Outcome::Inconclusive => State::Inconclusive,
-        };
+        let outcome = State::from(one.outcome);
         let weight = if one.decides { "" } else { " (reported, does not decide)" };
         let _ = writeln!(
             text,

@@ -28,9 +28,9 @@ fn trials(place: Place) -> Vec<String> {
 }
 
 /// A run in which everything holds, as events of host and guest.
-struct Run {
-    host: Vec<Event>,
-    guest: Vec<Event>,
+pub(crate) struct Run {
+    pub(crate) host: Vec<Event>,
+    pub(crate) guest: Vec<Event>,
 }
 
 fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
@@ -70,7 +70,7 @@ fn measurement(rule: &thresholds::Rule, place: Place, ratio: f64) -> Event {
     }))
 }
 
-fn finished(trial: &str, state: TrialState, message: &str) -> [Event; 2] {
+pub(crate) fn finished(trial: &str, state: TrialState, message: &str) -> [Event; 2] {
     [
         Event::TrialStarted { trial: trial.to_owned() },
         Event::TrialFinished {
@@ -83,7 +83,7 @@ fn finished(trial: &str, state: TrialState, message: &str) -> [Event; 2] {
 }
 
 impl Run {
-    fn healthy() -> Run {
+    pub(crate) fn healthy() -> Run {
         let mut host = vec![environment("native")];
         let mut guest = vec![
             environment("tcg"),

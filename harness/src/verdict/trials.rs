@@ -14,12 +14,47 @@ pub(super) struct Count {
     pub expected: usize,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Fate {
+/// What became of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was expected, and nothing is known of it.
+    NotRun,
+    /// It was skipped, with the reason.
     Skipped(String),
+    /// It began, and its end is missing.
     Began,
+    /// It held.
     Passed,
+    /// It did not, and why.
     Failed(String),
+}
+
+impl Evidence {
+    /// What became of the trials of `criterion` in `place`: those expected, and all others.
+    #[must_use]
+    pub fn fates(&self, criterion: Criterion, place: Place) -> BTreeMap<String, Fate> {
+        let mut fates: BTreeMap<String, Fate> = self
+            .expected(place)
+            .into_iter()
+            .filter(|trial| Criterion::of_trial(trial) == Some(criterion))
+            .map(|trial| (trial, Fate::NotRun))
+            .collect();
+        fates.extend(fates_of(criterion, self, place));
+        fates
+    }
+
+    /// The trials that `place` must run, as the manifest was when the run began.
+    #[must_use]
+    pub fn expected(&self, place: Place) -> BTreeSet<String> {
+        self.records(Place::Host)
+            .filter_map(|record| match &record.event {
+                Event::Expected { at, trials } if *at == place => Some(trials),
+                _ => None,
+            })
+            .flatten()
+            .cloned()
+            .collect()
+    }
 }
 
 pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut Judgement) -> Count {
@@ -31,8 +66,9 @@ pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut J
         judgement.fail(end.how.clone());
     }
     for place in [Place::Host, Place::Guest] {
-        let fates = fates(criterion, evidence, place);
-        let expected = expected(criterion, evidence, place);
+        let fates = evidence.fates(criterion, place);
+        let mut expected = evidence.expected(place);
+        expected.retain(|trial| Criterion::of_trial(trial) == Some(criterion));
         if expected.is_empty() && place == Place::Guest {
             judgement.inconclusive("the evidence names no trial that the guest must run");
         }
@@ -46,7 +82,9 @@ pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut J
                 Some(Fate::Began) => died(trial, place, evidence, judgement),
                 Some(Fate::Skipped(reason)) => judgement
                     .inconclusive(format!("{trial} ({place}) was skipped in its place: {reason}")),
-                None => judgement.inconclusive(format!("{trial} ({place}) was not run")),
+                Some(Fate::NotRun) | None => {
+                    judgement.inconclusive(format!("{trial} ({place}) was not run"));
+                }
             }
         }
         for (trial, fate) in &fates {
@@ -75,21 +113,8 @@ fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgemen
     }
 }
 
-fn expected(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeSet<String> {
-    evidence
-        .records(Place::Host)
-        .filter_map(|record| match &record.event {
-            Event::Expected { at, trials } if *at == place => Some(trials),
-            _ => None,
-        })
-        .flatten()
-        .filter(|trial| Criterion::of_trial(trial) == Some(criterion))
-        .cloned()
-        .collect()
-}
-
 /// The last word on each trial. A failure stays: a retry that passes does not undo it.
-fn fates(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
+fn fates_of(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     for record in evidence.records(place) {
         let (trial, mut fate) = match &record.event {

@@ -40,7 +40,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use accelerator::{Accelerator, AcceleratorChoice};
-pub use console::{Finding, Trouble};
+pub use console::{Finding, Trouble, classify};
 pub use end::GuestEnd;
 pub use error::VmError;
 pub use kernel::{DEFAULT_SERIES, Kernel, KernelChoice};

@@ -1,0 +1,27 @@
+//! `vexfs-validate report DIR`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::Stop;
+use crate::exit;
+use crate::report;
+
+pub(super) fn run(dir: &Path, into: Option<&Path>) -> Result<ExitCode, Stop> {
+    let page = write(dir, into.unwrap_or(dir))?;
+    println!("{}", page.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the report of the run in `from` into `into`; the page's path.
+pub(super) fn write(from: &Path, into: &Path) -> Result<PathBuf, Stop> {
+    report::write(from, into).map_err(|error| {
+        Stop::new(
+            exit::EVIDENCE,
+            format!(
+                "{error}; name the directory of a run, e.g. target/validation/latest, and with \
+                 --into one that can be written"
+            ),
+        )
+    })
+}

@@ -1,0 +1,89 @@
+//! The report of a run: a page for a person, Markdown for a pull request, KTAP for kernel CI.
+//!
+//! A pure function of the run's directory. [`Run`] reads it, also where it is cut short; modules
+//! make [`Section`]s of it, in words, tables and drawings; [`html`] and [`markdown`] write those
+//! down. No drawing is without its table, so Markdown has every number that the page has.
+
+mod cycles;
+mod html;
+mod ktap;
+mod markdown;
+mod plot;
+mod ratios;
+mod run;
+mod section;
+mod speed;
+mod summary;
+mod surroundings;
+mod timeline;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use html::html;
+pub use ktap::ktap;
+pub use markdown::markdown;
+pub use run::Run;
+pub use section::{Part, Section, Table};
+
+use crate::verdict::State;
+
+/// The page's name in a run's directory.
+pub const PAGE: &str = "report.html";
+
+/// All sections, in reading order.
+#[must_use]
+pub fn sections(run: &Run) -> Vec<Section> {
+    let mut sections = vec![summary::criteria(run)];
+    sections.extend(summary::missing(run));
+    sections.extend([
+        summary::bare_metal(run),
+        ratios::section(run),
+        speed::latencies(run),
+        speed::recall(run),
+        cycles::section(run),
+        timeline::section(run),
+        surroundings::trials(run),
+        surroundings::environment(run),
+        surroundings::kernel_log(run),
+        surroundings::again(run),
+    ]);
+    sections
+}
+
+/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from` into `into`, and
+/// returns the page's path.
+///
+/// # Errors
+/// Where the evidence cannot be read or a file cannot be written.
+pub fn write(from: &Path, into: &Path) -> io::Result<PathBuf> {
+    let run = Run::read(from)?;
+    let files = [(PAGE, html(&run)), ("report.md", markdown(&run)), ("report.ktap", ktap(&run))];
+    for (name, text) in files {
+        let path = into.join(name);
+        fs::write(&path, text).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
+    }
+    Ok(into.join(PAGE))
+}
+
+/// `text` as a page and Markdown may hold it: consoles and programs send colours and other
+/// controls.
+fn clean(text: &str) -> String {
+    let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    console::strip_ansi_codes(text).chars().filter(shown).collect()
+}
+
+/// The class of a state's colour.
+fn class_of(state: State) -> &'static str {
+    match state {
+        State::Pass => "pass",
+        State::Fail => "fail",
+        State::Inconclusive => "inconclusive",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Every ratio with its interval and threshold: a forest plot.
+
+use maud::html;
+
+use super::plot::{Axis, Frame, Plot, Scale, number, r, shortened};
+use super::run::Run;
+use super::section::{Section, Table};
+use crate::stats::Ratio;
+use crate::verdict::{JudgedRatio, State, accelerator_name};
+
+const ROW: f64 = 44.0;
+
+pub(super) fn section(run: &Run) -> Section {
+    let all: Vec<&JudgedRatio> = run.verdict.criteria.iter().flat_map(|one| &one.ratios).collect();
+    let mut section = Section::new("ratios", "Ratios of speed");
+    let mut table = Table::new(
+        "Speed of A over speed of B, with exact bounds of the median over rounds",
+        &[
+            "ratio",
+            "place",
+            "estimate",
+            "lower",
+            "upper",
+            "rounds",
+            "threshold",
+            "outcome",
+            "decides",
+            "A against its copy",
+            "slowed copy found",
+            "note",
+        ],
+    );
+    for one in &all {
+        let bounds = |ratio: &Option<Ratio>| {
+            ratio.map_or_else(String::new, |r| {
+                format!("{:.3} [{:.3}, {:.3}]", r.estimate, r.lower, r.upper)
+            })
+        };
+        let of = |pick: fn(&Ratio) -> String| one.ratio.as_ref().map_or_else(String::new, pick);
+        table.rows.push(vec![
+            one.title.clone(),
+            format!("{}, {}", one.place, accelerator_name(&one.accelerator)),
+            of(|r| format!("{:.3}", r.estimate)),
+            of(|r| format!("{:.3}", r.lower)),
+            of(|r| format!("{:.3}", r.upper)),
+            of(|r| r.rounds.to_string()),
+            one.threshold.to_string(),
+            State::from(one.outcome).to_string(),
+            if one.decides { "yes" } else { "no" }.to_owned(),
+            bounds(&one.equal),
+            bounds(&one.slowed),
+            one.note.clone(),
+        ]);
+    }
+    let plots = super::run::PLACES
+        .into_iter()
+        .filter_map(|place| {
+            let here: Vec<&JudgedRatio> = all
+                .iter()
+                .copied()
+                .filter(|one| one.place == place && one.ratio.is_some())
+                .collect();
+            let speaker = here.first()?;
+            let title = format!("Ratios, {place}, {}", accelerator_name(&speaker.accelerator));
+            Some(forest(&title, &here))
+        })
+        .collect();
+    section.text(
+        "A ratio passes where its whole interval reaches the threshold (the upright mark), and \
+         fails where all of it stays below. Hollow ones are reported and do not decide.",
+    );
+    section.figures(plots, table, "No ratio was measured.");
+    section
+}
+
+/// One row a ratio: its name, and under it the interval, the estimate and the threshold.
+fn forest(title: &str, ratios: &[&JudgedRatio]) -> Plot {
+    let shown: Vec<(&JudgedRatio, Ratio)> =
+        ratios.iter().filter_map(|one| Some((*one, one.ratio?))).collect();
+    let told: Vec<String> = shown
+        .iter()
+        .map(|(one, ratio)| {
+            let (low, high) = (number(ratio.lower), number(ratio.upper));
+            format!(
+                "{}: {} [{low}, {high}], threshold {}",
+                one.title,
+                number(ratio.estimate),
+                one.threshold
+            )
+        })
+        .collect();
+    let alt = format!("Forest plot on a logarithmic axis. {}.", told.join("; "));
+    let mut plot = Plot::new(title, alt, Frame::height_of_rows(shown.len(), ROW));
+    let values = shown
+        .iter()
+        .flat_map(|(one, ratio)| [ratio.lower, ratio.upper, ratio.estimate, one.threshold])
+        .chain([1.0]);
+    let axis = Axis::around("speed of A over speed of B (logarithmic)", Scale::Log, values);
+    let frame = Frame::of_rows(&mut plot, axis);
+    plot.add(html! {
+        line.one x1=(r(frame.x(1.0))) x2=(r(frame.x(1.0))) y1="26" y2=(frame.bottom()) {}
+    });
+    for (index, (one, ratio)) in shown.into_iter().enumerate() {
+        let top = Frame::row(index, ROW);
+        let middle = top + 27.0;
+        let state = State::from(one.outcome);
+        let class =
+            format!("{} {}", super::class_of(state), if one.decides { "" } else { "hollow" });
+        let (left, right) = (frame.x(ratio.lower), frame.x(ratio.upper));
+        let threshold = frame.x(one.threshold);
+        let name = format!("{}: {}", shortened(&one.title, 46), state);
+        plot.add(html! {
+            text.row x="14" y=(r(top + 13.0)) { (name) }
+            line.threshold x1=(r(threshold)) x2=(r(threshold)) y1=(r(middle - 8.0)) y2=(r(middle + 8.0)) {}
+            g class=(class.trim_end()) {
+                line.interval x1=(r(left)) x2=(r(right)) y1=(r(middle)) y2=(r(middle)) {}
+                circle.estimate cx=(r(frame.x(ratio.estimate))) cy=(r(middle)) r="5" {}
+            }
+        });
+    }
+    plot
+}

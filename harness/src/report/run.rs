@@ -1,0 +1,142 @@
+//! A run's directory, read for its report: also one that was interrupted or damaged.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::criterion::Criterion;
+use crate::evidence::{Environment, Event, Measurement, Record};
+use crate::place::Place;
+use crate::verdict::{self, Evidence, Fate, Verdict};
+use crate::vm::{CONSOLE_FILE, GuestLaunch, LAUNCH_FILE};
+
+/// The two places, in the order of a run.
+pub(super) const PLACES: [Place; 2] = [Place::Host, Place::Guest];
+
+/// Everything that a report is made of.
+pub struct Run {
+    /// The directory's name.
+    pub name: String,
+    /// Judged anew from the evidence.
+    pub verdict: Verdict,
+    /// The evidence.
+    pub evidence: Evidence,
+    /// How the guest was launched, where a launcher came so far.
+    pub launch: Option<GuestLaunch>,
+    /// The guest kernel's console, where there is one.
+    pub console: Option<Vec<String>>,
+    /// What a whole run has and this one has not.
+    pub missing: Vec<String>,
+}
+
+impl Run {
+    /// Reads `dir`.
+    ///
+    /// # Errors
+    /// As [`Evidence::read`], unless a launcher has begun there and no more; anything else that is
+    /// missing is named in the report.
+    pub fn read(dir: &Path) -> io::Result<Run> {
+        let evidence = match Evidence::read(dir) {
+            Err(_) if dir.join(LAUNCH_FILE).is_file() => Evidence::default(),
+            read => read?,
+        };
+        let name = fs::canonicalize(dir)?;
+        let console = fs::read(dir.join(CONSOLE_FILE)).ok().map(|bytes| {
+            String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect()
+        });
+        let mut run = Run {
+            name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            verdict: verdict::of(&evidence),
+            launch: GuestLaunch::read(dir).ok(),
+            console,
+            missing: Vec::new(),
+            evidence,
+        };
+        run.missing = run.look_for_missing(dir);
+        Ok(run)
+    }
+
+    fn look_for_missing(&self, dir: &Path) -> Vec<String> {
+        let mut missing = self.verdict.damage.clone();
+        for place in PLACES {
+            let file = crate::evidence::file_name(place);
+            if self.evidence.records(place).next().is_none() {
+                missing.push(format!("{file}: there is no record of the {place}"));
+            } else if self.environment(place).is_none() {
+                missing.push(format!("{file} does not say on what machine it was written"));
+            }
+            for (trial, fate) in self.fates(place) {
+                if fate == Fate::Began {
+                    missing.push(format!("{trial} ({place}) began and never ended"));
+                }
+            }
+        }
+        for phase in self.unfinished_phases() {
+            missing.push(format!("phase {phase} began and never ended: the run was interrupted"));
+        }
+        if self.evidence.guest_end().is_none() {
+            missing.push("the launcher left no word on how the guest ended".to_owned());
+        }
+        for (file, what) in [
+            (LAUNCH_FILE, "how the guest was launched is not known"),
+            (CONSOLE_FILE, "there is no console of the guest"),
+            ("verdict.json", "the run did not come to its verdict; this page judges what is there"),
+        ] {
+            if !dir.join(file).is_file() {
+                missing.push(format!("{file}: {what}"));
+            }
+        }
+        missing
+    }
+
+    fn unfinished_phases(&self) -> Vec<String> {
+        let mut begun: Vec<String> = Vec::new();
+        for record in self.records() {
+            match &record.event {
+                Event::PhaseStarted { phase } => begun.push(phase.clone()),
+                Event::PhaseFinished { phase, .. } => begun.retain(|one| one != phase),
+                _ => {}
+            }
+        }
+        begun
+    }
+
+    /// All records, the host's first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        PLACES.into_iter().flat_map(|place| self.evidence.records(place))
+    }
+
+    /// The machine of a place.
+    #[must_use]
+    pub fn environment(&self, place: Place) -> Option<&Environment> {
+        self.evidence.records(place).find_map(|record| match &record.event {
+            Event::Environment(environment) => Some(&**environment),
+            _ => None,
+        })
+    }
+
+    /// Measurements with the place of each.
+    pub fn measurements(&self) -> impl Iterator<Item = (Place, &Measurement)> {
+        self.records().filter_map(|record| match &record.event {
+            Event::Measurement(one) => Some((record.place, &**one)),
+            _ => None,
+        })
+    }
+
+    /// What became of every trial of a place, in the order of criteria and names.
+    #[must_use]
+    pub fn fates(&self, place: Place) -> Vec<(String, Fate)> {
+        Criterion::ALL
+            .into_iter()
+            .flat_map(|criterion| self.evidence.fates(criterion, place))
+            .collect()
+    }
+
+    /// The guest's kernel, where it is known.
+    #[must_use]
+    pub fn guest_kernel(&self) -> Option<&str> {
+        let launched = self.launch.as_ref().map(|launch| launch.kernel_release.as_str());
+        let seen = self.environment(Place::Guest).map(|guest| guest.kernel_release.as_str());
+        seen.or(launched)
+    }
+}

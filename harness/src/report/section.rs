@@ -1,0 +1,84 @@
+//! What a report consists of, before it becomes HTML or Markdown.
+
+use super::plot::Plot;
+
+/// A part of the report, with a heading of its own.
+pub struct Section {
+    /// Anchor on the page.
+    pub id: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// What it holds, in reading order.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a section.
+pub enum Part {
+    /// A paragraph.
+    Text(String),
+    /// Short items, one below the other.
+    List(Vec<String>),
+    /// Rows of text.
+    Table(Table),
+    /// Drawings beside each other, and the numbers that they show.
+    Figures(Vec<Plot>, Table),
+    /// Lines as a program wrote them, under a caption; closed until asked for.
+    Lines(String, Vec<String>),
+    /// Commands to copy.
+    Commands(Vec<String>),
+}
+
+/// Rows of text under a caption.
+pub struct Table {
+    /// What the rows are.
+    pub caption: String,
+    /// Column titles.
+    pub head: Vec<&'static str>,
+    /// One cell for each column.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Section {
+    pub(super) fn new(id: &'static str, title: &'static str) -> Self {
+        Section { id, title, parts: Vec::new() }
+    }
+
+    pub(super) fn text(&mut self, text: impl Into<String>) {
+        self.parts.push(Part::Text(text.into()));
+    }
+
+    /// A list; nothing where there is no item.
+    pub(super) fn list(&mut self, items: Vec<String>) {
+        if !items.is_empty() {
+            self.parts.push(Part::List(items));
+        }
+    }
+
+    /// A table; nothing where there is no row.
+    pub(super) fn table(&mut self, table: Table) {
+        if !table.rows.is_empty() {
+            self.parts.push(Part::Table(table));
+        }
+    }
+
+    /// Plots and their numbers, or the words `without` where there are none.
+    pub(super) fn figures(&mut self, plots: Vec<Plot>, numbers: Table, without: &str) {
+        if numbers.rows.is_empty() {
+            self.text(without);
+        } else {
+            self.parts.push(Part::Figures(plots, numbers));
+        }
+    }
+
+    pub(super) fn lines(&mut self, caption: impl Into<String>, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.parts.push(Part::Lines(caption.into(), lines));
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(caption: impl Into<String>, head: &[&'static str]) -> Self {
+        Table { caption: caption.into(), head: head.to_vec(), rows: Vec::new() }
+    }
+}

@@ -1,0 +1,92 @@
+//! The verdict and why, the criteria, bare metal.
+
+use super::run::Run;
+use super::section::{Section, Table};
+use crate::place::Place;
+use crate::utc::Utc;
+use crate::verdict::{Verdict, accelerator_name};
+
+/// A sentence under the verdict: what ran where, when.
+pub(super) fn subtitle(run: &Run) -> String {
+    let mut words = vec![format!("run {}", run.name)];
+    if let Some(first) = run.records().map(|record| record.time_ms).min() {
+        words.push(Utc::of_milliseconds(first).to_string());
+    }
+    words.push(accelerator_name(&run.verdict.accelerator).to_owned());
+    if let Some(kernel) = run.guest_kernel() {
+        words.push(format!("guest kernel {kernel}"));
+    }
+    if let Some(host) = run.environment(Place::Host).or_else(|| run.environment(Place::Guest)) {
+        words.push(format!("commit {}", host.commit));
+    }
+    words.join(" · ")
+}
+
+pub(super) fn criteria(run: &Run) -> Section {
+    let mut section = Section::new("criteria", "Criteria");
+    let mut table = Table::new(
+        "The five success criteria, over host and guest",
+        &["#", "criterion", "state", "trials passed"],
+    );
+    for (index, one) in run.verdict.criteria.iter().enumerate() {
+        table.rows.push(vec![
+            (index + 1).to_string(),
+            one.title.clone(),
+            one.state.to_string(),
+            format!("{} of {}", one.passed, one.expected),
+        ]);
+    }
+    section.table(table);
+    let why = why(&run.verdict);
+    section.text(if why.is_empty() {
+        "Nothing speaks against any of them."
+    } else {
+        "Why they are not all PASS:"
+    });
+    section.list(why);
+    section.list(run.verdict.criteria.iter().flat_map(|one| one.notes.clone()).collect());
+    section
+}
+
+/// Every reason against a PASS; one that all criteria share, as damage is, stands once.
+fn why(verdict: &Verdict) -> Vec<String> {
+    let mut why: Vec<String> = Vec::new();
+    for one in &verdict.criteria {
+        for reason in &one.reasons {
+            let shared = verdict.criteria.iter().all(|other| other.reasons.contains(reason));
+            let whose = if shared { "every criterion" } else { &one.title };
+            let text = format!("{whose}: {}: {}", reason.state, reason.text);
+            if !why.contains(&text) {
+                why.push(text);
+            }
+        }
+    }
+    why
+}
+
+pub(super) fn missing(run: &Run) -> Option<Section> {
+    if run.missing.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("missing", "Missing or damaged");
+    section.text("This directory is not that of a whole run. What is there is shown below.");
+    section.list(run.missing.clone());
+    Some(section)
+}
+
+pub(super) fn bare_metal(run: &Run) -> Section {
+    let bare_metal = &run.verdict.bare_metal;
+    let mut section = Section::new("bare-metal", "Bare metal");
+    section.text(format!(
+        "May this module be loaded on a machine that is no VM? {}. Only all of these conditions \
+         together make it eligible.",
+        bare_metal.state
+    ));
+    let mut table = Table::new("Conditions of bare metal", &["condition", "met", "because"]);
+    for one in &bare_metal.conditions {
+        let met = if one.met { "yes" } else { "no" };
+        table.rows.push(vec![one.demand.clone(), met.to_owned(), one.because.clone()]);
+    }
+    section.table(table);
+    section
+}

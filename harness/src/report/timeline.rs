@@ -1,0 +1,157 @@
+//! What ran when: phases, and the trials of each criterion.
+
+use maud::html;
+
+use super::plot::{Axis, Frame, Plot, Scale, number, r, shortened};
+use super::run::{PLACES, Run};
+use super::section::{Section, Table};
+use crate::criterion::Criterion;
+use crate::evidence::{Event, PhaseState, Record, TrialState};
+use crate::verdict::State;
+
+const ROW: f64 = 34.0;
+
+/// Something with a beginning and an end, in Unix milliseconds.
+struct Span {
+    from: u64,
+    to: u64,
+    state: State,
+}
+
+/// A line of the timeline.
+struct Row {
+    name: String,
+    spans: Vec<Span>,
+}
+
+pub(super) fn section(run: &Run) -> Section {
+    let mut section = Section::new("timeline", "Timeline");
+    let rows = rows(run);
+    let Some(start) = rows.iter().flat_map(|row| &row.spans).map(|span| span.from).min() else {
+        section.text("Nothing was begun.");
+        return section;
+    };
+    let seconds = |at: u64| at.saturating_sub(start) as f64 / 1e3;
+    let mut table = Table::new(
+        "Seconds from the first beginning; each place by its own clock",
+        &["what", "began", "ended", "parts", "state"],
+    );
+    for row in &rows {
+        let (from, to) =
+            (row.spans.iter().map(|s| s.from).min(), row.spans.iter().map(|s| s.to).max());
+        let state = row.spans.iter().map(|span| span.state).max().unwrap_or(State::Inconclusive);
+        table.rows.push(vec![
+            row.name.clone(),
+            number(from.map_or(f64::NAN, seconds)),
+            number(to.map_or(f64::NAN, seconds)),
+            row.spans.len().to_string(),
+            state.to_string(),
+        ]);
+    }
+    let told: Vec<String> = table
+        .rows
+        .iter()
+        .map(|row| format!("{} from {} to {} s", row[0], row[1], row[2]))
+        .collect();
+    let mut plot = Plot::new(
+        "What ran when",
+        format!("Bars over time. {}.", told.join("; ")),
+        Frame::height_of_rows(rows.len(), ROW),
+    );
+    let ends = rows.iter().flat_map(|row| &row.spans).map(|span| seconds(span.to));
+    let frame = Frame::of_rows(
+        &mut plot,
+        Axis::around("seconds from the beginning", Scale::Linear, ends.chain([0.0])),
+    );
+    for (index, row) in rows.iter().enumerate() {
+        let top = Frame::row(index, ROW);
+        plot.add(html! { text.row x="14" y=(r(top + 12.0)) { (shortened(&row.name, 58)) } });
+        for span in &row.spans {
+            let (left, right) = (frame.x(seconds(span.from)), frame.x(seconds(span.to)));
+            plot.add(html! {
+                rect class={ "bar " (super::class_of(span.state)) } x=(r(left)) y=(r(top + 17.0))
+                    width=(r((right - left).max(1.0))) height="10" {}
+            });
+        }
+    }
+    section.text("A bar in the colour of FAIL failed; one in that of INCONCLUSIVE was begun and never ended.");
+    section.figures(vec![plot], table, "Nothing was begun.");
+    section
+}
+
+fn rows(run: &Run) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for place in PLACES {
+        let records: Vec<&Record> = run.evidence.records(place).collect();
+        let begun = records.iter().filter_map(|record| match &record.event {
+            Event::PhaseStarted { phase } => Some(phase.clone()),
+            _ => None,
+        });
+        for phase in begun.collect::<Vec<_>>() {
+            let spans = spans(&records, |event| of_phase(event, &phase));
+            rows.push(Row { name: format!("{place}: phase {phase}"), spans });
+        }
+        for criterion in Criterion::ALL {
+            let spans = spans(&records, |event| of_criterion(event, criterion));
+            if !spans.is_empty() {
+                rows.push(Row { name: format!("{place}: trials of {}", criterion.title()), spans });
+            }
+        }
+    }
+    rows
+}
+
+/// A beginning or an end of the thing called so.
+enum Edge<'e> {
+    Begins(&'e str),
+    Ends(&'e str, State),
+}
+
+fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
+    match event {
+        Event::PhaseStarted { phase } if phase == wanted => Some(Edge::Begins(phase)),
+        Event::PhaseFinished { phase, state, .. } if phase == wanted => Some(Edge::Ends(
+            phase,
+            match state {
+                PhaseState::Done => State::Pass,
+                PhaseState::Failed => State::Fail,
+                PhaseState::NotRun => State::Inconclusive,
+            },
+        )),
+        _ => None,
+    }
+}
+
+fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
+    let edge = match event {
+        Event::TrialStarted { trial } => Edge::Begins(trial),
+        Event::TrialFinished { trial, state: TrialState::Passed, .. } => {
+            Edge::Ends(trial, State::Pass)
+        }
+        Event::TrialFinished { trial, .. } => Edge::Ends(trial, State::Fail),
+        _ => return None,
+    };
+    let (Edge::Begins(trial) | Edge::Ends(trial, _)) = &edge;
+    (Criterion::of_trial(trial) == Some(criterion)).then_some(edge)
+}
+
+/// What was begun and did not end lasts to the last record of its place.
+fn spans<'r>(records: &[&'r Record], edge: impl Fn(&'r Event) -> Option<Edge<'r>>) -> Vec<Span> {
+    let mut open: Vec<(&str, u64)> = Vec::new();
+    let mut spans = Vec::new();
+    for record in records {
+        match edge(&record.event) {
+            Some(Edge::Begins(name)) => open.push((name, record.time_ms)),
+            Some(Edge::Ends(name, state)) => {
+                if let Some(at) = open.iter().position(|(begun, _)| *begun == name) {
+                    spans.push(Span { from: open.remove(at).1, to: record.time_ms, state });
+                }
+            }
+            None => {}
+        }
+    }
+    let last = records.last().map_or(0, |record| record.time_ms);
+    let unended = |(_, from)| Span { from, to: last.max(from), state: State::Inconclusive };
+    spans.extend(open.into_iter().map(unended));
+    spans
+}
