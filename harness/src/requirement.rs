@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::failure::Failure;
 use crate::release::Program;
+use crate::vm::VmError;
 use crate::{config, project};
 
 /// A thing that a trial needs. Declared, never coded into the trial.
@@ -50,11 +51,40 @@ pub struct Missing {
     pub remedy: String,
 }
 
+impl From<VmError> for Missing {
+    /// The launcher's words end with what to do.
+    fn from(error: VmError) -> Self {
+        let words = error.to_string();
+        let (what, remedy) =
+            words.rsplit_once("; ").unwrap_or((&words, "provide it with: make setup"));
+        Missing { what: what.to_owned(), remedy: remedy.to_owned() }
+    }
+}
+
 fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Result<(), Missing> {
     Err(Missing { what: what.into(), remedy: remedy.into() })
 }
 
 impl Requirement {
+    /// What it is called, for a person.
+    #[must_use]
+    pub fn title(self) -> String {
+        match self {
+            Requirement::Root => "root".into(),
+            Requirement::DevFuse => "/dev/fuse".into(),
+            Requirement::Fusermount => "fusermount3".into(),
+            Requirement::FuseDaemon => Program::FuseDaemon.title().into(),
+            Requirement::Vexctl => Program::Vexctl.title().into(),
+            Requirement::ModuleLoading => "loading of modules".into(),
+            Requirement::Module => "vexfs.ko".into(),
+            Requirement::FaultInjectionModule => "vexfs.ko with fault injection".into(),
+            Requirement::Numpy => "numpy".into(),
+            Requirement::Competitor(name) | Requirement::Program(name) => name.into(),
+            Requirement::BootableGuest => "a guest that can be booted".into(),
+            Requirement::SoundCpu => "a CPU that computes SIMD rightly".into(),
+        }
+    }
+
     /// Looks whether this machine meets the requirement.
     ///
     /// # Errors
@@ -159,11 +189,7 @@ fn bootable_guest() -> Result<(), Missing> {
         // The launcher builds it before it boots.
         Ok(_) if configured(own_module_sources())? => Ok(()),
         Ok(kernel) => module(&kernel.release),
-        // The launcher's words end with what to do.
-        Err(error) => match error.to_string().rsplit_once("; ") {
-            Some((what, remedy)) => missing(what, remedy),
-            None => missing(error.to_string(), "provide it with: make setup"),
-        },
+        Err(error) => Err(error.into()),
     }
 }
 

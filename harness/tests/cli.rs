@@ -74,6 +74,16 @@ fn a_run_that_was_cut_off_has_its_report() {
 }
 
 #[test]
+fn a_machine_without_programs_is_told_what_provides_them() {
+    vexfs_validate(&["doctor"])
+        .env("VEXFS_QEMU", "/nonexistent/qemu")
+        .assert()
+        .code(code(exit::SETUP))
+        .stdout(contains("missing  QEMU").and(contains("-> provide it with: make setup")))
+        .stdout(contains("\u{1b}").not());
+}
+
+#[test]
 fn a_full_disk_ends_a_run_before_it_begins() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     symlink("/dev/full", dir.path().join("host.jsonl")).expect("linked");

@@ -1,6 +1,7 @@
 //! The command line of `vexfs-validate`.
 
 mod compare;
+mod doctor;
 mod guest;
 mod in_guest;
 mod list;
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Say what of this machine works and what is missing, with the command that provides it
+    Doctor,
     /// Validate: host lane, VM, verdict; writes target/validation/<run>/
     Run(run::Options),
     /// Boot the guest and run a command in it, or a shell
@@ -128,6 +131,7 @@ fn exit_codes() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Doctor => doctor::run(),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
         Command::Verdict { dir, json } => verdict::run(&dir, json),

@@ -208,6 +208,29 @@ pub fn guest_kernel() -> Result<Kernel, VmError> {
     Kernel::find(&KernelChoice::of_environment())
 }
 
+/// The program that boots a guest: what `VEXFS_VIRTME_RUN` names, or virtme-ng's.
+///
+/// # Errors
+/// [`VmError::NoVirtme`].
+pub fn launcher() -> Result<PathBuf, VmError> {
+    launch::virtme_run()
+}
+
+/// What would execute a guest here, and why: a kernel is booted on KVM, unless it is known already
+/// whether that works.
+///
+/// # Errors
+/// QEMU or the kernel is missing, or QEMU is too old to emulate.
+pub fn accelerator_here() -> Result<(Accelerator, String), VmError> {
+    let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
+    let qemu = Qemu::find()?;
+    let kernel = Kernel::find(&KernelChoice::of_environment())?;
+    let decision =
+        accelerator::decide(AcceleratorChoice::Auto, &kernel, &qemu, &|| watch.interrupted())?;
+    qemu.must_be_fit_for(decision.accelerator)?;
+    Ok((decision.accelerator, decision.reason))
+}
+
 /// Boots a guest, does its work, ends it.
 ///
 /// # Errors

@@ -1,0 +1,44 @@
+//! `vexfs-validate doctor`
+
+use std::process::ExitCode;
+
+use console::{StyledObject, style};
+
+use super::Stop;
+use crate::doctor::{self, Condition, Examined};
+use crate::exit;
+
+pub(super) fn run() -> Result<ExitCode, Stop> {
+    let groups = doctor::examine();
+    for (heading, examined) in &groups {
+        println!("{}", style(heading).bold());
+        for one in examined {
+            show(one);
+        }
+    }
+    if doctor::is_fit(&groups) {
+        println!("everything that a validation needs is there");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let message = "what is marked 'missing' is needed; make setup build provides all of it that \
+                   can be installed or built";
+    Err(Stop::new(exit::SETUP, message))
+}
+
+/// `console` leaves colours out where NO_COLOR is set or standard output is no terminal.
+fn show(one: &Examined) {
+    let (sign, detail, remedy) = match &one.condition {
+        Condition::Works(detail) => (style("ok").green(), detail, None),
+        Condition::Limited(why) => (style("limited").yellow(), &why.what, Some(&why.remedy)),
+        Condition::Missing(why) => (style("missing").red().bold(), &why.what, Some(&why.remedy)),
+    };
+    line(&sign, &one.what, detail);
+    if let Some(remedy) = remedy {
+        println!("{:10} -> {remedy}", "");
+    }
+}
+
+fn line(sign: &StyledObject<&str>, what: &str, detail: &str) {
+    let colon = if detail.is_empty() { "" } else { ": " };
+    println!("  {sign:<8} {what}{colon}{detail}");
+}
