@@ -17,6 +17,7 @@ pub mod criteria;
 pub mod criterion;
 pub mod dataset;
 pub mod deadline;
+pub mod difference;
 pub mod doctor;
 pub mod evidence;
 pub mod exit;

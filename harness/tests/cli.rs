@@ -74,6 +74,22 @@ fn a_run_that_was_cut_off_has_its_report() {
 }
 
 #[test]
+fn two_runs_are_compared() {
+    let runs = harness::project::root().join("harness/tests/data/runs");
+    vexfs_validate(&["diff"])
+        .args([runs.join("emulated"), runs.join("failed")])
+        .assert()
+        .success()
+        .stdout(
+            contains("verdict: PASS -> FAIL").and(contains("module::loads (guest): passed ->")),
+        );
+    vexfs_validate(&["diff", "/nonexistent", "/nonexistent"])
+        .assert()
+        .code(code(exit::EVIDENCE))
+        .stderr(contains("two runs"));
+}
+
+#[test]
 fn a_machine_without_programs_is_told_what_provides_them() {
     vexfs_validate(&["doctor"])
         .env("VEXFS_QEMU", "/nonexistent/qemu")

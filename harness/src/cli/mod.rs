@@ -1,6 +1,7 @@
 //! The command line of `vexfs-validate`.
 
 mod compare;
+mod diff;
 mod doctor;
 mod guest;
 mod in_guest;
@@ -53,6 +54,13 @@ enum Command {
         /// Directory for the report, which must exist [default: the run's]
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
+    },
+    /// Say what changed between two runs: states, trials, skips, ratios
+    Diff {
+        /// The directory of the earlier run
+        before: PathBuf,
+        /// The directory of the later run
+        after: PathBuf,
     },
     /// Measure any two contenders by the rule of the criteria, and print what it says
     Compare(compare::Options),
@@ -136,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Guest(options) => guest::run(&options),
         Command::Verdict { dir, json } => verdict::run(&dir, json),
         Command::Report { dir, into } => report::run(&dir, into.as_deref()),
+        Command::Diff { before, after } => diff::run(&before, &after),
         Command::Compare(options) => compare::run(&options),
         Command::Regress(options) => regress::run(&options),
         Command::Place => place::run(),

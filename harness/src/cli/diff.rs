@@ -1,0 +1,16 @@
+//! `vexfs-validate diff DIR DIR`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Stop;
+use crate::difference::Difference;
+use crate::exit;
+
+pub(super) fn run(before: &Path, after: &Path) -> Result<ExitCode, Stop> {
+    let difference = Difference::of(before, after).map_err(|error| {
+        Stop::new(exit::EVIDENCE, format!("{error}; name the directories of two runs"))
+    })?;
+    print!("{difference}");
+    Ok(ExitCode::SUCCESS)
+}
