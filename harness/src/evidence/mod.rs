@@ -8,6 +8,8 @@
 mod environment;
 mod event;
 mod reader;
+#[cfg(test)]
+mod schema;
 mod writer;
 
 pub use environment::Environment;
