@@ -216,6 +216,7 @@ mod tests {
             title: "x".into(),
             place: Place::Host,
             accelerator: "native".into(),
+            clock: crate::clock::Clock::Wall,
             ratio: Some(Ratio {
                 estimate,
                 lower: estimate - 0.1,

@@ -75,6 +75,7 @@ impl Requirement {
             Requirement::Fusermount => "fusermount3".into(),
             Requirement::FuseDaemon => Program::FuseDaemon.title().into(),
             Requirement::Vexctl => Program::Vexctl.title().into(),
+            Requirement::Benchmark => "the benchmark whose claims are checked".into(),
             Requirement::ModuleLoading => "loading of modules".into(),
             Requirement::Module => "vexfs.ko".into(),
             Requirement::FaultInjectionModule => "vexfs.ko with fault injection".into(),

@@ -17,7 +17,7 @@ fn program(name: &str, arguments: &[&str]) -> Command {
 
 /// On a freshly mounted FUSE daemon, which must come down again whatever became of it.
 fn run(program: &Command, home: Home) -> Result<Report, Failure> {
-    let mount = FuseMount::reference().unwrap();
+    let mount = FuseMount::under_test().unwrap();
     let outcome = benchmark::run(program, mount.path(), home);
     mount.unmount().unwrap();
     outcome
