@@ -144,7 +144,8 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
 fn ratios(before: &Verdict, after: &Verdict) -> Vec<Change> {
     let by_name = |verdict: &Verdict| -> BTreeMap<String, JudgedRatio> {
         let all = verdict.criteria.iter().flat_map(|one| &one.ratios);
-        all.map(|one| (format!("{} ({})", one.title, one.place), one.clone())).collect()
+        all.map(|one| (format!("{} ({}, {})", one.title, one.place, one.clock.name()), one.clone()))
+            .collect()
     };
     let (before, after) = (by_name(before), by_name(after));
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();

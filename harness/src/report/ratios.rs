@@ -5,6 +5,7 @@ use maud::html;
 use super::plot::{Axis, Frame, Plot, Scale, number, r, shortened};
 use super::run::Run;
 use super::section::{Section, Table};
+use crate::clock::Clock;
 use crate::stats::Ratio;
 use crate::verdict::{JudgedRatio, State, accelerator_name};
 
@@ -18,6 +19,7 @@ pub(super) fn section(run: &Run) -> Section {
         &[
             "ratio",
             "place",
+            "times are",
             "estimate",
             "lower",
             "upper",
@@ -40,6 +42,7 @@ pub(super) fn section(run: &Run) -> Section {
         table.rows.push(vec![
             one.title.clone(),
             format!("{}, {}", one.place, accelerator_name(&one.accelerator)),
+            one.clock.name().to_owned(),
             of(|r| format!("{:.3}", r.estimate)),
             of(|r| format!("{:.3}", r.lower)),
             of(|r| format!("{:.3}", r.upper)),
@@ -54,15 +57,13 @@ pub(super) fn section(run: &Run) -> Section {
     }
     let plots = super::run::PLACES
         .into_iter()
-        .filter_map(|place| {
-            let here: Vec<&JudgedRatio> = all
-                .iter()
-                .copied()
-                .filter(|one| one.place == place && one.ratio.is_some())
-                .collect();
-            let speaker = here.first()?;
-            let title = format!("Ratios, {place}, {}", accelerator_name(&speaker.accelerator));
-            Some(forest(&title, &here))
+        .flat_map(|place| [Clock::Wall, Clock::Instructions].map(|clock| (place, clock)))
+        .filter_map(|(place, clock)| {
+            let is_here = |one: &&JudgedRatio| (one.place, one.clock) == (place, clock);
+            let measured = all.iter().copied().filter(|one| one.ratio.is_some());
+            let here: Vec<&JudgedRatio> = measured.filter(is_here).collect();
+            let (cpu, clock) = (accelerator_name(&here.first()?.accelerator), clock.name());
+            Some(forest(&format!("Ratios, {place}, {cpu}, {clock}"), &here))
         })
         .collect();
     section.text(

@@ -30,7 +30,7 @@ pub(super) fn latencies(run: &Run) -> Section {
         }
         let title = title(one);
         for (contender, sorted) in &sides {
-            let mut row = vec![title.to_owned(), place.to_string(), (*contender).clone()];
+            let mut row = vec![title.clone(), place.to_string(), (*contender).clone()];
             row.push(sorted.len().to_string());
             row.extend([0.5, 0.9, 0.99, 1.0].map(|part| number(quantile(sorted, part))));
             table.rows.push(row);
@@ -45,8 +45,10 @@ pub(super) fn latencies(run: &Run) -> Section {
     section
 }
 
-fn title(one: &Measurement) -> &str {
-    Rule::find(&one.rule).map_or(&one.rule, |rule| rule.title)
+/// What was measured, and what its times count.
+fn title(one: &Measurement) -> String {
+    let title = Rule::find(&one.rule).map_or(&*one.rule, |rule| rule.title);
+    format!("{title}, {}", one.clock.name())
 }
 
 /// Microseconds, the least first.
@@ -136,7 +138,7 @@ fn points(place: Place, one: &Measurement) -> Vec<Point> {
             Some(Point {
                 place,
                 contender: side.contender.clone(),
-                measurement: title(one).to_owned(),
+                measurement: title(one),
                 recall: side.recall?,
                 speed: median(&speeds).filter(|speed| speed.is_finite())?,
             })
