@@ -12,6 +12,8 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
+/// Largest file, bytes.
+const MAX_SIZE: u64 = 256 << 20;
 const VALID: Duration = Duration::from_secs(1);
 const GENERATION: Generation = Generation(0);
 
@@ -98,11 +100,16 @@ impl Plain {
     }
 }
 
-fn resize(inode: &mut Inode, size: u64) {
+/// More than a machine has is refused: a hole takes memory here, too.
+fn resize(inode: &mut Inode, size: u64) -> Result<(), Errno> {
+    if size > MAX_SIZE {
+        return Err(Errno::EFBIG);
+    }
     inode.data.resize(size as usize, 0);
     inode.attr.size = size;
     inode.attr.blocks = size.div_ceil(512);
     inode.attr.mtime = SystemTime::now();
+    Ok(())
 }
 
 fn time(given: TimeOrNow) -> SystemTime {
@@ -150,7 +157,9 @@ impl Filesystem for Plain {
         let mut inodes = self.inodes();
         let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
         if let Some(size) = size {
-            resize(inode, size);
+            if let Err(error) = resize(inode, size) {
+                return reply.error(error);
+            }
         }
         let attr = &mut inode.attr;
         attr.perm = mode.map_or(attr.perm, |mode| (mode & 0o7777) as u16);
@@ -242,7 +251,9 @@ impl Filesystem for Plain {
         let mut inodes = self.inodes();
         let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
         let end = offset + data.len() as u64;
-        resize(inode, inode.attr.size.max(end));
+        if let Err(error) = resize(inode, inode.attr.size.max(end)) {
+            return reply.error(error);
+        }
         inode.data[offset as usize..end as usize].copy_from_slice(data);
         reply.written(data.len() as u32);
     }
