@@ -156,10 +156,8 @@ impl Filesystem for Plain {
     ) {
         let mut inodes = self.inodes();
         let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
-        if let Some(size) = size {
-            if let Err(error) = resize(inode, size) {
-                return reply.error(error);
-            }
+        if let Some(Err(error)) = size.map(|size| resize(inode, size)) {
+            return reply.error(error);
         }
         let attr = &mut inode.attr;
         attr.perm = mode.map_or(attr.perm, |mode| (mode & 0o7777) as u16);

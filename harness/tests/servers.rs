@@ -4,7 +4,7 @@
 //! says of servers that are none is tried here.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -46,11 +46,25 @@ impl Chroma {
             Chroma { server, url: format!("http://127.0.0.1:{port}"), _directory: directory };
         wait_for("chroma run", Duration::from_secs(120), || {
             harness::require!(chroma.server.try_wait()?.is_none(), "chroma run has ended");
-            Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok())
+            Ok(answers_requests(port).then_some(()))
         })
         .unwrap();
         chroma
     }
+}
+
+/// A connection alone proves nothing: the port is taken before the server answers, and one that
+/// nobody listens to may be connected to itself.
+fn answers_requests(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /api/v2/heartbeat HTTP/1.0\r\n\r\n")?;
+        let mut status = String::new();
+        BufReader::new(stream).read_line(&mut status)?;
+        Ok(status)
+    };
+    ask().is_ok_and(|status| status.starts_with("HTTP/1.") && status.contains(" 200 "))
 }
 
 impl Drop for Chroma {
