@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use vexfs_uapi::Home;
@@ -13,6 +15,7 @@ use vexfs_uapi::client::{Declaration, attach, stats};
 use super::homes::{self, Mounted};
 use super::module::{self, watched};
 use super::{faults, load, torture};
+use crate::child::{Finished, Running};
 use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
@@ -22,6 +25,8 @@ use crate::trial::{Body, Context, Trial};
 use crate::{config, require};
 
 const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
+/// In which a daemon says that it cannot mount there.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
 const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 
 /// The trials that need nothing but FUSE.
@@ -153,14 +158,16 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let file = tempfile::NamedTempFile::new()?;
     let mount = FuseMount::start(&program, &[])?;
     let refused = |path: &Path, word: &str| {
-        let output = Command::new(&program).arg(path).output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ended = Running::start(Command::new(&program).arg(path))?.finish(REFUSAL_LIMIT);
+        let Finished { status, output } = ended.inspect_err(|_| {
+            // It serves what it should refuse, and has just been killed.
+            let _ = umount2(path, MntFlags::MNT_DETACH);
+        })?;
         // How it says so is its own affair where it is not the reference.
-        let as_due = if own { !output.status.success() } else { output.status.code() == Some(3) };
+        let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(
-            as_due && (own || said.contains(word)),
-            "a mount point that is {word:?} ended with {}: {said}",
-            output.status
+            as_due && (own || output.contains(word)),
+            "a mount point that is {word:?} ended with {status}: {output}"
         );
         Ok::<_, Failure>(())
     };

@@ -17,7 +17,7 @@ use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::{Pid, geteuid, pipe2};
 use tempfile::TempDir;
 
-use crate::child::die_with_us;
+use crate::child::{Running, die_with_us};
 use crate::config;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
@@ -357,10 +357,9 @@ impl Announcement {
 }
 
 fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
-    let output = Command::new("fusermount3").args(options).arg(mountpoint).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    require!(output.status.success(), "fusermount3 {}: {}", options.join(" "), said.trim());
-    Ok(())
+    Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
+        .finish(MOUNT_LIMIT)?
+        .must_succeed(&format!("fusermount3 {}", options.join(" ")))
 }
 
 /// Whether a FUSE file system is served there: it answers statfs(2) and says that it is one.
