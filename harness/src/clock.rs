@@ -8,14 +8,26 @@ use crate::place;
 use crate::vm::GuestLaunch;
 
 /// What a time counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
+    /// Time as it passes.
+    Wall,
+    /// A count of the guest's instructions, 2 ns each.
+    Instructions,
+}
+
+/// What the time of a guest is to count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ClockChoice {
     /// Time as it passes
+    #[default]
     Wall,
     /// A count of the guest's instructions, 2 ns each: the same on a busy machine, on one emulated
     /// CPU
     Instructions,
+    /// Whichever decides on the kernel against FUSE: instructions, but wall time on KVM
+    Deciding,
 }
 
 /// How closely two runs agree on the instruction clock, as a part: interrupts, and where in memory

@@ -9,7 +9,6 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
-use crate::clock::Clock;
 use crate::exit;
 use crate::place::{self, Place};
 use crate::project;
@@ -59,7 +58,7 @@ pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOut
     };
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
-    request.instruction_clock = machine.clock == Clock::Instructions;
+    request.clock = machine.clock;
     request.limits.total = Duration::from_secs(machine.time_limit);
     let mut terminal = Terminal::new(request.work == Work::Shell);
     let outcome = vm::run(&request, &mut terminal);

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use super::{Machine, Stop, guest};
-use crate::clock::Clock;
+use crate::clock::ClockChoice;
 use crate::exit;
 use crate::failure::{Failure, While};
 use crate::place::{self, Place};
@@ -149,7 +149,7 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let variable = format!("{}={}", crate::config::VARIABLE, config.display());
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
-    let machine = Machine { clock: Clock::Instructions, cpus: None, ..machine.clone() };
+    let machine = Machine { clock: ClockChoice::Instructions, cpus: None, ..machine.clone() };
     let outcome = guest::boot(&machine, &dir, Work::Command(words.to_vec()))?;
     if outcome.end != GuestEnd::Exited(0) {
         guest::last_words(&outcome);

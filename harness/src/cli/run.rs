@@ -9,7 +9,7 @@ use clap::Args;
 use super::guest;
 use super::nextest::{self, Tests};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
-use crate::clock::Clock;
+use crate::clock::ClockChoice;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
 use crate::exit;
 use crate::expected::Expected;
@@ -119,7 +119,8 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         return Ok(());
     }
     println!("\n== phase 3 once more, on guest instructions");
-    let machine = Machine { clock: Clock::Instructions, cpus: None, ..options.machine.clone() };
+    let machine =
+        Machine { clock: ClockChoice::Instructions, cpus: None, ..options.machine.clone() };
     if let Err(why) = boot(&machine, dir, evidence, &work)? {
         phase::not_run(evidence, phase::INSTRUCTIONS, &why)?;
     }

@@ -41,8 +41,9 @@ pub fn judge(
 ) -> Result<(), Failure> {
     let clock = Clock::here()?;
     let bound = rule.at(Scene { place: context.place(), emulated: context.emulated(), clock });
-    // Rounds on the instruction clock are as good as equal: more of them say no more.
-    let looks = if clock == Clock::Instructions { 1 } else { looks_allowed()? };
+    // Rounds on the instruction clock are as good as equal: more of them say no more. What decides
+    // nothing is not worth the time.
+    let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
     let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock };
     let measurement = measure(&subject, operations_per_round, looks, pass)?;
     let decision = Decision::of(&measurement);

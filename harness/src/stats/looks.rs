@@ -5,9 +5,9 @@
 //! the sum of theirs, however they depend on each other).
 //!
 //! Rounds that follow each other are not quite independent, and order statistics think that they
-//! are: where the machine's noise has an autocorrelation of 0.7, as seen on shared machines, what
-//! ABBA leaves of it makes 0.043 out of 0.037 (simulated in `tests/rule.rs`). So the looks take
-//! less than the error that is stated.
+//! are: where the machine's noise has an autocorrelation of 0.7, as seen on shared machines, ABBA
+//! left so much of it that 0.037 became 0.043. So the looks take less than the error that is
+//! stated; in the orders of today 0.041 becomes 0.036 (simulated in `tests/rule.rs`).
 
 use super::ratio::{Outcome, Ratio};
 

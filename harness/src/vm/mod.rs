@@ -50,6 +50,7 @@ pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::{CONSOLE_FILE, OUTPUT_FILE};
 
+use crate::clock::ClockChoice;
 use crate::project;
 
 /// How the guest was launched, in the evidence directory; the guest reads its accelerator there.
@@ -106,9 +107,8 @@ pub struct GuestRequest {
     pub evidence_dir: PathBuf,
     /// For how long. A shell has no limit but the boot's.
     pub limits: Limits,
-    /// Let the guest's time count its instructions: reproducible on a busy machine, one CPU,
-    /// emulated.
-    pub instruction_clock: bool,
+    /// What its time counts. Instructions have one CPU, emulated.
+    pub clock: ClockChoice,
 }
 
 impl GuestRequest {
@@ -124,7 +124,7 @@ impl GuestRequest {
             environment: Vec::new(),
             evidence_dir,
             limits: Limits::default(),
-            instruction_clock: false,
+            clock: ClockChoice::default(),
         }
     }
 }
@@ -251,7 +251,12 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
 
     let decision = accelerator::decide(accelerator_choice(request)?, &kernel, &qemu, &interrupted)?;
     qemu.must_be_fit_for(decision.accelerator)?;
-    let cpus = if request.instruction_clock { Some(1) } else { request.cpus };
+    let instruction_clock = match request.clock {
+        ClockChoice::Wall => false,
+        ClockChoice::Instructions => true,
+        ClockChoice::Deciding => decision.accelerator == Accelerator::Tcg,
+    };
+    let cpus = if instruction_clock { Some(1) } else { request.cpus };
     let resources = resources::Machine::this_one()?.share(request.memory_mib, cpus)?;
     observer.notice(&match decision.accelerator {
         Accelerator::Kvm => format!("the guest runs on KVM: {}", decision.reason),
@@ -260,7 +265,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
             decision.reason
         ),
     });
-    if request.instruction_clock {
+    if instruction_clock {
         observer.notice("the guest's time counts its instructions: a clock for ratios only");
     }
     observer.notice(&format!(
@@ -278,7 +283,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
         kernel: &kernel,
         qemu: &qemu,
         accelerator: decision.accelerator,
-        instruction_clock: request.instruction_clock,
+        instruction_clock,
         resources,
         evidence: &evidence,
         token: &token,
@@ -289,7 +294,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let launch = GuestLaunch {
         accelerator: decision.accelerator,
         accelerator_reason: decision.reason,
-        instruction_clock: request.instruction_clock,
+        instruction_clock,
         kernel_release: kernel.release,
         memory_mib: resources.memory_mib,
         cpus: resources.cpus,
@@ -339,7 +344,7 @@ fn outcome(
 }
 
 fn accelerator_choice(request: &GuestRequest) -> Result<AcceleratorChoice, VmError> {
-    if !request.instruction_clock {
+    if request.clock != ClockChoice::Instructions {
         return Ok(request.accelerator);
     }
     let kvm = request.accelerator == AcceleratorChoice::Only(Accelerator::Kvm);
