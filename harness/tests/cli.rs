@@ -73,6 +73,23 @@ fn a_run_that_was_cut_off_has_its_report() {
     vexfs_validate(&["report", "/nonexistent"]).assert().code(code(exit::EVIDENCE));
 }
 
+/// Offline, of the directory alone, byte for byte what was written when the run ended.
+#[test]
+fn a_verdict_is_recomputed_byte_for_byte() {
+    let runs = harness::project::root().join("harness/tests/data/runs");
+    let mut compared = 0;
+    for run in fs::read_dir(runs).expect("golden runs").flatten() {
+        let Ok(before) = fs::read_to_string(run.path().join("verdict.json")) else { continue };
+        let output = vexfs_validate(&["verdict", "--json"]).arg(run.path()).output();
+        let output = output.expect("vexfs-validate can be started");
+        assert!(output.stdout == before.as_bytes(), "{}", run.path().display());
+        let verdict: serde_json::Value = serde_json::from_str(&before).expect("JSON");
+        assert_eq!(output.status.code().map(i64::from), verdict["exit_code"].as_i64());
+        compared += 1;
+    }
+    assert!(compared >= 12, "{compared}");
+}
+
 #[test]
 fn two_runs_are_compared() {
     let runs = harness::project::root().join("harness/tests/data/runs");

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::place::{self, Mark};
+use crate::place::{self, Mark, Place};
 use crate::project;
 
 /// The environment of a place, as the manifest of its evidence.
@@ -34,6 +35,43 @@ pub struct Environment {
     pub programs: BTreeMap<String, String>,
     /// Versions of what was used, by name.
     pub versions: BTreeMap<String, String>,
+    /// What the place's time counts; not told by a place that has but one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// Variables that were set and change what is built, tested or how (see [`SETTINGS`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Variables that change what cargo builds and how trials behave: a guest must find what the host
+/// built, and who repeats a trial must repeat them.
+pub(crate) const SETTINGS: &[&str] = &[
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_TARGET_DIR",
+    "CI",
+    "NO_COLOR",
+    "PROPTEST_CASES",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "VEXFS_CONFIG",
+];
+
+/// Beginnings of further such variables.
+pub(crate) const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
+
+/// Those of them that are set, by name.
+pub(crate) fn settings() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| {
+            SETTINGS.contains(&name.as_str())
+                || SETTINGS_FAMILIES.iter().any(|family| name.starts_with(family))
+        })
 }
 
 impl Environment {
@@ -63,6 +101,20 @@ impl Environment {
                 .collect(),
             versions: versions(&release),
             kernel_release: release,
+            clock: match here.place {
+                Place::Host => None,
+                Place::Guest => Clock::here().ok(),
+            },
+            // Where evidence goes is the run's own business. The kernel is for trials on the host
+            // that boot a guest.
+            variables: settings()
+                .filter(|(name, _)| name != super::DIR_VARIABLE)
+                .chain(
+                    std::env::var("VEXFS_KERNEL")
+                        .ok()
+                        .map(|kernel| ("VEXFS_KERNEL".to_owned(), kernel)),
+                )
+                .collect(),
         }
     }
 }

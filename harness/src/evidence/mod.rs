@@ -13,7 +13,7 @@ mod schema;
 mod writer;
 
 pub use environment::Environment;
-pub(crate) use environment::file_hash;
+pub(crate) use environment::{file_hash, settings};
 pub use event::{
     Controls, Event, GuestEnd, GuestFault, Measurement, Order, PhaseState, Record, Round,
     SCHEMA_VERSION, Side, TrialState,

@@ -10,6 +10,7 @@ mod ktap;
 mod markdown;
 mod plot;
 mod ratios;
+mod repro;
 mod run;
 mod section;
 mod speed;
@@ -52,8 +53,8 @@ pub fn sections(run: &Run) -> Vec<Section> {
     sections
 }
 
-/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from` into `into`, and
-/// returns the page's path.
+/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from` into `into`, with a
+/// script in `repro/` for each trial that failed, and returns the page's path.
 ///
 /// # Errors
 /// Where the evidence cannot be read or a file cannot be written.
@@ -62,11 +63,22 @@ pub fn write(from: &Path, into: &Path) -> io::Result<PathBuf> {
     let files = [(PAGE, html(&run)), ("report.md", markdown(&run)), ("report.ktap", ktap(&run))];
     for (name, text) in files {
         let path = into.join(name);
-        fs::write(&path, text).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        })?;
+        fs::write(&path, text).map_err(named(&path))?;
     }
+    write_scripts(&run, into)?;
     Ok(into.join(PAGE))
+}
+
+/// Writes `repro/<trial>.sh` of `run` into `into` for each trial that failed or never ended.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write_scripts(run: &Run, into: &Path) -> io::Result<()> {
+    repro::write(run, into).map_err(named(&into.join(repro::DIRECTORY)))
+}
+
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// `text` as a page and Markdown may hold it: consoles and programs send colours and other

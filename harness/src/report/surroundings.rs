@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
 use crate::evidence::Event;
@@ -170,22 +171,15 @@ pub(super) fn again(run: &Run) -> Section {
     section.text("The whole run, on a machine of the same kind:");
     section.parts.push(Part::Commands(commands));
     let mut single = Vec::new();
-    for place in PLACES {
-        for (trial, fate) in run.fates(place) {
-            if !matches!(fate, Fate::Failed(_) | Fate::Began) {
-                continue;
-            }
-            single.push(match place {
-                Place::Host => format!("cargo nextest run --profile ci -E 'test(={trial})'"),
-                Place::Guest => format!(
-                    "target/debug/vexfs-validate guest --kernel {kernel} -- \
-                     cargo nextest run --profile vm -E 'test(={trial})'"
-                ),
-            });
-        }
+    for script in repro::scripts(run) {
+        let places: Vec<String> = script.places.iter().map(Place::to_string).collect();
+        let (name, trial) = (script.name, script.trial);
+        single.push(format!("{}/{name}  # {trial}, {}", repro::DIRECTORY, places.join(" and ")));
     }
     if !single.is_empty() {
-        section.text("One trial that failed or never ended:");
+        section.text(
+            "One trial that failed or never ended, as it was run, by a script in the run's directory:",
+        );
         section.parts.push(Part::Commands(single));
     }
     section.text("The verdict and this page, from the run's directory alone, on any machine:");

@@ -13,6 +13,7 @@ use super::{Context, Decision, Trial, decide, exclusion};
 use crate::evidence::{self, Event, TrialState};
 use crate::exit;
 use crate::failure::Failure;
+use crate::kernel::KernelLog;
 use crate::place::{self, Place};
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
@@ -141,7 +142,14 @@ fn run_recorded(
     context.record(Event::TrialStarted { trial: trial.to_owned() }).map_err(to_failed)?;
     let started = Instant::now();
     // A panic is a failure of this trial; guards of its mounts and children have run by then.
-    let result = catch_unwind(AssertUnwindSafe(|| body(&context)))
+    let marked = || {
+        if place == Place::Guest {
+            // By it a reader finds the trial's lines on the console.
+            KernelLog::mark(trial)?;
+        }
+        body(&context)
+    };
+    let result = catch_unwind(AssertUnwindSafe(marked))
         .unwrap_or_else(|panic| Err(Failure::new(panic_message(&*panic))));
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),

@@ -237,13 +237,15 @@ fn judge(criterion: Criterion, evidence: &Evidence, damage: &[String]) -> Criter
     }
 }
 
-/// What the load/unload cycles prove, recomputed from their number. Cycles that a failed trial
-/// did not finish leave no such fact.
+/// What the load/unload cycles of trials that held prove, recomputed from their number.
 fn stability(evidence: &Evidence) -> Vec<String> {
+    let fates = evidence.fates(Criterion::Module, Place::Guest);
     evidence
         .records(Place::Guest)
         .filter_map(|record| match &record.event {
-            Event::Fact { name, value, .. } if name == "cycles" => {
+            Event::Fact { trial, name, value }
+                if name == "cycles" && fates.get(trial) == Some(&Fate::Passed) =>
+            {
                 u32::try_from(value["microseconds"].as_array()?.len()).ok().filter(|&n| n > 0)
             }
             _ => None,

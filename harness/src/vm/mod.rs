@@ -46,7 +46,7 @@ pub use error::VmError;
 pub use kernel::{DEFAULT_SERIES, Kernel, KernelChoice};
 pub use programs::{on_path as find_program, project_directories};
 pub use qemu::Qemu;
-pub use script::COMMAND_FILE;
+pub use script::{COMMAND_FILE, quoted};
 pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::{CONSOLE_FILE, OUTPUT_FILE};
 

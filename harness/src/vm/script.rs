@@ -19,27 +19,6 @@ pub(super) fn init() -> PathBuf {
     project::root().join("fixtures/guest/init.sh")
 }
 
-/// Variables that change what cargo builds. The guest must find what the host built, so it gets
-/// the same ones; besides them the reader's wishes and our own settings.
-const PASSED_ON: &[&str] = &[
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_INCREMENTAL",
-    "CARGO_TARGET_DIR",
-    "CI",
-    "NO_COLOR",
-    "PROPTEST_CASES",
-    "RUSTC_WRAPPER",
-    "RUSTFLAGS",
-    "RUSTUP_TOOLCHAIN",
-    "RUST_BACKTRACE",
-    "RUST_LOG",
-    "VEXFS_CONFIG",
-];
-
-/// Beginnings of further such variables.
-const PASSED_ON_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
-
 /// Writes the script that does `work`.
 pub(super) fn write(
     evidence: &Path,
@@ -82,12 +61,8 @@ fn base_environment() -> Vec<(String, String)> {
         ("CARGO_NET_OFFLINE".to_owned(), "true".to_owned()),
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ];
-    let all = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    environment.extend(all.filter(|(name, _)| {
-        PASSED_ON.contains(&name.as_str())
-            || PASSED_ON_FAMILIES.iter().any(|family| name.starts_with(family))
-    }));
+    // Beside what changes a build the reader's wishes and our own settings.
+    environment.extend(crate::evidence::settings());
     environment
 }
 
@@ -106,7 +81,8 @@ fn guest_path() -> String {
 }
 
 /// One word for a POSIX shell.
-fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
