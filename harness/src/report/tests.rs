@@ -44,6 +44,7 @@ fn emulated() -> Made {
                 *value = json!({
                     "microseconds": cycles().map(|n| 55_000 + 100 * (n % 7)).collect::<Vec<_>>(),
                     "kernel_memory_kib": cycles().map(|n| 61_000 + 8 * (n % 5)).collect::<Vec<_>>(),
+                    "live_allocations": cycles().map(|_| 0).collect::<Vec<_>>(),
                 });
             }
             _ => {}
@@ -263,7 +264,7 @@ fn golden(case: &str) -> PathBuf {
 #[case::interrupted("interrupted")]
 #[case::cut("cut")]
 fn every_run_has_its_report(#[case] case: &str) {
-    let run = Run::read(&golden(case)).unwrap();
+    let run = Run::read(&golden(case), &[]).unwrap();
     insta::assert_snapshot!(format!("{case}.md"), markdown(&run));
     insta::assert_snapshot!(format!("{case}.ktap"), ktap(&run));
     well_formed(&html(&run));
@@ -304,7 +305,7 @@ fn values<'t>(page: &'t str, before: &str) -> Vec<&'t str> {
 
 #[test]
 fn a_whole_run_misses_nothing_and_draws_every_kind() {
-    let run = Run::read(&golden("emulated")).unwrap();
+    let run = Run::read(&golden("emulated"), &[]).unwrap();
     assert_eq!(run.missing, Vec::<String>::new());
     let page = html(&run);
     for id in ["ratios", "latencies", "recall", "cycles", "timeline"] {
@@ -316,7 +317,7 @@ fn a_whole_run_misses_nothing_and_draws_every_kind() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let missing = |case: &str| Run::read(&golden(case)).unwrap().missing.join("\n");
+    let missing = |case: &str| Run::read(&golden(case), &[]).unwrap().missing.join("\n");
     assert!(missing("cut").contains("guest evidence, line"));
     assert!(missing("panicked").contains("module::loads (guest) began and never ended"));
     let interrupted = missing("interrupted");
@@ -335,7 +336,7 @@ fn a_launcher_that_was_killed_leaves_a_report() {
             fs::write(dir.path().join(name), text).unwrap();
         }
     }
-    let run = Run::read(dir.path()).unwrap();
+    let run = Run::read(dir.path(), &[]).unwrap();
     assert!(run.missing.iter().any(|one| one.starts_with("host.jsonl")), "{:?}", run.missing);
     assert!(markdown(&run).contains("vexfs_search+0x1c"));
 }
@@ -343,8 +344,8 @@ fn a_launcher_that_was_killed_leaves_a_report() {
 #[test]
 fn the_three_files_are_written_elsewhere_too() {
     let into = tempfile::tempdir().unwrap();
-    let page = write(&golden("cut"), into.path()).unwrap();
+    let page = write(&golden("cut"), into.path(), &[]).unwrap();
     assert_eq!(page, into.path().join(PAGE));
     assert_eq!(files(into.path()).len(), 3);
-    assert!(write(into.path(), into.path()).is_err(), "there is no evidence in it");
+    assert!(write(into.path(), into.path(), &[]).is_err(), "there is no evidence in it");
 }
