@@ -39,6 +39,7 @@ pub mod release;
 pub mod report;
 pub mod requirement;
 pub mod selftest;
+pub mod soak;
 pub mod sources;
 pub mod stats;
 pub mod thresholds;

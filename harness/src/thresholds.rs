@@ -245,3 +245,20 @@ impl Rule {
         ALL.iter().find(|rule| rule.id == id)
     }
 }
+
+/// How long a module must have held out under load, on each kernel of the matrix, before it may
+/// leave the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endurance {
+    /// The matrix: series of kernels, each of which needs a soak of its own.
+    pub kernels: &'static [&'static str],
+    /// Seconds under load, all cycles together.
+    pub seconds: u64,
+    /// Load/unload cycles.
+    pub cycles: u32,
+}
+
+/// The registered endurance. 1,000 cycles without a failure prove a failure rate below 0.3 % a
+/// cycle; two hours are long enough for what accumulates by time and not by cycles.
+pub const ENDURANCE: Endurance =
+    Endurance { kernels: &["6.1", "6.12"], seconds: 2 * 60 * 60, cycles: 1_000 };

@@ -13,7 +13,8 @@ use crate::place::{self, Place};
 use crate::project;
 use crate::selftest;
 
-pub(super) fn run() -> Result<ExitCode, Stop> {
+/// Runs the phases, of their trials those that `filter` names.
+pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     let here = place::here();
     let Some(dir) = here.evidence_dir.as_ref().filter(|_| here.place == Place::Guest) else {
         return Err(Stop::new(
@@ -27,11 +28,11 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
     if Clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
-        return instructions(dir, &evidence).map_err(no_evidence);
+        return instructions(dir, &evidence, filter).map_err(no_evidence);
     }
     let second = phase::run(&evidence, phase::ENVIRONMENT, || {
         self_test(&evidence)?;
-        let tests = nextest::run(dir, Place::Guest, "vm", "2", "binary(dataset)")?;
+        let tests = nextest::run(dir, Place::Guest, "vm", "2", &both("binary(dataset)", filter))?;
         Ok(state_of(tests, "dataset and protocol"))
     })
     .map_err(no_evidence)?;
@@ -41,7 +42,8 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
         return Ok(exit::FAIL.into());
     }
     let third = phase::run(&evidence, phase::VALIDATION, || {
-        let tests = nextest::run(dir, Place::Guest, "vm", "3", "not binary(dataset)")?;
+        let tests =
+            nextest::run(dir, Place::Guest, "vm", "3", &both("not binary(dataset)", filter))?;
         Ok(state_of(tests, "FUSE, baseline, module, kernel against FUSE"))
     })
     .map_err(no_evidence)?;
@@ -49,10 +51,11 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
 }
 
 /// The ratios that guest instructions decide, in a boot of its own.
-fn instructions(dir: &Path, evidence: &Writer) -> Result<ExitCode, EvidenceError> {
+fn instructions(dir: &Path, evidence: &Writer, filter: &str) -> Result<ExitCode, EvidenceError> {
     let state = phase::run(evidence, phase::INSTRUCTIONS, || {
         self_test(evidence)?;
-        let tests = nextest::run(dir, Place::Guest, "vm", "3-instructions", MEASURING)?;
+        let tests =
+            nextest::run(dir, Place::Guest, "vm", "3-instructions", &both(MEASURING, filter))?;
         Ok(state_of(tests, "kernel against FUSE"))
     })?;
     Ok(if state == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
@@ -60,6 +63,10 @@ fn instructions(dir: &Path, evidence: &Writer) -> Result<ExitCode, EvidenceError
 
 /// The trials of `kernel_vs_fuse` that measure.
 const MEASURING: &str = "test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$/)";
+
+fn both(one: &str, other: &str) -> String {
+    format!("({one}) and ({other})")
+}
 
 fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
     match tests {
@@ -69,7 +76,7 @@ fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
 }
 
 /// What the guest itself sees of its accelerator.
-fn accelerator() -> &'static str {
+pub(super) fn accelerator() -> &'static str {
     let vendor = place::hypervisor_vendor();
     if vendor.starts_with("TCG") {
         "tcg"

@@ -1,11 +1,13 @@
 //! The command line of `vexfs-validate`.
 
 mod compare;
+mod completion;
 mod diff;
 mod doctor;
 mod guest;
 mod in_guest;
 mod list;
+mod matrix;
 mod nextest;
 mod phase;
 mod place;
@@ -13,6 +15,7 @@ mod regress;
 mod report;
 mod run;
 mod run_dir;
+mod soak;
 mod verdict;
 
 use std::path::PathBuf;
@@ -39,6 +42,8 @@ enum Command {
     Run(run::Options),
     /// Boot the guest and run a command in it, or a shell
     Guest(guest::Options),
+    /// Run the guest's criteria on each kernel of the matrix, and print one table
+    Matrix(matrix::Options),
     /// Recompute the verdict of a run from its evidence, offline
     Verdict {
         /// The run's directory, e.g. target/validation/latest
@@ -46,6 +51,9 @@ enum Command {
         /// Print the verdict as JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Directories of soaks that count for bare metal, beside those in the run's own soak/
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        soak: Vec<PathBuf>,
     },
     /// Write a run's report: report.html for a person, report.md, report.ktap
     Report {
@@ -54,6 +62,9 @@ enum Command {
         /// Directory for the report, which must exist [default: the run's]
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
+        /// Directories of soaks that count for bare metal, beside those in the run's own soak/
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        soak: Vec<PathBuf>,
     },
     /// Say what changed between two runs: states, trials, skips, ratios
     Diff {
@@ -66,6 +77,8 @@ enum Command {
     Compare(compare::Options),
     /// Say which operations cost more guest instructions than in another commit
     Regress(regress::Options),
+    /// Load and unload the module for hours, or run a criterion many times
+    Soak(soak::Options),
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
@@ -74,9 +87,22 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Print the completions of a shell: source <(vexfs-validate completion bash)
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: completion::Shell,
+    },
     /// What `run` starts inside the guest
     #[command(hide = true)]
-    InGuest,
+    InGuest {
+        /// Only these of its trials, as a nextest filterset
+        #[arg(long, default_value = "all()")]
+        filter: String,
+    },
+    /// What `soak` starts inside the guest
+    #[command(hide = true)]
+    InGuestSoak(soak::InGuest),
     /// What `regress` starts inside the guest
     #[command(hide = true)]
     Costs,
@@ -142,14 +168,18 @@ pub fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
-        Command::Verdict { dir, json } => verdict::run(&dir, json),
-        Command::Report { dir, into } => report::run(&dir, into.as_deref()),
+        Command::Matrix(options) => matrix::run(&options),
+        Command::Verdict { dir, json, soak } => verdict::run(&dir, &soak, json),
+        Command::Report { dir, into, soak } => report::run(&dir, into.as_deref(), &soak),
         Command::Diff { before, after } => diff::run(&before, &after),
         Command::Compare(options) => compare::run(&options),
         Command::Regress(options) => regress::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Place => place::run(),
         Command::List { update } => list::run(update),
-        Command::InGuest => in_guest::run(),
+        Command::Completion { shell } => completion::run(shell),
+        Command::InGuest { filter } => in_guest::run(&filter),
+        Command::InGuestSoak(options) => soak::in_guest(&options),
         Command::Costs => regress::measure(),
     };
     match result {

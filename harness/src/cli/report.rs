@@ -7,15 +7,16 @@ use super::Stop;
 use crate::exit;
 use crate::report;
 
-pub(super) fn run(dir: &Path, into: Option<&Path>) -> Result<ExitCode, Stop> {
-    let page = write(dir, into.unwrap_or(dir))?;
+pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<ExitCode, Stop> {
+    let page = write(dir, into.unwrap_or(dir), soaks)?;
     println!("{}", page.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the report of the run in `from` into `into`; the page's path.
-pub(super) fn write(from: &Path, into: &Path) -> Result<PathBuf, Stop> {
-    report::write(from, into).map_err(|error| {
+/// Writes the report of the run in `from` and of `soaks` beside its own into `into`; the page's
+/// path.
+pub(super) fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> Result<PathBuf, Stop> {
+    report::write(from, into, soaks).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
             format!(

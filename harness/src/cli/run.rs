@@ -13,10 +13,11 @@ use crate::clock::ClockChoice;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
 use crate::exit;
 use crate::expected::Expected;
-use crate::failure::Failure;
+use crate::failure::{Failure, While};
 use crate::junit;
 use crate::place::{self, Place};
 use crate::project;
+use crate::soak::Soak;
 use crate::verdict;
 use crate::vm::{self, GuestEnd, GuestOutcome, Work};
 
@@ -28,6 +29,9 @@ pub struct Options {
     /// Directory for the run [default: a fresh one under target/validation]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
+    /// Directories of soaks of this module, copied into the run's soak/: they count for bare metal
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    soak: Vec<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
@@ -40,16 +44,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
     println!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
+    adopt(&options.soak, &dir.join(verdict::SOAKS))?;
 
-    phases(options, &dir, &evidence).map_err(|end| match end {
-        End::Evidence(error) => no_evidence(error),
-        End::Stop(stop) => stop,
-    })?;
+    phases(options, &dir, &evidence)?;
     conclude(&dir, &evidence)
 }
 
 /// What ends a run before its verdict.
-enum End {
+pub(super) enum End {
     Evidence(EvidenceError),
     Stop(Stop),
 }
@@ -57,6 +59,15 @@ enum End {
 impl From<EvidenceError> for End {
     fn from(error: EvidenceError) -> Self {
         End::Evidence(error)
+    }
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        match end {
+            End::Evidence(error) => Stop::new(exit::EVIDENCE, error),
+            End::Stop(stop) => stop,
+        }
     }
 }
 
@@ -72,12 +83,33 @@ fn directory(options: &Options) -> Result<PathBuf, Stop> {
     })
 }
 
-fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
+pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
     evidence.write(Event::Environment(Box::new(Environment::of_this_machine("native"))))?;
     for at in [Place::Host, Place::Guest] {
         evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
     }
     Ok(())
+}
+
+/// Copies the files of `soaks` into directories of the same names in `into`.
+fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
+    let copy = |from: &Path| -> Result<(), Failure> {
+        let soak = Soak::read(from)?;
+        let to = into.join(&soak.name);
+        fs::create_dir_all(into)?;
+        fs::create_dir(&to).when(to.display())?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    };
+    soaks.iter().try_for_each(|soak| {
+        let what = format!("{} cannot be taken as a soak", soak.display());
+        copy(soak).when(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
+    })
 }
 
 /// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
@@ -96,13 +128,25 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         }
         return Ok(());
     }
+    in_the_guest(&options.machine, dir, evidence, None)
+}
+
+/// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names.
+pub(super) fn in_the_guest(
+    machine: &Machine,
+    dir: &Path,
+    evidence: &Writer,
+    filter: Option<&str>,
+) -> Result<(), End> {
     let program = std::env::current_exe()
         .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
         .display()
         .to_string();
     println!("\n== phases 2 and 3 in the guest");
-    let work = Work::Command(vec![program, "in-guest".to_owned()]);
-    let outcome = match boot(&options.machine, dir, evidence, &work)? {
+    let mut command = vec![program, "in-guest".to_owned()];
+    command.extend(filter.into_iter().flat_map(|words| ["--filter".to_owned(), words.to_owned()]));
+    let work = Work::Command(command);
+    let outcome = match boot(machine, dir, evidence, &work)? {
         Ok(outcome) => outcome,
         Err(why) => {
             phase::not_run(evidence, phase::ENVIRONMENT, &why)?;
@@ -119,8 +163,7 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         return Ok(());
     }
     println!("\n== phase 3 once more, on guest instructions");
-    let machine =
-        Machine { clock: ClockChoice::Instructions, cpus: None, ..options.machine.clone() };
+    let machine = Machine { clock: ClockChoice::Instructions, cpus: None, ..machine.clone() };
     if let Err(why) = boot(&machine, dir, evidence, &work)? {
         phase::not_run(evidence, phase::INSTRUCTIONS, &why)?;
     }
@@ -174,18 +217,18 @@ fn fuse_is_preserved(dir: &Path) -> bool {
 /// Phase 4: the verdict, its files and its table.
 fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
     phase::run(evidence, phase::VERDICT, || {
-        let verdict = verdict_command::of(dir).map_err(|stop| Failure::new(stop.message))?;
+        let verdict = verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
         let report = junit::merge(dir, &verdict)?;
         fs::write(dir.join("junit.xml"), report.to_string()?)?;
         Ok((PhaseState::Done, String::new()))
     })
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     // Once more, now that phase 4 itself is part of the evidence.
-    let verdict = verdict_command::of(dir)?;
+    let verdict = verdict_command::of(dir, &[])?;
     fs::write(dir.join("verdict.json"), verdict_command::to_json(&verdict)?)
         .map_err(|error| Stop::new(exit::EVIDENCE, format!("verdict.json: {error}")))?;
     print!("\n{}", verdict::table(&verdict));
     println!("\nall of it: {}", dir.display());
-    println!("report: {}", report_command::write(dir, dir)?.display());
+    println!("report: {}", report_command::write(dir, dir, &[])?.display());
     Ok(verdict::exit_of(verdict.state).into())
 }

@@ -1,14 +1,14 @@
 //! `vexfs-validate verdict DIR`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Stop;
 use crate::exit;
 use crate::verdict::{self, Evidence, Verdict};
 
-pub(super) fn run(dir: &Path, json: bool) -> Result<ExitCode, Stop> {
-    let verdict = of(dir)?;
+pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {
+    let verdict = of(dir, soaks)?;
     if json {
         print!("{}", to_json(&verdict)?);
     } else {
@@ -17,12 +17,15 @@ pub(super) fn run(dir: &Path, json: bool) -> Result<ExitCode, Stop> {
     Ok(verdict::exit_of(verdict.state).into())
 }
 
-pub(super) fn of(dir: &Path) -> Result<Verdict, Stop> {
-    let evidence = Evidence::read(dir).map_err(|error| {
+pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<Verdict, Stop> {
+    let mut evidence = Evidence::read(dir).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
             format!("{error}; name the directory of a run, e.g. target/validation/latest"),
         )
+    })?;
+    evidence.add_soaks(soaks).map_err(|error| {
+        Stop::new(exit::EVIDENCE, format!("{error}; name directories of `soak --for` with --soak"))
     })?;
     Ok(verdict::of(&evidence))
 }

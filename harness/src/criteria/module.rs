@@ -1,33 +1,24 @@
 //! Criterion 4: the module loads, is used, and unloads, hundreds of times, without a trace.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::Path;
-use std::time::Instant;
 
 use nix::errno::Errno;
 use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::{containment, faults, homes, load, torture};
+use super::{containment, cycles, faults, homes, load, torture};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
 use crate::kernel::{
-    EXPECTED_TAINT, KernelLog, KernelMount, LoadedModule, Logged, ModuleFile, Taint, is_listed,
-    live_allocations, load_open, registered,
+    EXPECTED_TAINT, KernelLog, KernelMount, Logged, ModuleFile, Taint, is_listed, live_allocations,
+    registered,
 };
 use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
-use crate::{project, require, stats as statistics};
-
-/// Load/unload cycles of the stability trial.
-pub const CYCLES: u32 = 300;
-/// A cycle in so many mounts the module and uses it.
-const USED_EVERY: u32 = 10;
-/// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
-/// its own caches: a leak of 4 KiB a cycle is four times as much here.
-const MEMORY_TOLERANCE_KIB: i64 = 256;
+use crate::{project, require};
 
 /// What every trial with the module needs.
 pub(super) const NEEDS: &[Requirement] =
@@ -45,7 +36,7 @@ pub fn trials() -> Vec<Trial> {
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
         ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
         ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
-        ("module::survives_300_cycles", cycles),
+        ("module::survives_300_cycles", cycles::survives),
     ];
     all.into_iter()
         .map(|(name, body)| {
@@ -68,6 +59,11 @@ pub(super) fn watched(
 ) -> Result<(), Failure> {
     require!(!is_listed()?, "vexfs is loaded already; an earlier trial could not unload it");
     log_watched(context, body)?;
+    nothing_left()
+}
+
+/// That the module is neither loaded nor registered, and has left no directory.
+pub(crate) fn nothing_left() -> Result<(), Failure> {
     require!(!is_listed()?, "vexfs is still in /proc/modules");
     require!(!registered()?, "vexfs is still in /proc/filesystems");
     for path in ["/sys/module/vexfs", "/sys/fs/vexfs", "/proc/fs/vexfs"] {
@@ -95,7 +91,7 @@ pub(super) fn log_watched(
 }
 
 /// Our own mark must be there too: a log without it is not the log of this trial.
-fn check_log(logged: &Logged) -> Result<(), Failure> {
+pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     let marked = logged.records.iter().any(|one| one.text.starts_with("vexfs-validation: "));
     require!(marked, "the trial's mark is missing from the kernel log: lines were lost");
     logged.check()
@@ -136,7 +132,7 @@ fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
 }
 
 /// Writes rows, indexes them, searches, and asks who served it.
-fn use_it(mount: &Path) -> Result<(), Failure> {
+pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
     let data = Dataset::generate(3, 256, DIM, 1);
     let path = mount.join("base.f32");
@@ -204,91 +200,4 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
         }
     }
     loaded.unload()
-}
-
-/// What is looked at after each cycle.
-struct Cycle {
-    microseconds: u64,
-    /// Slab of /proc/meminfo and kernel stacks, page tables, vmalloc: what a leak shows in.
-    memory_kib: i64,
-}
-
-fn cycles(context: &Context) -> Result<(), Failure> {
-    let file = ModuleFile::of_running_kernel()?;
-    let open = File::open(&file.path).when(file.path.display())?;
-    let mut done = Vec::with_capacity(CYCLES as usize);
-    for number in 0..CYCLES {
-        let started = Instant::now();
-        one_cycle(&open, number.is_multiple_of(USED_EVERY)).when(format!("cycle {number}"))?;
-        done.push(Cycle {
-            microseconds: u64::try_from(started.elapsed().as_micros())?,
-            memory_kib: kernel_memory_kib()?,
-        });
-    }
-    let bound = statistics::failure_rate_bound(CYCLES, 0.05);
-    context.fact(
-        "cycles",
-        json!({
-            "done": done.len(),
-            "used_every": USED_EVERY,
-            "microseconds": done.iter().map(|one| one.microseconds).collect::<Vec<_>>(),
-            "kernel_memory_kib": done.iter().map(|one| one.memory_kib).collect::<Vec<_>>(),
-            "failure_rate_below": bound,
-            "confidence": 0.95,
-        }),
-    )?;
-    println!(
-        "{CYCLES} of {CYCLES} cycles without a failure prove a failure rate below {:.2} % a cycle \
-         at 95 %",
-        bound * 100.0
-    );
-    check_memory(&done)
-}
-
-fn one_cycle(module: &File, used: bool) -> Result<(), Failure> {
-    let loaded: LoadedModule = load_open(module)?;
-    if used {
-        let idle = live_allocations()?;
-        let mount = KernelMount::new("size=16M")?;
-        use_it(mount.path())?;
-        mount.unmount()?;
-        let left = live_allocations()?;
-        require!(left == idle, "{left} allocations live after use, {idle} before");
-    }
-    loaded.unload()
-}
-
-/// The medians of two stretches of cycles, after the first fifty and at the end: single values
-/// jump by what other parts of the kernel hold for a moment.
-fn check_memory(cycles: &[Cycle]) -> Result<(), Failure> {
-    let median = |part: &[Cycle]| {
-        let values: Vec<f64> = part.iter().map(|one| one.memory_kib as f64).collect();
-        statistics::median(&values).unwrap_or_default()
-    };
-    let count = cycles.len();
-    require!(count >= 100, "{count} cycles are too few to tell a leak");
-    let early = median(&cycles[50..75]);
-    let late = median(&cycles[count - 25..]);
-    let growth = (late - early) as i64;
-    require!(
-        growth <= MEMORY_TOLERANCE_KIB,
-        "the kernel holds {growth} KiB more after {count} cycles than after 50: a leak"
-    );
-    Ok(())
-}
-
-/// Unreclaimable slab, kernel stacks, page tables and vmalloc, from /proc/meminfo: what stays
-/// when something is not freed. Pages that are allocated directly do not show here; a sanitizer
-/// kernel sees them.
-fn kernel_memory_kib() -> Result<i64, Failure> {
-    const PARTS: [&str; 4] = ["SUnreclaim:", "KernelStack:", "PageTables:", "VmallocUsed:"];
-    let text = fs::read_to_string("/proc/meminfo").when("/proc/meminfo")?;
-    let mut sum = 0;
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        if words.next().is_some_and(|name| PARTS.contains(&name)) {
-            sum += words.next().unwrap_or_default().parse::<i64>().when(line)?;
-        }
-    }
-    Ok(sum)
 }

@@ -18,6 +18,11 @@ use crate::stats::{Outcome, Ratio};
 use crate::thresholds::{self, Scene};
 use crate::trial::Context;
 
+/// The fact that holds a ratio to a recorded figure of the same operation, dimension and size.
+pub const COMPARED: &str = "compared with a recorded figure";
+/// The fact that lists the other figures, each with the reason why it is compared with nothing.
+pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
+
 /// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
 /// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
 /// not comparable is written down with the reason.
@@ -45,7 +50,7 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
                 figure.value, ratio.estimate, ratio.lower, ratio.upper
             );
             context.fact(
-                "compared with a recorded figure",
+                COMPARED,
                 json!({
                     "figure": figure,
                     "ratio": ratio,
@@ -61,7 +66,7 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
             }
         }
     }
-    context.fact("recorded figures that are not comparable", incomparable(&baselines))?;
+    context.fact(NOT_COMPARABLE, incomparable(&baselines))?;
     require!(
         below.is_empty(),
         "less than {} times a recorded figure: {}",

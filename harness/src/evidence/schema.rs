@@ -7,6 +7,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
 use crate::project;
+use crate::soak::tests::{cycle, fact};
 
 struct Schema {
     schemas: Schemas,
@@ -57,6 +58,19 @@ fn every_record_is_as_the_schema_says() {
     let references = known["oneOf"].as_array().unwrap();
     let named = |one: &Value| one["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     assert_eq!(seen, references.iter().map(named).collect(), "events seen, and in the schema");
+}
+
+#[test]
+fn a_soaks_cycle_is_as_the_schema_says() {
+    let schema = Schema::load();
+    let mut record = records().swap_remove(0);
+    let fields = record.as_object_mut().unwrap();
+    fields.retain(|name, _| ["v", "seq", "prev", "time_ms", "place", "pid"].contains(&&**name));
+    let fact = fact(crate::soak::CYCLE, cycle(0));
+    fields.append(serde_json::to_value(fact).unwrap().as_object_mut().unwrap());
+    schema.check(&record).unwrap_or_else(|why| panic!("{record}\n{why}"));
+    record["value"]["nosuch"] = json!(1);
+    assert!(schema.check(&record).is_err());
 }
 
 #[rstest::rstest]

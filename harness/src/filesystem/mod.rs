@@ -26,4 +26,4 @@ mod xattrs;
 
 pub use operation::{Effort, Operation, all_operations, run_all};
 pub use threads::in_thread;
-pub use vectors::requests_end_well;
+pub use vectors::{Served, requests_end_well};

@@ -13,7 +13,7 @@ use crate::failure::{Failure, While};
 use crate::{fail, project, require};
 
 /// Name of the module and of its file system.
-const NAME: &str = "vexfs";
+pub(super) const NAME: &str = "vexfs";
 const C_NAME: &CStr = c"vexfs";
 /// How long a reference that somebody is just giving back may keep the module.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);

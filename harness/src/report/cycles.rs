@@ -6,6 +6,7 @@ use super::plot::{Axis, Frame, Plot, Scale, number};
 use super::run::Run;
 use super::section::{Section, Table};
 use crate::evidence::Event;
+use crate::soak::Cycle;
 use crate::stats::median;
 
 /// A series that a trial may record with its cycles: its name in the fact, a title, the unit.
@@ -31,9 +32,13 @@ pub(super) fn section(run: &Run) -> Section {
             "greatest",
         ],
     );
-    for (trial, value) in facts(run, "cycles") {
-        for (name, title, unit) in SERIES {
-            let series = numbers(&value[name]);
+    let of_trials = facts(run, "cycles")
+        .map(|(trial, value)| (trial.to_owned(), SERIES.map(|(name, ..)| numbers(&value[name]))));
+    let of_soaks = run.evidence.soaks().iter().map(|soak| {
+        (format!("soak {} on {}", soak.name, soak.kernel_release), of_soak(&soak.history))
+    });
+    for (trial, all) in of_trials.chain(of_soaks) {
+        for ((_, title, unit), series) in SERIES.into_iter().zip(all) {
             let tenth = (series.len() / 10).max(1);
             let (Some(first), Some(last)) = (
                 series.get(..tenth).and_then(median),
@@ -44,7 +49,7 @@ pub(super) fn section(run: &Run) -> Section {
             let (least, greatest) = (fold(&series, f64::min), fold(&series, f64::max));
             let told = [first, last, least, greatest].map(number);
             let mut row =
-                vec![trial.to_owned(), title.to_owned(), unit.to_owned(), series.len().to_string()];
+                vec![trial.clone(), title.to_owned(), unit.to_owned(), series.len().to_string()];
             row.extend(told.clone());
             table.rows.push(row);
             let [first, last, least, greatest] = told;
@@ -53,7 +58,7 @@ pub(super) fn section(run: &Run) -> Section {
                  last tenth), between {least} and {greatest}.",
                 series.len()
             );
-            plots.push(curve(title, unit, &alt, &series));
+            plots.push(curve(&format!("{title}, {trial}"), unit, &alt, &series));
         }
     }
     section.figures(plots, table, "No load/unload cycle was recorded.");
@@ -64,6 +69,16 @@ pub(super) fn section(run: &Run) -> Section {
     }
     section.table(used);
     section
+}
+
+/// The series of a soak, in the order of [`SERIES`].
+fn of_soak(history: &[Cycle]) -> [Vec<f64>; 3] {
+    let series = |of: fn(&Cycle) -> f64| history.iter().map(of).collect();
+    [
+        series(|one| one.kernel_memory_kib as f64),
+        series(|one| one.live_allocations as f64),
+        series(|one| one.microseconds as f64),
+    ]
 }
 
 fn facts<'r>(run: &'r Run, wanted: &'static str) -> impl Iterator<Item = (&'r str, &'r Value)> {
@@ -82,7 +97,7 @@ fn fold(series: &[f64], with: fn(f64, f64) -> f64) -> f64 {
 }
 
 fn curve(title: &str, unit: &str, alt: &str, series: &[f64]) -> Plot {
-    let mut plot = Plot::new(format!("{title} over the cycles"), alt, 230.0);
+    let mut plot = Plot::new(format!("{title}, over the cycles"), alt, 230.0);
     let y = Axis::around(unit, Scale::Linear, series.iter().copied());
     let frame = Frame::new(&mut plot, Axis::exactly("cycle", 0.0, series.len() as f64), y);
     let points = series.iter().enumerate().map(|(index, &value)| (index as f64 + 1.0, value));

@@ -18,6 +18,10 @@ pub fn ktap(run: &Run) -> String {
     }
     let _ = writeln!(text, "# verdict: {}", run.verdict.state);
     let _ = writeln!(text, "# bare metal: {}", run.verdict.bare_metal.state);
+    for condition in &run.verdict.bare_metal.conditions {
+        let met = if condition.met { "met" } else { "not met" };
+        diagnostic("", &format!("{met}: {}", condition.demand), &mut text);
+    }
     super::clean(&text)
 }
 

@@ -53,13 +53,14 @@ pub fn sections(run: &Run) -> Vec<Section> {
     sections
 }
 
-/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from` into `into`, with a
-/// script in `repro/` for each trial that failed, and returns the page's path.
+/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from`, and of `soaks` beside
+/// its own, into `into`, with a script in `repro/` for each trial that failed, and returns the
+/// page's path.
 ///
 /// # Errors
 /// Where the evidence cannot be read or a file cannot be written.
-pub fn write(from: &Path, into: &Path) -> io::Result<PathBuf> {
-    let run = Run::read(from)?;
+pub fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> io::Result<PathBuf> {
+    let run = Run::read(from, soaks)?;
     let files = [(PAGE, html(&run)), ("report.md", markdown(&run)), ("report.ktap", ktap(&run))];
     for (name, text) in files {
         let path = into.join(name);

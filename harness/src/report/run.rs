@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::criterion::Criterion;
 use crate::evidence::{Environment, Event, Measurement, Record};
@@ -30,16 +30,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads `dir`.
+    /// Reads `dir`, and the directories of soaks that count for it beside its own.
     ///
     /// # Errors
     /// As [`Evidence::read`], unless a launcher has begun there and no more; anything else that is
     /// missing is named in the report.
-    pub fn read(dir: &Path) -> io::Result<Run> {
-        let evidence = match Evidence::read(dir) {
+    pub fn read(dir: &Path, soaks: &[PathBuf]) -> io::Result<Run> {
+        let mut evidence = match Evidence::read(dir) {
             Err(_) if dir.join(LAUNCH_FILE).is_file() => Evidence::default(),
             read => read?,
         };
+        evidence.add_soaks(soaks)?;
         let name = fs::canonicalize(dir)?;
         let console = fs::read(dir.join(CONSOLE_FILE)).ok().map(|bytes| {
             String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect()

@@ -82,11 +82,32 @@ pub(super) fn bare_metal(run: &Run) -> Section {
          together make it eligible.",
         bare_metal.state
     ));
-    let mut table = Table::new("Conditions of bare metal", &["condition", "met", "because"]);
+    let head = ["condition", "met", "evidence", "still missing"];
+    let mut table = Table::new("Conditions of bare metal", &head);
     for one in &bare_metal.conditions {
         let met = if one.met { "yes" } else { "no" };
-        table.rows.push(vec![one.demand.clone(), met.to_owned(), one.because.clone()]);
+        let words = [&one.evidence, &one.missing].map(|lines| lines.join("\n"));
+        let mut row = vec![one.demand.clone(), met.to_owned()];
+        row.extend(words);
+        table.rows.push(row);
     }
     section.table(table);
+    let mut soaks = Table::new(
+        "Soaks: load/unload cycles under load",
+        &["soak", "kernel", "guest", "module", "cycles", "seconds", "failure rate below", "faults"],
+    );
+    for one in &bare_metal.soaks {
+        soaks.rows.push(vec![
+            one.name.clone(),
+            one.kernel_release.clone(),
+            accelerator_name(&one.accelerator).to_owned(),
+            one.srcversion.clone(),
+            one.cycles.to_string(),
+            format!("{:.0}", one.seconds()),
+            format!("{:.2} % a cycle at 95 %", one.failure_rate_below * 100.0),
+            if one.faults.is_empty() { "none".to_owned() } else { one.faults.join("\n") },
+        ]);
+    }
+    section.table(soaks);
     section
 }

@@ -25,7 +25,7 @@ use crate::verdict::{self, Evidence};
 #[case::in_cycle_150("panicked-in-cycle-150")]
 #[case::hung("hung")]
 fn every_run_has_its_report(#[case] case: &str) {
-    let run = Run::read(&golden(case)).unwrap();
+    let run = Run::read(&golden(case), &[]).unwrap();
     insta::assert_snapshot!(format!("{case}.md"), markdown(&run));
     insta::assert_snapshot!(format!("{case}.ktap"), ktap(&run));
     well_formed(&html(&run));
@@ -79,7 +79,7 @@ fn values<'t>(page: &'t str, before: &str) -> Vec<&'t str> {
 
 #[test]
 fn a_whole_run_misses_nothing_and_draws_every_kind() {
-    let run = Run::read(&golden("emulated")).unwrap();
+    let run = Run::read(&golden("emulated"), &[]).unwrap();
     assert_eq!(run.missing, Vec::<String>::new());
     let page = html(&run);
     for id in ["ratios", "latencies", "recall", "cycles", "timeline"] {
@@ -91,7 +91,7 @@ fn a_whole_run_misses_nothing_and_draws_every_kind() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let missing = |case: &str| Run::read(&golden(case)).unwrap().missing.join("\n");
+    let missing = |case: &str| Run::read(&golden(case), &[]).unwrap().missing.join("\n");
     assert!(missing("cut").contains("guest evidence, line"));
     assert!(missing("panicked").contains("module::loads (guest) began and never ended"));
     let interrupted = missing("interrupted");
@@ -110,7 +110,7 @@ fn a_launcher_that_was_killed_leaves_a_report() {
             fs::write(dir.path().join(name), text).unwrap();
         }
     }
-    let run = Run::read(dir.path()).unwrap();
+    let run = Run::read(dir.path(), &[]).unwrap();
     assert!(run.missing.iter().any(|one| one.starts_with("host.jsonl")), "{:?}", run.missing);
     assert!(markdown(&run).contains("vexfs_search+0x1c"));
 }
@@ -118,8 +118,8 @@ fn a_launcher_that_was_killed_leaves_a_report() {
 #[test]
 fn the_three_files_are_written_elsewhere_too() {
     let into = tempfile::tempdir().unwrap();
-    let page = write(&golden("cut"), into.path()).unwrap();
+    let page = write(&golden("cut"), into.path(), &[]).unwrap();
     assert_eq!(page, into.path().join(PAGE));
     assert_eq!(files(into.path()).len(), 3);
-    assert!(write(into.path(), into.path()).is_err(), "there is no evidence in it");
+    assert!(write(into.path(), into.path(), &[]).is_err(), "there is no evidence in it");
 }

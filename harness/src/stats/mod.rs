@@ -8,9 +8,11 @@
 mod bootstrap;
 mod looks;
 mod order;
+mod proportion;
 mod ratio;
 
 pub use bootstrap::{Bootstrap, bootstrap_of_mean, bootstrap_of_median};
 pub use looks::{ALPHA_OF_LOOKS, LOOKS, Look, Looked, look};
 pub use order::{ALPHA, Interval, failure_rate_bound, median, order_statistic};
+pub use proportion::clopper_pearson_upper;
 pub use ratio::{Outcome, Ratio};

@@ -27,6 +27,7 @@ use std::sync::Arc;
 pub use context::Context;
 pub use exclusion::{Exclusion, take as take_machine};
 pub use policy::{Decision, decide};
+pub(crate) use runner::run_recorded;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
 
 use crate::failure::Failure;

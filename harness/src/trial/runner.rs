@@ -110,7 +110,7 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
             }
         }
         Decision::Fail(reason) => libtest_mimic::Trial::test(name, move || {
-            run_recorded(&trial.name, here, |_| Err(Failure::new(reason)))
+            run_recorded(&trial.name, here, |_| Err(Failure::new(reason))).map_err(to_failed)
         }),
         Decision::Run => {
             let body = Arc::clone(&trial.body);
@@ -119,6 +119,7 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
                     let _machine = exclusion::take(trial.exclusion)?;
                     body(context)
                 })
+                .map_err(to_failed)
             })
         }
     }
@@ -132,14 +133,14 @@ fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
 
 /// Runs a body between its two records. The state is pessimistic: a trial that began and has no
 /// end in the evidence died.
-fn run_recorded(
+pub(crate) fn run_recorded(
     trial: &str,
     place: Place,
     body: impl FnOnce(&Context) -> Result<(), Failure>,
-) -> Result<(), Failed> {
+) -> Result<(), Failure> {
     let evidence = evidence::of_this_process()?;
     let context = Context::new(trial, place, evidence);
-    context.record(Event::TrialStarted { trial: trial.to_owned() }).map_err(to_failed)?;
+    context.record(Event::TrialStarted { trial: trial.to_owned() })?;
     let started = Instant::now();
     // A panic is a failure of this trial; guards of its mounts and children have run by then.
     let marked = || {
@@ -156,10 +157,8 @@ fn run_recorded(
         Err(failure) => (TrialState::Failed, failure.to_string()),
     };
     let seconds = started.elapsed().as_secs_f64();
-    context
-        .record(Event::TrialFinished { trial: trial.to_owned(), state, message, seconds })
-        .map_err(to_failed)?;
-    result.map_err(to_failed)
+    context.record(Event::TrialFinished { trial: trial.to_owned(), state, message, seconds })?;
+    result
 }
 
 fn to_failed(failure: Failure) -> Failed {

@@ -11,11 +11,11 @@ mod table;
 mod trials;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use bare_metal::BareMetal;
+pub use bare_metal::{BareMetal, Condition};
 pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::JudgedRatio;
@@ -26,6 +26,7 @@ use crate::criterion::Criterion;
 use crate::evidence::{Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail};
 use crate::exit::{self, Exit};
 use crate::place::Place;
+use crate::soak::Soak;
 
 /// What a run amounts to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,28 +81,50 @@ pub struct Phase {
     pub note: String,
 }
 
-/// The evidence of a run, both places.
+/// The evidence of a run, both places, and the soaks that go with it.
 #[derive(Default)]
 pub struct Evidence {
     host: Option<Trail>,
     guest: Option<Trail>,
+    soaks: Vec<Soak>,
 }
 
+/// Directory of a run that holds the directories of its soaks.
+pub const SOAKS: &str = "soak";
+
 impl Evidence {
-    /// Reads a run's directory.
+    /// Reads a run's directory, with the soaks in it.
     ///
     /// # Errors
     /// Where the directory or a file in it cannot be read, or holds no evidence at all.
     pub fn read(dir: &Path) -> io::Result<Evidence> {
-        let evidence =
-            Evidence { host: read_trail(dir, Place::Host)?, guest: read_trail(dir, Place::Guest)? };
+        let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
+        let mut evidence = Evidence { host, guest, soaks: Vec::new() };
         if evidence.host.is_none() && evidence.guest.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("{} holds no evidence (no host.jsonl, no guest.jsonl)", dir.display()),
             ));
         }
+        evidence.add_soaks(&soaks_in(&dir.join(SOAKS))?)?;
         Ok(evidence)
+    }
+
+    /// Reads further soaks, which are judged with the run's own.
+    ///
+    /// # Errors
+    /// Where a directory cannot be read, or holds no soak.
+    pub fn add_soaks(&mut self, dirs: &[PathBuf]) -> io::Result<()> {
+        for dir in dirs {
+            self.soaks.push(Soak::read(dir)?);
+        }
+        Ok(())
+    }
+
+    /// The soaks.
+    #[must_use]
+    pub fn soaks(&self) -> &[Soak] {
+        &self.soaks
     }
 
     fn trail(&self, place: Place) -> Option<&Trail> {
@@ -189,23 +212,47 @@ impl Evidence {
     }
 }
 
+/// The directories in `dir`, by name; none where it is not there.
+fn soaks_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut dirs: Vec<PathBuf> = paths
+        .filter(|path| path.as_ref().is_ok_and(|path| path.is_dir()))
+        .collect::<Result<_, _>>()?;
+    dirs.sort();
+    Ok(dirs)
+}
+
 /// Judges the evidence.
 #[must_use]
 pub fn of(evidence: &Evidence) -> Verdict {
     let damage = evidence.damage();
-    let criteria: Vec<CriterionVerdict> =
-        Criterion::ALL.into_iter().map(|criterion| judge(criterion, evidence, &damage)).collect();
+    let criteria = criteria(evidence, &[Place::Host, Place::Guest], &damage);
     let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
     let accelerator = evidence.accelerator();
     Verdict {
         state,
         exit_code: exit_of(state).code,
-        bare_metal: BareMetal::of(&criteria, &accelerator),
+        bare_metal: BareMetal::of(evidence, &criteria),
         accelerator,
         phases: evidence.phases(),
         criteria,
         damage,
     }
+}
+
+/// The criteria as far as they belong in the guest; what the host must show is left out.
+#[must_use]
+pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
+    criteria(evidence, &[Place::Guest], &evidence.damage())
+}
+
+fn criteria(evidence: &Evidence, places: &[Place], damage: &[String]) -> Vec<CriterionVerdict> {
+    let judge = |criterion| judge(criterion, evidence, places, damage);
+    Criterion::ALL.into_iter().map(judge).collect()
 }
 
 /// The exit code of a state.
@@ -218,13 +265,18 @@ pub fn exit_of(state: State) -> Exit {
     }
 }
 
-fn judge(criterion: Criterion, evidence: &Evidence, damage: &[String]) -> CriterionVerdict {
+fn judge(
+    criterion: Criterion,
+    evidence: &Evidence,
+    places: &[Place],
+    damage: &[String],
+) -> CriterionVerdict {
     let mut judgement = Judgement::default();
     for what in damage {
         judgement.inconclusive(format!("the evidence is damaged: {what}"));
     }
-    let count = trials::judge(criterion, evidence, &mut judgement);
-    let ratios = ratios::judge(criterion, evidence, &mut judgement);
+    let count = trials::judge(criterion, evidence, places, &mut judgement);
+    let ratios = ratios::judge(criterion, evidence, places, &mut judgement);
     CriterionVerdict {
         id: criterion,
         title: criterion.title().to_owned(),

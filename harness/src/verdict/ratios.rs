@@ -51,10 +51,11 @@ pub struct JudgedRatio {
 pub(super) fn judge(
     criterion: Criterion,
     evidence: &Evidence,
+    places: &[Place],
     judgement: &mut Judgement,
 ) -> Vec<JudgedRatio> {
     let mut judged = Vec::new();
-    for place in [Place::Host, Place::Guest] {
+    for &place in places {
         let accelerator = match place {
             Place::Host => "native".to_owned(),
             Place::Guest => evidence.accelerator(),

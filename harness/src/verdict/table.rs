@@ -38,10 +38,23 @@ pub fn table(verdict: &Verdict) -> String {
     ratios(verdict, &mut text);
     reasons(verdict, &mut text);
     let _ = writeln!(text, "\nverdict: {}, {guest}", verdict.state);
-    let _ = writeln!(text, "bare metal: {}", verdict.bare_metal.state);
-    for condition in &verdict.bare_metal.conditions {
+    let conditions = &verdict.bare_metal.conditions;
+    let met = conditions.iter().filter(|one| one.met).count();
+    let _ = writeln!(
+        text,
+        "bare metal: {} ({met} of {} conditions met)",
+        verdict.bare_metal.state,
+        conditions.len()
+    );
+    for condition in conditions {
         let sign = if condition.met { "yes" } else { "no " };
-        let _ = writeln!(text, "  {sign} {}: {}", condition.demand, condition.because);
+        let _ = writeln!(text, "  {sign} {}", condition.demand);
+        for evidence in &condition.evidence {
+            let _ = writeln!(text, "      - {evidence}");
+        }
+        for missing in &condition.missing {
+            let _ = writeln!(text, "      - missing: {missing}");
+        }
     }
     text
 }

@@ -129,13 +129,17 @@ impl Run {
 
     fn verdict(self) -> Verdict {
         let dir = tempfile::tempdir().unwrap();
+        self.write(dir.path());
+        of(&Evidence::read(dir.path()).unwrap())
+    }
+
+    pub(crate) fn write(self, dir: &Path) {
         for (place, events) in [(Place::Host, self.host), (Place::Guest, self.guest)] {
-            let writer = Writer::open(dir.path(), place).unwrap();
+            let writer = Writer::open(dir, place).unwrap();
             for event in events {
                 writer.write(event).unwrap();
             }
         }
-        of(&Evidence::read(dir.path()).unwrap())
     }
 }
 

@@ -57,7 +57,12 @@ impl Evidence {
     }
 }
 
-pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut Judgement) -> Count {
+pub(super) fn judge(
+    criterion: Criterion,
+    evidence: &Evidence,
+    places: &[Place],
+    judgement: &mut Judgement,
+) -> Count {
     let mut count = Count::default();
     if let Some(end) = evidence.guest_end()
         && end.fault == GuestFault::Kernel
@@ -65,7 +70,7 @@ pub(super) fn judge(criterion: Criterion, evidence: &Evidence, judgement: &mut J
     {
         judgement.fail(end.how.clone());
     }
-    for place in [Place::Host, Place::Guest] {
+    for &place in places {
         let fates = evidence.fates(criterion, place);
         let mut expected = evidence.expected(place);
         expected.retain(|trial| Criterion::of_trial(trial) == Some(criterion));

@@ -1,6 +1,7 @@
 //! Searches, the protocol's queries a round.
 
 use super::{Answered, Sides};
+use crate::clock::Clock;
 use crate::evidence::Round;
 use crate::failure::{Failure, While};
 use crate::measure::{self, Arm, Turn};
@@ -42,8 +43,10 @@ pub fn search_rounds(
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
     let mut turns = 0;
+    // A count of instructions is not disturbed by who else has the processor.
+    let repeats = if Clock::here()? == Clock::Wall { measure::REPEATS } else { 0 };
     let measure::Controlled { rounds, disturbed } =
-        measure::controlled_rounds(protocol.rounds(), measure::REPEATS, |arm, _| {
+        measure::controlled_rounds(protocol.rounds(), repeats, |arm, _| {
             let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
             let unseen = answered.ask_unseen(side, unseen, turns * UNSEEN_A_TURN, protocol.k)?;
             turns += 1;

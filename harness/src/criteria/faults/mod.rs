@@ -4,7 +4,7 @@
 mod allocations;
 mod killed_daemon;
 mod power_cut;
-mod unloading;
+pub(crate) mod unloading;
 
 use vexfs_uapi::Home;
 

@@ -12,7 +12,7 @@ use crate::child::Running;
 use crate::deadline::wait_for;
 use crate::failure::Failure;
 use crate::filesystem::requests_end_well;
-use crate::kernel::{KernelMount, ModuleFile};
+use crate::kernel::{KernelMount, LoadedModule, ModuleFile};
 use crate::torture::scale;
 use crate::trial::Context;
 
@@ -26,18 +26,21 @@ pub(super) fn refused_under_load(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
     let attempts = ATTEMPTS * scale()?;
-    requests_end_well(mount.path(), &[], || {
-        for _ in 0..attempts {
-            match loaded.try_unload() {
-                Err(Errno::EWOULDBLOCK) => {}
-                other => crate::fail!("unloading under load gave {other:?}, EWOULDBLOCK is due"),
-            }
-        }
-        Ok(())
-    })?;
+    requests_end_well(mount.path(), &[], || refuses(&loaded, attempts))?;
     context.fact("attempts refused", attempts)?;
     mount.unmount()?;
     loaded.unload()
+}
+
+/// Tries to unload a module that is at work, so many times.
+pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failure> {
+    for _ in 0..attempts {
+        match loaded.try_unload() {
+            Err(Errno::EWOULDBLOCK) => {}
+            other => crate::fail!("unloading under load gave {other:?}, EWOULDBLOCK is due"),
+        }
+    }
+    Ok(())
 }
 
 /// A mount point of another process, which may leave a mount there.
@@ -57,7 +60,7 @@ while [ -e "$1" ]; do
   umount "$2" || exit
 done"#;
 
-pub(super) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
+pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
     let scratch = tempfile::tempdir()?;
     let [wanted, mounts] = ["wanted", "mounts"].map(|name| scratch.path().join(name));
     fs::write(&wanted, "")?;

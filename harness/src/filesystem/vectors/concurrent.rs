@@ -292,7 +292,7 @@ pub fn requests_end_well(
     dir: &Path,
     errnos: &[i32],
     end: impl FnOnce() -> Result<(), Failure> + Send,
-) -> Result<(), Failure> {
+) -> Result<Served, Failure> {
     const SEARCHERS: usize = 2;
     const CLIENTS: usize = 4;
     let data = small();
@@ -332,5 +332,17 @@ pub fn requests_end_well(
         }
         Ok(())
     };
-    beside(end, |busy| in_threads(CLIENTS, |number| serve(number, busy))).map(|_| ())
+    beside(end, |busy| in_threads(CLIENTS, |number| serve(number, busy)))?;
+    let served = served.map(AtomicU64::into_inner);
+    let (searches, writes) = served.split_at(SEARCHERS);
+    Ok(Served { searches: searches.iter().sum(), writes: writes.iter().sum() })
+}
+
+/// How many requests were served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Searches.
+    pub searches: u64,
+    /// Rows written.
+    pub writes: u64,
 }

@@ -21,7 +21,7 @@ use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
 use crate::require;
 
-pub use concurrent::requests_end_well;
+pub use concurrent::{Served, requests_end_well};
 
 /// All that vector files do.
 pub(super) fn operations() -> impl Iterator<Item = Operation> {

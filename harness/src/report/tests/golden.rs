@@ -234,6 +234,7 @@ fn cycles(count: u64) -> Event {
         value: json!({
             "microseconds": of(|n| 55_000 + 100 * (n % 7)),
             "kernel_memory_kib": of(|n| 61_000 + 8 * (n % 5)),
+            "live_allocations": of(|_| 0),
         }),
     }
 }

@@ -13,7 +13,7 @@ use crate::verdict::tests::finished;
 
 /// The only script of a golden run.
 fn script(case: &str) -> String {
-    let mut scripts = repro::scripts(&Run::read(&golden(case)).unwrap());
+    let mut scripts = repro::scripts(&Run::read(&golden(case), &[]).unwrap());
     assert_eq!(scripts.len(), 1, "{case}");
     scripts.remove(0).text
 }
@@ -24,7 +24,7 @@ fn script(case: &str) -> String {
 #[case::interrupted("interrupted")]
 fn a_script_is_as_shellcheck_likes_it(#[case] case: &str) {
     let into = tempfile::tempdir().unwrap();
-    let run = Run::read(&golden(case)).unwrap();
+    let run = Run::read(&golden(case), &[]).unwrap();
     repro::write(&run, into.path()).unwrap();
     for entry in fs::read_dir(into.path().join(repro::DIRECTORY)).unwrap() {
         let path = entry.unwrap().path();
@@ -43,7 +43,7 @@ fn a_script_repeats_the_place_and_the_machine() {
 #[test]
 fn a_run_that_passed_has_no_script() {
     for case in ["emulated", "as-on-kvm", "inconclusive", "vanished"] {
-        assert!(repro::scripts(&Run::read(&golden(case)).unwrap()).is_empty(), "{case}");
+        assert!(repro::scripts(&Run::read(&golden(case), &[]).unwrap()).is_empty(), "{case}");
     }
 }
 
@@ -131,7 +131,7 @@ fn nothing_in_the_evidence_is_executed() {
     for event in finished(trial, TrialState::Failed, why) {
         writer.write(event).unwrap();
     }
-    let script = repro::scripts(&Run::read(dir.path()).unwrap()).remove(0);
+    let script = repro::scripts(&Run::read(dir.path(), &[]).unwrap()).remove(0);
     assert_eq!(script.name, "fuse__------x--touch-executed---touch-executed-.sh");
     let checkout = checkout();
     let (said, code, _) = repeat(&script.text, checkout.path());

@@ -1,0 +1,37 @@
+//! `vexfs-validate completion SHELL`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::shells;
+
+use super::{Cli, Stop};
+use crate::exit;
+
+/// A shell whose completions are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// source <(vexfs-validate completion bash)
+    Bash,
+    /// vexfs-validate completion zsh >"${fpath[1]}/_vexfs-validate"
+    Zsh,
+    /// vexfs-validate completion fish | source
+    Fish,
+}
+
+pub(super) fn run(shell: Shell) -> Result<ExitCode, Stop> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    match shell {
+        Shell::Bash => clap_complete::generate(shells::Bash, &mut command, name, &mut script),
+        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, name, &mut script),
+        Shell::Fish => clap_complete::generate(shells::Fish, &mut command, name, &mut script),
+    }
+    // Written at once: a reader that has gone is an error to tell, not a panic.
+    std::io::stdout()
+        .write_all(&script)
+        .map_err(|error| Stop::new(exit::EVIDENCE, format!("the completions: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,263 @@
+//! `vexfs-validate soak`: the module for hours, or a criterion many times.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::nextest::{self, Tests};
+use super::{Machine, Stop, guest, phase, run_dir};
+use crate::criterion::Criterion;
+use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
+use crate::exit;
+use crate::failure::Failure;
+use crate::place::{self, Place};
+use crate::project;
+use crate::soak::{REPETITION, Repetitions, Soak, TRIAL, endure};
+use crate::thresholds::ENDURANCE;
+use crate::trial;
+use crate::verdict::accelerator_name;
+use crate::vm::{GuestEnd, GuestOutcome, Work};
+
+/// Time beside the cycles: the boot, and a last cycle that began just before the end.
+const BESIDE: Duration = Duration::from_secs(1800);
+
+/// Options of `soak`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = examples())]
+#[group(id = "what", args = ["time", "times"], required = true, multiple = false)]
+pub struct Options {
+    /// Load and unload the module under load for so long, in the guest: 2h, 90m, 120s
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// Run a criterion so many times, and tell the rate of false alarms
+    #[arg(long, value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
+    times: Option<u32>,
+    /// The criterion that is run N times
+    #[arg(long, value_name = "CRITERION", requires = "times", value_parser = criterion)]
+    only: Option<Criterion>,
+    /// Run it in the guest; module and kernel_vs_fuse always are
+    #[arg(long, requires = "times")]
+    guest: bool,
+    #[command(flatten)]
+    machine: Machine,
+    /// Directory for the soak [default: a fresh one under target/soak]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+}
+
+fn examples() -> String {
+    format!(
+        "\
+For bare metal a soak must hold for {} h and {} cycles on each of the kernels {}, with
+the module of the run that it is to count for:
+
+  vexfs-validate soak --for 2h --kernel 6.12
+  vexfs-validate verdict target/validation/latest --soak target/soak/latest
+
+A directory under soak/ of a run's directory counts for that run without being named. A cycle loads
+the module, mounts it, writes, searches, is refused to unload while both go on, unmounts, unloads,
+and looks at the kernel's log, taint, memory and what is left; fio, stress-ng and mounts by another
+process take their turns.
+
+A system that is healthy must not be accused. How often a criterion does so:
+
+  vexfs-validate soak --times 20 --only fuse
+
+Ctrl-C ends the guest; what was finished stays in the directory, and does not count.",
+        ENDURANCE.seconds / 3600,
+        ENDURANCE.cycles,
+        ENDURANCE.kernels.join(", ")
+    )
+}
+
+fn criterion(text: &str) -> Result<Criterion, String> {
+    Criterion::ALL.into_iter().find(|one| one.id() == text).ok_or_else(|| {
+        let known = Criterion::ALL.map(|one| one.id().to_owned()).join(", ");
+        format!("there is no such criterion; there are {known}")
+    })
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if place::here().place == Place::Guest {
+        return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
+    }
+    let dir = match &options.evidence {
+        Some(dir) => dir.clone(),
+        None => run_dir::create(&project::root().join("target/soak"))?,
+    };
+    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    println!("evidence: {}", dir.display());
+    let environment = Environment::of_this_machine("native");
+    evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
+    match (options.time, options.times, options.only) {
+        (Some(time), ..) => for_time(options, time, &dir, &evidence),
+        (None, Some(times), Some(only)) => {
+            let in_guest = matches!(only, Criterion::Module | Criterion::KernelVsFuse);
+            if options.guest || in_guest {
+                let words = ["--times".to_owned(), times.to_string(), "--only".to_owned()];
+                let words = words.into_iter().chain([only.id().to_owned()]);
+                let outcome = boot(&options.machine, words, &dir, &evidence)?;
+                tell_alarms(&dir, only, times, Place::Guest, Some(&outcome))
+            } else {
+                repeat(&dir, &evidence, Place::Host, only, times).map_err(no_evidence)?;
+                tell_alarms(&dir, only, times, Place::Host, None)
+            }
+        }
+        _ => Err(Stop::new(exit::USAGE, "say --for TIME, or --times N --only CRITERION")),
+    }
+}
+
+fn no_evidence(error: EvidenceError) -> Stop {
+    Stop::new(exit::EVIDENCE, error)
+}
+
+/// Boots a guest that does what `words` say, and records how it ended.
+fn boot(
+    machine: &Machine,
+    words: impl IntoIterator<Item = String>,
+    dir: &Path,
+    evidence: &Writer,
+) -> Result<GuestOutcome, Stop> {
+    let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
+    let command = [program.display().to_string(), "in-guest-soak".to_owned()];
+    let work = Work::Command(command.into_iter().chain(words).collect());
+    let outcome = guest::boot(machine, dir, work)?;
+    evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
+    if !matches!(outcome.end, GuestEnd::Exited(_)) {
+        guest::last_words(&outcome);
+    }
+    Ok(outcome)
+}
+
+fn for_time(
+    options: &Options,
+    time: Duration,
+    dir: &Path,
+    evidence: &Writer,
+) -> Result<ExitCode, Stop> {
+    let expected = Event::Expected { at: Place::Guest, trials: vec![TRIAL.to_owned()] };
+    evidence.write(expected).map_err(no_evidence)?;
+    let mut machine = options.machine.clone();
+    machine.time_limit = machine.time_limit.max((time + BESIDE).as_secs());
+    let words = ["--seconds".to_owned(), time.as_secs().to_string()];
+    let outcome = boot(&machine, words, dir, evidence)?;
+    let soak = Soak::read(dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+    println!("\n{}, {}", soak.summary(), accelerator_name(&soak.accelerator));
+    for fault in &soak.faults {
+        println!("  FAULT: {fault}");
+    }
+    match &soak.shortfall(&ENDURANCE)[..] {
+        [] => println!("it counts for bare metal, of a run of the same module"),
+        short => println!("it does not count for bare metal: {}", short.join("; ")),
+    }
+    Ok(match outcome.end {
+        GuestEnd::Exited(0) if !soak.faults.is_empty() => exit::FAIL.into(),
+        end => end.exit_code().into(),
+    })
+}
+
+/// Runs `only` so many times in this place, each with its record.
+fn repeat(
+    dir: &Path,
+    evidence: &Writer,
+    place: Place,
+    only: Criterion,
+    times: u32,
+) -> Result<(), EvidenceError> {
+    let profile = if place == Place::Host { "ci" } else { "vm" };
+    for number in 1..=times {
+        let name = format!("{} {number} of {times}", only.id());
+        phase::run(evidence, &name, || {
+            let filter = format!("binary({})", only.id());
+            let tests = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)?;
+            Ok(match tests {
+                Tests::Passed => (PhaseState::Done, String::new()),
+                Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+            })
+        })?;
+        evidence.write(Event::Fact {
+            trial: "soak".to_owned(),
+            name: REPETITION.to_owned(),
+            value: json!({"criterion": only.id(), "number": number, "of": times}),
+        })?;
+    }
+    Ok(())
+}
+
+fn tell_alarms(
+    dir: &Path,
+    only: Criterion,
+    times: u32,
+    place: Place,
+    outcome: Option<&GuestOutcome>,
+) -> Result<ExitCode, Stop> {
+    let repetitions =
+        Repetitions::read(dir, place).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+    for (number, one) in
+        repetitions.all.iter().enumerate().filter(|(_, one)| !one.failed.is_empty())
+    {
+        println!("repetition {} failed: {}", number + 1, one.failed.join(", "));
+    }
+    for fault in &repetitions.faults {
+        println!("  FAULT: {fault}");
+    }
+    let (done, alarms) = (repetitions.all.len(), repetitions.alarms());
+    println!(
+        "\n{}, {place}: {alarms} alarms in {done} of {times} repetitions: if the system is healthy, \
+         a rate of false alarms below {:.1} % at 95 %",
+        only.title(),
+        repetitions.alarm_rate_below() * 100.0
+    );
+    if let Some(outcome) = outcome
+        && !matches!(outcome.end, GuestEnd::Exited(_))
+    {
+        return Ok(outcome.end.exit_code().into());
+    }
+    Ok(if alarms > 0 {
+        exit::FAIL
+    } else if done < times as usize || !repetitions.faults.is_empty() {
+        exit::INCONCLUSIVE
+    } else {
+        exit::SUCCESS
+    }
+    .into())
+}
+
+/// What `soak` starts inside the guest.
+#[derive(Debug, Clone, Args)]
+pub struct InGuest {
+    #[arg(long)]
+    seconds: Option<u64>,
+    #[arg(long, requires = "only")]
+    times: Option<u32>,
+    #[arg(long, value_parser = criterion)]
+    only: Option<Criterion>,
+}
+
+/// `vexfs-validate in-guest-soak`.
+pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
+    let here = place::here();
+    let Some(dir) = here.evidence_dir.as_ref().filter(|_| here.place == Place::Guest) else {
+        return Err(Stop::new(
+            exit::USAGE,
+            format!("this is the host ({}); start it with: vexfs-validate soak", here.reason),
+        ));
+    };
+    let evidence = evidence::of_this_process().map_err(no_evidence)?;
+    let environment = Environment::of_this_machine(super::in_guest::accelerator());
+    evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
+    if let (Some(times), Some(only)) = (options.times, options.only) {
+        repeat(dir, &evidence, Place::Guest, only, times).map_err(no_evidence)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let time = Duration::from_secs(options.seconds.unwrap_or_default());
+    let work = || -> Result<(), Failure> {
+        let _machine = trial::take_machine(trial::Exclusion::Alone)?;
+        trial::run_recorded(TRIAL, Place::Guest, |context| endure(context, time))
+    };
+    work().map_err(|failure| Stop::new(exit::FAIL, failure))?;
+    Ok(ExitCode::SUCCESS)
+}

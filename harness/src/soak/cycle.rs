@@ -1,0 +1,94 @@
+//! One cycle: load, load and unload under load, unload.
+
+use std::fs::File;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::criteria::faults::unloading;
+use crate::criteria::module::{nothing_left, use_it};
+use crate::failure::{Failure, While};
+use crate::filesystem::{Served, requests_end_well};
+use crate::kernel::{KernelMount, kernel_memory_kib, live_allocations, load_open, outlived};
+use crate::torture::{fio, stress_ng};
+use crate::trial::Context;
+
+/// Attempts to unload the module in each cycle, while it is searched and written to.
+const ATTEMPTS: u32 = 100;
+/// One cycle of so many takes its turn of each of the other loads.
+const OTHER_LOADS_EVERY: u32 = 10;
+
+/// What a cycle did, and what was looked at after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Wall time.
+    pub microseconds: u64,
+    /// What else was done in it: `fio`, `stress-ng`, `mounts of others`.
+    pub loads: Vec<String>,
+    /// Searches answered.
+    pub searches: u64,
+    /// Rows written.
+    pub writes: u64,
+    /// Attempts to unload that were refused, as they must be under load.
+    pub refused: u32,
+    /// What the kernel held after it: see [`kernel_memory_kib`].
+    pub kernel_memory_kib: i64,
+    /// Allocations of the module that it still had when it went, and those that outlived it.
+    pub live_allocations: u64,
+    /// Lines of the kernel's log that fell into it, beside our own mark.
+    pub log_lines: usize,
+}
+
+/// What a cycle needs to know of the time before the first.
+pub(super) struct Before {
+    /// [`outlived`] then: what other modules have left.
+    pub(super) outlived: u64,
+}
+
+/// Does a cycle. Its log is looked at by the caller.
+pub(super) fn run(
+    context: &Context,
+    module: &File,
+    before: &Before,
+    number: u32,
+) -> Result<Cycle, Failure> {
+    let started = Instant::now();
+    let turn = number % OTHER_LOADS_EVERY;
+    let mut loads = Vec::new();
+    if turn == 1 {
+        unloading::races_with_mounts(context).when("while others mount")?;
+        loads.push("mounts of others".to_owned());
+    }
+    let loaded = load_open(module)?;
+    let mount = KernelMount::new("size=256M")?;
+    use_it(mount.path())?;
+    if turn == 4 {
+        fio::run(mount.path())?;
+        loads.push("fio".to_owned());
+    }
+    if turn == 7 {
+        stress_ng::run(mount.path())?;
+        loads.push("stress-ng".to_owned());
+    }
+    let Served { searches, writes } =
+        requests_end_well(mount.path(), &[], || unloading::refuses(&loaded, ATTEMPTS))?;
+    mount.unmount()?;
+    let left = live_allocations()?;
+    loaded.unload()?;
+    nothing_left()?;
+    let live_allocations = left + outlived()?.saturating_sub(before.outlived);
+    crate::require!(live_allocations == 0, "{live_allocations} allocations outlive the module");
+    Ok(Cycle {
+        number,
+        microseconds: u64::try_from(started.elapsed().as_micros())?,
+        loads,
+        searches,
+        writes,
+        refused: ATTEMPTS,
+        kernel_memory_kib: kernel_memory_kib()?,
+        live_allocations,
+        log_lines: 0,
+    })
+}

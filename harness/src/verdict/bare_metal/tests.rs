@@ -1,0 +1,193 @@
+//! What makes a module eligible, and what is missing where one of its conditions is not met.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::baselines::Baselines;
+use crate::evidence::{Measurement, TrialState};
+use crate::soak::tests::{Made, SRCVERSION};
+use crate::thresholds;
+use crate::verdict::tests::{Run, finished};
+
+const RELEASE: &str = "6.12.117+deb12-amd64";
+
+fn guest_environment(run: &mut Run) -> &mut crate::evidence::Environment {
+    let found = run.guest.iter_mut().find_map(|event| match event {
+        Event::Environment(one) => Some(one),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+/// A run on KVM in which everything was measured, and of whose module something is known.
+fn on_kvm() -> Run {
+    let mut run = Run::healthy();
+    let template = run.guest.iter().find_map(|event| match event {
+        Event::Measurement(one) => Some(one.clone()),
+        _ => None,
+    });
+    run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
+    let scene = Scene { place: Place::Guest, emulated: false, clock: Clock::Wall };
+    for rule in thresholds::ALL {
+        let bound = rule.at(scene);
+        run.guest.push(Event::Measurement(Box::new(Measurement {
+            rule: rule.id.into(),
+            threshold: bound.threshold,
+            strictly: bound.strictly,
+            decides: bound.decides,
+            clock: Clock::Wall,
+            ..*template.clone().unwrap()
+        })));
+    }
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.accelerator = "kvm".into();
+        }
+    }
+    let environment = guest_environment(&mut run);
+    environment.accelerator = "kvm".into();
+    environment.kernel_release = RELEASE.into();
+    environment.commit = "c0ffee".into();
+    environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
+    let fact = |trial: &str, name: &str, value| Event::Fact {
+        trial: trial.into(),
+        name: name.into(),
+        value,
+    };
+    let baselines = Baselines::load(&Baselines::path()).unwrap();
+    run.guest.extend([
+        fact("module::loads", MODULE, json!({"vermagic": RELEASE, "srcversion": SRCVERSION})),
+        fact("baseline::recorded", COMPARED, json!({"figure": baselines.figures[0]})),
+        fact("baseline::recorded", NOT_COMPARABLE, json!(["not comparable: another size"])),
+    ]);
+    run
+}
+
+fn judged(run: Run, soaks: Vec<Soak>) -> BareMetal {
+    let dir = TempDir::new().unwrap();
+    run.write(dir.path());
+    let mut evidence = Evidence::read(dir.path()).unwrap();
+    evidence.soaks = soaks;
+    crate::verdict::of(&evidence).bare_metal
+}
+
+fn named_soaks(soaks: [Made; 2]) -> Vec<Soak> {
+    ["old", "new"].into_iter().zip(soaks).map(|(name, made)| made.soak(name)).collect()
+}
+
+fn soaks() -> [Made; 2] {
+    ["6.1.0-56-amd64", RELEASE].map(|release| Made::held(release, ENDURANCE.cycles))
+}
+
+#[test]
+fn all_four_conditions_make_it_eligible() {
+    let bare_metal = judged(on_kvm(), named_soaks(soaks()));
+    assert_eq!(bare_metal.state, "ELIGIBLE", "{:#?}", bare_metal.conditions);
+    insta::assert_json_snapshot!(bare_metal.conditions);
+}
+
+fn another_environment(made: &mut Made, change: fn(&mut crate::evidence::Environment)) {
+    for event in &mut made.guest {
+        if let Event::Environment(one) = event {
+            change(one);
+        }
+    }
+}
+
+/// Takes the bounds of every measurement of `rule` to where A is as fast as B.
+fn as_fast(run: &mut Run, rule: &str) {
+    for event in &mut run.guest {
+        if let Event::Measurement(one) = event
+            && one.rule == rule
+        {
+            for round in one.passes.iter_mut().flatten() {
+                round.b_ns.clone_from(&round.a_ns);
+            }
+        }
+    }
+}
+
+type Spoil = fn(&mut Run, &mut [Made; 2]);
+
+#[rstest::rstest]
+#[case::a_failed_trial(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL")),
+    "vm", "module::loads (failed)"
+)]
+#[case::an_emulated_cpu(
+    |run: &mut Run, _: &mut [Made; 2]| {
+        guest_environment(run).accelerator = "tcg".into();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event { end.accelerator = "tcg".into(); }
+        }
+    },
+    "improvement", "never counts here"
+)]
+#[case::not_faster(
+    |run: &mut Run, _: &mut [Made; 2]| as_fast(run, "kernel_over_fuse_insertion"),
+    "improvement", "kernel over FUSE, insertion: 1.000"
+)]
+#[case::no_soak(|_: &mut Run, soaks: &mut [Made; 2]| soaks[1] = Made::held("6.1.0-56-amd64", 1), "endurance", "no soak on 6.12")]
+#[case::too_short(
+    |_: &mut Run, soaks: &mut [Made; 2]| soaks[0] = Made::held("6.1.0-56-amd64", 999),
+    "endurance", "does not count: 7193 of 7200 s under load; 999 of 1000 cycles"
+)]
+#[case::another_module(
+    |_: &mut Run, soaks: &mut [Made; 2]| for event in &mut soaks[1].guest {
+        if let Event::Fact { name, value, .. } = event && name == MODULE {
+            *value = json!({"srcversion": "FEDCBA"});
+        }
+    },
+    "endurance", "it is of another module (srcversion FEDCBA"
+)]
+#[case::another_file(
+    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[1], |one| { one.programs.clear(); }),
+    "endurance", "its module file is another than this run's"
+)]
+#[case::another_commit(
+    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[0], |one| one.commit = "decaf".into()),
+    "endurance", "it is of another commit (decaf, this run's is c0ffee)"
+)]
+#[case::no_module_named(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == MODULE)),
+    "endurance", "this run does not say which module it tested"
+)]
+#[case::no_qdrant(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Measurement(one)
+        if one.rule.starts_with("fuse_over_qdrant"))),
+    "comparable", "Qdrant was not measured"
+)]
+#[case::nothing_recorded(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == COMPARED)),
+    "comparable", "no recorded figure was compared"
+)]
+#[case::silent_about_the_rest(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(
+        |event| !matches!(event, Event::Fact { name, .. } if name == NOT_COMPARABLE)
+    ),
+    "comparable", "not shown which recorded figures"
+)]
+fn each_condition_is_needed(#[case] spoil: Spoil, #[case] id: &str, #[case] words: &str) {
+    let (mut run, mut soaks) = (on_kvm(), soaks());
+    spoil(&mut run, &mut soaks);
+    let bare_metal = judged(run, named_soaks(soaks));
+    assert_eq!(bare_metal.state, "NOT ELIGIBLE");
+    let condition = bare_metal.conditions.iter().find(|one| one.id == id).unwrap();
+    let missing = condition.missing.join("\n");
+    assert!(!condition.met && missing.contains(words), "{missing}");
+}
+
+#[test]
+fn a_longer_soak_heals_one_that_was_too_short_but_not_one_that_failed() {
+    let mut failed = Made::held(RELEASE, 3);
+    failed.guest.pop();
+    failed.guest.extend(finished(crate::soak::TRIAL, TrialState::Failed, "cycle 3: EBUSY"));
+    let state = |further: Made| {
+        let mut soaks = named_soaks(soaks());
+        soaks.push(further.soak("further"));
+        judged(on_kvm(), soaks).state
+    };
+    assert_eq!(state(Made::held(RELEASE, 3)), "ELIGIBLE");
+    assert_eq!(state(failed), "NOT ELIGIBLE");
+}
