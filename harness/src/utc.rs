@@ -53,6 +53,14 @@ impl Utc {
         let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
         format!("{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z")
     }
+
+    /// `2026-11-22T14:45:01`, an XML Schema `dateTime` without a zone.
+    #[must_use]
+    pub fn iso8601(self) -> String {
+        let Utc { year, month, day, second } = self;
+        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")
+    }
 }
 
 impl fmt::Display for Utc {

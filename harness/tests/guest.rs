@@ -166,6 +166,48 @@ fn a_killed_launcher_takes_its_guest_along() {
     wait_for(|| (!runs(pid) && machine.leftovers().is_empty()).then_some(()));
 }
 
+/// A directory that a killed launcher left can be read: the guest's word is missing, and said to be.
+#[test]
+fn a_killed_launcher_leaves_a_directory_that_works() {
+    let machine = Machine::new(DEAF);
+    let (mut child, pid) = machine.start_deaf();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for(|| (!runs(pid)).then_some(()));
+    let evidence = machine.path("evidence");
+    let validate = |command: &str| {
+        Command::new(cargo_bin("vexfs-validate")).arg(command).arg(&evidence).assert()
+    };
+    validate("verdict").code(3).stdout(contains("INCONCLUSIVE"));
+    validate("report").success().stdout(contains("report.html"));
+    let page = fs::read_to_string(evidence.join("report.md")).unwrap();
+    assert!(page.contains("the launcher left no word on how the guest ended"), "{page}");
+}
+
+/// A record of a guest's trial, as the first line of its evidence.
+const BEGAN: &str = concat!(
+    r#"{"v":1,"seq":0,"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
+    r#""time_ms":1795358701000,"place":"guest","pid":1,"event":"trial_started","trial":"module::loads"}"#
+);
+
+#[test]
+fn what_failed_in_a_guest_has_its_junit_and_its_script() {
+    let machine = Machine::new(&format!(
+        "up; echo '{BEGAN}' >\"$evidence/guest.jsonl\"; \
+         echo '[ 9.0] vexfs-validation: module::loads' >&2; \
+         echo '[ 9.1] Kernel panic - not syncing: test' >&2"
+    ));
+    machine.run(&[]).code(12).stderr(contains("repro/*.sh"));
+    let kept = |name: &str| fs::read_to_string(machine.path("evidence").join(name)).unwrap();
+    let junit = kept("junit.xml");
+    assert!(
+        junit.contains("<error message=\"began and never ended: the guest&apos;s kernel panicked")
+    );
+    assert!(junit.contains("[ 9.1] Kernel panic"), "{junit}");
+    let script = kept("repro/module__loads.sh");
+    assert!(script.contains("--kernel '6.12.0-test' --accelerator tcg"), "{script}");
+}
+
 /// Whether the process still runs; a zombie does not.
 fn runs(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))

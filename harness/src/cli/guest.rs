@@ -1,5 +1,6 @@
 //! `vexfs-validate guest [-- COMMAND]`
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,9 +10,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
+use crate::evidence::{Environment, Event, Writer};
 use crate::exit;
 use crate::place::{self, Place};
 use crate::project;
+use crate::report::{self, Run};
+use crate::verdict::Fate;
 use crate::vm::{self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, Work};
 
 /// Options of `guest`.
@@ -37,11 +41,35 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     } else {
         Work::Command(options.command.clone())
     };
+    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    let environment = Environment::of_this_machine("native");
+    evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     let outcome = boot(&options.machine, &dir, work)?;
+    evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
     }
+    write_for_machines(&dir)?;
     Ok(outcome.end.exit_code().into())
+}
+
+fn no_evidence(error: impl Display) -> Stop {
+    Stop::new(exit::EVIDENCE, error)
+}
+
+/// `junit.xml`, and the scripts that repeat what failed, where the command ran trials.
+fn write_for_machines(dir: &Path) -> Result<(), Stop> {
+    let run = Run::read(dir, &[]).map_err(no_evidence)?;
+    let trials = run.fates(Place::Guest);
+    if trials.is_empty() {
+        return Ok(());
+    }
+    report::write_for_machines(&run, dir, dir).map_err(no_evidence)?;
+    let is_bad = |(_, fate): &(String, Fate)| matches!(fate, Fate::Failed(_) | Fate::Began);
+    if trials.iter().any(is_bad) {
+        eprintln!("vexfs-validate: what failed is repeated by {}/repro/*.sh", dir.display());
+    }
+    Ok(())
 }
 
 /// Boots a guest and does `work` in it.

@@ -14,7 +14,6 @@ use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Write
 use crate::exit;
 use crate::expected::Expected;
 use crate::failure::{Failure, While};
-use crate::junit;
 use crate::place::{self, Place};
 use crate::project;
 use crate::soak::Soak;
@@ -217,9 +216,7 @@ fn fuse_is_preserved(dir: &Path) -> bool {
 /// Phase 4: the verdict, its files and its table.
 fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
     phase::run(evidence, phase::VERDICT, || {
-        let verdict = verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
-        let report = junit::merge(dir, &verdict)?;
-        fs::write(dir.join("junit.xml"), report.to_string()?)?;
+        verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
         Ok((PhaseState::Done, String::new()))
     })
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;

@@ -25,9 +25,11 @@ use std::path::{Path, PathBuf};
 pub use html::html;
 pub use ktap::ktap;
 pub use markdown::markdown;
+pub(crate) use plot::shortened;
 pub use run::Run;
 pub use section::{Part, Section, Table};
 
+use crate::junit;
 use crate::verdict::State;
 
 /// The page's name in a run's directory.
@@ -53,9 +55,9 @@ pub fn sections(run: &Run) -> Vec<Section> {
     sections
 }
 
-/// Writes `report.html`, `report.md` and `report.ktap` of the run in `from`, and of `soaks` beside
-/// its own, into `into`, with a script in `repro/` for each trial that failed, and returns the
-/// page's path.
+/// Writes `report.html`, `report.md`, `report.ktap` and `junit.xml` of the run in `from`, and of
+/// `soaks` beside its own, into `into`, with a script in `repro/` for each trial that failed, and
+/// returns the page's path.
 ///
 /// # Errors
 /// Where the evidence cannot be read or a file cannot be written.
@@ -66,15 +68,18 @@ pub fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> io::Result<PathBuf>
         let path = into.join(name);
         fs::write(&path, text).map_err(named(&path))?;
     }
-    write_scripts(&run, into)?;
+    write_for_machines(&run, from, into)?;
     Ok(into.join(PAGE))
 }
 
-/// Writes `repro/<trial>.sh` of `run` into `into` for each trial that failed or never ended.
+/// Writes what CI and a shell read of `run`, whose directory is `from`, into `into`: `junit.xml`,
+/// and `repro/<trial>.sh` for each trial that failed or never ended.
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn write_scripts(run: &Run, into: &Path) -> io::Result<()> {
+pub fn write_for_machines(run: &Run, from: &Path, into: &Path) -> io::Result<()> {
+    let path = into.join(junit::FILE);
+    junit::of(run, from).and_then(|text| fs::write(&path, text)).map_err(named(&path))?;
     repro::write(run, into).map_err(named(&into.join(repro::DIRECTORY)))
 }
 
@@ -82,9 +87,9 @@ fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// `text` as a page and Markdown may hold it: consoles and programs send colours and other
+/// `text` as a page, Markdown and XML may hold it: consoles and programs send colours and other
 /// controls.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
     console::strip_ansi_codes(text).chars().filter(shown).collect()
 }
@@ -99,4 +104,4 @@ fn class_of(state: State) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -48,7 +48,7 @@ impl Plot {
 }
 
 /// `text`, or as much of it as `glyphs` allow.
-pub(super) fn shortened(text: &str, glyphs: usize) -> String {
+pub(crate) fn shortened(text: &str, glyphs: usize) -> String {
     if text.chars().count() <= glyphs {
         return text.to_owned();
     }

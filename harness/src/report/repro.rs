@@ -93,10 +93,7 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
          # with --checkout it checks out that run's commit first.\n\
          set -euo pipefail\n\n",
     );
-    let commit = run
-        .environment(Place::Host)
-        .or_else(|| run.environment(Place::Guest))
-        .map_or("unknown", |environment| environment.commit.as_str());
+    let commit = run.commit().unwrap_or("unknown");
     let (clean, dirty) = commit.strip_suffix("-dirty").map_or((commit, false), |c| (c, true));
     let _ = writeln!(text, "commit={}", quoted(clean));
     let _ = writeln!(text, "trial={}\n", quoted(trial));

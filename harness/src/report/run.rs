@@ -116,6 +116,13 @@ impl Run {
         })
     }
 
+    /// The commit that was tested, with `-dirty` where the checkout had changes.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        let environment = PLACES.into_iter().find_map(|place| self.environment(place));
+        environment.map(|one| one.commit.as_str()).filter(|commit| *commit != "unknown")
+    }
+
     /// Measurements with the place of each.
     pub fn measurements(&self) -> impl Iterator<Item = (Place, &Measurement)> {
         self.records().filter_map(|record| match &record.event {

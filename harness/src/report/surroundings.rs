@@ -152,13 +152,9 @@ pub(super) fn kernel_log(run: &Run) -> Section {
 
 pub(super) fn again(run: &Run) -> Section {
     let mut section = Section::new("again", "How to do it again");
-    let commit = run
-        .environment(Place::Host)
-        .or_else(|| run.environment(Place::Guest))
-        .map(|environment| environment.commit.as_str());
     let kernel = run.guest_kernel().unwrap_or("6.12");
     let mut commands = Vec::new();
-    if let Some(commit) = commit.filter(|commit| *commit != "unknown") {
+    if let Some(commit) = run.commit() {
         let (clean, dirty) = commit.strip_suffix("-dirty").map_or((commit, false), |c| (c, true));
         commands.push(format!("git checkout {clean}"));
         if dirty {
