@@ -20,14 +20,14 @@ export VEXFS_KERNEL := $(KERNEL)
 VALIDATE := target/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
-  fixtures/vexfs/kernel/*.sh)
+  fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
 
 # Announces a phase, and so tells how long the one before it took.
 STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-host test-guest validate torture clock regress \
+.PHONY: help setup build lint test test-host test-guest validate matrix torture clock regress \
   bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
@@ -76,6 +76,14 @@ test-guest: ## the guest's criteria
 	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not $(MEASURING)'
 	$(VALIDATE) guest --kernel $(KERNEL) --clock deciding -- \
 	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'
+
+# The other kernels' modules are built first; programs of the host are the same for all.
+MATRIX := 6.1 6.12
+FILTER ?= all()
+matrix: ## the guest's criteria on 6.1 and 6.12, one table (FILTER=nextest filterset)
+	for kernel in $(MATRIX); do $(MAKE) setup build KERNEL=$$kernel || exit; done
+	$(begin)
+	$(VALIDATE) matrix --kernels "$$(echo $(MATRIX) | tr ' ' ,)" --filter '$(FILTER)'
 
 torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes (TIMES=10 times as much)
 	$(begin)

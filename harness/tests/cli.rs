@@ -147,11 +147,72 @@ fn a_kernel_without_headers_gets_no_module() {
 }
 
 #[test]
-fn in_guest_refuses_the_host() {
-    vexfs_validate(&["in-guest"])
+fn a_soak_that_is_none_is_not_taken_for_one() {
+    let runs = harness::project::root().join("harness/tests/data/runs");
+    for command in ["verdict", "report"] {
+        vexfs_validate(&[command])
+            .arg(runs.join("emulated"))
+            .arg("--soak")
+            .arg(runs.join("failed"))
+            .assert()
+            .code(code(exit::EVIDENCE))
+            .stderr(contains("failed holds no soak of the module"));
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    vexfs_validate(&["run", "--evidence"])
+        .arg(dir.path())
+        .arg("--soak")
+        .arg(runs.join("failed"))
+        .assert()
+        .code(code(exit::EVIDENCE))
+        .stderr(contains("cannot be taken as a soak"));
+}
+
+#[rstest::rstest]
+#[case::neither(&[], "--for")]
+#[case::both(&["--for", "2h", "--times", "2"], "cannot be used with")]
+#[case::no_criterion(&["--times", "2"], "--only")]
+#[case::unknown_criterion(&["--times", "2", "--only", "speed"], "kernel_vs_fuse")]
+#[case::never(&["--times", "0", "--only", "fuse"], "0 is not in 1..")]
+#[case::no_time(&["--for", "long"], "--for")]
+fn a_soak_says_what_it_needs(#[case] arguments: &[&str], #[case] message: &str) {
+    vexfs_validate(&["soak"])
+        .args(arguments)
         .assert()
         .code(code(exit::USAGE))
-        .stderr(contains("this is the host"));
+        .stderr(contains(message));
+}
+
+#[rstest::rstest]
+#[case::bash("bash", "-F _vexfs__validate")]
+#[case::zsh("zsh", "#compdef vexfs-validate")]
+#[case::fish("fish", "complete -c vexfs-validate")]
+fn a_shell_gets_its_completions(#[case] shell: &str, #[case] words: &str) {
+    vexfs_validate(&["completion", shell])
+        .assert()
+        .success()
+        .stdout(contains(words).and(contains("soak")).and(contains("matrix")));
+}
+
+#[test]
+fn completions_that_cannot_be_written_are_no_panic() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("vexfs-validate"))
+        .args(["completion", "bash"])
+        .stdout(full)
+        .status()
+        .expect("started");
+    assert_eq!(status.code(), Some(code(exit::EVIDENCE)));
+}
+
+#[test]
+fn in_guest_refuses_the_host() {
+    for command in ["in-guest", "in-guest-soak"] {
+        vexfs_validate(&[command])
+            .assert()
+            .code(code(exit::USAGE))
+            .stderr(contains("this is the host"));
+    }
 }
 
 /// The launcher's own errors; one at a time, since each looks at the machine's programs.

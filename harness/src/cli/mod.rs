@@ -28,7 +28,7 @@ use crate::exit::{self, Exit};
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
-#[command(version, after_help = exit_codes())]
+#[command(name = "vexfs-validate", version, after_help = exit_codes())]
 struct Cli {
     #[command(subcommand)]
     command: Command,

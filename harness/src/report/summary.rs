@@ -86,7 +86,10 @@ pub(super) fn bare_metal(run: &Run) -> Section {
     let mut table = Table::new("Conditions of bare metal", &head);
     for one in &bare_metal.conditions {
         let met = if one.met { "yes" } else { "no" };
-        let words = [&one.evidence, &one.missing].map(|lines| lines.join("\n"));
+        let items = |lines: &[String]| -> Vec<String> {
+            lines.iter().map(|line| format!("• {line}")).collect()
+        };
+        let words = [&one.evidence, &one.missing].map(|lines| items(lines).join("\n"));
         let mut row = vec![one.demand.clone(), met.to_owned()];
         row.extend(words);
         table.rows.push(row);
