@@ -20,6 +20,10 @@ SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/vexfs/kernel/*.sh)
 
+# What CI shows; it is kept, and wanted most, where tests failed.
+JUNIT := target/junit
+keep_junit = code=$$?; mkdir -p $(JUNIT); cp $(1) $(JUNIT)/$(2).xml || exit; exit $$code
+
 # Announces a phase, and so tells how long the one before it took.
 STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
@@ -65,11 +69,15 @@ lint: ## check formats, clippy, shell and Python
 
 test-host: ## unit tests and the host's criteria
 	$(begin)
-	$(FIRST_LOOK) cargo nextest run --locked --profile ci
+	@rm -f target/nextest/ci/junit.xml $(JUNIT)/host.xml
+	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
+	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
 test-guest: ## the guest's criteria
 	$(begin)
-	$(VALIDATE) guest --kernel $(KERNEL) -- env $(FIRST_LOOK) cargo nextest run --profile vm
+	@rm -f $(JUNIT)/guest.xml target/guest/latest
+	$(VALIDATE) guest --kernel $(KERNEL) -- env $(FIRST_LOOK) cargo nextest run --profile vm; \
+	  $(call keep_junit,target/guest/latest/junit.xml,guest)
 
 torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes (TIMES=10 times as much)
 	$(begin)
