@@ -22,7 +22,7 @@ SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixt
 
 # What CI shows; it is kept, and wanted most, where tests failed.
 JUNIT := target/junit
-keep_junit = code=$$?; mkdir -p $(JUNIT); cp $(1) $(JUNIT)/$(2).xml || exit; exit $$code
+keep_junit = code=$$?; mkdir -p $(JUNIT); cp $(1) $(JUNIT)/$(2).xml || test $$code -ne 0 || exit; exit $$code
 
 # Announces a phase, and so tells how long the one before it took.
 STARTED := $(shell date +%s)
