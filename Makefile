@@ -22,6 +22,10 @@ SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
 
+# What CI shows; it is kept, and wanted most, where tests failed.
+JUNIT := target/junit
+keep_junit = code=$$?; mkdir -p $(JUNIT); cp $(1) $(JUNIT)/$(2).xml || test $$code -ne 0 || exit; exit $$code
+
 # Announces a phase, and so tells how long the one before it took.
 STARTED := $(shell date +%s)
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
@@ -67,15 +71,21 @@ lint: ## check formats, clippy, shell and Python
 
 test-host: ## unit tests and the host's criteria
 	$(begin)
-	$(FIRST_LOOK) cargo nextest run --locked --profile ci
+	@rm -f target/nextest/ci/junit.xml $(JUNIT)/host.xml
+	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
+	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
 # Without KVM guest instructions decide on kernel against FUSE, in a boot of their own.
 test-guest: ## the guest's criteria
 	$(begin)
+	@rm -f $(JUNIT)/guest.xml target/guest/latest
 	$(VALIDATE) guest --kernel $(KERNEL) -- \
-	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not $(MEASURING)'
+	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not $(MEASURING)'; \
+	  $(call keep_junit,target/guest/latest/junit.xml,guest)
+	@rm -f $(JUNIT)/guest-deciding.xml target/guest/latest
 	$(VALIDATE) guest --kernel $(KERNEL) --clock deciding -- \
-	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'
+	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'; \
+	  $(call keep_junit,target/guest/latest/junit.xml,guest-deciding)
 
 # The other kernels' modules are built first; programs of the host are the same for all.
 MATRIX := 6.1 6.12

@@ -72,6 +72,7 @@ fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
     match tests {
         Tests::Passed => (PhaseState::Done, what.to_owned()),
         Tests::Failed => (PhaseState::Failed, format!("{what}: tests failed")),
+        Tests::Interrupted => (PhaseState::Failed, format!("{what}: interrupted")),
     }
 }
 

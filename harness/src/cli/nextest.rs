@@ -2,13 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::child::die_with_us;
+use crate::deadline::wait_for;
 use crate::evidence;
 use crate::failure::{Failure, While};
 use crate::junit;
 use crate::place::Place;
 use crate::project;
+use crate::vm::interrupt::Watch;
 
 /// nextest's exit code for 'tests failed' (its `NextestExitCode::TEST_RUN_FAILED`).
 const TESTS_FAILED: i32 = 100;
@@ -18,7 +25,16 @@ const TESTS_FAILED: i32 = 100;
 pub(super) enum Tests {
     Passed,
     Failed,
+    /// By a person, before all of them were done.
+    Interrupted,
 }
+
+/// How long nextest may take to hear the terminal's own Ctrl-C: a second signal would make it kill
+/// tests that are cleaning up.
+const HEARS_ITSELF: Duration = Duration::from_secs(1);
+/// How long nextest may take to end its tests: it gives them 10 s to clean up.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+const STARTING: &str = "cargo nextest could not be started (make setup provides it)";
 
 /// Runs the criteria that `filter` names with `profile`; the JUnit file goes to `dir`.
 pub(super) fn run(
@@ -36,7 +52,8 @@ pub(super) fn run(
         }
         _ => {}
     }
-    let status = Command::new("cargo")
+    let mut command = Command::new("cargo");
+    command
         .current_dir(project::root())
         // Every package is named, as in the build before: another choice would be another set of
         // features, and compile anew.
@@ -44,9 +61,8 @@ pub(super) fn run(
         .args(["--filterset", &format!("package(vexfs-validation) and ({filter})")])
         .env(evidence::DIR_VARIABLE, dir)
         // One test may be all that a filter leaves, or none on a machine that skips them.
-        .args(["--no-tests", "pass"])
-        .status()
-        .when("cargo nextest could not be started (make setup provides it)")?;
+        .args(["--no-tests", "pass"]);
+    let Some(status) = finish(command)? else { return Ok(Tests::Interrupted) };
     if written.exists() {
         fs::copy(&written, dir.join(junit::raw_file(place, phase)))
             .when(format!("copying {}", written.display()))?;
@@ -58,4 +74,36 @@ pub(super) fn run(
             "cargo nextest ended with {status}: the tests could not be run (its own words are above)"
         ))),
     }
+}
+
+/// Runs `command` to its end, or, on Ctrl-C, to the end that it then makes of itself: nextest ends
+/// its tests, which unmount what they mounted. Where we are killed it is told to as well.
+fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
+    let watch = Watch::begin().when("signals cannot be watched")?;
+    die_with_us(&mut command, Signal::SIGTERM);
+    let mut child = command.spawn().when(STARTING)?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((!watch.interrupted()).then_some(status));
+        }
+        if watch.interrupted() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let heard = Instant::now();
+    let mut told = false;
+    let ended = wait_for("cargo nextest, interrupted", ENDS_WITHIN, || {
+        let ended = child.try_wait()?;
+        if ended.is_none() && !told && heard.elapsed() >= HEARS_ITSELF {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
+            told = true;
+        }
+        Ok(ended)
+    });
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(None)
 }

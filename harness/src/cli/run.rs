@@ -114,13 +114,20 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
 /// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
 /// evidence that cannot be written and Ctrl-C do not.
 fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
+    let mut interrupted = false;
     let first = phase::run(evidence, phase::HOST, || {
         let tests = nextest::run(dir, Place::Host, "ci", "1", "all()")?;
+        interrupted = tests == Tests::Interrupted;
         Ok(match tests {
             Tests::Passed => (PhaseState::Done, String::new()),
             Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+            Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
         })
     })?;
+    if interrupted {
+        let message = format!("interrupted; what was finished: {}", dir.display());
+        return Err(End::Stop(Stop::new(exit::INTERRUPTED, message)));
+    }
     if first != PhaseState::Done && !fuse_is_preserved(dir) {
         for name in [phase::ENVIRONMENT, phase::VALIDATION] {
             phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
@@ -222,8 +229,16 @@ fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     // Once more, now that phase 4 itself is part of the evidence.
     let verdict = verdict_command::of(dir, &[])?;
-    fs::write(dir.join("verdict.json"), verdict_command::to_json(&verdict)?)
-        .map_err(|error| Stop::new(exit::EVIDENCE, format!("verdict.json: {error}")))?;
+    fs::write(dir.join("verdict.json"), verdict_command::to_json(&verdict)?).map_err(|error| {
+        // Half a verdict is none.
+        let _ = fs::remove_file(dir.join("verdict.json"));
+        let message = format!(
+            "verdict.json: {error}; free some space, or name another directory with \
+                 --evidence; what was finished is in {}",
+            dir.display()
+        );
+        Stop::new(exit::EVIDENCE, message)
+    })?;
     print!("\n{}", verdict::table(&verdict));
     println!("\nall of it: {}", dir.display());
     println!("report: {}", report_command::write(dir, dir, &[])?.display());

@@ -102,7 +102,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
                 let outcome = boot(&options.machine, words, &dir, &evidence)?;
                 tell_alarms(&dir, only, times, Place::Guest, Some(&outcome))
             } else {
-                repeat(&dir, &evidence, Place::Host, only, times).map_err(no_evidence)?;
+                repeat(&dir, &evidence, Place::Host, only, times)?;
                 tell_alarms(&dir, only, times, Place::Host, None)
             }
         }
@@ -166,23 +166,33 @@ fn repeat(
     place: Place,
     only: Criterion,
     times: u32,
-) -> Result<(), EvidenceError> {
+) -> Result<(), Stop> {
     let profile = if place == Place::Host { "ci" } else { "vm" };
     for number in 1..=times {
         let name = format!("{} {number} of {times}", only.id());
+        let mut interrupted = false;
         phase::run(evidence, &name, || {
             let filter = format!("binary({})", only.id());
             let tests = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)?;
+            interrupted = tests == Tests::Interrupted;
             Ok(match tests {
                 Tests::Passed => (PhaseState::Done, String::new()),
                 Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+                Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
             })
-        })?;
-        evidence.write(Event::Fact {
-            trial: "soak".to_owned(),
-            name: REPETITION.to_owned(),
-            value: json!({"criterion": only.id(), "number": number, "of": times}),
-        })?;
+        })
+        .map_err(no_evidence)?;
+        if interrupted {
+            let message = format!("interrupted; what was finished: {}", dir.display());
+            return Err(Stop::new(exit::INTERRUPTED, message));
+        }
+        evidence
+            .write(Event::Fact {
+                trial: "soak".to_owned(),
+                name: REPETITION.to_owned(),
+                value: json!({"criterion": only.id(), "number": number, "of": times}),
+            })
+            .map_err(no_evidence)?;
     }
     Ok(())
 }
@@ -250,7 +260,7 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
     let environment = Environment::of_this_machine(super::in_guest::accelerator());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     if let (Some(times), Some(only)) = (options.times, options.only) {
-        repeat(dir, &evidence, Place::Guest, only, times).map_err(no_evidence)?;
+        repeat(dir, &evidence, Place::Guest, only, times)?;
         return Ok(ExitCode::SUCCESS);
     }
     let time = Duration::from_secs(options.seconds.unwrap_or_default());
