@@ -1,10 +1,14 @@
 //! The five success criteria.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// A success criterion; its trials' names begin with [`Criterion::id`] and `::`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Criterion {
     /// FUSE preservation.
     Fuse,

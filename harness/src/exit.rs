@@ -27,7 +27,7 @@ macro_rules! exits {
 
 exits! {
     /// Success.
-    SUCCESS = 0, "all five criteria PASS; or the command did what it was asked";
+    SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
     FAIL = 1, "a criterion or a soak FAILs, an operation got slower, or the guest's command failed with 1";
     /// Bad command line.

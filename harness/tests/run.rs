@@ -149,3 +149,19 @@ fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn only_the_criterion_that_is_named_is_run() {
+    let machine = Machine::new("echo \"$@\" >\"$ROOM/words\"; exit 100");
+    let mut process = machine.process(&cargo_bin("vexfs-validate"));
+    process.args(["run", "--only", "fuse", "--evidence"]).arg(machine.path("evidence"));
+    // None of its trials has passed, so that there is no guest.
+    Command::from_std(process).assert().code(3).stdout(contains("FUSE is not preserved"));
+    let words = fs::read_to_string(machine.path("words")).unwrap();
+    assert!(words.contains("and (binary(fuse))"), "{words}");
+    Command::new(cargo_bin("vexfs-validate"))
+        .args(["run", "--only", "speed"])
+        .assert()
+        .code(2)
+        .stderr(contains("possible values: fuse, baseline, dataset, module, kernel_vs_fuse"));
+}

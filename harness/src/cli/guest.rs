@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
+use crate::clock::ClockChoice;
 use crate::evidence::{Environment, Event, Writer};
 use crate::exit;
 use crate::place::{self, Place};
@@ -23,6 +24,9 @@ use crate::vm::{self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, W
 pub struct Options {
     #[command(flatten)]
     machine: Machine,
+    /// What the guest's time counts
+    #[arg(long, value_enum, default_value_t = ClockChoice::Wall)]
+    clock: ClockChoice,
     /// Directory shared with the guest [default: a fresh one under target/guest]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -44,7 +48,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
     let environment = Environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
-    let outcome = boot(&options.machine, &dir, work)?;
+    let outcome = boot(&options.machine, options.clock, &dir, work)?;
     evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
@@ -73,7 +77,12 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
 }
 
 /// Boots a guest and does `work` in it.
-pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOutcome, Stop> {
+pub(super) fn boot(
+    machine: &Machine,
+    clock: ClockChoice,
+    dir: &Path,
+    work: Work,
+) -> Result<GuestOutcome, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
     }
@@ -86,7 +95,7 @@ pub(super) fn boot(machine: &Machine, dir: &Path, work: Work) -> Result<GuestOut
     };
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
-    request.clock = machine.clock;
+    request.clock = clock;
     request.limits.total = Duration::from_secs(machine.time_limit);
     let mut terminal = Terminal::new(request.work == Work::Shell);
     let outcome = vm::run(&request, &mut terminal);

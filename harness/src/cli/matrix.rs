@@ -9,7 +9,6 @@ use clap::Args;
 
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
-use crate::clock::ClockChoice;
 use crate::criterion::Criterion;
 use crate::evidence::{Environment, Event, GuestFault, Writer};
 use crate::exit::{self, Exit};
@@ -32,13 +31,13 @@ pub struct Options {
     #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_values_t = registered())]
     kernels: Vec<String>,
     /// Only these trials, as a nextest filterset; what else is expected then was not run
-    #[arg(long, value_name = "FILTERSET")]
-    filter: Option<String>,
+    #[arg(long, value_name = "FILTERSET", default_value = "all()")]
+    filter: String,
     /// What runs the guest's CPU
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
     accelerator: Accelerator,
     /// Longest time for everything in one guest, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10_800)]
     time_limit: u64,
 }
 
@@ -94,10 +93,9 @@ fn validate(options: &Options, kernel: &str, dir: &Path, expected: &Expected) ->
         accelerator: options.accelerator,
         memory: None,
         cpus: None,
-        clock: ClockChoice::Wall,
         time_limit: options.time_limit,
     };
-    Ok(in_the_guest(&machine, dir, &evidence, options.filter.as_deref())?)
+    Ok(in_the_guest(&machine, dir, &evidence, &[], &options.filter)?)
 }
 
 fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop> {

@@ -23,7 +23,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::clock::ClockChoice;
 use crate::exit::{self, Exit};
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -123,11 +122,8 @@ pub struct Machine {
     /// Virtual CPUs [default: 4, or as many as the machine has]
     #[arg(long)]
     pub cpus: Option<u32>,
-    /// What the guest's time counts
-    #[arg(long, value_enum, default_value_t = ClockChoice::Wall)]
-    pub clock: ClockChoice,
     /// Longest time for everything in the guest, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10_800)]
     pub time_limit: u64,
 }
 

@@ -149,8 +149,9 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let variable = format!("{}={}", crate::config::VARIABLE, config.display());
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
-    let machine = Machine { clock: ClockChoice::Instructions, cpus: None, ..machine.clone() };
-    let outcome = guest::boot(&machine, &dir, Work::Command(words.to_vec()))?;
+    let machine = Machine { cpus: None, ..machine.clone() };
+    let outcome =
+        guest::boot(&machine, ClockChoice::Instructions, &dir, Work::Command(words.to_vec()))?;
     if outcome.end != GuestEnd::Exited(0) {
         guest::last_words(&outcome);
         return Err(Stop::new(exit::SETUP, "the guest did not measure; its words are above"));

@@ -10,6 +10,7 @@ use super::guest;
 use super::nextest::{self, Tests};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
 use crate::clock::ClockChoice;
+use crate::criterion::Criterion;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
 use crate::exit;
 use crate::expected::Expected;
@@ -23,6 +24,9 @@ use crate::vm::{self, GuestEnd, GuestOutcome, Work};
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
+    /// Only this criterion, or these; the exit code is then theirs, and the others were not run
+    #[arg(long, value_name = "CRITERION", value_enum)]
+    only: Vec<Criterion>,
     #[command(flatten)]
     machine: Machine,
     /// Directory for the run [default: a fresh one under target/validation]
@@ -46,7 +50,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     adopt(&options.soak, &dir.join(verdict::SOAKS))?;
 
     phases(options, &dir, &evidence)?;
-    conclude(&dir, &evidence)
+    conclude(&dir, &evidence, &options.only)
+}
+
+/// The trials of some criteria, or of all where none is named, as a nextest filterset.
+fn trials_of(only: &[Criterion]) -> String {
+    let binaries: Vec<String> = only.iter().map(|one| format!("binary({})", one.id())).collect();
+    if binaries.is_empty() { "all()".to_owned() } else { binaries.join(" or ") }
 }
 
 /// What ends a run before its verdict.
@@ -115,8 +125,9 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
 /// evidence that cannot be written and Ctrl-C do not.
 fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
     let mut interrupted = false;
+    let filter = trials_of(&options.only);
     let first = phase::run(evidence, phase::HOST, || {
-        let tests = nextest::run(dir, Place::Host, "ci", "1", "all()")?;
+        let tests = nextest::run(dir, Place::Host, "ci", "1", &filter)?;
         interrupted = tests == Tests::Interrupted;
         Ok(match tests {
             Tests::Passed => (PhaseState::Done, String::new()),
@@ -128,31 +139,33 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         let message = format!("interrupted; what was finished: {}", dir.display());
         return Err(End::Stop(Stop::new(exit::INTERRUPTED, message)));
     }
-    if first != PhaseState::Done && !fuse_is_preserved(dir) {
+    let asked = options.only.is_empty() || options.only.contains(&Criterion::Fuse);
+    if first != PhaseState::Done && asked && !fuse_is_preserved(dir) {
         for name in [phase::ENVIRONMENT, phase::VALIDATION] {
             phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
         }
         return Ok(());
     }
-    in_the_guest(&options.machine, dir, evidence, None)
+    in_the_guest(&options.machine, dir, evidence, &options.only, &filter)
 }
 
-/// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names.
+/// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names,
+/// which is of `only` some criteria, or of all where none is named.
 pub(super) fn in_the_guest(
     machine: &Machine,
     dir: &Path,
     evidence: &Writer,
-    filter: Option<&str>,
+    only: &[Criterion],
+    filter: &str,
 ) -> Result<(), End> {
     let program = std::env::current_exe()
         .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
         .display()
         .to_string();
     println!("\n== phases 2 and 3 in the guest");
-    let mut command = vec![program, "in-guest".to_owned()];
-    command.extend(filter.into_iter().flat_map(|words| ["--filter".to_owned(), words.to_owned()]));
-    let work = Work::Command(command);
-    let outcome = match boot(machine, dir, evidence, &work)? {
+    let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
+    let work = Work::Command(words.to_vec());
+    let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, &work)? {
         Ok(outcome) => outcome,
         Err(why) => {
             phase::not_run(evidence, phase::ENVIRONMENT, &why)?;
@@ -161,7 +174,8 @@ pub(super) fn in_the_guest(
         }
     };
     // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
-    if outcome.launch.accelerator != vm::Accelerator::Tcg {
+    let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
+    if outcome.launch.accelerator != vm::Accelerator::Tcg || !compared {
         return Ok(());
     }
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -169,8 +183,8 @@ pub(super) fn in_the_guest(
         return Ok(());
     }
     println!("\n== phase 3 once more, on guest instructions");
-    let machine = Machine { clock: ClockChoice::Instructions, cpus: None, ..machine.clone() };
-    if let Err(why) = boot(&machine, dir, evidence, &work)? {
+    let machine = Machine { cpus: None, ..machine.clone() };
+    if let Err(why) = boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
         phase::not_run(evidence, phase::INSTRUCTIONS, &why)?;
     }
     Ok(())
@@ -179,11 +193,12 @@ pub(super) fn in_the_guest(
 /// Boots a guest for `work`, and records how it ended; or why there was none.
 fn boot(
     machine: &Machine,
+    clock: ClockChoice,
     dir: &Path,
     evidence: &Writer,
     work: &Work,
 ) -> Result<Result<GuestOutcome, String>, End> {
-    match guest::boot(machine, dir, work.clone()) {
+    match guest::boot(machine, clock, dir, work.clone()) {
         Ok(outcome) => {
             evidence.write(Event::GuestEnded((&outcome).into()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -221,7 +236,7 @@ fn fuse_is_preserved(dir: &Path) -> bool {
 }
 
 /// Phase 4: the verdict, its files and its table.
-fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
+fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCode, Stop> {
     phase::run(evidence, phase::VERDICT, || {
         verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
         Ok((PhaseState::Done, String::new()))
@@ -242,5 +257,7 @@ fn conclude(dir: &Path, evidence: &Writer) -> Result<ExitCode, Stop> {
     print!("\n{}", verdict::table(&verdict));
     println!("\nall of it: {}", dir.display());
     println!("report: {}", report_command::write(dir, dir, &[])?.display());
-    Ok(verdict::exit_of(verdict.state).into())
+    let asked = |one: &&verdict::CriterionVerdict| only.is_empty() || only.contains(&one.id);
+    let state = verdict.criteria.iter().filter(asked).map(|one| one.state).max();
+    Ok(verdict::exit_of(state.unwrap_or(verdict.state)).into())
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::nextest::{self, Tests};
 use super::{Machine, Stop, guest, phase, run_dir};
+use crate::clock::ClockChoice;
 use crate::criterion::Criterion;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
 use crate::exit;
@@ -36,7 +37,7 @@ pub struct Options {
     #[arg(long, value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
     /// The criterion that is run N times
-    #[arg(long, value_name = "CRITERION", requires = "times", value_parser = criterion)]
+    #[arg(long, value_name = "CRITERION", requires = "times", value_enum)]
     only: Option<Criterion>,
     /// Run it in the guest; module and kernel_vs_fuse always are
     #[arg(long, requires = "times")]
@@ -71,13 +72,6 @@ Ctrl-C ends the guest; what was finished stays in the directory, and does not co
         ENDURANCE.cycles,
         ENDURANCE.kernels.join(", ")
     )
-}
-
-fn criterion(text: &str) -> Result<Criterion, String> {
-    Criterion::ALL.into_iter().find(|one| one.id() == text).ok_or_else(|| {
-        let known = Criterion::ALL.map(|one| one.id().to_owned()).join(", ");
-        format!("there is no such criterion; there are {known}")
-    })
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
@@ -124,7 +118,7 @@ fn boot(
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let command = [program.display().to_string(), "in-guest-soak".to_owned()];
     let work = Work::Command(command.into_iter().chain(words).collect());
-    let outcome = guest::boot(machine, dir, work)?;
+    let outcome = guest::boot(machine, ClockChoice::Wall, dir, work)?;
     evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         guest::last_words(&outcome);
@@ -243,7 +237,7 @@ pub struct InGuest {
     seconds: Option<u64>,
     #[arg(long, requires = "only")]
     times: Option<u32>,
-    #[arg(long, value_parser = criterion)]
+    #[arg(long, value_enum)]
     only: Option<Criterion>,
 }
 
