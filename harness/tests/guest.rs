@@ -1,14 +1,17 @@
 //! `vexfs-validate guest`, with shell scripts in the places of QEMU and virtme-ng: every end of a
 //! guest has its exit code, and nothing of it is left.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
+use common::{runs, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::str::contains;
@@ -206,20 +209,4 @@ fn what_failed_in_a_guest_has_its_junit_and_its_script() {
     assert!(junit.contains("[ 9.1] Kernel panic"), "{junit}");
     let script = kept("repro/module__loads.sh");
     assert!(script.contains("--kernel '6.12.0-test' --accelerator tcg"), "{script}");
-}
-
-/// Whether the process still runs; a zombie does not.
-fn runs(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

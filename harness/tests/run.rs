@@ -1,15 +1,18 @@
 //! `vexfs-validate run`, with a shell script in the place of cargo: however it ends, it leaves a
 //! directory of which `verdict` and `report` work, and no process.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use assert_cmd::cargo::cargo_bin;
+use common::{runs, wait_for};
 use harness::evidence::{Event, Writer};
 use harness::place::Place;
 use nix::sys::signal::{Signal, kill};
@@ -132,22 +135,6 @@ fn a_disk_that_fills_up_ends_the_run_and_leaves_what_was_finished() {
         .stderr(contains("No space left").and(contains("free some space")));
     let page = fs::read_to_string(machine.path("report.md")).unwrap();
     assert!(page.contains("INCONCLUSIVE") && page.contains("verdict.json: "), "{page}");
-}
-
-/// Whether the process still runs; a zombie does not.
-fn runs(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

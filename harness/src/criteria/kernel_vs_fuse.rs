@@ -17,7 +17,7 @@ use crate::contender::{
 };
 use crate::criteria::claimed;
 use crate::criteria::module::watched;
-use crate::criteria::ratio::{Pass, further_queries, judge};
+use crate::criteria::ratio::{Pass, further_queries, judge, of_first_queries};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::failure::{Failure, While};
@@ -243,14 +243,10 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     })
 }
 
-/// Queries of a round where the CPU is emulated, which answers some tens of them a second.
-const EMULATED_QUERIES: usize = 25;
-
 /// The protocol, or its first queries in an emulated guest. No competitor is asked here, and both
 /// homes are asked the same.
 fn protocol(context: &Context) -> Protocol {
-    let queries = if context.emulated() { EMULATED_QUERIES } else { PROTOCOL.queries };
-    Protocol { queries, ..PROTOCOL }
+    if context.emulated() { of_first_queries() } else { PROTOCOL }
 }
 
 /// Fills both homes at once: an emulated CPU takes minutes to build a graph.

@@ -5,7 +5,7 @@ use std::env;
 use crate::clock::Clock;
 use crate::evidence::{Measurement, Round, Side};
 use crate::failure::{Failure, While};
-use crate::protocol::PROTOCOL;
+use crate::protocol::{PROTOCOL, Protocol};
 use crate::require;
 use crate::stats::{LOOKS, Outcome};
 use crate::thresholds::{Bound, Rule, Scene};
@@ -40,7 +40,7 @@ pub fn judge(
     pass: impl FnMut(usize) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
     let clock = Clock::here()?;
-    let bound = rule.at(Scene { place: context.place(), emulated: context.emulated(), clock });
+    let bound = bound_here(context, rule)?;
     // Rounds on the instruction clock are as good as equal: more of them say no more. What decides
     // nothing is not worth the time.
     let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
@@ -118,6 +118,25 @@ pub fn measure(
         }
     }
     Ok(measurement)
+}
+
+/// Queries of a round where the CPU is emulated, which answers some tens of them a second, and the
+/// protocol is not what counts.
+const EMULATED_QUERIES: usize = 25;
+
+/// The protocol with fewer queries, its first.
+#[must_use]
+pub fn of_first_queries() -> Protocol {
+    Protocol { queries: EMULATED_QUERIES, ..PROTOCOL }
+}
+
+/// What a ratio is held against in the trial's place.
+///
+/// # Errors
+/// The launcher's word on the clock cannot be read.
+pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
+    let (place, emulated, clock) = (context.place(), context.emulated(), Clock::here()?);
+    Ok(rule.at(Scene { place, emulated, clock }))
 }
 
 /// Queries of the same stream beside the protocol's, none of which a contender has been told: 400
