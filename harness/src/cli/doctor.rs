@@ -2,13 +2,29 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use console::{StyledObject, style};
 
 use super::Stop;
 use crate::doctor::{self, Condition, Examined};
 use crate::exit;
+use crate::vm;
 
-pub(super) fn run() -> Result<ExitCode, Stop> {
+/// Options of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Print nothing but what would run the guest's CPU: kvm, or tcg where it is emulated
+    #[arg(long)]
+    accelerator: bool,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if options.accelerator {
+        let (accelerator, _) =
+            vm::accelerator_here().map_err(|error| Stop::new(error.exit(), error))?;
+        println!("{accelerator}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let groups = doctor::examine();
     for (heading, examined) in &groups {
         println!("{}", style(heading).bold());

@@ -36,7 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Say what of this machine works and what is missing, with the command that provides it
-    Doctor,
+    Doctor(doctor::Options),
     /// Validate: host lane, VM, verdict; writes target/validation/<run>/
     Run(run::Options),
     /// Boot the guest and run a command in it, or a shell
@@ -161,7 +161,7 @@ fn exit_codes() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Doctor => doctor::run(),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
         Command::Matrix(options) => matrix::run(&options),
