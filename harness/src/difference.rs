@@ -121,6 +121,7 @@ fn told(fates: &BTreeMap<String, Fate>) -> BTreeMap<String, String> {
         Fate::Began => "began and never ended".to_owned(),
         Fate::Passed => "passed".to_owned(),
         Fate::Failed(why) => format!("failed: {why}"),
+        Fate::Undecided(why) => format!("not decided: {why}"),
     };
     fates.iter().map(|(trial, fate)| (trial.clone(), words(fate))).collect()
 }

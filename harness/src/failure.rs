@@ -10,12 +10,24 @@ use nix::errno::Errno;
 pub struct Failure {
     message: String,
     errno: Option<Errno>,
+    undecided: bool,
 }
 
 impl Failure {
     /// A failure that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), errno: None }
+        Failure { message: message.into(), errno: None, undecided: false }
+    }
+
+    /// Not that it fails, but that nobody can say whether it holds: what would tell is lost.
+    pub fn undecided(message: impl Into<String>) -> Self {
+        Failure { undecided: true, ..Failure::new(message) }
+    }
+
+    /// Whether it leaves open what it is about.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.undecided
     }
 
     /// The errno that a system call gave, where that is what happened.
@@ -56,7 +68,7 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
             }
             source = cause.source();
         }
-        Failure { message, errno }
+        Failure { message, errno, undecided: false }
     }
 }
 

@@ -5,6 +5,7 @@
 //! fails for want of something. Bodies write [`evidence`], and [`verdict`] is a pure function of
 //! it. [`vm`] boots the guest; `vexfs-validate` (`src/main.rs`, [`cli`]) puts it all together.
 
+pub mod afresh;
 pub mod baselines;
 pub mod bench;
 pub mod benchmark;
@@ -38,6 +39,7 @@ pub mod regress;
 pub mod release;
 pub mod report;
 pub mod requirement;
+pub mod sabotage;
 pub mod selftest;
 pub mod soak;
 pub mod sources;

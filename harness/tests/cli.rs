@@ -170,10 +170,10 @@ fn a_soak_that_is_none_is_not_taken_for_one() {
 
 #[rstest::rstest]
 #[case::neither(&[], "--for")]
-#[case::both(&["--for", "2h", "--times", "2"], "cannot be used with")]
-#[case::no_criterion(&["--times", "2"], "--only")]
-#[case::unknown_criterion(&["--times", "2", "--only", "speed"], "kernel_vs_fuse")]
-#[case::never(&["--times", "0", "--only", "fuse"], "0 is not in 1..")]
+#[case::both(&["2", "--for", "2h"], "cannot be used with")]
+#[case::no_criterion(&["2"], "--only")]
+#[case::unknown_criterion(&["2", "--only", "speed"], "kernel_vs_fuse")]
+#[case::never(&["0", "--only", "fuse"], "0 is not in 1..")]
 #[case::no_time(&["--for", "long"], "--for")]
 fn a_soak_says_what_it_needs(#[case] arguments: &[&str], #[case] message: &str) {
     vexfs_validate(&["soak"])

@@ -69,7 +69,9 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
         return Ok(());
     }
     report::write_for_machines(&run, dir, dir).map_err(no_evidence)?;
-    let is_bad = |(_, fate): &(String, Fate)| matches!(fate, Fate::Failed(_) | Fate::Began);
+    let is_bad = |(_, fate): &(String, Fate)| {
+        matches!(fate, Fate::Failed(_) | Fate::Undecided(_) | Fate::Began)
+    };
     if trials.iter().any(is_bad) {
         eprintln!("vexfs-validate: what failed is repeated by {}/repro/*.sh", dir.display());
     }

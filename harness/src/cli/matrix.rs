@@ -10,7 +10,7 @@ use clap::Args;
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::criterion::Criterion;
-use crate::evidence::{Environment, Event, GuestFault, Writer};
+use crate::evidence::{GuestFault, Writer};
 use crate::exit::{self, Exit};
 use crate::expected::Expected;
 use crate::place::{self, Place};
@@ -101,12 +101,7 @@ fn validate(options: &Options, kernel: &str, dir: &Path, expected: &Expected) ->
 fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop> {
     let evidence = Evidence::read(&dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     let criteria = verdict::in_the_guest(&evidence);
-    let machine: Option<&Environment> =
-        evidence.records(Place::Guest).find_map(|record| match &record.event {
-            Event::Environment(one) => Some(&**one),
-            _ => None,
-        });
-    let guest = machine.map_or_else(
+    let guest = evidence.environment(Place::Guest).map_or_else(
         || "no guest".to_owned(),
         |one| format!("{}, {}", one.kernel_release, accelerator_name(&one.accelerator)),
     );

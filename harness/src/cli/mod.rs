@@ -15,6 +15,7 @@ mod regress;
 mod report;
 mod run;
 mod run_dir;
+mod sabotaged;
 mod soak;
 mod verdict;
 
@@ -83,6 +84,12 @@ enum Command {
     /// List the trials that are expected in each place
     List {
         /// Write what the test targets declare into the expected-tests manifest
+        #[arg(long)]
+        update: bool,
+    },
+    /// Print which saboteurs were found, by what, and what it said
+    Sabotaged {
+        /// Write the table into docs/sabotage.md
         #[arg(long)]
         update: bool,
     },
@@ -173,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&options),
         Command::Place => place::run(),
         Command::List { update } => list::run(update),
+        Command::Sabotaged { update } => sabotaged::run(update),
         Command::Completion { shell } => completion::run(shell),
         Command::InGuest { filter } => in_guest::run(&filter),
         Command::InGuestSoak(options) => soak::in_guest(&options),

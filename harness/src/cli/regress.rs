@@ -115,7 +115,9 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Fail
 fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> {
     println!("building {}", checkout.display());
     fs::create_dir_all(out).when(out.display())?;
-    let cargo_target = project::root().join("target/regress/cargo");
+    // A directory of its own: in a common one cargo takes the newer checkout's program for the
+    // other's, whose sources are older than it.
+    let cargo_target = out.join("cargo");
     succeed(
         Command::new("cargo")
             .current_dir(checkout)

@@ -17,6 +17,8 @@ use crate::expected::Expected;
 use crate::failure::{Failure, While};
 use crate::place::{self, Place};
 use crate::project;
+use crate::report;
+use crate::sabotage;
 use crate::soak::Soak;
 use crate::verdict;
 use crate::vm::{self, GuestEnd, GuestOutcome, Work};
@@ -48,6 +50,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     println!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
     adopt(&options.soak, &dir.join(verdict::SOAKS))?;
+    for (lane, name) in [
+        (sabotage::directory(), report::SABOTAGE),
+        (project::root().join("target/guest/sanitize"), report::SANITIZED),
+    ] {
+        if lane.is_dir() {
+            copy_files(&lane, &dir.join(name)).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+        }
+    }
 
     phases(options, &dir, &evidence)?;
     conclude(&dir, &evidence, &options.only)
@@ -106,19 +116,24 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
         let soak = Soak::read(from)?;
         let to = into.join(&soak.name);
         fs::create_dir_all(into)?;
-        fs::create_dir(&to).when(to.display())?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                fs::copy(entry.path(), to.join(entry.file_name()))?;
-            }
-        }
-        Ok(())
+        copy_files(from, &to)
     };
     soaks.iter().try_for_each(|soak| {
         let what = format!("{} cannot be taken as a soak", soak.display());
         copy(soak).when(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
     })
+}
+
+/// Copies the files of `from` into `to`, a new directory.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::create_dir(to).when(to.display())?;
+    for entry in fs::read_dir(from).when(from.display())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).when(entry.path().display())?;
+        }
+    }
+    Ok(())
 }
 
 /// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
@@ -226,7 +241,7 @@ fn fuse_is_preserved(dir: &Path) -> bool {
         if let Event::TrialFinished { trial, state, .. } = &record.event
             && trial.starts_with("fuse::")
         {
-            if *state == evidence::TrialState::Failed {
+            if *state != evidence::TrialState::Passed {
                 return false;
             }
             passed += 1;

@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
     /// Run a criterion so many times, and tell the rate of false alarms
-    #[arg(long, value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
     /// The criterion that is run N times
     #[arg(long, value_name = "CRITERION", requires = "times", value_enum)]
@@ -65,7 +65,7 @@ process take their turns.
 
 A system that is healthy must not be accused. How often a criterion does so:
 
-  vexfs-validate soak --times 20 --only fuse
+  vexfs-validate soak 20 --only fuse
 
 Ctrl-C ends the guest; what was finished stays in the directory, and does not count.",
         ENDURANCE.seconds / 3600,
@@ -100,7 +100,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
                 tell_alarms(&dir, only, times, Place::Host, None)
             }
         }
-        _ => Err(Stop::new(exit::USAGE, "say --for TIME, or --times N --only CRITERION")),
+        _ => Err(Stop::new(exit::USAGE, "say --for TIME, or N --only CRITERION")),
     }
 }
 

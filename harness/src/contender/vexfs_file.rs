@@ -1,7 +1,7 @@
 //! A vector file on a mounted VexFS, whichever home serves it.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use vexfs_uapi::{Home, Stats};
 
 use super::{Answer, Answers, Contender, Insertion};
 use crate::failure::{Failure, While};
-use crate::{dataset, require};
+use crate::{afresh, dataset, require};
 
 /// A vector file with an index, attached before the first row, so that every row is indexed as
 /// it is written. The file is removed on drop.
@@ -129,10 +129,8 @@ impl Contender for VexfsFile {
     }
 
     fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
-        let mut bytes = Vec::new();
-        File::open(&self.path)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .when(format!("reading {} back", self.path.display()))?;
+        let bytes =
+            afresh::read(&self.path).when(format!("reading {} back", self.path.display()))?;
         dataset::values(&bytes)
     }
 

@@ -6,6 +6,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 use vexfs_uapi::Home;
@@ -158,6 +159,9 @@ fn unmounted(
     }
 }
 
+/// None of them takes a tenth of it where the machine is quiet.
+const OPERATION_LIMIT: Duration = Duration::from_secs(120);
+
 /// What both homes do alike: an ordinary file system, the contract, and its limits.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     let operations = all_operations().into_iter().map(move |operation| {
@@ -166,7 +170,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
             operation.run(mounted.path())?;
             mounted.unmount()
         });
-        let trial = trial.needs(operation.needs);
+        let trial = trial.needs(operation.needs).within(OPERATION_LIMIT);
         if home == Home::Fuse && operation.effort == Effort::ManyRequests {
             trial.only_in(Place::Host)
         } else if operation.needs.contains(&Requirement::Root) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use serde_json::json;
@@ -10,10 +11,11 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use super::{containment, cycles, faults, homes, load, torture};
 use crate::dataset::{self, Dataset};
+use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::kernel::{
-    EXPECTED_TAINT, KernelLog, KernelMount, Logged, ModuleFile, Taint, is_listed, live_allocations,
-    registered,
+    EXPECTED_TAINT, KernelLog, KernelMount, Kmemleak, Logged, ModuleFile, Surroundings, Taint,
+    is_listed, live_allocations, registered,
 };
 use crate::place::Place;
 use crate::requirement::Requirement;
@@ -23,6 +25,9 @@ use crate::{project, require};
 /// What every trial with the module needs.
 pub(super) const NEEDS: &[Requirement] =
     &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
+
+/// How long what is no business of the module's may show itself beside it.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
@@ -58,8 +63,19 @@ pub(super) fn watched(
     body: impl FnOnce(&Context) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     require!(!is_listed()?, "vexfs is loaded already; an earlier trial could not unload it");
+    let before = Surroundings::now()?;
     log_watched(context, body)?;
-    nothing_left()
+    nothing_left()?;
+    // What others do meanwhile is gone in a moment.
+    let mut left = Vec::new();
+    let gone = wait_for("", LINGER, || {
+        left = Surroundings::now()?.beyond(&before);
+        Ok(left.is_empty().then_some(()))
+    });
+    if gone.is_err() {
+        crate::fail!("after unloading there is what was not there before: {}", left.join(", "));
+    }
+    Ok(())
 }
 
 /// That the module is neither loaded nor registered, and has left no directory.
@@ -93,8 +109,12 @@ pub(super) fn log_watched(
 /// Our own mark must be there too: a log without it is not the log of this trial.
 pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     let marked = logged.records.iter().any(|one| one.text.starts_with("vexfs-validation: "));
-    require!(marked, "the trial's mark is missing from the kernel log: lines were lost");
-    logged.check()
+    logged.check()?;
+    if !marked {
+        let words = "the trial's mark is missing from the kernel log: lines were lost";
+        return Err(Failure::undecided(words));
+    }
+    Ok(())
 }
 
 fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
@@ -120,6 +140,7 @@ fn loads_and_is_listed(context: &Context) -> Result<(), Failure> {
 }
 
 fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
+    let kmemleak = Kmemleak::from_now()?;
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let idle = live_allocations()?;
     let mount = KernelMount::new("size=64M")?;
@@ -128,7 +149,8 @@ fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
     let left = live_allocations()?;
     require!(left == idle, "{left} allocations of the engine live after use, {idle} before");
     context.fact("live allocations after use", left)?;
-    loaded.unload()
+    loaded.unload()?;
+    kmemleak.map_or(Ok(()), Kmemleak::check)
 }
 
 /// Writes rows, indexes them, searches, and asks who served it.

@@ -139,7 +139,7 @@ pub(crate) fn file_hash(path: PathBuf) -> String {
 }
 
 /// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = std::process::Command::new("git")
             .arg("-c")

@@ -132,6 +132,8 @@ pub enum TrialState {
     Passed,
     /// It did not, or a requirement of its own place is missing.
     Failed,
+    /// What would tell whether it did is lost.
+    Undecided,
 }
 
 /// The guest's end.
@@ -153,6 +155,18 @@ pub struct GuestEnd {
     pub total_seconds: f64,
     /// `kvm` or `tcg`.
     pub accelerator: String,
+    /// Where the guest's evidence ended then; `None` where it left none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<TrailEnd>,
+}
+
+/// The end of a trail: the chain holds every line but the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailEnd {
+    /// Its lines.
+    pub lines: usize,
+    /// SHA-256 of the last of them.
+    pub sha256: String,
 }
 
 /// Whose fault it is that a guest did not end by its command's end.

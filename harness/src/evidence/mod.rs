@@ -13,12 +13,12 @@ mod schema;
 mod writer;
 
 pub use environment::Environment;
-pub(crate) use environment::{file_hash, settings};
+pub(crate) use environment::{commit, file_hash, settings};
 pub use event::{
     Controls, Event, GuestEnd, GuestFault, Measurement, Order, PhaseState, Record, Round,
-    SCHEMA_VERSION, Side, TrialState,
+    SCHEMA_VERSION, Side, TrailEnd, TrialState,
 };
-pub use reader::{Damage, Trail, read_trail};
+pub use reader::{Damage, Trail, end_of_trail, read_trail};
 pub use writer::{EvidenceError, Writer};
 
 use crate::place::{self, Place};

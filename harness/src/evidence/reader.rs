@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Record, SCHEMA_VERSION};
+use super::event::{Record, SCHEMA_VERSION, TrailEnd};
 use super::file_name;
 use super::writer::hash;
 use crate::place::Place;
@@ -20,6 +20,21 @@ pub struct Trail {
     pub records: Vec<Record>,
     /// What is wrong with the file; empty for a sound one.
     pub damage: Vec<Damage>,
+    /// SHA-256 of each line.
+    pub hashes: Vec<String>,
+}
+
+impl Trail {
+    /// What has become of the line with which it `end`ed once: nothing, or what is wrong with it.
+    #[must_use]
+    pub fn since(&self, end: &TrailEnd) -> Option<Damage> {
+        let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
+            Some(hash) if *hash == end.sha256 => return None,
+            Some(_) => "was another one when the guest ended",
+            None => "was there when the guest ended, and is missing",
+        };
+        Some(Damage { line: end.lines, what: what.to_owned() })
+    }
 }
 
 /// Something wrong with a line of evidence.
@@ -43,12 +58,24 @@ pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
     }
 }
 
+/// Where the trail of `place` in `dir` ends now; `None` where there is none.
+///
+/// # Errors
+/// The error of reading the file.
+pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
+    let end = |trail: Trail| {
+        Some(TrailEnd { lines: trail.hashes.len(), sha256: trail.hashes.last()?.clone() })
+    };
+    Ok(read_trail(dir, place)?.and_then(end))
+}
+
 fn parse(bytes: &[u8], place: Place) -> Trail {
-    let mut trail = Trail { place, records: Vec::new(), damage: Vec::new() };
+    let mut trail = Trail { place, records: Vec::new(), damage: Vec::new(), hashes: Vec::new() };
     let mut previous = hash(b"");
     let mut expected_seq = 0;
     for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let mut note = |what: String| trail.damage.push(Damage { line: index + 1, what });
+        trail.hashes.push(hash(line.strip_suffix(b"\n").unwrap_or(line)));
         let Some(line) = line.strip_suffix(b"\n") else {
             note("cut off in the middle".into());
             break;
@@ -72,7 +99,7 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
             }
             Err(error) => note(format!("no record: {error}")),
         }
-        previous = hash(line);
+        previous.clone_from(&trail.hashes[index]);
     }
     trail
 }

@@ -1,6 +1,6 @@
 //! fallocate(2): room that is taken before it is written to, and holes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use super::vectors::nearest;
 use crate::failure::{Failure, While};
-use crate::{dataset, require};
+use crate::{afresh, dataset, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     allocated_room_is_taken,
@@ -54,7 +54,7 @@ fn allocated_room_is_taken(dir: &Path) -> Result<(), Failure> {
     require!(taken == (6 * PAGE + 1, 10 * PAGE), "an allocation made it {taken:?}");
     let mut expected = vec![0; 6 * PAGE as usize + 1];
     expected[2 * PAGE as usize..][..4].copy_from_slice(b"kept");
-    require!(fs::read(dir.join("f"))? == expected, "allocated room is not zero");
+    require!(afresh::read(dir.join("f"))? == expected, "allocated room is not zero");
     let hole = lseek(&file, 0, Whence::SeekHole)?;
     require!(hole == (6 * PAGE + 1).cast_signed(), "allocated room has a hole at {hole}");
     file.set_len(PAGE)?;
@@ -85,7 +85,10 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
         change(&file, PUNCH, from, to - from).when(format!("hole {from}..{to}"))?;
         let to = bytes.len().min(to as usize);
         bytes[from as usize..to].fill(0);
-        require!(fs::read(dir.join("f"))? == bytes, "the file is wrong after hole {from}..{to}");
+        require!(
+            afresh::read(dir.join("f"))? == bytes,
+            "the file is wrong after hole {from}..{to}"
+        );
     }
     let taken = extent(&file)?;
     require!(taken == (8 * PAGE + 100, 6 * PAGE), "with holes it is {taken:?}");

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::expect::{noise, same};
 use super::operation::{Operation, operations};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] =
     operations![write_and_read_back, write_in_the_middle, truncate, large_file_by_hash, fsync,];
@@ -67,7 +67,7 @@ fn large_file_by_hash(dir: &Path) -> Result<(), Failure> {
         file.write_all(&piece)?;
         written.update(&piece);
     }
-    let mut file = File::open(&path)?;
+    let mut file = afresh::open(&path)?;
     let mut buffer = vec![0; 300_000];
     loop {
         match file.read(&mut buffer)? {

@@ -15,7 +15,7 @@ use super::expect::expect_errno;
 use super::operation::{Effort, Operation, operations};
 use super::threads::{beside, in_threads};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     mkdir_and_rmdir,
@@ -192,7 +192,7 @@ fn names_by_several_threads(dir: &Path) -> Result<(), Failure> {
             fs::hard_link(two.join(&name), one.join(&name))?;
             fs::create_dir(one.join(format!("{name}.d")))?;
             fs::rename(one.join(format!("{name}.d")), two.join(format!("{name}.d")))?;
-            require!(fs::read_to_string(one.join(&name))? == name, "{name} has other content");
+            require!(afresh::read(one.join(&name))? == name.as_bytes(), "{name} has other content");
             fs::remove_file(one.join(&name))?;
             if number % 2 == 0 {
                 fs::remove_file(two.join(&name))?;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use rand_mt::Mt;
 
 use crate::failure::{Failure, While};
-use crate::{fail, require};
+use crate::{afresh, fail, require};
 
 /// Bytes without a pattern that a block size could hide.
 pub(super) fn noise(length: usize) -> Vec<u8> {
@@ -18,7 +18,7 @@ pub(super) fn noise(length: usize) -> Vec<u8> {
 
 /// That `file` holds exactly `expected`.
 pub(super) fn same(file: &Path, expected: &[u8]) -> Result<(), Failure> {
-    let read = std::fs::read(file).when(format!("reading {}", file.display()))?;
+    let read = afresh::read(file).when(format!("reading {}", file.display()))?;
     same_bytes(&read, expected)
 }
 

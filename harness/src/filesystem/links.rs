@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     unlink,
@@ -44,10 +44,10 @@ fn hard_link(dir: &Path) -> Result<(), Failure> {
     require!(fs::metadata(&a)?.ino() == fs::metadata(&b)?.ino(), "two inodes");
     require!(nlink(&a)? == 2, "nlink {}", nlink(&a)?);
     fs::write(&b, "two")?;
-    require!(fs::read(&a)? == b"two", "a write through one name is not seen through the other");
+    require!(afresh::read(&a)? == b"two", "a write through one name is not seen through the other");
     expect_errno(fs::hard_link(&a, &b), libc::EEXIST, "a link onto a name in use")?;
     fs::remove_file(&a)?;
-    require!(fs::read(&b)? == b"two" && nlink(&b)? == 1, "the other name suffered");
+    require!(afresh::read(&b)? == b"two" && nlink(&b)? == 1, "the other name suffered");
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn many_hard_links(dir: &Path) -> Result<(), Failure> {
     for (gone, name) in names.iter().enumerate() {
         let left = names.len() - gone;
         require!(nlink(&last)? == left as u64, "{left} names, nlink {}", nlink(&last)?);
-        require!(fs::read(name)? == b"content", "the content went with another name");
+        require!(afresh::read(name)? == b"content", "the content went with another name");
         fs::remove_file(name)?;
     }
     Ok(())
@@ -91,16 +91,16 @@ fn hard_links_to_other_kinds(dir: &Path) -> Result<(), Failure> {
 fn symbolic_link(dir: &Path) -> Result<(), Failure> {
     let (target, link) = (dir.join("target"), dir.join("link"));
     symlink("target", &link)?;
-    expect_errno(fs::read(&link), libc::ENOENT, "reading a dangling link")?;
+    expect_errno(afresh::read(&link), libc::ENOENT, "reading a dangling link")?;
     fs::write(&target, "content")?;
-    require!(fs::read(&link)? == b"content", "the link leads elsewhere");
+    require!(afresh::read(&link)? == b"content", "the link leads elsewhere");
     require!(fs::read_link(&link)? == Path::new("target"), "readlink says something else");
     let metadata = fs::symlink_metadata(&link)?;
     require!(metadata.is_symlink() && metadata.len() == 6, "the link is no link of 6 bytes");
     expect_errno(symlink("x", &link), libc::EEXIST, "a link where there is one")?;
     expect_errno(fs::read_link(&target), libc::EINVAL, "readlink of a file")?;
     fs::rename(&link, dir.join("moved"))?;
-    require!(fs::read(dir.join("moved"))? == b"content", "a renamed link leads elsewhere");
+    require!(afresh::read(dir.join("moved"))? == b"content", "a renamed link leads elsewhere");
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn symbolic_links_are_as_long_as_paths(dir: &Path) -> Result<(), Failure> {
     require!(fs::read_link(&link)? == Path::new(&longest), "readlink gives another path");
     // It leads where it says, within another path.
     fs::write(dir.join("x"), "x")?;
-    require!(fs::read(&link)? == b"x", "the longest link leads elsewhere");
+    require!(afresh::read(&link)? == b"x", "the longest link leads elsewhere");
     let longer = symlink("y".repeat(4_096), dir.join("longer"));
     expect_errno(longer, libc::ENAMETOOLONG, "a link of 4,096 bytes")?;
     expect_errno(symlink("", dir.join("empty")), libc::ENOENT, "a link to an empty path")
@@ -127,15 +127,15 @@ fn symbolic_links_end_in_eloop(dir: &Path) -> Result<(), Failure> {
     for number in 1..=41 {
         symlink((number - 1).to_string(), dir.join(number.to_string()))?;
     }
-    require!(fs::read(dir.join("40"))? == b"end", "a chain of 40 links leads elsewhere");
-    expect_errno(fs::read(dir.join("41")), libc::ELOOP, "a chain of 41 links")
+    require!(afresh::read(dir.join("40"))? == b"end", "a chain of 40 links leads elsewhere");
+    expect_errno(afresh::read(dir.join("41")), libc::ELOOP, "a chain of 41 links")
 }
 
 fn long_and_odd_names(dir: &Path) -> Result<(), Failure> {
     for name in ["x".repeat(255), "zwei Wörter".into(), "-rf".into(), "\u{1F9ED}".into()] {
         let path = dir.join(&name);
         fs::write(&path, &name)?;
-        require!(fs::read(&path)? == name.as_bytes(), "{name:?} has other content");
+        require!(afresh::read(&path)? == name.as_bytes(), "{name:?} has other content");
     }
     let long = dir.join("x".repeat(256));
     expect_errno(fs::write(&long, ""), libc::ENAMETOOLONG, "a name of 256 bytes")?;

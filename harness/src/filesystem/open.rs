@@ -11,7 +11,7 @@ use super::expect::{expect_errno, noise, same, same_bytes};
 use super::operation::{Operation, operations};
 use super::threads::in_threads;
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     append,
@@ -51,7 +51,7 @@ fn two_writers_append(dir: &Path) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    let content = fs::read(&path)?;
+    let content = afresh::read(&path)?;
     require!(content.len() == 2 * RECORDS * RECORD, "{} bytes of two writers", content.len());
     let whole = |record: &[u8]| record.iter().all(|&byte| byte == record[0]);
     require!(content.chunks(RECORD).all(whole), "a record was torn by the other writer");

@@ -14,7 +14,7 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use super::mapped::Mapping;
 use super::vectors::KINDS;
 use crate::failure::{Failure, While};
-use crate::{dataset, require};
+use crate::{afresh, dataset, require};
 
 const DIM: usize = 32;
 /// Bytes of a row.
@@ -114,7 +114,7 @@ impl Work {
     /// What is not as it was made.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        let bytes = fs::read(self.path("base")).when("reading")?;
+        let bytes = afresh::read(self.path("base")).when("reading")?;
         let kept = bytes.get(..self.rows.len() * ROW);
         require!(kept == Some(dataset::bytes(self.rows.as_flattened())), "rows are lost");
         for &slot in &self.slots {

@@ -11,7 +11,7 @@ use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use super::users::{NOBODY, SOMEBODY, as_user};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     owner_is_who_created.as_root(),
@@ -63,8 +63,11 @@ fn others_are_refused(dir: &Path) -> Result<(), Failure> {
         refused(File::open(&secret).map(drop), "reading a file of mode 600")?;
         let write = OpenOptions::new().write(true).open(&readable).map(drop);
         refused(write, "writing to a file of mode 644")?;
-        require!(fs::read(&readable)? == b"root's", "a file of mode 644 cannot be read");
-        refused(fs::read(closed.join("f")).map(drop), "a path through a directory of mode 700")?;
+        require!(afresh::read(&readable)? == b"root's", "a file of mode 644 cannot be read");
+        refused(
+            afresh::read(closed.join("f")).map(drop),
+            "a path through a directory of mode 700",
+        )?;
         refused(fs::read_dir(&closed).map(drop), "listing a directory of mode 700")?;
         require!(fs::read_dir(&listable)?.count() == 1, "mode 744 cannot be listed");
         refused(fs::metadata(listable.join("f")).map(drop), "a path through mode 744")?;

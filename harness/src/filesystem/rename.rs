@@ -10,7 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     rename,
@@ -36,11 +36,11 @@ fn rename(dir: &Path) -> Result<(), Failure> {
     let number = inode(&old)?;
     fs::rename(&old, &new)?;
     require!(!old.exists(), "the old name is still there");
-    require!(fs::read(&new)? == b"content", "the new name has other content");
+    require!(afresh::read(&new)? == b"content", "the new name has other content");
     require!(inode(&new)? == number, "the inode number changed");
     expect_errno(fs::rename(&old, &new), libc::ENOENT, "a rename of what is not there")?;
     fs::rename(&new, &new).when("a rename to itself")?;
-    require!(fs::read(&new)? == b"content", "a rename to itself changed the file");
+    require!(afresh::read(&new)? == b"content", "a rename to itself changed the file");
     Ok(())
 }
 
@@ -50,7 +50,7 @@ fn rename_over(dir: &Path) -> Result<(), Failure> {
     fs::write(&target, "target, longer")?;
     let open = File::open(&target)?;
     fs::rename(&source, &target)?;
-    require!(fs::read(&target)? == b"source", "the target has not the source's content");
+    require!(afresh::read(&target)? == b"source", "the target has not the source's content");
     require!(!source.exists(), "the source is still there");
     require!(open.metadata()?.nlink() == 0, "the replaced file still has a link");
     require!(io::read_to_string(open)? == "target, longer", "the replaced file lost its content");
@@ -88,7 +88,7 @@ fn rename_directory(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(one.join("a/b"))?;
     fs::write(one.join("f"), "f")?;
     fs::rename(&one, &two)?;
-    require!(fs::read(two.join("f"))? == b"f", "what was in the directory is not there");
+    require!(afresh::read(two.join("f"))? == b"f", "what was in the directory is not there");
     for inside in ["inside", "a/inside", "a/b/inside"] {
         let done = fs::rename(&two, two.join(inside));
         expect_errno(done, libc::EINVAL, &format!("a directory renamed into itself: {inside}"))?;
@@ -122,9 +122,12 @@ fn rename_noreplace(dir: &Path) -> Result<(), Failure> {
     fs::write(&b, "b")?;
     let refused = rename_with(&a, &b, RenameFlags::NOREPLACE);
     expect_errno(refused, libc::EEXIST, "RENAME_NOREPLACE onto a file that is there")?;
-    require!(fs::read(&a)? == b"a" && fs::read(&b)? == b"b", "a refused rename changed a file");
+    require!(
+        afresh::read(&a)? == b"a" && afresh::read(&b)? == b"b",
+        "a refused rename changed a file"
+    );
     rename_with(&a, &c, RenameFlags::NOREPLACE).when("RENAME_NOREPLACE onto a free name")?;
-    require!(fs::read(&c)? == b"a", "the new name has other content");
+    require!(afresh::read(&c)? == b"a", "the new name has other content");
     Ok(())
 }
 
@@ -134,7 +137,7 @@ fn rename_exchange(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(subdir.join("below"))?;
     rename_with(&file, &subdir, RenameFlags::EXCHANGE).when("RENAME_EXCHANGE")?;
     require!(
-        file.join("below").is_dir() && fs::read(&subdir)? == b"f",
+        file.join("below").is_dir() && afresh::read(&subdir)? == b"f",
         "file and directory did not change places"
     );
     let missing = rename_with(&file, &dir.join("none"), RenameFlags::EXCHANGE);
@@ -149,7 +152,7 @@ fn rename_exchange_across_directories(dir: &Path) -> Result<(), Failure> {
     fs::create_dir(&two)?;
     fs::write(two.join("y"), "y")?;
     rename_with(&one.join("x"), &two.join("y"), RenameFlags::EXCHANGE).when("RENAME_EXCHANGE")?;
-    require!(fs::read(one.join("x"))? == b"y", "the file did not move");
+    require!(afresh::read(one.join("x"))? == b"y", "the file did not move");
     require!(two.join("y/in-x").is_dir(), "the directory did not move");
     let links = (fs::metadata(&one)?.nlink(), fs::metadata(&two)?.nlink());
     require!(links == (2, 3), "their parents have {links:?} links");
@@ -170,6 +173,9 @@ fn rename_refuses_other_flags(dir: &Path) -> Result<(), Failure> {
     ] {
         expect_errno(rename_with(&a, &b, flags), libc::EINVAL, &format!("{flags:?}"))?;
     }
-    require!(fs::read(&a)? == b"a" && fs::read(&b)? == b"b", "a refused rename changed a file");
+    require!(
+        afresh::read(&a)? == b"a" && afresh::read(&b)? == b"b",
+        "a refused rename changed a file"
+    );
     Ok(())
 }

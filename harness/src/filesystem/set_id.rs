@@ -10,7 +10,7 @@ use super::mapped::Mapping;
 use super::operation::{Operation, operations};
 use super::users::{NOBODY, SOMEBODY, as_user};
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     changed_files_lose_set_id.as_root(),
@@ -54,7 +54,7 @@ fn changed_files_lose_set_id(dir: &Path) -> Result<(), Failure> {
     }
     // Reading takes nothing away.
     let path = set_id_file(dir, 0o6777)?;
-    as_user(SOMEBODY, SOMEBODY, || Ok(fs::read(&path)?))?;
+    as_user(SOMEBODY, SOMEBODY, || Ok(afresh::read(&path)?))?;
     let file = File::options().read(true).write(true).open(&path)?;
     drop(Mapping::shared(&file, 7)?);
     expect_mode(&path, 0o6777, "reading and mapping")

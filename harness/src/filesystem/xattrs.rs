@@ -16,7 +16,7 @@ use super::operation::{Operation, operations};
 use super::users::{NOBODY, as_user};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     xattrs_are_set_read_and_removed,
@@ -71,7 +71,7 @@ fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
     expect_errno(value(&moved, "user.a"), libc::ENODATA, "an attribute that was removed")?;
     expect_errno(removexattr(&moved, "user.a"), libc::ENODATA, "removing it again")?;
     expect_listed(&moved, &["user.b", "user.empty"])?;
-    require!(fs::read(&moved)? == b"content", "attributes changed the file");
+    require!(afresh::read(&moved)? == b"content", "attributes changed the file");
     // Another file of the same name begins without.
     fs::write(&path, "")?;
     expect_listed(&path, &[])

@@ -1,20 +1,17 @@
 //! A mounted FUSE daemon that is unmounted and reaped on every path.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
-use nix::unistd::{Pid, geteuid, pipe2};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, statfs};
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::child::{Running, die_with_us};
@@ -25,11 +22,14 @@ use crate::mount::{is_mounted, unmount};
 use crate::release::Program;
 use crate::{fail, project, require};
 
+use super::announcement::Announcement;
+use super::left_behind;
+
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
-const MOUNT_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const MOUNT_LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
-/// Milliseconds for which a wait for the announcement sleeps at most before it looks at the limit.
-const POLL_SLICE: u16 = 100;
+/// How long a daemon's helper may outlive it.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How a daemon lets others know that its mount is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,7 @@ impl FuseMount {
         let stderr = File::create(directory.path().join("stderr"))?;
         let mut command = command(&mountpoint);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+        command.env(left_behind::VARIABLE, &mountpoint);
         // Its SIGTERM unmounts.
         die_with_us(&mut command, Signal::SIGTERM);
         let announcement = match readiness {
@@ -113,6 +114,7 @@ impl FuseMount {
             command.get_program().display(),
             Program::FuseDaemon.build_command()
         ))?;
+        lock(&RUNNING).push((thread::current().id(), child.id()));
         let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
         match announcement {
             Some(announcement) => {
@@ -131,7 +133,13 @@ impl FuseMount {
                 if let Some(status) = mount.ended()? {
                     fail!("the FUSE daemon {}{}", in_words(status), mount.said());
                 }
-                Ok(is_fuse(&mount.mountpoint).then_some(()))
+                match kind_of(&mount.mountpoint) {
+                    Some(FUSE_SUPER_MAGIC) => Ok(Some(())),
+                    Some(other) => {
+                        fail!("what it mounted has type {:#x}, which is not FUSE's", other.0)
+                    }
+                    None => Ok(None),
+                }
             })?,
         }
         Ok(mount)
@@ -258,6 +266,17 @@ impl FuseMount {
         require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
         let group = killpg(Pid::from_raw(pid.cast_signed()), None);
         require!(group.is_err(), "after {cause} a process of the FUSE daemon is left");
+        // A helper that has been told to go may need a moment.
+        let mut left = Vec::new();
+        let gone = wait_for("", LINGER, || {
+            left = left_behind::processes(&self.mountpoint);
+            Ok(left.is_empty().then_some(()))
+        });
+        if gone.is_err() {
+            let names: Vec<String> =
+                left.iter().map(|one| format!("{} ({})", one.pid, one.name)).collect();
+            fail!("after {cause} a process of the FUSE daemon is left: {}", names.join(", "));
+        }
         Ok(())
     }
 
@@ -265,9 +284,16 @@ impl FuseMount {
         let Some(child) = &mut self.child else { return Ok(None) };
         let status = child.try_wait()?;
         if status.is_some() {
-            self.child = None;
+            self.forget_child();
         }
         Ok(status)
+    }
+
+    /// A child that was reaped: its number may be another's soon.
+    fn forget_child(&mut self) -> Option<Child> {
+        let child = self.child.take()?;
+        lock(&RUNNING).retain(|&(_, pid)| pid != child.id());
+        Some(child)
     }
 
     fn said(&self) -> String {
@@ -287,11 +313,28 @@ impl Drop for FuseMount {
                 let _ = fusermount(&self.mountpoint, &["-u", "-z"]);
             }
         }
-        if let Some(mut child) = self.child.take() {
+        if let Some(mut child) = self.forget_child() {
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
         }
+        for process in left_behind::processes(&self.mountpoint) {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
     }
+}
+
+/// Daemons that run, by the thread that started them.
+static RUNNING: Mutex<Vec<(ThreadId, u32)>> = Mutex::new(Vec::new());
+
+/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs.
+pub(crate) fn kill_daemons_of(thread: ThreadId) {
+    for &(_, pid) in lock(&RUNNING).iter().filter(|&&(starter, _)| starter == thread) {
+        let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
@@ -317,55 +360,20 @@ fn own_command(
     }))
 }
 
-/// The pipe on which a daemon says that it is serving.
-struct Announcement {
-    hear: OwnedFd,
-    /// The daemon's end; it is ours only until the daemon has it.
-    tell: OwnedFd,
-}
-
-impl Announcement {
-    /// Has `command` announce itself.
-    fn ordered(command: &mut Command) -> Result<Announcement, Failure> {
-        let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
-        let number = tell.as_raw_fd();
-        command.arg(format!("--ready-fd={number}"));
-        // SAFETY: between fork and exec only fcntl(2) is called, which is async-signal-safe, on a
-        // descriptor that this announcement keeps open.
-        unsafe {
-            command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            });
-        }
-        Ok(Announcement { hear, tell })
-    }
-
-    /// Waits for the line: false where the daemon closed its end without one.
-    fn arrives(self) -> Result<bool, Failure> {
-        drop(self.tell);
-        wait_for("the FUSE daemon's announcement", MOUNT_LIMIT, || {
-            let mut fds = [PollFd::new(self.hear.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, POLL_SLICE) {
-                Ok(0) | Err(Errno::EINTR) => Ok(None),
-                Ok(_) => Ok(Some(())),
-                Err(errno) => Err(Failure::from(errno)).when("waiting for --ready-fd"),
-            }
-        })?;
-        Ok(File::from(self.hear).read(&mut [0; 16])? > 0)
-    }
-}
-
 fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
     Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
         .finish(MOUNT_LIMIT)?
         .must_succeed(&format!("fusermount3 {}", options.join(" ")))
 }
 
-/// Whether a FUSE file system is served there: it answers statfs(2) and says that it is one.
+/// Whether a FUSE file system is served there.
 fn is_fuse(path: &Path) -> bool {
-    is_mounted(path).unwrap_or(false)
-        && statfs(path).is_ok_and(|stat| stat.filesystem_type() == FUSE_SUPER_MAGIC)
+    kind_of(path) == Some(FUSE_SUPER_MAGIC)
+}
+
+/// What type the file system that is mounted there says that it has, if it answers statfs(2).
+fn kind_of(path: &Path) -> Option<FsType> {
+    is_mounted(path).unwrap_or(false).then(|| statfs(path).ok())?.map(|stat| stat.filesystem_type())
 }
 
 fn in_words(status: ExitStatus) -> String {

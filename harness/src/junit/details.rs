@@ -27,6 +27,7 @@ pub(super) fn bad(
     let no_trace = |kind, message: String| Bad { kind, details: message.clone(), message };
     match fate {
         Fate::Failed(why) => Outcome::Failure(told("failed", why)),
+        Fate::Undecided(why) => Outcome::Error(told("not decided", why)),
         Fate::Began => Outcome::Error(told("never ended", never_ended(run, place))),
         Fate::Skipped(reason) => {
             Outcome::Error(no_trace("not run", format!("skipped in its own place: {reason}")))

@@ -2,15 +2,19 @@
 
 mod cgroup;
 pub mod fault;
+mod kmemleak;
 mod kmsg;
 mod memory;
 mod module;
 mod mount;
+mod surroundings;
 mod taint;
 
 pub use cgroup::MemoryCgroup;
+pub use kmemleak::Kmemleak;
 pub use kmsg::{KernelLog, LogRecord, Logged};
 pub use memory::{kernel_memory_kib, outlived};
 pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_open, registered};
 pub use mount::KernelMount;
+pub use surroundings::Surroundings;
 pub use taint::{EXPECTED_TAINT, Taint};

@@ -62,6 +62,7 @@ fn trial(number: usize, name: &str, fate: &Fate, due: bool, text: &mut String) {
             diagnostic("  ", why, text);
             ("not ok", String::new())
         }
+        Fate::Undecided(why) => ("not ok", format!(" # ERROR not decided: {}", one_line(why))),
         Fate::Began => ("not ok", " # ERROR began and never ended".to_owned()),
         Fate::NotRun => ("not ok", " # ERROR not run".to_owned()),
     };

@@ -12,6 +12,8 @@ mod plot;
 mod ratios;
 mod repro;
 mod run;
+mod sabotage;
+mod sanitizers;
 mod section;
 mod speed;
 mod summary;
@@ -26,7 +28,7 @@ pub use html::html;
 pub use ktap::ktap;
 pub use markdown::markdown;
 pub(crate) use plot::shortened;
-pub use run::Run;
+pub use run::{Run, SABOTAGE, SANITIZED};
 pub use section::{Part, Section, Table};
 
 use crate::junit;
@@ -47,6 +49,10 @@ pub fn sections(run: &Run) -> Vec<Section> {
         speed::recall(run),
         cycles::section(run),
         timeline::section(run),
+    ]);
+    sections.extend(sabotage::section(run));
+    sections.extend(sanitizers::section(run));
+    sections.extend([
         surroundings::trials(run),
         surroundings::environment(run),
         surroundings::kernel_log(run),

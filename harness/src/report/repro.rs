@@ -41,6 +41,7 @@ pub(super) fn scripts(run: &Run) -> Vec<Script> {
         for (trial, fate) in run.fates(place) {
             let why = match fate {
                 Fate::Failed(why) => format!("failed in the {place}: {why}"),
+                Fate::Undecided(why) => format!("not decided in the {place}: {why}"),
                 Fate::Began => format!("began in the {place} and never ended"),
                 _ => continue,
             };

@@ -4,14 +4,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::sanitizers::Sanitized;
 use crate::criterion::Criterion;
 use crate::evidence::{Environment, Event, Measurement, Record};
 use crate::place::Place;
+use crate::sabotage::{self, Found};
 use crate::verdict::{self, Evidence, Fate, Verdict};
 use crate::vm::{CONSOLE_FILE, GuestLaunch, LAUNCH_FILE};
 
 /// The two places, in the order of a run.
 pub(super) const PLACES: [Place; 2] = [Place::Host, Place::Guest];
+
+/// Directory of a run with the saboteurs that were found.
+pub const SABOTAGE: &str = "sabotage";
+/// Directory of a run with the evidence of the kernel with sanitizers.
+pub const SANITIZED: &str = "sanitize";
 
 /// Everything that a report is made of.
 pub struct Run {
@@ -25,6 +32,10 @@ pub struct Run {
     pub launch: Option<GuestLaunch>,
     /// The guest kernel's console, where there is one.
     pub console: Option<Vec<String>>,
+    /// Saboteurs that were found.
+    pub sabotage: Vec<Found>,
+    /// What the kernel with sanitizers said, where it was asked.
+    pub sanitized: Option<Sanitized>,
     /// What a whole run has and this one has not.
     pub missing: Vec<String>,
 }
@@ -50,6 +61,8 @@ impl Run {
             verdict: verdict::of(&evidence),
             launch: GuestLaunch::read(dir).ok(),
             console,
+            sabotage: sabotage::read(&dir.join(SABOTAGE)).unwrap_or_default(),
+            sanitized: Sanitized::read(&dir.join(SANITIZED)),
             missing: Vec::new(),
             evidence,
         };
@@ -110,10 +123,7 @@ impl Run {
     /// The machine of a place.
     #[must_use]
     pub fn environment(&self, place: Place) -> Option<&Environment> {
-        self.evidence.records(place).find_map(|record| match &record.event {
-            Event::Environment(environment) => Some(&**environment),
-            _ => None,
-        })
+        self.evidence.environment(place)
     }
 
     /// The commit that was tested, with `-dirty` where the checkout had changes.

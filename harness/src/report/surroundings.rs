@@ -35,6 +35,7 @@ pub(super) fn trials(run: &Run) -> Section {
                 }
                 Fate::Skipped(reason) => ("skipped in its own place", reason),
                 Fate::Failed(why) => ("failed", why),
+                Fate::Undecided(why) => ("not decided", why),
                 Fate::Began => ("began and never ended", String::new()),
                 Fate::NotRun => ("not run", String::new()),
             };

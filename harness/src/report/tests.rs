@@ -124,3 +124,44 @@ fn a_report_is_written_elsewhere_too() {
     assert_eq!(names, ["junit.xml", "report.html", "report.ktap", "report.md"]);
     assert!(write(into.path(), into.path(), &[]).is_err(), "there is no evidence in it");
 }
+
+/// What `make sabotage` and `make sanitize` found before a run has sections of its own.
+#[test]
+fn lanes_of_their_own_are_shown() {
+    let into = tempfile::tempdir().unwrap();
+    for (name, text) in files(&golden("emulated")) {
+        fs::write(into.path().join(name), text).unwrap();
+    }
+    let without = html(&Run::read(into.path(), &[]).unwrap());
+    assert!(!without.contains("id=\"sabotage\"") && !without.contains("id=\"sanitizers\""));
+
+    let found = serde_json::json!({
+        "saboteur": "ignores-unlink", "twin_of": "FUSE daemon", "fault": "does nothing",
+        "criterion": "fuse", "found_by": ["fuse::unlink"], "message": "it is <still> there",
+        "seconds": 0.2, "commit": "0123456",
+    });
+    for lane in [super::SABOTAGE, super::SANITIZED] {
+        fs::create_dir(into.path().join(lane)).unwrap();
+    }
+    fs::write(into.path().join("sabotage/ignores-unlink.json"), found.to_string()).unwrap();
+    for (name, text) in files(&golden("failed")) {
+        fs::write(into.path().join("sanitize").join(name), text).unwrap();
+    }
+    let configuration = "CONFIG_KASAN=y\n# CONFIG_PROVE_LOCKING is not set\n";
+    fs::write(into.path().join("sanitize/kernel.config"), configuration).unwrap();
+    let run = Run::read(into.path(), &[]).unwrap();
+    let page = html(&run);
+    well_formed(&page);
+    for words in ["ignores-unlink", "it is &lt;still&gt; there", "commit 0123456"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let section = page.split("<section id=\"sanitizers\"").nth(1).unwrap();
+    assert!(
+        section.contains("Of 1 trials 0 passed and 0 were skipped")
+            && section.contains("expected &lt;8 rows")
+    );
+    let markdown = markdown(&run);
+    assert!(markdown.contains("beyond its bounds | yes |"), "{markdown}");
+    assert!(markdown.contains("in the wrong context | NO |"), "{markdown}");
+    assert!(markdown.contains("ignores-unlink"), "{markdown}");
+}

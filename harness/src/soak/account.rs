@@ -141,7 +141,7 @@ impl Soak {
                 }
             }
             Event::TrialFinished { trial, state, message, .. } if trial == TRIAL => {
-                if *state == TrialState::Failed {
+                if *state != TrialState::Passed {
                     self.failures += 1;
                     self.faults.push(message.clone());
                 }

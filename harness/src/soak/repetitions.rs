@@ -61,7 +61,9 @@ impl Repetitions {
                     begun.retain(|one| one != trial);
                     match state {
                         TrialState::Passed => current.passed += 1,
-                        TrialState::Failed => current.failed.push(trial.clone()),
+                        TrialState::Failed | TrialState::Undecided => {
+                            current.failed.push(trial.clone())
+                        }
                     }
                 }
                 Event::Fact { name, .. } if name == REPETITION => {

@@ -63,6 +63,7 @@ impl Made {
                 first_output_seconds: Some(16.0),
                 total_seconds: 7300.0,
                 accelerator: "tcg".into(),
+                evidence: None,
             }),
         ];
         Made { host, guest }
@@ -87,7 +88,8 @@ impl Made {
                 let prev = String::new();
                 Record { v: SCHEMA_VERSION, seq, prev, time_ms: 0, place, pid: 1, event }
             };
-            Trail { place, records: (0..).zip(events).map(record).collect(), damage: Vec::new() }
+            let records = (0..).zip(events).map(record).collect();
+            Trail { place, records, damage: Vec::new(), hashes: Vec::new() }
         };
         let [host, guest] = [trail(Place::Host, self.host), trail(Place::Guest, self.guest)];
         Soak::of(name.to_owned(), Some(&host), Some(&guest))

@@ -21,8 +21,10 @@ mod context;
 mod exclusion;
 mod policy;
 mod runner;
+mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use context::Context;
 pub use exclusion::{Exclusion, take as take_machine};
@@ -44,7 +46,8 @@ pub struct Trial {
     name: String,
     places: Vec<Place>,
     needs: Vec<Requirement>,
-    exclusion: Exclusion,
+    exclusion: Option<Exclusion>,
+    limit: Option<Duration>,
     body: Arc<Work>,
 }
 
@@ -60,7 +63,8 @@ impl Trial {
             name: name.into(),
             places: places.to_vec(),
             needs: Vec::new(),
-            exclusion: Exclusion::Shared,
+            exclusion: Some(Exclusion::Shared),
+            limit: None,
             body: Arc::new(body),
         }
     }
@@ -82,7 +86,22 @@ impl Trial {
     /// Gives the trial the machine for itself: it measures, or loads the module.
     #[must_use]
     pub fn alone(mut self) -> Self {
-        self.exclusion = Exclusion::Alone;
+        self.exclusion = Some(Exclusion::Alone);
+        self
+    }
+
+    /// Leaves the machine to the trials that this one starts in processes of their own.
+    #[must_use]
+    pub fn starts_trials(mut self) -> Self {
+        self.exclusion = None;
+        self
+    }
+
+    /// Ends the trial's FUSE daemons after `limit`, ten times as much on an emulated CPU: whoever
+    /// waits for an answer of theirs is freed by that, and the trial fails.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Completion, Failed};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Decision, Trial, decide, exclusion};
+use super::{Context, Decision, Trial, decide, exclusion, watch};
 use crate::evidence::{self, Event, TrialState};
 use crate::exit;
 use crate::failure::Failure;
@@ -116,8 +116,8 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
             let body = Arc::clone(&trial.body);
             libtest_mimic::Trial::test(name, move || {
                 run_recorded(&trial.name, here, |context| {
-                    let _machine = exclusion::take(trial.exclusion)?;
-                    body(context)
+                    let _machine = trial.exclusion.map(exclusion::take).transpose()?;
+                    watch::within(trial.limit, context, || body(context))
                 })
                 .map_err(to_failed)
             })
@@ -154,6 +154,7 @@ pub(crate) fn run_recorded(
         .unwrap_or_else(|panic| Err(Failure::new(panic_message(&*panic))));
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),
+        Err(failure) if failure.is_undecided() => (TrialState::Undecided, failure.to_string()),
         Err(failure) => (TrialState::Failed, failure.to_string()),
     };
     let seconds = started.elapsed().as_secs_f64();

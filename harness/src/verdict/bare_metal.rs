@@ -108,6 +108,7 @@ fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
             Fate::Skipped(_) => others.push(format!("{trial} (skipped)")),
             Fate::Began => others.push(format!("{trial} (began and never ended)")),
             Fate::Failed(_) => others.push(format!("{trial} (failed)")),
+            Fate::Undecided(_) => others.push(format!("{trial} (not decided)")),
         }
     }
     let whole = passed == expected.len() && passed > 0;

@@ -23,7 +23,9 @@ pub use table::{accelerator_name, table};
 pub use trials::Fate;
 
 use crate::criterion::Criterion;
-use crate::evidence::{Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail};
+use crate::evidence::{
+    Damage, Environment, Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail,
+};
 use crate::exit::{self, Exit};
 use crate::place::Place;
 use crate::soak::Soak;
@@ -139,6 +141,15 @@ impl Evidence {
         self.trail(place).into_iter().flat_map(|trail| &trail.records)
     }
 
+    /// The machine of `place`, as its first record of one tells.
+    #[must_use]
+    pub fn environment(&self, place: Place) -> Option<&Environment> {
+        self.records(place).find_map(|record| match &record.event {
+            Event::Environment(environment) => Some(&**environment),
+            _ => None,
+        })
+    }
+
     fn all_records(&self) -> impl Iterator<Item = &Record> {
         self.records(Place::Host).chain(self.records(Place::Guest))
     }
@@ -159,12 +170,7 @@ impl Evidence {
 
     /// The accelerator that the guest saw, `none` without a guest.
     fn accelerator(&self) -> String {
-        self.records(Place::Guest)
-            .find_map(|record| match &record.event {
-                Event::Environment(environment) => Some(environment.accelerator.clone()),
-                _ => None,
-            })
-            .unwrap_or_else(|| "none".to_owned())
+        self.environment(Place::Guest).map_or("none", |guest| &guest.accelerator).to_owned()
     }
 
     fn damage(&self) -> Vec<String> {
@@ -178,6 +184,11 @@ impl Evidence {
                     .map(|one| format!("{} evidence, line {}: {}", trail.place, one.line, one.what))
             })
             .collect();
+        damage.extend(
+            self.cut_off()
+                .into_iter()
+                .map(|one| format!("guest evidence, line {}: {}", one.line, one.what)),
+        );
         if let Some(end) = self.guest_end()
             && self.accelerator() != end.accelerator
             && self.guest.is_some()
@@ -189,6 +200,20 @@ impl Evidence {
             ));
         }
         damage
+    }
+
+    /// Lines with which a guest's evidence ended and that are others by now.
+    fn cut_off(&self) -> Vec<Damage> {
+        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
+            Event::GuestEnded(end) => end.evidence.as_ref(),
+            _ => None,
+        });
+        match &self.guest {
+            Some(guest) => ends.filter_map(|end| guest.since(end)).collect(),
+            None => ends
+                .map(|end| Damage { line: end.lines, what: "is missing, as is the file".into() })
+                .collect(),
+        }
     }
 
     fn phases(&self) -> Vec<Phase> {

@@ -123,6 +123,7 @@ impl Run {
             first_output_seconds: Some(16.0),
             total_seconds: 300.0,
             accelerator: accelerator.to_owned(),
+            evidence: None,
         }));
         Run { host, guest }
     }
@@ -214,6 +215,7 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
         first_output_seconds: Some(16.0),
         total_seconds: 30.0,
         accelerator: "tcg".into(),
+        evidence: None,
     }));
     let verdict = run.verdict();
     assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=FAIL"));

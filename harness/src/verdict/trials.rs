@@ -27,6 +27,8 @@ pub enum Fate {
     Passed,
     /// It did not, and why.
     Failed(String),
+    /// Nobody can say, and why.
+    Undecided(String),
 }
 
 impl Evidence {
@@ -84,6 +86,9 @@ pub(super) fn judge(
                 Some(Fate::Failed(message)) => {
                     judgement.fail(format!("{trial} ({place}) failed: {message}"));
                 }
+                Some(Fate::Undecided(why)) => {
+                    judgement.inconclusive(format!("{trial} ({place}) is not decided: {why}"));
+                }
                 Some(Fate::Began) => died(trial, place, evidence, judgement),
                 Some(Fate::Skipped(reason)) => judgement
                     .inconclusive(format!("{trial} ({place}) was skipped in its place: {reason}")),
@@ -118,7 +123,8 @@ fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgemen
     }
 }
 
-/// The last word on each trial. A failure stays: a retry that passes does not undo it.
+/// The last word on each trial. A failure stays, and what was not decided: a retry that passes does
+/// not undo it.
 fn fates_of(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     for record in evidence.records(place) {
@@ -129,6 +135,9 @@ fn fates_of(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap
             Event::TrialFinished { trial, state: TrialState::Failed, message, .. } => {
                 (trial, Fate::Failed(message.clone()))
             }
+            Event::TrialFinished { trial, state: TrialState::Undecided, message, .. } => {
+                (trial, Fate::Undecided(message.clone()))
+            }
             _ => continue,
         };
         // The guest is booted once more for the instruction clock: that a trial began there again
@@ -138,6 +147,10 @@ fn fates_of(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap
         }
         if Criterion::of_trial(trial) != Some(criterion)
             || matches!(fates.get(trial), Some(Fate::Failed(_)))
+            || matches!(
+                (fates.get(trial), &fate),
+                (Some(Fate::Undecided(_)), Fate::Passed | Fate::Began)
+            )
         {
             continue;
         }

@@ -51,6 +51,8 @@ pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::{CONSOLE_FILE, OUTPUT_FILE};
 
 use crate::clock::ClockChoice;
+use crate::evidence::{TrailEnd, end_of_trail};
+use crate::place::Place;
 use crate::project;
 
 /// How the guest was launched, in the evidence directory; the guest reads its accelerator there.
@@ -196,6 +198,8 @@ pub struct GuestOutcome {
     pub first_output_seconds: Option<f64>,
     /// Seconds from the start to the end.
     pub total_seconds: f64,
+    /// Where its evidence ended.
+    pub evidence: Option<TrailEnd>,
 }
 
 /// The kernel that a guest boots unless another is named: `VEXFS_KERNEL`, or the default series.
@@ -340,6 +344,8 @@ fn outcome(
         boot_seconds: seen.boot.map(|time| time.as_secs_f64()),
         first_output_seconds: seen.first_output.map(|time| time.as_secs_f64()),
         total_seconds: seen.total.as_secs_f64(),
+        // What cannot be read now is damage that every reader will see.
+        evidence: end_of_trail(evidence, Place::Guest).unwrap_or_default(),
     }
 }
 

@@ -30,6 +30,7 @@ impl From<&GuestOutcome> for evidence::GuestEnd {
             first_output_seconds: outcome.first_output_seconds,
             total_seconds: outcome.total_seconds,
             accelerator: outcome.launch.accelerator.to_string(),
+            evidence: outcome.evidence.clone(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Each of the module's allocations fails once.
+//! Each of the module's allocations fails once, and on a kernel with fault injection each that the
+//! kernel makes for it.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use serde::Serialize;
 use crate::failure::{Failure, While};
 use crate::filesystem::in_thread;
 use crate::filesystem::out_of_memory::{STEPS, Work};
-use crate::kernel::{KernelMount, ModuleFile, fault, is_listed, live_allocations};
+use crate::kernel::fault::{self, Injector};
+use crate::kernel::{KernelMount, ModuleFile, is_listed, live_allocations};
 use crate::torture::scale;
 use crate::trial::Context;
 use crate::{fail, require};
@@ -33,18 +35,26 @@ struct Outcome {
 
 pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
     let file = fault::test_build()?;
-    let mut outcome =
-        Outcome { allocations_of_loading: loading_fails_cleanly(&file)?, ..Outcome::default() };
+    let allocations_of_loading = loading_fails_cleanly(&file)?;
     let loaded = file.load()?;
-    in_thread(|| {
+    let (by_module, by_kernel) = in_thread(|| -> Result<_, Failure> {
         // Memory that each CPU takes when it first searches comes at the same place of each pass.
         let mut one = CpuSet::new();
         one.set(0)?;
         sched_setaffinity(Pid::from_raw(0), &one).when("staying on CPU 0")?;
-        passes(PASSES * scale()?, &mut outcome)
+        let most = PASSES * scale()?;
+        let by_module = Outcome { allocations_of_loading, ..passes(&Injector::Module, most)? };
+        let kernel = Injector::of_the_kernel()?;
+        let by_kernel = kernel.map(|kernel| passes(&kernel, most)).transpose();
+        let by_kernel = by_kernel.when("the kernel's fault injection")?;
+        Ok((by_module, by_kernel))
     })?;
-    context.fact("allocations that failed", &outcome)?;
-    require!(outcome.by_step.len() > STEPS.len() / 2, "few steps failed: {:?}", outcome.by_step);
+    context.fact("allocations that failed", &by_module)?;
+    context.fact("allocations that the kernel let fail", &by_kernel)?;
+    for outcome in [Some(by_module), by_kernel].into_iter().flatten() {
+        let steps = outcome.by_step;
+        require!(steps.len() > STEPS.len() / 2, "few steps failed: {steps:?}");
+    }
     loaded.unload()
 }
 
@@ -53,7 +63,7 @@ fn loading_fails_cleanly(file: &ModuleFile) -> Result<u32, Failure> {
     for nth in 1..=100 {
         match file.load_with(&format!("fail_nth={nth}")) {
             Ok(loaded) => {
-                let left = fault::until_failure()?;
+                let left = Injector::Module.until_failure()?;
                 loaded.unload()?;
                 require!(left > 0, "allocation {nth} failed and the module was loaded");
                 return Ok(nth - left);
@@ -72,11 +82,12 @@ fn out_of_memory(failure: &Failure) -> bool {
 }
 
 /// Does the work with each allocation failing in turn, until it makes no further.
-fn passes(most: u32, outcome: &mut Outcome) -> Result<(), Failure> {
-    let (left, _) = pass(u32::MAX)?;
+fn passes(injector: &Injector, most: u32) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    let (left, _) = pass(injector, u32::MAX)?;
     outcome.allocations_of_the_work = u32::MAX - left;
     for nth in spread(outcome.allocations_of_the_work, most) {
-        let (left, failed) = pass(nth).when(format!("allocation {nth}"))?;
+        let (left, failed) = pass(injector, nth).when(format!("allocation {nth}"))?;
         require!(left == 0, "allocation {nth} was not made");
         outcome.failed += 1;
         match failed {
@@ -85,9 +96,9 @@ fn passes(most: u32, outcome: &mut Outcome) -> Result<(), Failure> {
         }
     }
     let beyond = outcome.allocations_of_the_work + 1;
-    let (left, failed) = pass(beyond).when("a pass without failure")?;
+    let (left, failed) = pass(injector, beyond).when("a pass without failure")?;
     require!(left == 1 && failed.is_none(), "{failed:?} failed, where nothing was to");
-    Ok(())
+    Ok(outcome)
 }
 
 /// At most `most` of the numbers from 1 to `all`: the first half of them without a gap, and the
@@ -102,8 +113,8 @@ fn spread(all: u32, most: u32) -> Vec<u32> {
 
 /// Mounts, does the work and unmounts while allocation `nth` fails: what is left of `nth`, and
 /// the step that failed. It is done again, and all is as if nothing had failed.
-fn pass(nth: u32) -> Result<(u32, Option<&'static str>), Failure> {
-    fault::fail_nth(nth)?;
+fn pass(injector: &Injector, nth: u32) -> Result<(u32, Option<&'static str>), Failure> {
+    injector.fail_nth(nth)?;
     let mut failed = None;
     let mount = KernelMount::new("size=16M").or_else(|failure| {
         require!(out_of_memory(&failure), "{failure}, where ENOMEM is due");
@@ -117,13 +128,13 @@ fn pass(nth: u32) -> Result<(u32, Option<&'static str>), Failure> {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {}
             Err(error) => return Err(error).when(name),
         }
-        require!(failed.is_none() && fault::until_failure()? == 0, "{name} failed by itself");
+        require!(failed.is_none() && injector.until_failure()? == 0, "{name} failed by itself");
         failed = Some(name);
         work.check().when(format!("after {name} failed"))?;
         step(&mut work).when(format!("{name} once more"))?;
     }
-    let left = fault::until_failure()?;
-    fault::fail_nth(0)?;
+    let left = injector.until_failure()?;
+    injector.fail_nth(0)?;
     work.check_end().when("at the end")?;
     drop(work);
     mount.unmount()?;

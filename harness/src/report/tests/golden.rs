@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Clock;
 use crate::evidence::{
     Environment, Event, GuestEnd, GuestFault, Measurement, PhaseState, Record, SCHEMA_VERSION,
-    TrialState, file_name,
+    TrailEnd, TrialState, file_name,
 };
 use crate::place::{Mark, Place};
 use crate::verdict::tests::{Run as Made, finished};
@@ -200,6 +200,7 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
         first_output_seconds: Some(16.0),
         total_seconds: 63.5,
         accelerator: "tcg".into(),
+        evidence: None,
     }));
     run
 }
@@ -287,7 +288,13 @@ fn spoil(case: &str, place: Place, text: &mut String) {
 
 /// Writes the directory of a run, with a clock of its own.
 fn write_run(case: &str, run: Made, dir: &Path) {
-    for (place, events) in [(Place::Host, run.host), (Place::Guest, run.guest)] {
+    let mut end_of_guest = None;
+    for (place, mut events) in [(Place::Guest, run.guest), (Place::Host, run.host)] {
+        for event in &mut events {
+            if let Event::GuestEnded(end) = event {
+                end.evidence.clone_from(&end_of_guest);
+            }
+        }
         let mut text = String::new();
         let mut prev = crate::sha256_hex(&Sha256::digest(b""));
         // A host that poses as the guest has the guest's file, and cannot write as the guest.
@@ -299,6 +306,10 @@ fn write_run(case: &str, run: Made, dir: &Path) {
             let line = serde_json::to_string(&record).unwrap();
             prev = crate::sha256_hex(&Sha256::digest(&line));
             text += &(line + "\n");
+            if place == Place::Guest {
+                let lines = text.lines().count();
+                end_of_guest = Some(TrailEnd { lines, sha256: prev.clone() });
+            }
         }
         spoil(case, place, &mut text);
         if !text.is_empty() {

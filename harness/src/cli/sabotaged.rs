@@ -1,0 +1,38 @@
+//! `vexfs-validate sabotaged`: the saboteurs that were found.
+
+use std::fs;
+use std::process::ExitCode;
+
+use super::Stop;
+use crate::exit;
+use crate::failure::{Failure, While};
+use crate::project;
+use crate::sabotage::{directory, markdown, read};
+
+/// Between these lines stands the table.
+const BEGIN: &str = "<!-- vexfs-validate sabotaged --update: begin -->";
+const END: &str = "<!-- vexfs-validate sabotaged --update: end -->";
+
+pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
+    let found = read(&directory()).map_err(|failure| {
+        Stop::new(exit::EVIDENCE, format!("{failure}; they are looked for with: make sabotage"))
+    })?;
+    let table = markdown(&found);
+    print!("{table}");
+    if update {
+        write(&table).map_err(|failure| Stop::new(exit::EVIDENCE, failure))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(table: &str) -> Result<(), Failure> {
+    let path = project::root().join("docs/sabotage.md");
+    let page = fs::read_to_string(&path).when(path.display())?;
+    let parts = page
+        .split_once(BEGIN)
+        .and_then(|(before, rest)| rest.split_once(END).map(|(_, behind)| (before, behind)));
+    let Some((before, behind)) = parts else {
+        crate::fail!("{} has no lines {BEGIN} and {END}", path.display());
+    };
+    fs::write(&path, format!("{before}{BEGIN}\n\n{table}\n{END}{behind}")).when(path.display())
+}
