@@ -20,6 +20,7 @@ export VEXFS_KERNEL := $(KERNEL)
 VALIDATE := target/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
+  fixtures/saboteurs/module/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
 
 # What CI shows; it is kept, and wanted most, where tests failed.
@@ -35,8 +36,8 @@ endif
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-both test-host test-deciding test-guest validate matrix torture clock regress \
-  bench bench-engine bench-homes bench-setup memcheck clean distclean
+.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-sabotage sabotage \
+  sanitize validate matrix torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -48,7 +49,7 @@ validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criter
 	$(begin)
 	$(VALIDATE) run --kernel $(KERNEL)
 
-test: setup lint build test-both test-guest ## everything that must pass before a change lands
+test: setup lint build test-both test-sabotage test-guest ## everything that must pass before a change lands
 
 setup: ## install what is missing (says what; needs no network where all is there)
 	$(begin)
@@ -60,7 +61,7 @@ setup: ## install what is missing (says what; needs no network where all is ther
 # follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
 	$(begin)
-	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl
+	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl -p saboteur-daemon
 	cargo test --locked --no-run
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --fault-injection
@@ -103,6 +104,38 @@ test-deciding: ## kernel against FUSE, in a guest of its own
 	$(VALIDATE) guest --kernel $(KERNEL) --clock deciding --evidence $(DECIDING) -- \
 	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'; \
 	  $(call keep_junit,$(DECIDING)/junit.xml,deciding)
+
+# What finds a saboteur among the criteria in seconds; `make sabotage` does all.
+QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|hangs_in_read/)
+SABOTEURS ?= not test(/sabotage::sanitizer::/)
+test-sabotage: ## the saboteurs that are found in seconds
+	$(begin)
+	cargo nextest run --locked --profile sabotage --test sabotage -E '$(QUICK)'
+
+sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filterset)
+	$(begin)
+	fixtures/saboteurs/module/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
+	cargo nextest run --locked --profile sabotage --test sabotage -E '$(SABOTEURS)'
+	$(VALIDATE) sabotaged
+
+# KASAN and lockdep make an emulated kernel several times as slow: what takes minutes anyway, asks
+# for no more than other trials do, or measures, is left out. Less memory is sooner searched for leaks.
+SANITIZER := fixtures/guest/sanitizer.sh
+SANITIZED ?= binary(module) and not test(/fsx|fuzzed|pjdfstest|stress_ng|fio_|100_000|power_cut|cgroup/)
+IN_SANITIZER := target/guest/sanitize
+sanitize: setup build ## the module's trials on a kernel with KASAN, kmemleak and lockdep
+	$(begin)
+	$(SANITIZER)
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SANITIZER) --release)"
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SANITIZER) --release)" --fault-injection
+	fixtures/saboteurs/module/build.sh --kernel "$$($(SANITIZER) --release)"
+	@rm -rf $(JUNIT)/sanitize.xml $(IN_SANITIZER)
+	$(VALIDATE) guest --kernel "$$($(SANITIZER) --image)" --memory 3072 --time-limit 7200 \
+	  --evidence $(IN_SANITIZER) -- sh -c 'zcat /proc/config.gz >"$$1"/kernel.config && \
+	  $(SANITIZER) --check <"$$1"/kernel.config && cargo nextest run --profile vm -E "$$2"' \
+	  sh $(CURDIR)/$(IN_SANITIZER) '$(SANITIZED)'; \
+	  $(call keep_junit,$(IN_SANITIZER)/junit.xml,sanitize)
+	cargo nextest run --locked --profile sabotage --test sabotage -E 'test(/sabotage::sanitizer::/)'
 
 # The other kernels' modules are built first; programs of the host are the same for all.
 MATRIX := 6.1 6.12
