@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use crate::child::Running;
 use crate::failure::{Failure, While};
 use crate::place::{self, Place};
+use crate::vm::Kernel;
 use crate::{config, fail, project, require};
 
 /// Longest build.
@@ -34,17 +35,17 @@ pub fn module_product(release: &str) -> PathBuf {
     products().join(release).join("vexfs.ko")
 }
 
-/// Builds what `vexfs.toml` gives as sources, for a guest with kernel `release`.
+/// Builds what `vexfs.toml` gives as sources, for a guest with `kernel`.
 ///
 /// # Errors
 /// It cannot be built, or `vexfs.toml` is refused.
-pub fn build_for_guest(release: &str) -> Result<(), Failure> {
+pub fn build_for_guest(kernel: &Kernel) -> Result<(), Failure> {
     let config = config::current()?;
     if let Some(fuse) = config.fuse.as_ref().filter(|fuse| fuse.program.is_dir()) {
         build_fuse(&fuse.program)?;
     }
     if let Some(module) = config.module.as_ref().filter(|module| module.is_dir()) {
-        build_module(module, release)?;
+        build_module(module, kernel)?;
     }
     Ok(())
 }
@@ -101,14 +102,14 @@ fn executable(line: &str) -> Option<PathBuf> {
     message["executable"].as_str().filter(|_| is_program).map(PathBuf::from)
 }
 
-/// Builds the module in `source` for kernel `release`, by Kbuild; where it is.
+/// Builds the module in `source` for `kernel`, by Kbuild; where it is.
 ///
 /// # Errors
 /// There is no Kbuild or Makefile, no headers, or make fails or leaves no vexfs.ko.
-pub fn build_module(source: &Path, release: &str) -> Result<PathBuf, Failure> {
+pub fn build_module(source: &Path, kernel: &Kernel) -> Result<PathBuf, Failure> {
     let _lock = lock()?;
-    let product = module_product(release);
-    keep(&kbuild_module(source, release)?, &product)?;
+    let product = module_product(&kernel.release);
+    keep(&kbuild_module(source, kernel)?, &product)?;
     Ok(product)
 }
 
@@ -116,22 +117,17 @@ pub fn build_module(source: &Path, release: &str) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// As [`build_module`].
-pub fn kbuild_module(source: &Path, release: &str) -> Result<PathBuf, Failure> {
+pub fn kbuild_module(source: &Path, kernel: &Kernel) -> Result<PathBuf, Failure> {
     require!(
         ["Kbuild", "Makefile"].iter().any(|name| source.join(name).is_file()),
         "{} has neither Kbuild nor Makefile; name the module's file itself in vexfs.toml",
         source.display()
     );
-    let kernel = PathBuf::from(format!("/lib/modules/{release}/build"));
-    require!(
-        kernel.exists(),
-        "{} is not there; install the headers: apt-get install linux-headers-{release}",
-        kernel.display()
-    );
+    let headers = kernel.headers().map_err(|error| Failure::new(error.to_string()))?;
     let mut make = Command::new("make");
-    make.arg("-C").arg(&kernel).arg(format!("M={}", source.display())).arg("modules");
+    make.arg("-C").arg(&headers).arg(format!("M={}", source.display())).arg("modules");
     let made = Running::start(&mut make)?.finish(LIMIT)?;
-    made.must_succeed(&format!("make -C {} M={}", kernel.display(), source.display()))?;
+    made.must_succeed(&format!("make -C {} M={}", headers.display(), source.display()))?;
     let module = source.join("vexfs.ko");
     require!(module.is_file(), "make left no {}", module.display());
     Ok(module)
@@ -170,13 +166,19 @@ mod tests {
     #[test]
     fn directories_that_are_no_sources_are_named() {
         let directory = tempfile::tempdir().unwrap();
+        let kernel = Kernel {
+            release: "9.99.0-nosuch".to_owned(),
+            image: directory.path().join("vmlinuz"),
+            modules: directory.path().join("modules"),
+        };
         let said = cargo_program(directory.path()).unwrap_err().to_string();
         assert!(said.contains("has no Cargo.toml; name the daemon's program"), "{said}");
-        let said = kbuild_module(directory.path(), "6.12.0").unwrap_err().to_string();
+        let said = kbuild_module(directory.path(), &kernel).unwrap_err().to_string();
         assert!(said.contains("neither Kbuild nor Makefile"), "{said}");
         fs::write(directory.path().join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
-        let said = kbuild_module(directory.path(), "9.99.0-nosuch").unwrap_err().to_string();
-        assert!(said.contains("apt-get install linux-headers-9.99.0-nosuch"), "{said}");
+        let said = kbuild_module(directory.path(), &kernel).unwrap_err().to_string();
+        assert!(said.contains("kernel 9.99.0-nosuch has no headers"), "{said}");
+        assert!(said.contains("make setup KERNEL=9.99.0-nosuch"), "{said}");
     }
 
     #[test]

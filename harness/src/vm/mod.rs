@@ -247,7 +247,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let qemu = Qemu::find()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
-    crate::sources::build_for_guest(&kernel.release)
+    crate::sources::build_for_guest(&kernel)
         .map_err(|failure| VmError::OwnVexfs { why: failure.to_string() })?;
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
