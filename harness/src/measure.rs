@@ -69,8 +69,10 @@ pub const ORDERS: [[Arm; 4]; 4] = {
     [[A, B, Slowed, Again], [B, Again, A, Slowed], [Again, Slowed, B, A], [Slowed, A, Again, B]]
 };
 
-/// Which of A and B comes first in `order`.
-fn first_of(order: &[Arm; 4]) -> Order {
+/// Which of A and B comes first in round `index` of a pass of [`controlled_rounds`].
+#[must_use]
+pub fn controlled_order_of(index: usize) -> Order {
+    let order = &ORDERS[index % ORDERS.len()];
     let first = order.iter().find(|arm| matches!(arm, Arm::A | Arm::B));
     if first == Some(&Arm::A) { Order::AB } else { Order::BA }
 }
@@ -122,8 +124,7 @@ pub fn controlled_rounds(
         let watch = Watch::start();
         let mut times = [const { Vec::new() }; Arm::ALL.len()];
         let mut unseen = times.clone();
-        let order = &ORDERS[index % ORDERS.len()];
-        for &arm in order {
+        for &arm in &ORDERS[index % ORDERS.len()] {
             let turn = side(arm, index)?;
             times[arm as usize] = nanoseconds(&turn.times);
             unseen[arm as usize] = nanoseconds(&turn.unseen);
@@ -132,7 +133,7 @@ pub fn controlled_rounds(
         let [a_unseen_ns, b_unseen_ns, ..] = unseen;
         let noise = watch.noise();
         let controls = Some(Controls { again_ns, slowed_ns, a_unseen_ns, b_unseen_ns });
-        let order = first_of(order);
+        let order = controlled_order_of(index);
         let round = Round { order, a_ns, b_ns, controls, noise: Some(noise) };
         if noise.is_beyond_bounds() && repeats > 0 {
             repeats -= 1;

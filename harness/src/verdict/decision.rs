@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::clock::{Clock, REPRODUCIBLE_TO};
 use crate::evidence::{Controls, Measurement, Round};
+use crate::measure::controlled_order_of;
+use crate::protocol::PROTOCOL;
 use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
 
 /// By how much longer queries that were never asked before may take than the others. What is
@@ -30,12 +32,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Decides on the measurement's rounds, all of which are looked at.
+    /// Decides on the measurement's rounds, all of which are looked at: for the trial that made
+    /// them as for the verdict, so that none makes what the other refuses.
     ///
     /// # Errors
-    /// Why it decides nothing: rounds that are not those of a preset look, rounds without
-    /// controls, or a look before that had decided already.
+    /// Why it decides nothing: rounds that are not the protocol's or not those of a preset look,
+    /// rounds without controls, or a look before that had decided already.
     pub fn of(measurement: &Measurement) -> Result<Decision, String> {
+        must_be_sound(measurement)?;
         let rounds: Vec<&Round> = measurement.counted().collect();
         let Some(last) = LOOKS.iter().position(|at| at.rounds == rounds.len()) else {
             let preset = LOOKS.map(|at| at.rounds.to_string()).join(", ");
@@ -166,14 +170,59 @@ impl fmt::Display for Decision {
     }
 }
 
+/// Passes of the protocol's rounds, in their orders, the same number of samples on all sides.
+fn must_be_sound(measurement: &Measurement) -> Result<(), String> {
+    for pass in &measurement.passes {
+        if measurement.warmups != PROTOCOL.warmups || pass.len() != PROTOCOL.rounds() {
+            return Err(format!(
+                "{} warm-ups in a pass of {} rounds, where the protocol asks for {} and {}",
+                measurement.warmups,
+                pass.len(),
+                PROTOCOL.warmups,
+                PROTOCOL.rounds()
+            ));
+        }
+        for (index, round) in pass.iter().enumerate() {
+            let (order, design) = (round.order, controlled_order_of(index));
+            if order != design {
+                return Err(format!(
+                    "round {index} was done in the order {order:?}, its design asks for {design:?}"
+                ));
+            }
+        }
+        // Where recall is told, queries were answered.
+        let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
+        if measurement.a.recall.is_some()
+            && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
+        {
+            return Err("a round of queries opens with none that is new".to_owned());
+        }
+        for round in pass {
+            let samples = round.a_ns.len();
+            let controls = round.controls.iter();
+            let mut others = controls
+                .flat_map(|one| [&one.again_ns, &one.slowed_ns])
+                .chain([&round.b_ns])
+                .map(Vec::len);
+            if let Some(other) = others.find(|&other| other != samples || samples == 0) {
+                return Err(format!(
+                    "a round has {samples} samples of one side and {other} of the other"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
     use crate::evidence::Side;
-    use crate::measure::order_of;
-    use crate::protocol::PROTOCOL;
+    use crate::measure::{Arm, Turn, controlled_rounds};
 
     /// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`.
     fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
@@ -188,14 +237,18 @@ mod tests {
 
     fn with_controls(b: u64, controls: &Controls, strictly: bool) -> Decision {
         let rounds = (0..PROTOCOL.rounds()).map(|index| Round {
-            order: order_of(index),
+            order: controlled_order_of(index),
             a_ns: vec![1000],
             b_ns: vec![b],
             controls: Some(controls.clone()),
             noise: None,
         });
+        Decision::of(&measurement(rounds.collect(), strictly)).unwrap()
+    }
+
+    fn measurement(rounds: Vec<Round>, strictly: bool) -> Measurement {
         let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
-        Decision::of(&Measurement {
+        Measurement {
             trial: "x".to_owned(),
             rule: "x".to_owned(),
             threshold: 1.0,
@@ -206,10 +259,23 @@ mod tests {
             warmups: PROTOCOL.warmups,
             a: side.clone(),
             b: side,
-            passes: vec![rounds.collect()],
+            passes: vec![rounds],
             disturbed: vec![],
-        })
-        .unwrap()
+        }
+    }
+
+    #[test]
+    fn what_is_measured_is_decided_on() {
+        let done = controlled_rounds(PROTOCOL.rounds(), 0, |arm, _| {
+            let nanoseconds = match arm {
+                Arm::A | Arm::Again => 1000,
+                Arm::B => 2000,
+                Arm::Slowed => 1050,
+            };
+            Ok(Turn::of(vec![Duration::from_nanos(nanoseconds)]))
+        });
+        let decision = Decision::of(&measurement(done.unwrap().rounds, true)).unwrap();
+        assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
     }
 
     #[test]

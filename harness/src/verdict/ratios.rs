@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Decision, Evidence, Judgement};
 use crate::clock::Clock;
 use crate::criterion::Criterion;
-use crate::evidence::{Controls, Event, Measurement, Round};
+use crate::evidence::{Event, Measurement, Round};
 use crate::place::Place;
-use crate::protocol::PROTOCOL;
 use crate::stats::{Bootstrap, Outcome, Ratio};
 use crate::thresholds::{self, Rule, Scene};
 
@@ -137,7 +136,7 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
 
 fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
     let bound = rule.at(scene);
-    let decision = sound(measurement).and_then(|()| Decision::of(measurement));
+    let decision = Decision::of(measurement);
     let (mut outcome, mut note) = match &decision {
         Ok(decision) => {
             let note = decision.controls_fail().unwrap_or_else(|| bound.reason.to_owned());
@@ -179,45 +178,6 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         decides: bound.decides,
         note,
     }
-}
-
-/// Passes of the protocol's rounds, in ABBA order, the same number of samples on all sides.
-fn sound(measurement: &Measurement) -> Result<(), String> {
-    for pass in &measurement.passes {
-        if measurement.warmups != PROTOCOL.warmups || pass.len() != PROTOCOL.rounds() {
-            return Err(format!(
-                "{} warm-ups in a pass of {} rounds, where the protocol asks for {} and {}",
-                measurement.warmups,
-                pass.len(),
-                PROTOCOL.warmups,
-                PROTOCOL.rounds()
-            ));
-        }
-        if pass.windows(2).any(|pair| pair[0].order == pair[1].order) {
-            return Err("the rounds are not in ABBA order".to_owned());
-        }
-        // Where recall is told, queries were answered.
-        let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
-        if measurement.a.recall.is_some()
-            && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
-        {
-            return Err("a round of queries opens with none that is new".to_owned());
-        }
-        for round in pass {
-            let samples = round.a_ns.len();
-            let controls = round.controls.iter();
-            let mut others = controls
-                .flat_map(|one| [&one.again_ns, &one.slowed_ns])
-                .chain([&round.b_ns])
-                .map(Vec::len);
-            if let Some(other) = others.find(|&other| other != samples || samples == 0) {
-                return Err(format!(
-                    "a round has {samples} samples of one side and {other} of the other"
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {
