@@ -74,6 +74,8 @@ fn on_fuse(
 pub struct Rival {
     program: Program,
     insertion: &'static Rule,
+    /// What FUSE's rows are inserted into.
+    inserted: Kind,
     searches: Vec<Search>,
 }
 
@@ -103,6 +105,7 @@ impl Rival {
         Rival {
             program: Program::competitor("chromadb", json!({ "ef_search": 256 })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_INSERTION,
+            inserted: Kind::Flat,
             searches: vec![
                 Search::new(Kind::Flat, &thresholds::FUSE_OVER_CHROMADB_FLAT),
                 Search::hnsw(&thresholds::FUSE_OVER_CHROMADB_HNSW),
@@ -111,13 +114,14 @@ impl Rival {
         }
     }
 
-    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82. It takes a store of its
+    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, and a graph against a graph. It takes a store of its
     /// own: changed later, the number is read back and the answers stay what they were.
     #[must_use]
     pub fn chromadb_default() -> Self {
         Rival {
             program: Program::competitor("chromadb", json!({ "ef_search": null })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_DEFAULT_INSERTION,
+            inserted: Kind::Hnsw,
             searches: vec![Search::hnsw(&thresholds::FUSE_OVER_CHROMADB_DEFAULT)],
         }
     }
@@ -128,6 +132,7 @@ impl Rival {
         Rival {
             program: Program::competitor("qdrant", json!({})),
             insertion: &thresholds::FUSE_OVER_QDRANT_INSERTION,
+            inserted: Kind::Flat,
             searches: vec![Search::new(Kind::Flat, &thresholds::FUSE_OVER_QDRANT_FLAT)],
         }
     }
@@ -162,11 +167,11 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
 fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, Pass), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
-    let mut fuse = Insertable::create("fuse", mount, of_protocol(Kind::Flat, [0; 8])?)?;
+    let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted, [0; 8])?)?;
     let done = insertion_rounds(fuse.against(&mut driver), dataset, &PROTOCOL)?;
     let batches = PROTOCOL.rounds();
     require!(
-        done.a_found == batches,
+        done.a_found == batches || rival.inserted != Kind::Flat,
         "of {batches} batches fuse found {} at once: a search sees every row whose write returned",
         done.a_found
     );
@@ -202,6 +207,7 @@ fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, 
             "until the call returned": stored,
             "until the first answer after the batch": searchable,
             "judged": counted,
+            "batches of which fuse found the last row at once": done.a_found,
             "batches of which the competitor found the last row at once": done.b_found,
         }),
     )?;
