@@ -110,7 +110,7 @@ pub const FUSE_OVER_CHROMADB_PQ: Rule = Rule {
 /// FUSE HNSW over ChromaDB's HNSW at its default ef_search, queries answered.
 pub const FUSE_OVER_CHROMADB_DEFAULT: Rule = Rule {
     id: "fuse_over_chromadb_default",
-    title: "FUSE HNSW over ChromaDB (its default ef_search, lower recall), search",
+    title: "FUSE HNSW over ChromaDB (default ef_search, lower recall), search",
     ..FUSE_OVER_CHROMADB_PQ
 };
 /// FUSE HNSW over ChromaDB's HNSW, both with their defaults, rows inserted: graph with graph.

@@ -63,7 +63,7 @@ fn write(part: &Part, id: &str) -> Markup {
         Part::Figures(plots, table) => markup! {
             div.plots {
                 @for (index, plot) in plots.iter().enumerate() {
-                    div.plot { (plot.svg(&format!("{id}-{index}"))) }
+                    (plot.figure(&format!("{id}-{index}")))
                 }
             }
             (foldable(table))

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 pub const WIDTH: f64 = 420.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 30.0;
+const TOP: f64 = 10.0;
 const BOTTOM: f64 = 46.0;
 /// Width of a glyph of the labels, about.
 const GLYPH: f64 = 6.4;
@@ -32,16 +32,17 @@ impl Plot {
         self.marks.push(mark);
     }
 
-    /// As SVG; `id` is unique on the page.
-    pub(super) fn svg(&self, id: &str) -> Markup {
-        let shown = shortened(&self.title, ((WIDTH - 8.0) / 7.8) as usize);
+    /// As a figure with an SVG; `id` is unique on the page.
+    pub(super) fn figure(&self, id: &str) -> Markup {
         html! {
-            svg viewBox={ "0 0 " (WIDTH) " " (self.height) } width=(WIDTH) height=(self.height)
-                role="img" aria-labelledby={ (id) "-title " (id) "-alt" } {
-                title id={ (id) "-title" } { (self.title) }
-                desc id={ (id) "-alt" } { (self.alt) }
-                text.heading x="4" y="16" { (shown) }
-                @for mark in &self.marks { (mark) }
+            figure.plot {
+                figcaption { (self.title) }
+                svg viewBox={ "0 0 " (WIDTH) " " (self.height) } width=(WIDTH) height=(self.height)
+                    role="img" aria-labelledby={ (id) "-title " (id) "-alt" } {
+                    title id={ (id) "-title" } { (self.title) }
+                    desc id={ (id) "-alt" } { (self.alt) }
+                    @for mark in &self.marks { (mark) }
+                }
             }
         }
     }
@@ -53,6 +54,21 @@ pub(crate) fn shortened(text: &str, glyphs: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(glyphs.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `text` in lines of at most `glyphs`, broken between words.
+pub(super) fn lines(text: &str, glyphs: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= glyphs => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// How values become positions.
@@ -300,6 +316,13 @@ mod tests {
                 assert!((0.0..=1.0).contains(&axis.part(f64::NAN)));
             }
         }
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(lines("FUSE over Qdrant", 16), ["FUSE over Qdrant"]);
+        assert_eq!(lines("FUSE over Qdrant", 15), ["FUSE over", "Qdrant"]);
+        assert_eq!(lines("endurance of it", 4), ["endurance", "of", "it"]);
     }
 
     #[rstest::rstest]

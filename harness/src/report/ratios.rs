@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::plot::{Axis, Frame, Plot, Scale, number, r, shortened};
+use super::plot::{Axis, Frame, Plot, Scale, lines, number, r};
 use super::run::Run;
 use super::section::{Section, Table};
 use crate::clock::Clock;
@@ -10,6 +10,10 @@ use crate::stats::Ratio;
 use crate::verdict::{JudgedRatio, State, accelerator_name};
 
 const ROW: f64 = 44.0;
+/// Height of a further line of a row's name.
+const LINE: f64 = 14.0;
+/// Glyphs in a line of it.
+const GLYPHS: usize = 58;
 
 pub(super) fn section(run: &Run) -> Section {
     let all: Vec<&JudgedRatio> = run.verdict.criteria.iter().flat_map(|one| &one.ratios).collect();
@@ -91,7 +95,11 @@ fn forest(title: &str, ratios: &[&JudgedRatio]) -> Plot {
         })
         .collect();
     let alt = format!("Forest plot on a logarithmic axis. {}.", told.join("; "));
-    let mut plot = Plot::new(title, alt, Frame::height_of_rows(shown.len(), ROW));
+    let name =
+        |one: &JudgedRatio| lines(&format!("{}: {}", one.title, State::from(one.outcome)), GLYPHS);
+    let longest = shown.iter().map(|(one, _)| name(one).len()).max().unwrap_or(1);
+    let row = ROW + LINE * (longest - 1) as f64;
+    let mut plot = Plot::new(title, alt, Frame::height_of_rows(shown.len(), row));
     let values = shown
         .iter()
         .flat_map(|(one, ratio)| [ratio.lower, ratio.upper, ratio.estimate, one.threshold])
@@ -99,19 +107,22 @@ fn forest(title: &str, ratios: &[&JudgedRatio]) -> Plot {
     let axis = Axis::around("speed of A over speed of B (logarithmic)", Scale::Log, values);
     let frame = Frame::of_rows(&mut plot, axis);
     plot.add(html! {
-        line.one x1=(r(frame.x(1.0))) x2=(r(frame.x(1.0))) y1="26" y2=(frame.bottom()) {}
+        line.one x1=(r(frame.x(1.0))) x2=(r(frame.x(1.0))) y1="6" y2=(frame.bottom()) {}
     });
     for (index, (one, ratio)) in shown.into_iter().enumerate() {
-        let top = Frame::row(index, ROW);
-        let middle = top + 27.0;
+        let top = Frame::row(index, row);
+        let middle = top + row - 17.0;
         let state = State::from(one.outcome);
         let class =
             format!("{} {}", super::class_of(state), if one.decides { "" } else { "hollow" });
         let (left, right) = (frame.x(ratio.lower), frame.x(ratio.upper));
         let threshold = frame.x(one.threshold);
-        let name = format!("{}: {}", shortened(&one.title, 46), state);
         plot.add(html! {
-            text.row x="14" y=(r(top + 13.0)) { (name) }
+            text.row y=(r(top + 13.0)) {
+                @for (number, line) in name(one).iter().enumerate() {
+                    tspan x="14" dy=(if number == 0 { 0.0 } else { LINE }) { (line) }
+                }
+            }
             line.threshold x1=(r(threshold)) x2=(r(threshold)) y1=(r(middle - 8.0)) y2=(r(middle + 8.0)) {}
             g class=(class.trim_end()) {
                 line.interval x1=(r(left)) x2=(r(right)) y1=(r(middle)) y2=(r(middle)) {}

@@ -22,6 +22,7 @@ const LOOKED_FOR: &[(&str, &str, &str)] = &[
     ("kmemleak", "CONFIG_DEBUG_KMEMLEAK", "allocations that nothing points to any more"),
     ("lockdep", "CONFIG_PROVE_LOCKING", "locks taken in two orders, or in the wrong context"),
     ("DEBUG_ATOMIC_SLEEP", "CONFIG_DEBUG_ATOMIC_SLEEP", "sleeping where that is not allowed"),
+    ("FAILSLAB", "CONFIG_FAILSLAB", "error paths, by allocations below the module's that fail"),
     ("DEBUG_LIST", "CONFIG_DEBUG_LIST", "damaged lists"),
     ("SLUB_DEBUG", "CONFIG_SLUB_DEBUG", "caches that are destroyed with objects in them"),
 ];
@@ -70,7 +71,7 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     let fates = sanitized.evidence.fates(Criterion::Module, Place::Guest);
     let count = |is: fn(&Fate) -> bool| fates.values().filter(|fate| is(fate)).count();
     section.text(format!(
-        "Of {} trials {} passed and {} were skipped.",
+        "Of {} trials {} passed; skipped: {}.",
         fates.len(),
         count(|fate| *fate == Fate::Passed),
         count(|fate| matches!(fate, Fate::Skipped(_)))

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{State, Verdict};
+use super::{JudgedRatio, State, Verdict};
+use crate::clock::Clock;
+use crate::place::Place;
 
 /// What an accelerator is called in front of a person.
 #[must_use]
@@ -64,24 +66,35 @@ fn ratios(verdict: &Verdict, text: &mut String) {
     if all.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\nratios of speed, with bounds, against their thresholds");
-    for one in all {
-        let ratio = one.ratio.map_or_else(
-            || "no ratio".to_owned(),
-            |r| format!("{:7.3} [{:7.3}, {:7.3}]", r.estimate, r.lower, r.upper),
-        );
-        let outcome = State::from(one.outcome);
-        let weight = if one.decides { "" } else { " (reported, does not decide)" };
-        let _ = writeln!(
-            text,
-            "  {:<48} {:<5} {ratio} >= {:<4} {outcome}{weight}, {}, {}",
-            one.title,
-            one.place.to_string(),
-            one.threshold,
-            accelerator_name(&one.accelerator),
-            one.clock.name(),
-        );
+    let _ = writeln!(
+        text,
+        "\nratios of speed, with bounds, against their thresholds (in brackets: does not decide)"
+    );
+    let mut scenes: Vec<_> = all.iter().map(|one| scene(one)).collect();
+    scenes.sort_by_key(|&(place, _, clock)| (place, clock.name()));
+    scenes.dedup();
+    for at in scenes {
+        let (place, accelerator, clock) = at;
+        let _ = writeln!(text, "  {place}, {}, {}", accelerator_name(accelerator), clock.name());
+        let mut here: Vec<_> = all.iter().filter(|one| scene(one) == at).collect();
+        here.sort_by_key(|one| !one.decides);
+        let widest = here.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
+        for one in here {
+            let ratio = one.ratio.map_or_else(
+                || "no ratio".to_owned(),
+                |r| format!("{:7.3} [{:7.3}, {:7.3}]", r.estimate, r.lower, r.upper),
+            );
+            let outcome = State::from(one.outcome);
+            let outcome = if one.decides { format!(" {outcome}") } else { format!("({outcome})") };
+            let (title, threshold) = (&one.title, one.threshold);
+            let _ = writeln!(text, "    {title:<widest$} {ratio:>26} >= {threshold:<4} {outcome}");
+        }
     }
+}
+
+/// Where a ratio was measured, on what, and what its times count.
+fn scene(one: &JudgedRatio) -> (Place, &str, Clock) {
+    (one.place, &one.accelerator, one.clock)
 }
 
 fn reasons(verdict: &Verdict, text: &mut String) {
