@@ -20,23 +20,32 @@ pub struct Plot {
     alt: String,
     height: f64,
     marks: Vec<Markup>,
+    keys: Vec<(&'static str, String)>,
 }
 
 impl Plot {
     /// An empty one. `alt` tells a person who cannot see it what it shows.
     pub fn new(title: impl Into<String>, alt: impl Into<String>, height: f64) -> Self {
-        Plot { title: title.into(), alt: alt.into(), height, marks: Vec::new() }
+        Plot { title: title.into(), alt: alt.into(), height, marks: Vec::new(), keys: Vec::new() }
     }
 
     pub(super) fn add(&mut self, mark: Markup) {
         self.marks.push(mark);
     }
 
+    /// Says what a line of `class` shows.
+    pub(super) fn key(&mut self, class: &'static str, name: &str) {
+        self.keys.push((class, name.to_owned()));
+    }
+
     /// As a figure with an SVG; `id` is unique on the page.
     pub(super) fn figure(&self, id: &str) -> Markup {
         html! {
             figure.plot {
-                figcaption { (self.title) }
+                figcaption {
+                    (self.title)
+                    @for (class, name) in &self.keys { " " span class={ "key " (class) } { (name) } }
+                }
                 svg viewBox={ "0 0 " (WIDTH) " " (self.height) } width=(WIDTH) height=(self.height)
                     role="img" aria-labelledby={ (id) "-title " (id) "-alt" } {
                     title id={ (id) "-title" } { (self.title) }

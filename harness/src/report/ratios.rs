@@ -117,9 +117,11 @@ fn forest(title: &str, ratios: &[&JudgedRatio]) -> Plot {
             format!("{} {}", super::class_of(state), if one.decides { "" } else { "hollow" });
         let (left, right) = (frame.x(ratio.lower), frame.x(ratio.upper));
         let threshold = frame.x(one.threshold);
+        let name = name(one);
+        let first = middle - 14.0 - LINE * (name.len() - 1) as f64;
         plot.add(html! {
-            text.row y=(r(top + 13.0)) {
-                @for (number, line) in name(one).iter().enumerate() {
+            text.row y=(r(first)) {
+                @for (number, line) in name.iter().enumerate() {
                     tspan x="14" dy=(if number == 0 { 0.0 } else { LINE }) { (line) }
                 }
             }

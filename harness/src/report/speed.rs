@@ -78,17 +78,13 @@ fn ecdf(title: &str, [a, b]: [(&String, Vec<f64>); 2]) -> Plot {
     let ends = [&a.1, &b.1].into_iter().flat_map(|one| [one[0], one[one.len() - 1]]);
     let x = Axis::around("latency in µs (logarithmic)", Scale::Log, ends);
     let frame = Frame::new(&mut plot, x, Axis::exactly("operations, %", 0.0, 100.0));
-    for (index, ((contender, sorted), class)) in [a, b].into_iter().zip(["a", "b"]).enumerate() {
+    for ((contender, sorted), class) in [a, b].into_iter().zip(["a", "b"]) {
         let curve = (0..=POINTS).map(|point| {
             let part = point as f64 / POINTS as f64;
             (quantile(&sorted, part), part * 100.0)
         });
         plot.add(frame.line(class, curve));
-        let y = 50.0 + 16.0 * index as f64;
-        plot.add(html! {
-            line class={ "line " (class) } x1="80" x2="104" y1=(y - 4.0) y2=(y - 4.0) {}
-            text.legend x="109" y=(y) { (contender) }
-        });
+        plot.key(class, contender);
     }
     plot
 }
