@@ -97,9 +97,15 @@ impl Finished {
             self.status.success(),
             "{what} ended with {}:\n{}",
             self.status,
-            tail(&self.output)
+            self.tail()
         );
         Ok(())
+    }
+
+    /// The end of what it printed, for a failure.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        tail(&self.output)
     }
 }
 
