@@ -103,10 +103,13 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
         text.push_str("echo 'repro: that checkout had changes that are not in its commit' >&2\n");
     }
     text.push_str("\nexport PATH=\"$root/.cache/tools/bin:$root/.cache/venv/bin:$PATH\"\n");
-    for (name, value) in settings(run) {
+    let kernel = run.guest_kernel().unwrap_or(DEFAULT_SERIES);
+    let mut settings = settings(run);
+    // The kernel that ran: a command line may have named another than the environment.
+    settings.insert("VEXFS_KERNEL".to_owned(), kernel.to_owned());
+    for (name, value) in settings {
         let _ = writeln!(text, "export {name}={}", quoted(&value));
     }
-    let kernel = run.guest_kernel().unwrap_or(DEFAULT_SERIES);
     let _ = writeln!(
         text,
         "make build KERNEL={} || {{\n\techo 'repro: make setup installs what a build lacks' >&2\n\

@@ -4,7 +4,10 @@ use super::run::Run;
 use super::section::{Section, Table};
 use crate::place::Place;
 use crate::utc::Utc;
-use crate::verdict::{Verdict, accelerator_name};
+use crate::verdict::{State, Verdict, accelerator_name};
+
+/// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
+const REASONS: usize = 8;
 
 /// A sentence under the verdict: what ran where, when.
 pub(super) fn subtitle(run: &Run) -> String {
@@ -37,31 +40,42 @@ pub(super) fn criteria(run: &Run) -> Section {
         ]);
     }
     section.table(table);
-    let why = why(&run.verdict);
-    section.text(if why.is_empty() {
+    let (first, more) = why(&run.verdict);
+    section.text(if first.is_empty() {
         "Nothing speaks against any of them."
     } else {
         "Why they are not all PASS:"
     });
-    section.list(why);
+    section.list(first);
+    section.lines(format!("{} more reasons", more.len()), more);
     section.list(run.verdict.criteria.iter().flat_map(|one| one.notes.clone()).collect());
     section
 }
 
-/// Every reason against a PASS; one that all criteria share, as damage is, stands once.
-fn why(verdict: &Verdict) -> Vec<String> {
-    let mut why: Vec<String> = Vec::new();
+/// The first [`REASONS`] of each criterion against a PASS, failures before all, and then the rest.
+/// One that all criteria share, as damage is, stands once.
+fn why(verdict: &Verdict) -> (Vec<String>, Vec<String>) {
+    let mut all: Vec<(usize, State, String)> = Vec::new();
     for one in &verdict.criteria {
-        for reason in &one.reasons {
+        let mut reasons: Vec<_> = one.reasons.iter().collect();
+        reasons.sort_by_key(|reason| reason.state != State::Fail);
+        let mut rank = 0;
+        for reason in reasons {
             let shared = verdict.criteria.iter().all(|other| other.reasons.contains(reason));
             let whose = if shared { "every criterion" } else { &one.title };
             let text = format!("{whose}: {}: {}", reason.state, reason.text);
-            if !why.contains(&text) {
-                why.push(text);
+            if all.iter().all(|(_, _, known)| *known != text) {
+                all.push((rank, reason.state, text));
+                rank += 1;
             }
         }
     }
-    why
+    all.sort_by_key(|(_, state, _)| *state != State::Fail);
+    let (first, more): (Vec<_>, Vec<_>) = all.into_iter().partition(|(rank, ..)| *rank < REASONS);
+    let texts = |reasons: Vec<(usize, State, String)>| {
+        reasons.into_iter().map(|(_, _, text)| text).collect::<Vec<_>>()
+    };
+    (texts(first), texts(more))
 }
 
 pub(super) fn missing(run: &Run) -> Option<Section> {
