@@ -48,7 +48,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Writes until ENOSPC; the bytes that were taken.
-fn fill(path: &Path) -> Result<u64, Failure> {
+pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let stat = statvfs(path)?;
     let limit = stat.blocks() * stat.fragment_size();

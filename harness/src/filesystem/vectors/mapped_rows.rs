@@ -1,11 +1,15 @@
 //! Rows written through mappings: searched from msync, fsync or munmap on.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use super::{DIM, ROW, expect_current, expect_row, indexed, nearest, small};
 use crate::dataset;
 use crate::failure::{Failure, While};
+use crate::filesystem::capacity::fill;
 use crate::filesystem::expect::expect_errno;
 use crate::filesystem::mapped::Mapping;
 use crate::filesystem::operation::{Operation, operations};
@@ -17,6 +21,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     mapped_rows_are_found_after_munmap,
     mapped_rows_are_found_after_every_munmap,
     mapped_nan_keeps_the_row_as_it_was,
+    mapped_nan_and_a_full_mount_keep_the_index.on("size=2M"),
 ];
 
 /// Stores rows through a mapping, twice, and makes the index see them by `synchronise`.
@@ -94,4 +99,34 @@ fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
     mapping.sync().when("msync of the row, finite again")?;
     expect_row(&file, 7, data.row(200))?;
     expect_current(&file, 0, true)
+}
+
+/// A change that fails is taken back by what the file holds, and that may be no row.
+fn mapped_nan_and_a_full_mount_keep_the_index(dir: &Path) -> Result<(), Failure> {
+    // A row of many pages: what changing it takes does not fit into what is left of a last page.
+    const WIDE: usize = 4080;
+    let row = |value: f32| vec![value; WIDE];
+    let path = dir.join("wide.f32");
+    fs::write(&path, dataset::bytes(&[row(1.0), row(2.0), row(3.0)].concat()))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    attach(&file, &Declaration::flat(WIDE as u32)).when("ATTACH")?;
+    let bytes = WIDE * size_of::<f32>();
+    let mapping = Mapping::shared(&file, 3 * bytes)?;
+    mapping.store(bytes, &f32::NAN.to_le_bytes());
+    expect_errno(mapping.sync(), libc::EINVAL, "msync of a row with a NaN")?;
+    fill(&dir.join("filler"))?;
+
+    let written = file.write_all_at(dataset::bytes(&row(4.0)), bytes as u64);
+    let holds = match written {
+        Ok(()) => 4.0,
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => 2.0,
+        Err(error) => return Err(error).when("writing a row on a full mount"),
+    };
+    let mut searcher = Searcher::new(WIDE as u32, 1, 0)?;
+    for (number, value) in [1.0, holds, 3.0].into_iter().enumerate() {
+        let hits = searcher.search(&file, &row(value)).when("SEARCH after the write")?;
+        let found = matches!(hits[..], [hit] if hit.row == number as u64 && hit.distance == 0);
+        require!(found, "row {number} is not found as it was: {hits:?}");
+    }
+    Ok(())
 }
