@@ -76,6 +76,7 @@ lint: ## check formats, clippy, shell and Python
 
 test-host: ## unit tests and the host's criteria
 	$(begin)
+	$(VALIDATE) list --check
 	@rm -f target/nextest/ci/junit.xml $(JUNIT)/host.xml
 	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
 	  $(call keep_junit,target/nextest/ci/junit.xml,host)

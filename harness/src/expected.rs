@@ -46,6 +46,23 @@ impl Expected {
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n").when(path.display())
     }
 
+    /// What `declared` has and this has not, and the other way round, a line each.
+    #[must_use]
+    pub fn differences(&self, declared: &Expected) -> Vec<String> {
+        let beyond = |more: &Expected, less: &Expected, place| -> Vec<String> {
+            let known = less.of(place);
+            more.of(place).iter().filter(|trial| !known.contains(trial)).cloned().collect()
+        };
+        let mut differences = Vec::new();
+        for place in [Place::Host, Place::Guest] {
+            let gone = beyond(self, declared, place);
+            let new = beyond(declared, self, place);
+            differences.extend(gone.iter().map(|one| format!("{one} ({place}) has vanished")));
+            differences.extend(new.iter().map(|one| format!("{one} ({place}) is new")));
+        }
+        differences
+    }
+
     /// The trials of `place`.
     #[must_use]
     pub fn of(&self, place: Place) -> &[String] {
@@ -61,5 +78,25 @@ impl Expected {
             Place::Host => &mut self.host,
             Place::Guest => &mut self.guest,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanished_and_what_is_new_is_named() {
+        let of = |host: &[&str], guest: &[&str]| Expected {
+            host: host.iter().map(|&one| one.to_owned()).collect(),
+            guest: guest.iter().map(|&one| one.to_owned()).collect(),
+        };
+        let manifest = of(&["fuse::a", "fuse::b"], &["module::c"]);
+        assert_eq!(manifest.differences(&manifest), Vec::<String>::new());
+        let declared = of(&["fuse::b"], &["module::c", "module::d"]);
+        assert_eq!(
+            manifest.differences(&declared),
+            ["fuse::a (host) has vanished", "module::d (guest) is new"]
+        );
     }
 }

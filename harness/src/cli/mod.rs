@@ -82,11 +82,7 @@ enum Command {
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
-    List {
-        /// Write what the test targets declare into the expected-tests manifest
-        #[arg(long)]
-        update: bool,
-    },
+    List(list::Options),
     /// Print which saboteurs were found, by what, and what it said
     Sabotaged {
         /// Write the table into docs/sabotage.md
@@ -179,7 +175,7 @@ pub fn main() -> ExitCode {
         Command::Regress(options) => regress::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Place => place::run(),
-        Command::List { update } => list::run(update),
+        Command::List(options) => list::run(options),
         Command::Sabotaged { update } => sabotaged::run(update),
         Command::Completion { shell } => completion::run(shell),
         Command::InGuest { filter } => in_guest::run(&filter),
