@@ -66,10 +66,12 @@ build: ## build VexFS in its three homes, and the harness
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --fault-injection
 
-lint: ## check formats, clippy, shell and Python
+lint: ## check formats, clippy, the module's C and objects, shell and Python
 	$(begin)
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check --fault-injection
 	shellcheck -x $(SCRIPTS)
 	ruff check --quiet fixtures
 	ruff format --check --quiet fixtures
