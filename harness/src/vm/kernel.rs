@@ -19,7 +19,8 @@ pub const DEFAULT_SERIES: &str = "6.12";
 /// Which kernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// The newest installed one of a series or release: `6.12`, `6.1.0-56-amd64`.
+    /// The newest installed one of a series or release, `6.12` or `6.1.0-56-amd64`: of those with
+    /// headers, for which the module is built, if there are any.
     Version(String),
     /// A kernel image (`vmlinuz`).
     Image(PathBuf),
@@ -89,6 +90,11 @@ impl Kernel {
         }
         Err(VmError::NoHeaders { release: self.release.clone(), looked: build })
     }
+
+    /// Whether it is one of those that `fixtures/guest/setup.sh` builds the module for.
+    fn is_complete(&self) -> bool {
+        self.modules.join("build/Module.symvers").is_file()
+    }
 }
 
 fn roots() -> Vec<PathBuf> {
@@ -114,7 +120,7 @@ fn installed(roots: &[PathBuf]) -> Vec<Kernel> {
 fn newest(wanted: &str, installed: &[Kernel]) -> Result<Kernel, VmError> {
     let mut fitting: Vec<&Kernel> =
         installed.iter().filter(|kernel| is_of_series(&kernel.release, wanted)).collect();
-    fitting.sort_by_key(|kernel| Reverse(numbers(&kernel.release)));
+    fitting.sort_by_key(|kernel| Reverse((kernel.is_complete(), numbers(&kernel.release))));
     fitting.first().map(|&kernel| kernel.clone()).ok_or_else(|| {
         let mut releases: Vec<&str> =
             installed.iter().map(|kernel| kernel.release.as_str()).collect();
@@ -219,6 +225,19 @@ mod tests {
         assert_eq!(find(&root, "6.12").unwrap().release, "6.12.117+deb12-amd64");
         assert_eq!(find(&root, "6.1").unwrap().release, "6.1.0-56-amd64");
         assert_eq!(find(&root, "6.12.95").unwrap().release, "6.12.95+deb12-amd64");
+    }
+
+    #[test]
+    fn the_newest_with_headers_comes_before_newer_ones_without() {
+        let releases = ["6.12.95+deb12-amd64", "6.12.100+deb12-amd64", "6.12.117+deb12-amd64"];
+        let root = root_with(&releases);
+        for release in &releases[..2] {
+            let build = root.path().join("lib/modules").join(release).join("build");
+            fs::create_dir(&build).unwrap();
+            fs::write(build.join("Module.symvers"), "").unwrap();
+        }
+        assert_eq!(find(&root, "6.12").unwrap().release, "6.12.100+deb12-amd64");
+        assert_eq!(find(&root, "6.12.117").unwrap().release, "6.12.117+deb12-amd64");
     }
 
     #[test]
