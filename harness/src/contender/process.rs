@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::child::die_with_us;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::{fail, require};
@@ -49,11 +50,13 @@ impl Process {
     /// The program cannot be run.
     pub fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
         let stderr = tempfile::tempfile().when("a temporary file for stderr")?;
-        let mut child = command
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr.try_clone()?)
-            .process_group(0)
+            .process_group(0);
+        die_with_us(&mut command, Signal::SIGKILL);
+        let mut child = command
             .spawn()
             .when(format!("starting {name} ({})", command.get_program().display()))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -275,6 +278,14 @@ mod tests {
         assert!(message.contains("exited with status 4"), "{message}");
         let message = shell("exec sleep 1000").finish(soon()).unwrap_err().to_string();
         assert!(message.contains("without exiting"), "{message}");
+    }
+
+    /// As with the process, of which a signal leaves nothing to clean up.
+    #[test]
+    fn it_ends_with_the_thread_that_started_it() {
+        let started = std::thread::spawn(|| shell("echo begun; exec sleep 1000")).join().unwrap();
+        let end = started.end_by(late());
+        assert!(end == End::Killed(Signal::SIGKILL), "{end}");
     }
 
     #[test]
