@@ -32,6 +32,8 @@ pub struct Running {
     child: Child,
     /// Its output and error stream; a file, since nobody needs to read it for it to go on.
     output: NamedTempFile,
+    /// Ends the wait for it.
+    interrupted: fn() -> bool,
 }
 
 /// How a program ended, and what it printed.
@@ -55,7 +57,15 @@ impl Running {
         command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?).process_group(0);
         die_with_us(command, Signal::SIGKILL);
         let child = command.spawn().when(format!("starting {name}"))?;
-        Ok(Running { name, child, output })
+        Ok(Running { name, child, output, interrupted: || false })
+    }
+
+    /// Gives up waiting for it as soon as `interrupted` says so: where nothing has to be cleaned up
+    /// by it.
+    #[must_use]
+    pub fn until(mut self, interrupted: fn() -> bool) -> Self {
+        self.interrupted = interrupted;
+        self
     }
 
     /// Its process id, which is its group's.
@@ -67,14 +77,20 @@ impl Running {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It is not done within `limit`; with the end of its output.
+    /// It is not done within `limit`, or the wait was [interrupted](Running::until); with the end
+    /// of its output.
     pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
-        let ended = wait_for(&self.name, limit, || Ok(self.child.try_wait()?));
+        let ended = wait_for(&self.name, limit, || {
+            let status = self.child.try_wait()?;
+            let stop = status.is_none() && (self.interrupted)();
+            crate::require!(!stop, "interrupted while waiting for {}", self.name);
+            Ok(status)
+        });
         let output = fs::read(self.output.path()).when(&self.name)?;
         let output = String::from_utf8_lossy(&output).into_owned();
         match ended {
             Ok(status) => Ok(Finished { status, output }),
-            Err(late) => crate::fail!("{late}; its last words:\n{}", tail(&output)),
+            Err(given_up) => crate::fail!("{given_up}; its last words:\n{}", tail(&output)),
         }
     }
 }

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::child::Running;
+use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::place::{self, Place};
-use crate::vm::Kernel;
+use crate::vm::interrupt::interrupted;
+use crate::vm::{Kernel, VmError};
 use crate::{config, fail, project, require};
 
 /// Longest build.
@@ -38,8 +41,15 @@ pub fn module_product(release: &str) -> PathBuf {
 /// Builds what `vexfs.toml` gives as sources, for a guest with `kernel`.
 ///
 /// # Errors
-/// It cannot be built, or `vexfs.toml` is refused.
-pub fn build_for_guest(kernel: &Kernel) -> Result<(), Failure> {
+/// It cannot be built, `vexfs.toml` is refused, or somebody interrupts.
+pub fn build_for_guest(kernel: &Kernel) -> Result<(), VmError> {
+    build_all(kernel).map_err(|failure| match interrupted() {
+        true => VmError::Interrupted,
+        false => VmError::OwnVexfs { why: failure.to_string() },
+    })
+}
+
+fn build_all(kernel: &Kernel) -> Result<(), Failure> {
     let config = config::current()?;
     if let Some(fuse) = config.fuse.as_ref().filter(|fuse| fuse.program.is_dir()) {
         build_fuse(&fuse.program)?;
@@ -82,7 +92,7 @@ pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
         .arg("--manifest-path")
         .arg(&manifest)
         .current_dir(source);
-    let built = Running::start(&mut cargo)?.finish(LIMIT)?;
+    let built = Running::start(&mut cargo)?.until(interrupted).finish(LIMIT)?;
     built.must_succeed(&format!("cargo build --release in {}", source.display()))?;
     let mut programs: Vec<PathBuf> = built.output.lines().filter_map(executable).collect();
     match (programs.pop(), programs.is_empty()) {
@@ -126,7 +136,7 @@ pub fn kbuild_module(source: &Path, kernel: &Kernel) -> Result<PathBuf, Failure>
     let headers = kernel.headers().map_err(|error| Failure::new(error.to_string()))?;
     let mut make = Command::new("make");
     make.arg("-C").arg(&headers).arg(format!("M={}", source.display())).arg("modules");
-    let made = Running::start(&mut make)?.finish(LIMIT)?;
+    let made = Running::start(&mut make)?.until(interrupted).finish(LIMIT)?;
     made.must_succeed(&format!("make -C {} M={}", headers.display(), source.display()))?;
     let module = source.join("vexfs.ko");
     require!(module.is_file(), "make left no {}", module.display());
@@ -155,8 +165,19 @@ fn lock() -> Result<Flock<File>, Failure> {
     fs::create_dir_all(&directory).when(directory.display())?;
     let path = directory.join("lock");
     let file = File::options().create(true).append(true).open(&path).when(path.display())?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| Failure::from(errno).while_doing(path.display()))
+    let mut unlocked = Some(file);
+    wait_for(format!("the end of another build, which holds {}", path.display()), LIMIT, || {
+        require!(!interrupted(), "interrupted while waiting for another build");
+        let Some(file) = unlocked.take() else { return Ok(None) };
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((file, Errno::EWOULDBLOCK)) => {
+                unlocked = Some(file);
+                Ok(None)
+            }
+            Err((_, errno)) => Err(Failure::from(errno)).when(path.display()),
+        }
+    })
 }
 
 #[cfg(test)]

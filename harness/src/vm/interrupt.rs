@@ -75,7 +75,11 @@ fn flags() -> io::Result<&'static Flags> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
     use super::*;
+    use crate::child::Running;
 
     #[test]
     fn a_signal_is_noticed_while_watched() {
@@ -83,6 +87,9 @@ mod tests {
         assert!(!watch.interrupted());
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert!(watch.interrupted() && interrupted());
+        let child = Running::start(Command::new("sleep").arg("1000")).unwrap().until(interrupted);
+        let said = child.finish(Duration::from_secs(60)).unwrap_err().to_string();
+        assert!(said.starts_with("interrupted while waiting for sleep"), "{said}");
         drop(watch);
         assert!(!interrupted());
         assert!(!Watch::begin().unwrap().interrupted());

@@ -247,8 +247,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let qemu = Qemu::find()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
-    crate::sources::build_for_guest(&kernel)
-        .map_err(|failure| VmError::OwnVexfs { why: failure.to_string() })?;
+    crate::sources::build_for_guest(&kernel)?;
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
     launch::must_be_shareable(project::root())?;
