@@ -1,7 +1,7 @@
 //! Mount points: what is mounted there, and how it is taken down.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,19 +15,50 @@ use crate::failure::{Failure, While};
 /// its fork to its exec; that passes. A descriptor that somebody keeps does not.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether another file system begins at `path`. A dead daemon's mount answers ENOTCONN and is a
-/// mount all the same.
+/// What /proc says of mounts, proc_pid_mountinfo(5); a thread may have mounts of its own.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+
+/// Whether something is mounted on `path`. The kernel is asked and not what is mounted, since a
+/// daemon that hangs never answers, and a dead daemon's mount is a mount all the same.
 ///
 /// # Errors
-/// Where the path or its parent cannot be looked at.
+/// Where the path's parent or the list of mounts cannot be looked at.
 pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
-    let Some(parent) = path.parent() else { crate::fail!("{} has no parent", path.display()) };
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.dev() != fs::metadata(parent)?.dev()),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).when(path.display()),
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        crate::fail!("{} has no parent", path.display())
+    };
+    let parent = match fs::canonicalize(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        parent => parent.when(path.display())?,
+    };
+    let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
+    Ok(is_among(&mounts, parent.join(name).as_os_str().as_bytes()))
+}
+
+/// Whether one of the lines of a mountinfo file is of a mount on `path`.
+fn is_among(mountinfo: &[u8], path: &[u8]) -> bool {
+    let lines = mountinfo.split(|&byte| byte == b'\n');
+    lines.filter_map(|line| line.split(|&byte| byte == b' ').nth(4)).any(|at| unescape(at) == path)
+}
+
+/// Undoes mountinfo's escapes: a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| first == b'\\').map(str::from_utf8);
+        match digits.and_then(|digits| u8::from_str_radix(digits.ok()?, 8).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                plain.push(first);
+                rest = after;
+            }
+        }
     }
+    plain
 }
 
 /// umount2(2), without force.
@@ -51,4 +82,33 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
 pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
     umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
         .when(format!("unmounting {} by force", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_told_from_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(is_mounted(Path::new("/proc")).unwrap());
+        assert!(!is_mounted(directory.path()).unwrap());
+        assert!(!is_mounted(&directory.path().join("none/at/all")).unwrap());
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(is_mounted(&link.join("proc")).unwrap());
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are() {
+        let mountinfo: &[u8] = b"\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:21 / /mnt/with\\040space\\134\xff rw shared:2 master:1 - tmpfs none rw,size=1k
+";
+        assert!(is_among(mountinfo, b"/"));
+        assert!(is_among(mountinfo, b"/mnt/with space\\\xff"));
+        assert!(!is_among(mountinfo, b"/mnt/with"));
+        assert!(!is_among(b"", b"/"));
+        assert_eq!(unescape(b"\\9\\04"), b"\\9\\04");
+    }
 }

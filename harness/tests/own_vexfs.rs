@@ -3,18 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use harness::filesystem::run_all;
 use harness::fuse::{FuseMount, Readiness};
 use harness::kernel::ModuleFile;
+use harness::mount::is_mounted;
 use harness::sources::{cargo_program, kbuild_module};
 
-/// A daemon without rename and without the contract's requests; cargo builds examples with tests.
-fn plain_fuse() -> PathBuf {
+/// A daemon among the examples, which cargo builds with tests.
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/plain_fuse")
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
+/// A daemon without rename and without the contract's requests.
+fn plain_fuse() -> PathBuf {
+    example("plain_fuse")
 }
 
 #[test]
@@ -30,6 +36,21 @@ fn what_is_lacking_is_named_with_its_errno() {
     for name in ["append", "write_and_read_back", "fsync"] {
         assert_eq!(outcomes.get(name), Some(&Ok(())), "{outcomes:#?}");
     }
+}
+
+/// What hangs in a daemon is neither waited for without end nor left behind.
+#[test]
+fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
+    let options = ["left-by-the-mute"];
+    let mount = FuseMount::start_announced(&example("mute_fuse"), &options, Readiness::Unannounced);
+    let said = mount.unwrap_err().to_string();
+    assert!(said.contains("has mounted, but does not answer: statfs(2) of "), "{said}");
+    let mountpoint = said.split(' ').find(|word| word.ends_with("/mnt")).unwrap();
+    assert!(!is_mounted(Path::new(mountpoint)).unwrap());
+    assert!(!Path::new(mountpoint).exists());
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.map(|one| fs::read(one.path().join("cmdline")).unwrap_or_default());
+    assert!(!lines.any(|line| line.windows(16).any(|part| part == options[0].as_bytes())));
 }
 
 /// The criterion itself, as a person runs it, on a daemon that `vexfs.toml` names.

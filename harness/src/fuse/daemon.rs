@@ -8,9 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, statfs};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
@@ -18,27 +16,19 @@ use crate::child::{Running, die_with_us};
 use crate::config;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::mount::{is_mounted, unmount};
+use crate::mount::{is_mounted, unmount, unmount_by_force};
 use crate::release::Program;
 use crate::{fail, project, require};
 
 use super::announcement::Announcement;
 use super::left_behind;
+use super::readiness::{Readiness, is_fuse};
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
 pub(super) const MOUNT_LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
-/// How long a daemon's helper may outlive it.
+/// How long a daemon's helper may outlive it, and a killed daemon the signal.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// How a daemon lets others know that its mount is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// It takes `--ready-fd FD` and writes a line there when it is serving, as the reference does.
-    Descriptor,
-    /// It says nothing: the mount point is looked at until a FUSE file system answers there.
-    Unannounced,
-}
 
 /// A daemon that serves a mount point of its own.
 #[derive(Debug)]
@@ -124,7 +114,7 @@ impl FuseMount {
                     fail!("the FUSE daemon {}{}", in_words(status), mount.said());
                 }
                 require!(
-                    is_fuse(&mount.mountpoint),
+                    is_fuse(&mount.mountpoint)?,
                     "the FUSE daemon announced a mount that is none{}",
                     mount.said()
                 );
@@ -133,13 +123,7 @@ impl FuseMount {
                 if let Some(status) = mount.ended()? {
                     fail!("the FUSE daemon {}{}", in_words(status), mount.said());
                 }
-                match kind_of(&mount.mountpoint) {
-                    Some(FUSE_SUPER_MAGIC) => Ok(Some(())),
-                    Some(other) => {
-                        fail!("what it mounted has type {:#x}, which is not FUSE's", other.0)
-                    }
-                    None => Ok(None),
-                }
+                Ok(is_fuse(&mount.mountpoint)?.then_some(()))
             })?,
         }
         Ok(mount)
@@ -304,33 +288,47 @@ impl FuseMount {
 
 impl Drop for FuseMount {
     fn drop(&mut self) {
-        // Whatever has happened: no mount, no process. Detaching succeeds even while files are
-        // open, and fails only where nothing is mounted.
-        if is_mounted(&self.mountpoint).unwrap_or(true) {
-            if geteuid().is_root() {
-                let _ = umount2(&self.mountpoint, MntFlags::MNT_DETACH);
-            } else {
-                let _ = fusermount(&self.mountpoint, &["-u", "-z"]);
-            }
-        }
-        if let Some(mut child) = self.forget_child() {
+        // Whatever has happened: no process, no mount. The processes go first, since whoever asks
+        // anything of a mount waits for as long as a daemon that hangs has it.
+        let mut child = self.forget_child();
+        if let Some(child) = &child {
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
-            let _ = child.wait();
         }
         for process in left_behind::processes(&self.mountpoint) {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
+        let mut reap = |limit| {
+            if let Some(child) = &mut child {
+                let _ = wait_for("", limit, || Ok(child.try_wait()?));
+            }
+        };
+        reap(LINGER);
+        // Detaching succeeds even while files are open, and fails only where nothing is mounted.
+        if is_mounted(&self.mountpoint).unwrap_or(true) {
+            if geteuid().is_root() {
+                let _ = unmount_by_force(&self.mountpoint);
+            } else {
+                let _ = fusermount(&self.mountpoint, &["-u", "-z"]);
+            }
+        }
+        // One that waits for an answer of its own ends when it is unmounted by force.
+        reap(EXIT_LIMIT);
     }
 }
 
 /// Daemons that run, by the thread that started them.
 static RUNNING: Mutex<Vec<(ThreadId, u32)>> = Mutex::new(Vec::new());
 
-/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs.
-pub(crate) fn kill_daemons_of(thread: ThreadId) {
-    for &(_, pid) in lock(&RUNNING).iter().filter(|&&(starter, _)| starter == thread) {
-        let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
-    }
+/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs; how
+/// many there were.
+pub(crate) fn kill_daemons_of(thread: ThreadId) -> usize {
+    let running = lock(&RUNNING);
+    let theirs = running.iter().filter(|&&(starter, _)| starter == thread);
+    theirs
+        .map(|&(_, pid)| {
+            let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        })
+        .count()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -364,16 +362,6 @@ fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
     Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
         .finish(MOUNT_LIMIT)?
         .must_succeed(&format!("fusermount3 {}", options.join(" ")))
-}
-
-/// Whether a FUSE file system is served there.
-fn is_fuse(path: &Path) -> bool {
-    kind_of(path) == Some(FUSE_SUPER_MAGIC)
-}
-
-/// What type the file system that is mounted there says that it has, if it answers statfs(2).
-fn kind_of(path: &Path) -> Option<FsType> {
-    is_mounted(path).unwrap_or(false).then(|| statfs(path).ok())?.map(|stat| stat.filesystem_type())
 }
 
 fn in_words(status: ExitStatus) -> String {

@@ -35,6 +35,7 @@ pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::requirement::Requirement;
+use watch::Limit;
 
 type Work = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
 /// What a trial does, where it captures nothing.
@@ -47,7 +48,7 @@ pub struct Trial {
     places: Vec<Place>,
     needs: Vec<Requirement>,
     exclusion: Option<Exclusion>,
-    limit: Option<Duration>,
+    limit: Limit,
     body: Arc<Work>,
 }
 
@@ -64,7 +65,7 @@ impl Trial {
             places: places.to_vec(),
             needs: Vec::new(),
             exclusion: Some(Exclusion::Shared),
-            limit: None,
+            limit: Limit::Usual,
             body: Arc::new(body),
         }
     }
@@ -90,18 +91,21 @@ impl Trial {
         self
     }
 
-    /// Leaves the machine to the trials that this one starts in processes of their own.
+    /// Leaves the machine, and the limits, to the trials that this one starts in processes of their
+    /// own.
     #[must_use]
     pub fn starts_trials(mut self) -> Self {
         self.exclusion = None;
+        self.limit = Limit::None;
         self
     }
 
-    /// Ends the trial's FUSE daemons after `limit`, ten times as much on an emulated CPU: whoever
-    /// waits for an answer of theirs is freed by that, and the trial fails.
+    /// Ends the trial's FUSE daemons after `limit`, ten times as much on an emulated CPU, and not
+    /// after half an hour, as any other trial's: whoever waits for an answer of theirs is freed by
+    /// that, and the trial fails.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+        self.limit = Limit::Of(limit);
         self
     }
 

@@ -1,0 +1,53 @@
+//! When a daemon's mount is there: what announces it, and whether it answers.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, statfs};
+
+use super::daemon::MOUNT_LIMIT;
+use crate::failure::Failure;
+use crate::mount::is_mounted;
+use crate::{fail, require};
+
+/// How a daemon lets others know that its mount is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It takes `--ready-fd FD` and writes a line there when it is serving, as the reference does.
+    Descriptor,
+    /// It says nothing: the mount point is looked at until a FUSE file system answers there.
+    Unannounced,
+}
+
+/// Whether a FUSE file system is served there by now.
+pub(super) fn is_fuse(path: &Path) -> Result<bool, Failure> {
+    if !is_mounted(path)? {
+        return Ok(false);
+    }
+    let Some(kind) = kind_of(path)? else { return Ok(false) };
+    require!(
+        kind == FUSE_SUPER_MAGIC,
+        "what it mounted has type {:#x}, which is not FUSE's",
+        kind.0
+    );
+    Ok(true)
+}
+
+/// What type the file system that is mounted there says that it has; `None` where it refuses to
+/// say. It is asked by a thread of its own, which a daemon that hangs holds until it is killed.
+fn kind_of(path: &Path) -> Result<Option<FsType>, Failure> {
+    let (tell, hear) = mpsc::channel();
+    let asked = path.to_owned();
+    // Nobody hears an answer that comes too late.
+    thread::spawn(move || tell.send(statfs(&asked)));
+    match hear.recv_timeout(MOUNT_LIMIT) {
+        Ok(answer) => Ok(answer.ok().map(|stat| stat.filesystem_type())),
+        Err(_) => fail!(
+            "the FUSE daemon has mounted, but does not answer: statfs(2) of {} is not done within \
+             {} s",
+            path.display(),
+            MOUNT_LIMIT.as_secs()
+        ),
+    }
+}
