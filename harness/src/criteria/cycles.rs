@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::module::use_it;
 use crate::failure::{Failure, While};
 use crate::kernel::{
-    KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib, live_allocations,
-    load_open, outlived,
+    KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
+    live_allocations, load_open, outlived,
 };
 use crate::trial::Context;
 use crate::{require, stats as statistics};
@@ -22,13 +23,21 @@ const USED_EVERY: u32 = 10;
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
 
+/// The fact that each cycle leaves: a guest that goes down in one loses none of those before it.
+pub(crate) const CYCLE: &str = "load cycle";
+/// The fact of all cycles, which is left only where all were done.
+pub(crate) const ALL_CYCLES: &str = "cycles";
+
 /// What is looked at after each cycle.
-struct Cycle {
-    microseconds: u64,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cycle {
+    /// Its number, from 0.
+    pub(crate) number: u32,
+    pub(crate) microseconds: u64,
     /// What a leak shows in: see [`kernel_memory_kib`].
-    memory_kib: i64,
+    pub(crate) kernel_memory_kib: i64,
     /// Allocations of the module that it still had when it went, and those that outlived it.
-    live_allocations: u64,
+    pub(crate) live_allocations: u64,
 }
 
 pub(super) fn survives(context: &Context) -> Result<(), Failure> {
@@ -38,20 +47,25 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let kmemleak = Kmemleak::from_now()?;
     let mut done = Vec::with_capacity(CYCLES as usize);
     for number in 0..CYCLES {
+        // The console then says in which cycle a kernel went down.
+        KernelLog::mark(&format!("{}: cycle {number}", context.trial()))?;
         let cycle = || -> Result<Cycle, Failure> {
             let started = Instant::now();
             let live = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
             let microseconds = u64::try_from(started.elapsed().as_micros())?;
             let live_allocations = live + outlived()?.saturating_sub(of_others);
-            Ok(Cycle { microseconds, memory_kib: kernel_memory_kib()?, live_allocations })
+            let kernel_memory_kib = kernel_memory_kib()?;
+            Ok(Cycle { number, microseconds, kernel_memory_kib, live_allocations })
         };
-        done.push(cycle().when(format!("cycle {number}"))?);
+        let cycle = cycle().when(format!("cycle {number}"))?;
+        context.fact(CYCLE, &cycle)?;
+        done.push(cycle);
     }
     let bound = statistics::failure_rate_bound(CYCLES, 0.05);
-    let memory: Vec<i64> = done.iter().map(|one| one.memory_kib).collect();
+    let memory: Vec<i64> = done.iter().map(|one| one.kernel_memory_kib).collect();
     let live: Vec<u64> = done.iter().map(|one| one.live_allocations).collect();
     context.fact(
-        "cycles",
+        ALL_CYCLES,
         json!({
             "done": done.len(),
             "used_every": USED_EVERY,

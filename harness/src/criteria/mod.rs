@@ -4,7 +4,7 @@ pub mod baseline;
 mod claimed;
 mod competitor_index;
 mod containment;
-mod cycles;
+pub(crate) mod cycles;
 pub mod dataset;
 pub mod faults;
 pub mod fuse;

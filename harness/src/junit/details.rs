@@ -82,6 +82,8 @@ fn kernel_log(run: &Run, place: Place, trial: &str) -> Vec<String> {
     let Some(at) = console.iter().rposition(|line| marked(line).as_deref() == Some(trial)) else {
         return Vec::new();
     };
-    let others = |line: &&String| marked(line).is_none_or(|of| of == trial);
-    console[at..].iter().take_while(others).cloned().collect()
+    // A trial's own marks within it begin with its name and a colon.
+    let own = |of: String| of == trial || of.starts_with(&format!("{trial}: "));
+    let still = |line: &&String| marked(line).is_none_or(own);
+    console[at..].iter().take_while(still).cloned().collect()
 }

@@ -1,13 +1,24 @@
 //! What the kernel held, and how long it took, over the load/unload cycles.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::plot::{Axis, Frame, Plot, Scale, number};
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::evidence::Event;
-use crate::soak::Cycle;
+use crate::criteria::cycles::{ALL_CYCLES, CYCLE, Cycle};
+use crate::evidence::{Event, Record};
+use crate::soak;
 use crate::stats::median;
+
+/// The cycles of a trial, as far as it came.
+struct OfTrial<'r> {
+    trial: &'r str,
+    /// In the order of [`SERIES`].
+    series: [Vec<f64>; 3],
+    /// Whether the trial said that these were all of them.
+    all: bool,
+}
 
 /// A series that a trial may record with its cycles: its name in the fact, a title, the unit.
 const SERIES: [(&str, &str, &str); 3] = [
@@ -32,8 +43,15 @@ pub(super) fn section(run: &Run) -> Section {
             "greatest",
         ],
     );
-    let of_trials = facts(run, "cycles")
-        .map(|(trial, value)| (trial.to_owned(), SERIES.map(|(name, ..)| numbers(&value[name]))));
+    let trials = of_trials(run.records());
+    for one in trials.iter().filter(|one| !one.all) {
+        let done = one.series[0].len();
+        section.text(format!(
+            "{} did {done} cycles, and did not come to the end of the next one, cycle {done}.",
+            one.trial
+        ));
+    }
+    let of_trials = trials.into_iter().map(|one| (one.trial.to_owned(), one.series));
     let of_soaks = run.evidence.soaks().iter().map(|soak| {
         (format!("soak {} on {}", soak.name, soak.kernel_release), of_soak(&soak.history))
     });
@@ -71,9 +89,45 @@ pub(super) fn section(run: &Run) -> Section {
     section
 }
 
+/// What the trials of a run recorded: each cycle for itself, and all of them at the end. Evidence of
+/// older runs has the end only.
+fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<OfTrial<'r>> {
+    let mut found: Vec<OfTrial<'_>> = Vec::new();
+    for record in records {
+        let Event::Fact { trial, name, value } = &record.event else { continue };
+        let latest = found.iter().rposition(|one| one.trial == trial);
+        let open = latest.filter(|&at| !found[at].all);
+        if name == ALL_CYCLES {
+            let series = SERIES.map(|(name, ..)| numbers(&value[name]));
+            let whole = OfTrial { trial, series, all: true };
+            match open {
+                Some(at) => found[at] = whole,
+                None => found.push(whole),
+            }
+        } else if name == CYCLE
+            && let Ok(cycle) = Cycle::deserialize(value)
+        {
+            // A trial that is run again begins anew.
+            let at = open.filter(|_| cycle.number > 0).unwrap_or_else(|| {
+                found.push(OfTrial { trial, series: Default::default(), all: false });
+                found.len() - 1
+            });
+            let values = [
+                cycle.kernel_memory_kib as f64,
+                cycle.live_allocations as f64,
+                cycle.microseconds as f64,
+            ];
+            for (series, value) in found[at].series.iter_mut().zip(values) {
+                series.push(value);
+            }
+        }
+    }
+    found
+}
+
 /// The series of a soak, in the order of [`SERIES`].
-fn of_soak(history: &[Cycle]) -> [Vec<f64>; 3] {
-    let series = |of: fn(&Cycle) -> f64| history.iter().map(of).collect();
+fn of_soak(history: &[soak::Cycle]) -> [Vec<f64>; 3] {
+    let series = |of: fn(&soak::Cycle) -> f64| history.iter().map(of).collect();
     [
         series(|one| one.kernel_memory_kib as f64),
         series(|one| one.live_allocations as f64),
@@ -103,4 +157,64 @@ fn curve(title: &str, unit: &str, alt: &str, series: &[f64]) -> Plot {
     let points = series.iter().enumerate().map(|(index, &value)| (index as f64 + 1.0, value));
     plot.add(frame.line("a", points));
     plot
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::evidence::{Writer, read_trail};
+    use crate::place::Place;
+
+    fn cycle(number: u32) -> Event {
+        let cycle = Cycle {
+            number,
+            microseconds: 55_000,
+            kernel_memory_kib: 61_000 + i64::from(number),
+            live_allocations: 0,
+        };
+        Event::Fact { trial: "module::a".into(), name: CYCLE.into(), value: json!(cycle) }
+    }
+
+    fn all(count: u32) -> Event {
+        let memory: Vec<u32> = (0..count).map(|number| 61_000 + number).collect();
+        let value = json!({ "microseconds": vec![55_000; count as usize],
+            "kernel_memory_kib": memory, "live_allocations": vec![0; count as usize] });
+        Event::Fact { trial: "module::a".into(), name: ALL_CYCLES.into(), value }
+    }
+
+    /// How many cycles each run of the trial did, the last one's memory, and whether that was all.
+    fn told(events: impl IntoIterator<Item = Event>) -> Vec<(usize, f64, bool)> {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(dir.path(), Place::Guest).unwrap();
+        for event in events {
+            writer.write(event).unwrap();
+        }
+        let trail = read_trail(dir.path(), Place::Guest).unwrap().unwrap();
+        let tell = |one: OfTrial| {
+            let [memory, live, time] = one.series;
+            assert!(memory.len() == live.len() && live.len() == time.len());
+            (memory.len(), memory[memory.len() - 1], one.all)
+        };
+        of_trials(trail.records.iter()).into_iter().map(tell).collect()
+    }
+
+    #[test]
+    fn cycles_count_up_to_where_a_guest_went_down() {
+        assert_eq!(told((0..150).map(cycle)), [(150, 61_149.0, false)]);
+    }
+
+    #[test]
+    fn cycles_that_were_all_done_are_told_once() {
+        assert_eq!(told((0..300).map(cycle).chain([all(300)])), [(300, 61_299.0, true)]);
+        // As older evidence has them.
+        assert_eq!(told([all(300)]), [(300, 61_299.0, true)]);
+    }
+
+    #[test]
+    fn a_trial_that_is_run_again_begins_anew() {
+        let events = (0..3).chain(0..5).map(cycle).chain([all(5), all(7)]);
+        assert_eq!(told(events), [(3, 61_002.0, false), (5, 61_004.0, true), (7, 61_006.0, true)]);
+    }
 }

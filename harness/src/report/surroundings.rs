@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
+use crate::criteria::cycles::CYCLE;
 use crate::evidence::Event;
 use crate::place::Place;
 use crate::verdict::Fate;
@@ -100,6 +101,10 @@ pub(super) fn environment(run: &Run) -> Section {
     let mut facts = Table::new("What trials saw", &["trial", "place", "what", "value"]);
     for record in run.records() {
         let Event::Fact { trial, name, value } = &record.event else { continue };
+        // Hundreds of them, which have a section of their own.
+        if name == CYCLE {
+            continue;
+        }
         let text = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),

@@ -48,7 +48,7 @@ pub use programs::{on_path as find_program, project_directories};
 pub use qemu::Qemu;
 pub use script::{COMMAND_FILE, quoted};
 pub use status::{GuestStatus, STATUS_FILE};
-pub use supervise::{CONSOLE_FILE, OUTPUT_FILE};
+pub use supervise::{CONSOLE_FILE, OUTPUT_FILE, TAIL_LINES};
 
 use crate::clock::ClockChoice;
 use crate::evidence::{TrailEnd, end_of_trail};

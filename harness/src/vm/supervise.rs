@@ -23,7 +23,7 @@ pub const CONSOLE_FILE: &str = "console.log";
 pub const OUTPUT_FILE: &str = "guest-output.log";
 
 /// Lines of the console that are kept for a person.
-const TAIL_LINES: usize = 40;
+pub const TAIL_LINES: usize = 40;
 
 /// How often limits, signals and the guest's status are looked at.
 const TICK: Duration = Duration::from_millis(100);
