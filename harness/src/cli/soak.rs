@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
-use super::nextest::{self, Tests};
+use super::nextest;
 use super::{Machine, Stop, guest, phase, run_dir};
 use crate::clock::ClockChoice;
 use crate::criterion::Criterion;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
 use crate::exit;
+use crate::expected::Expected;
 use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::project;
-use crate::soak::{REPETITION, Repetitions, Soak, TRIAL, endure};
+use crate::soak::{Ended, REPETITION, Repetitions, Soak, TRIAL, Tests, endure};
 use crate::thresholds::ENDURANCE;
 use crate::trial;
 use crate::verdict::accelerator_name;
@@ -67,6 +67,8 @@ A system that is healthy must not be accused. How often a criterion does so:
 
   vexfs-validate soak 20 --only fuse
 
+In the guest --time-limit is then that of one repetition.
+
 Ctrl-C ends the guest; what was finished stays in the directory, and does not count.",
         ENDURANCE.seconds / 3600,
         ENDURANCE.cycles,
@@ -90,10 +92,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         (Some(time), ..) => for_time(options, time, &dir, &evidence),
         (None, Some(times), Some(only)) => {
             let in_guest = matches!(only, Criterion::Module | Criterion::KernelVsFuse);
-            if options.guest || in_guest {
+            let in_guest = options.guest || in_guest;
+            expect(&evidence, only, if in_guest { Place::Guest } else { Place::Host })?;
+            if in_guest {
+                let mut machine = options.machine.clone();
+                machine.time_limit = limit_of_all(machine.time_limit, times);
                 let words = ["--times".to_owned(), times.to_string(), "--only".to_owned()];
                 let words = words.into_iter().chain([only.id().to_owned()]);
-                let outcome = boot(&options.machine, words, &dir, &evidence)?;
+                let outcome = boot(&machine, words, &dir, &evidence)?;
                 tell_alarms(&dir, only, times, Place::Guest, Some(&outcome))
             } else {
                 repeat(&dir, &evidence, Place::Host, only, times)?;
@@ -102,6 +108,19 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         }
         _ => Err(Stop::new(exit::USAGE, "say --for TIME, or N --only CRITERION")),
     }
+}
+
+/// Records the trials that each repetition must run.
+fn expect(evidence: &Writer, only: Criterion, at: Place) -> Result<(), Stop> {
+    let manifest = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    let of_criterion = |trial: &&String| Criterion::of_trial(trial) == Some(only);
+    let trials = manifest.of(at).iter().filter(of_criterion).cloned().collect();
+    evidence.write(Event::Expected { at, trials }).map_err(no_evidence)
+}
+
+/// Seconds that a guest may take for so many repetitions, each of which may take `limit`.
+fn limit_of_all(limit: u64, times: u32) -> u64 {
+    limit.saturating_mul(times.into())
 }
 
 fn no_evidence(error: EvidenceError) -> Stop {
@@ -165,14 +184,22 @@ fn repeat(
     for number in 1..=times {
         let name = format!("{} {number} of {times}", only.id());
         let mut interrupted = false;
+        let mut ended = (Tests::NotRun, String::new());
         phase::run(evidence, &name, || {
             let filter = format!("binary({})", only.id());
-            let tests = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)?;
-            interrupted = tests == Tests::Interrupted;
-            Ok(match tests {
-                Tests::Passed => (PhaseState::Done, String::new()),
-                Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
-                Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
+            let ran = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)
+                .inspect_err(|failure| ended.1 = failure.to_string())?;
+            interrupted = ran == nextest::Tests::Interrupted;
+            Ok(match ran {
+                nextest::Tests::Passed => {
+                    ended.0 = Tests::Passed;
+                    (PhaseState::Done, String::new())
+                }
+                nextest::Tests::Failed => {
+                    ended.0 = Tests::Failed;
+                    (PhaseState::Failed, "tests failed".to_owned())
+                }
+                nextest::Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
             })
         })
         .map_err(no_evidence)?;
@@ -180,11 +207,14 @@ fn repeat(
             let message = format!("interrupted; what was finished: {}", dir.display());
             return Err(Stop::new(exit::INTERRUPTED, message));
         }
+        let (tests, note) = ended;
+        let ended = Ended { criterion: only, number, of: times, tests, note };
         evidence
             .write(Event::Fact {
                 trial: "soak".to_owned(),
                 name: REPETITION.to_owned(),
-                value: json!({"criterion": only.id(), "number": number, "of": times}),
+                value: serde_json::to_value(ended)
+                    .map_err(|error| Stop::new(exit::EVIDENCE, error))?,
             })
             .map_err(no_evidence)?;
     }
@@ -200,10 +230,8 @@ fn tell_alarms(
 ) -> Result<ExitCode, Stop> {
     let repetitions =
         Repetitions::read(dir, place).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    for (number, one) in
-        repetitions.all.iter().enumerate().filter(|(_, one)| !one.failed.is_empty())
-    {
-        println!("repetition {} failed: {}", number + 1, one.failed.join(", "));
+    for one in repetitions.all.iter().filter(|one| !one.failed.is_empty()) {
+        println!("repetition {} failed: {}", one.number, one.failed.join(", "));
     }
     for fault in &repetitions.faults {
         println!("  FAULT: {fault}");
@@ -264,4 +292,16 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
     };
     work().map_err(|failure| Stop::new(exit::FAIL, failure))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_repetition_has_a_limit_of_its_own() {
+        assert_eq!(limit_of_all(10_800, 1), 10_800);
+        assert_eq!(limit_of_all(10_800, 20), 216_000);
+        assert_eq!(limit_of_all(u64::MAX, 2), u64::MAX);
+    }
 }

@@ -13,7 +13,7 @@ mod repetitions;
 pub use account::Soak;
 pub use cycle::Cycle;
 pub use endure::endure;
-pub use repetitions::Repetitions;
+pub use repetitions::{Ended, Repetitions, Tests};
 
 /// The trial that the cycles are recorded for.
 pub const TRIAL: &str = "soak::load_and_unload_under_load";
