@@ -11,11 +11,42 @@ use crate::verdict::State;
 
 const ROW: f64 = 34.0;
 
+/// How something ended. Ordered by what outweighs what in a line of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Well,
+    /// It was not run, or begun and never ended.
+    Open,
+    /// It ended, and nobody can say whether well.
+    Undecided,
+    Badly,
+}
+
+impl End {
+    fn word(self) -> &'static str {
+        match self {
+            End::Well => "PASS",
+            End::Open => "INCONCLUSIVE",
+            End::Undecided => "UNDECIDED",
+            End::Badly => "FAIL",
+        }
+    }
+
+    /// The class of its colour.
+    fn class(self) -> &'static str {
+        super::class_of(match self {
+            End::Well => State::Pass,
+            End::Open | End::Undecided => State::Inconclusive,
+            End::Badly => State::Fail,
+        })
+    }
+}
+
 /// Something with a beginning and an end, in Unix milliseconds.
 struct Span {
     from: u64,
     to: u64,
-    state: State,
+    end: End,
 }
 
 /// A line of the timeline.
@@ -39,13 +70,13 @@ pub(super) fn section(run: &Run) -> Section {
     for row in &rows {
         let (from, to) =
             (row.spans.iter().map(|s| s.from).min(), row.spans.iter().map(|s| s.to).max());
-        let state = row.spans.iter().map(|span| span.state).max().unwrap_or(State::Inconclusive);
+        let end = row.spans.iter().map(|span| span.end).max().unwrap_or(End::Open);
         table.rows.push(vec![
             row.name.clone(),
             number(from.map_or(f64::NAN, seconds)),
             number(to.map_or(f64::NAN, seconds)),
             row.spans.len().to_string(),
-            state.to_string(),
+            end.word().to_owned(),
         ]);
     }
     let told: Vec<String> = table
@@ -69,12 +100,15 @@ pub(super) fn section(run: &Run) -> Section {
         for span in &row.spans {
             let (left, right) = (frame.x(seconds(span.from)), frame.x(seconds(span.to)));
             plot.add(html! {
-                rect class={ "bar " (super::class_of(span.state)) } x=(r(left)) y=(r(top + 17.0))
+                rect class={ "bar " (span.end.class()) } x=(r(left)) y=(r(top + 17.0))
                     width=(r((right - left).max(1.0))) height="10" {}
             });
         }
     }
-    section.text("A bar in the colour of FAIL failed; one in that of INCONCLUSIVE was begun and never ended.");
+    section.text(
+        "A bar in the colour of FAIL failed; one in that of INCONCLUSIVE was begun and never ended, \
+         or ended undecided.",
+    );
     section.figures(vec![plot], table, "Nothing was begun.");
     section
 }
@@ -104,7 +138,7 @@ fn rows(run: &Run) -> Vec<Row> {
 /// A beginning or an end of the thing called so.
 enum Edge<'e> {
     Begins(&'e str),
-    Ends(&'e str, State),
+    Ends(&'e str, End),
 }
 
 fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
@@ -113,9 +147,9 @@ fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
         Event::PhaseFinished { phase, state, .. } if phase == wanted => Some(Edge::Ends(
             phase,
             match state {
-                PhaseState::Done => State::Pass,
-                PhaseState::Failed => State::Fail,
-                PhaseState::NotRun => State::Inconclusive,
+                PhaseState::Done => End::Well,
+                PhaseState::Failed => End::Badly,
+                PhaseState::NotRun => End::Open,
             },
         )),
         _ => None,
@@ -125,10 +159,14 @@ fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
 fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
     let edge = match event {
         Event::TrialStarted { trial } => Edge::Begins(trial),
-        Event::TrialFinished { trial, state: TrialState::Passed, .. } => {
-            Edge::Ends(trial, State::Pass)
-        }
-        Event::TrialFinished { trial, .. } => Edge::Ends(trial, State::Fail),
+        Event::TrialFinished { trial, state, .. } => Edge::Ends(
+            trial,
+            match state {
+                TrialState::Passed => End::Well,
+                TrialState::Failed => End::Badly,
+                TrialState::Undecided => End::Undecided,
+            },
+        ),
         _ => return None,
     };
     let (Edge::Begins(trial) | Edge::Ends(trial, _)) = &edge;
@@ -142,16 +180,40 @@ fn spans<'r>(records: &[&'r Record], edge: impl Fn(&'r Event) -> Option<Edge<'r>
     for record in records {
         match edge(&record.event) {
             Some(Edge::Begins(name)) => open.push((name, record.time_ms)),
-            Some(Edge::Ends(name, state)) => {
+            Some(Edge::Ends(name, end)) => {
                 if let Some(at) = open.iter().position(|(begun, _)| *begun == name) {
-                    spans.push(Span { from: open.remove(at).1, to: record.time_ms, state });
+                    spans.push(Span { from: open.remove(at).1, to: record.time_ms, end });
                 }
             }
             None => {}
         }
     }
     let last = records.last().map_or(0, |record| record.time_ms);
-    let unended = |(_, from)| Span { from, to: last.max(from), state: State::Inconclusive };
+    let unended = |(_, from)| Span { from, to: last.max(from), end: End::Open };
     spans.extend(open.into_iter().map(unended));
     spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undecided_trial_did_not_fail() {
+        let mut run = crate::verdict::tests::Run::healthy();
+        let why = "lines of the kernel log were lost";
+        let again = crate::verdict::tests::finished("module::loads", TrialState::Undecided, why);
+        run.guest.extend(again);
+        let dir = tempfile::tempdir().unwrap();
+        run.write(dir.path());
+        let section = section(&Run::read(dir.path(), &[]).unwrap());
+        let table = section.parts.iter().find_map(|part| match part {
+            crate::report::Part::Figures(_, table) => Some(table),
+            _ => None,
+        });
+        let row =
+            table.unwrap().rows.iter().find(|row| row[0] == "guest: trials of Module stability");
+        assert_eq!(row.unwrap()[4], "UNDECIDED");
+        assert_eq!(End::Undecided.class(), "inconclusive");
+    }
 }
