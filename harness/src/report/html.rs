@@ -68,7 +68,7 @@ fn write(part: &Part, id: &str) -> Markup {
             }
             (foldable(table))
         },
-        Part::Lines(caption, lines) => markup! {
+        Part::Lines(caption, lines) | Part::Excerpt(caption, lines) => markup! {
             details { summary { (caption) } pre tabindex="0" { (lines.join("\n")) } }
         },
         Part::Commands(commands) => markup! { pre.commands tabindex="0" { (commands.join("\n")) } },

@@ -43,12 +43,17 @@ fn write(part: &Part, text: &mut String) {
             } else {
                 String::new()
             };
-            let _ = writeln!(text, "<details><summary>{}{note}</summary>\n", plain(caption));
-            code(&lines[left_out..], text);
-            let _ = writeln!(text, "\n</details>");
+            folded(&(plain(caption) + &note), &lines[left_out..], text);
         }
+        Part::Excerpt(caption, lines) => folded(&plain(caption), lines, text),
         Part::Commands(commands) => code(commands, text),
     }
+}
+
+fn folded(caption: &str, lines: &[String], text: &mut String) {
+    let _ = writeln!(text, "<details><summary>{caption}</summary>\n");
+    code(lines, text);
+    let _ = writeln!(text, "\n</details>");
 }
 
 fn table(table: &Table, text: &mut String) {

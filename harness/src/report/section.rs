@@ -24,6 +24,8 @@ pub enum Part {
     Figures(Vec<Plot>, Table),
     /// Lines as a program wrote them, under a caption; closed until asked for.
     Lines(String, Vec<String>),
+    /// As lines, and few enough to be shown from first to last wherever the report is read.
+    Excerpt(String, Vec<String>),
     /// Commands to copy.
     Commands(Vec<String>),
 }

@@ -13,6 +13,12 @@ use crate::vm::classify;
 
 /// Lines of the console's end that are shown.
 const TAIL: usize = 60;
+/// Lines of the console before a headline of trouble.
+const BEFORE: usize = 5;
+/// Lines from a headline on: an oops with its registers and its trace has some fifty.
+const AFTER: usize = 60;
+/// Headlines whose lines are shown; the first ones are the cause.
+const EXCERPTS: usize = 5;
 /// Characters of a fact's value that are shown.
 const SHOWN: usize = 160;
 
@@ -132,6 +138,7 @@ pub(super) fn kernel_log(run: &Run) -> Section {
     } else {
         section.text("The console tells of trouble:");
         section.list(trouble);
+        around_trouble(console, &mut section);
     }
     match end {
         Some(end) if !end.console_tail.is_empty() => {
@@ -154,6 +161,32 @@ pub(super) fn kernel_log(run: &Run) -> Section {
         }
     }
     section
+}
+
+/// What the kernel said around each headline. A guest may survive an oops, and the console's end then
+/// tells nothing of it.
+fn around_trouble(console: &[String], section: &mut Section) {
+    let mut shown_to = 0;
+    let mut left_out = 0;
+    let mut excerpts = 0;
+    for (at, line) in console.iter().enumerate() {
+        // What an excerpt shows already, as the further headlines of one oops, has none of its own.
+        let Some(finding) = classify(line).filter(|_| at >= shown_to) else { continue };
+        if excerpts == EXCERPTS {
+            left_out += 1;
+            continue;
+        }
+        let from = at.saturating_sub(BEFORE).max(shown_to);
+        shown_to = (at + AFTER).min(console.len());
+        excerpts += 1;
+        section.parts.push(Part::Excerpt(
+            format!("Lines {} to {shown_to} of the console: {}", from + 1, finding.headline),
+            console[from..shown_to].to_vec(),
+        ));
+    }
+    if left_out > 0 {
+        section.text(format!("{left_out} further lines of trouble: see the console's file."));
+    }
 }
 
 pub(super) fn again(run: &Run) -> Section {
@@ -190,4 +223,59 @@ pub(super) fn again(run: &Run) -> Section {
         format!("vexfs-validate report {}", run.name),
     ]));
     section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Captions and lines of the excerpts around trouble.
+    fn excerpts(console: &[String]) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+        let mut section = Section::new("kernel-log", "Kernel log");
+        around_trouble(console, &mut section);
+        let mut found = (Vec::new(), Vec::new());
+        for part in section.parts {
+            match part {
+                Part::Excerpt(caption, lines) => found.0.push((caption, lines)),
+                Part::Text(words) => found.1.push(words),
+                _ => panic!("neither an excerpt nor text"),
+            }
+        }
+        found
+    }
+
+    fn console(troubled: &[usize], count: usize) -> Vec<String> {
+        let line = |at| match troubled.contains(&at) {
+            true => format!("[    1.0] BUG: of line {at}"),
+            false => format!("[    1.0] line {at}"),
+        };
+        (0..count).map(line).collect()
+    }
+
+    #[test]
+    fn an_oops_that_the_guest_survived_is_shown_where_it_was() {
+        // 103 and 140 belong to the same oops; 700 is the console's last line.
+        let (shown, words) = excerpts(&console(&[100, 103, 140, 700], 701));
+        assert_eq!(words, Vec::<String>::new());
+        let captions: Vec<&str> = shown.iter().map(|(caption, _)| caption.as_str()).collect();
+        assert_eq!(
+            captions,
+            [
+                "Lines 96 to 160 of the console: BUG: of line 100",
+                "Lines 696 to 701 of the console: BUG: of line 700"
+            ]
+        );
+        assert_eq!(shown[0].1.len(), BEFORE + AFTER);
+        assert_eq!(shown[0].1[BEFORE], "[    1.0] BUG: of line 100");
+    }
+
+    #[test]
+    fn no_line_is_shown_twice_and_no_console_fills_the_report() {
+        let (shown, _) = excerpts(&console(&[100, 162], 400));
+        assert_eq!(shown[1].1.first().unwrap(), "[    1.0] line 160");
+        let every: Vec<usize> = (0..10_000).collect();
+        let (shown, words) = excerpts(&console(&every, 10_000));
+        assert_eq!(shown.len(), EXCERPTS);
+        assert_eq!(words, ["9700 further lines of trouble: see the console's file."]);
+    }
 }
