@@ -5,6 +5,9 @@
 //! trial under which the guest went down, of the kernel's log, or of a ratio that stayed open. Here
 //! it only lends what a failed trial printed, and the tests that are no trials.
 //!
+//! The verdict has a suite of its own, with a case per criterion: what no trial says of itself, as
+//! damage, a guest that went down after its trials or a ratio that stayed open, is red there.
+//!
 //! What fails closed is an error: a trial that never ended, was not run, or was skipped in its own
 //! place. A trial whose deciding ratio is INCONCLUSIVE counts as skipped, with the ratio: CI must
 //! not take it for a pass.
@@ -30,7 +33,7 @@ use crate::evidence::Event;
 use crate::place::Place;
 use crate::report::Run;
 use crate::stats::Outcome as Decided;
-use crate::verdict::{Fate, State};
+use crate::verdict::{CriterionVerdict, Fate, State};
 
 /// The file's name in a run's directory.
 pub const FILE: &str = "junit.xml";
@@ -96,6 +99,7 @@ pub fn of(run: &Run, dir: &Path) -> io::Result<String> {
         .flat_map(|place| run.fates(place).into_iter().map(move |(trial, _)| (place, trial)))
         .collect();
     suites.extend(nextest.others(&trials));
+    suites.extend(verdict(run));
     suites.retain(|suite| !suite.cases.is_empty() || !suite.errors.is_empty());
     xml::text(&suites)
 }
@@ -197,6 +201,61 @@ fn properties(run: &Run, place: Place, clocks: BTreeSet<&str>) -> Vec<(&'static 
         ("clock", clock),
         ("commit", known(run.commit().map(str::to_owned))),
     ]
+}
+
+/// A case per criterion of a whole run, which is one that expects trials of both places:
+/// `vexfs-validate guest` and the guests of a matrix are no verdict.
+fn verdict(run: &Run) -> Option<Suite> {
+    if [Place::Host, Place::Guest].iter().any(|at| run.evidence.expected(*at).is_empty()) {
+        return None;
+    }
+    let cases = run.verdict.criteria.iter().map(|one| Case {
+        class: "verdict".to_owned(),
+        name: format!("verdict::{}", one.id.id()),
+        seconds: 0.0,
+        outcome: match one.state {
+            State::Pass => Outcome::Passed,
+            State::Fail => Outcome::Failure(reasons(one)),
+            State::Inconclusive => Outcome::Error(reasons(one)),
+        },
+    });
+    let known = |value: Option<&str>| value.unwrap_or("unknown").to_owned();
+    Some(Suite {
+        name: "verdict".to_owned(),
+        cases: cases.collect(),
+        properties: vec![
+            ("verdict", run.verdict.state.to_string()),
+            ("bare metal", run.verdict.bare_metal.state.to_string()),
+            ("kernel", known(run.guest_kernel())),
+            ("accelerator", run.verdict.accelerator.clone()),
+            ("commit", known(run.commit())),
+        ],
+        began_ms: run.records().next().map_or(0, |record| record.time_ms),
+        notes: String::new(),
+        errors: String::new(),
+    })
+}
+
+/// Why a criterion is not PASS; what decides comes first.
+fn reasons(one: &CriterionVerdict) -> Bad {
+    let mut reasons: Vec<_> = one.reasons.iter().collect();
+    reasons.sort_by_key(|reason| reason.state != one.state);
+    let more = match reasons.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let first = reasons.first().map_or("no reason is known", |reason| &reason.text);
+    Bad {
+        kind: match one.state {
+            State::Fail => "FAIL",
+            State::Inconclusive | State::Pass => "INCONCLUSIVE",
+        },
+        message: format!("{}: {}: {first}{more}", one.title, one.state),
+        details: reasons
+            .iter()
+            .map(|reason| format!("{}: {}\n", reason.state, reason.text))
+            .collect(),
+    }
 }
 
 /// What the verdict says of the criterion, over both places.

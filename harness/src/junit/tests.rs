@@ -52,6 +52,52 @@ fn what_became_of_a_trial_is_told(#[case] run: &str, #[case] element: Option<&st
     assert_eq!(children.first().map(|child| child.name.as_str()), element);
 }
 
+#[rstest::rstest]
+#[case::passed("as-on-kvm", "module", None, "")]
+#[case::failed("failed", "module", Some("failure"), "FAIL: module::loads (guest) failed")]
+#[case::ratio("inconclusive", "kernel_vs_fuse", Some("error"), "1.000 [0.990, 1.010] against 1")]
+#[case::damage("cut", "fuse", Some("error"), "the evidence is damaged")]
+#[case::tampered("tampered", "dataset", Some("error"), "the evidence is damaged")]
+#[case::panicked("panicked", "module", Some("failure"), "kernel panicked")]
+fn the_verdict_is_told_by_criterion(
+    #[case] run: &str,
+    #[case] criterion: &str,
+    #[case] element: Option<&str>,
+    #[case] words: &str,
+) {
+    let root = check(&text(run)).unwrap();
+    let children = &find(&root, "verdict", &format!("verdict::{criterion}")).children;
+    assert_eq!(children.first().map(|child| child.name.as_str()), element);
+    let told = children.first().map_or("", |child| child.text.as_str());
+    assert!(told.contains(words), "{told}");
+}
+
+/// Trials that all passed say nothing of a kernel that failed after them.
+#[test]
+fn a_guest_that_failed_after_its_trials_is_red() {
+    let mut run = crate::verdict::tests::Run::healthy();
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.how = "the guest's kernel failed: Oops: 0000".to_owned();
+            end.fault = crate::evidence::GuestFault::Kernel;
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    run.write(dir.path());
+    let text = of(&Run::read(dir.path(), &[]).unwrap(), dir.path()).unwrap();
+    let root = check(&text).unwrap();
+    assert!(find(&root, "guest.module", "module::loads").children.is_empty());
+    let failure = &find(&root, "verdict", "verdict::module").children[0];
+    assert_eq!(failure.name, "failure");
+    assert!(failure.attributes["message"].contains("Oops: 0000"));
+}
+
+/// What `vexfs-validate guest` leaves expects nothing, and is no verdict.
+#[test]
+fn trials_alone_have_no_verdict() {
+    assert!(!with_nextest("junit-host-1.xml", NEXTEST).contains("verdict::"));
+}
+
 #[test]
 fn a_death_has_the_kernels_last_words() {
     let root = check(&text("panicked")).unwrap();
