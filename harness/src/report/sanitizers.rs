@@ -1,5 +1,6 @@
 //! What a kernel with sanitizers said of the module before a run, as its directory holds it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,13 +9,15 @@ use super::section::{Section, Table};
 use super::shortened;
 use crate::criterion::Criterion;
 use crate::place::Place;
-use crate::verdict::{Evidence, Fate};
+use crate::verdict::{self, Evidence, Fate};
 use crate::vm::GuestLaunch;
 
 /// Characters of a message.
 const SHOWN: usize = 240;
 /// The guest's own /proc/config.gz, unpacked.
 const CONFIGURATION: &str = "kernel.config";
+/// The trials that the lane was to run, as nextest listed them before it began.
+const TO_RUN: &str = "to-run.txt";
 
 /// What was looked for, by which option of the kernel.
 const LOOKED_FOR: &[(&str, &str, &str)] = &[
@@ -34,6 +37,8 @@ pub struct Sanitized {
     launch: Option<GuestLaunch>,
     /// The kernel's configuration; empty where it was not kept.
     configuration: String,
+    /// Trials that were to run; none where nobody wrote them down.
+    to_run: BTreeSet<String>,
 }
 
 impl Sanitized {
@@ -41,7 +46,24 @@ impl Sanitized {
     pub(super) fn read(dir: &Path) -> Option<Sanitized> {
         let evidence = Evidence::read(dir).ok()?;
         let configuration = fs::read_to_string(dir.join(CONFIGURATION)).unwrap_or_default();
-        Some(Sanitized { evidence, launch: GuestLaunch::read(dir).ok(), configuration })
+        let mut to_run = listed(&fs::read_to_string(dir.join(TO_RUN)).unwrap_or_default());
+        to_run.extend(of_module(evidence.expected(Place::Guest)));
+        Some(Sanitized { evidence, launch: GuestLaunch::read(dir).ok(), configuration, to_run })
+    }
+
+    /// What became of the trials that were to run, and of all others.
+    fn fates(&self) -> Vec<(String, Fate)> {
+        let mut fates = self.evidence.fates(Criterion::Module, Place::Guest);
+        for trial in &self.to_run {
+            fates.entry(trial.clone()).or_insert(Fate::NotRun);
+        }
+        fates.into_iter().collect()
+    }
+
+    /// Trials of the module that the `run` expects of its guest and that were not to run here.
+    fn left_out(&self, run: &Run) -> Vec<String> {
+        let ran: BTreeSet<String> = self.fates().into_iter().map(|(trial, _)| trial).collect();
+        of_module(run.evidence.expected(Place::Guest)).filter(|one| !ran.contains(one)).collect()
     }
 
     fn looked_for(&self) -> Table {
@@ -68,14 +90,35 @@ pub(super) fn section(run: &Run) -> Option<Section> {
          {release}, commit {commit}."
     ));
     section.table(sanitized.looked_for());
-    let fates = sanitized.evidence.fates(Criterion::Module, Place::Guest);
-    let count = |is: fn(&Fate) -> bool| fates.values().filter(|fate| is(fate)).count();
+    section.text(match sanitized.evidence.guest_end() {
+        Some(end) => format!("The launcher says: {}.", end.how),
+        None => "The launcher left no word on how the guest ended.".to_owned(),
+    });
+    let damage = verdict::of(&sanitized.evidence).damage;
+    section.list(damage.iter().map(|what| format!("the evidence is damaged: {what}")).collect());
+    let fates = sanitized.fates();
+    let count = |is: fn(&Fate) -> bool| fates.iter().filter(|(_, fate)| is(fate)).count();
     section.text(format!(
-        "Of {} trials {} passed; skipped: {}.",
+        "Of {} trials {} passed; skipped: {}, not run: {}, begun and never ended: {}.",
         fates.len(),
         count(|fate| *fate == Fate::Passed),
-        count(|fate| matches!(fate, Fate::Skipped(_)))
+        count(|fate| matches!(fate, Fate::Skipped(_))),
+        count(|fate| *fate == Fate::NotRun),
+        count(|fate| *fate == Fate::Began),
     ));
+    if sanitized.to_run.is_empty() {
+        section.text(format!(
+            "Which trials were to run is not known ({TO_RUN} is not there): others may be missing."
+        ));
+    }
+    let left_out = sanitized.left_out(run);
+    if !left_out.is_empty() {
+        section.text(format!(
+            "Left out here, of the module's trials that the run expects (docs/sanitizers.md says \
+             why): {}.",
+            left_out.join(", ")
+        ));
+    }
     let mut table = Table::new("Trials that did not pass", &["trial", "what happened"]);
     for (trial, fate) in fates {
         let what = match fate {
@@ -90,4 +133,29 @@ pub(super) fn section(run: &Run) -> Option<Section> {
         section.table(table);
     }
     Some(section)
+}
+
+/// The module's trials in what nextest listed, one a line behind its program's name.
+fn listed(text: &str) -> BTreeSet<String> {
+    of_module(text.split_whitespace().map(str::to_owned)).collect()
+}
+
+fn of_module(trials: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
+    trials.into_iter().filter(|trial| Criterion::of_trial(trial) == Some(Criterion::Module))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nextest_lists_is_understood() {
+        let text = "vexfs-validation::module module::append\n\
+                    vexfs-validation::module module::fuzzed_requests\n";
+        assert_eq!(
+            listed(text).into_iter().collect::<Vec<_>>(),
+            ["module::append", "module::fuzzed_requests"]
+        );
+        assert!(listed("").is_empty());
+    }
 }

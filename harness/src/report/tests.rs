@@ -165,3 +165,41 @@ fn lanes_of_their_own_are_shown() {
     assert!(markdown.contains("in the wrong context | NO |"), "{markdown}");
     assert!(markdown.contains("ignores-unlink"), "{markdown}");
 }
+
+/// A guest that goes down in its second trial has run two of four, and not two of two.
+#[test]
+fn a_lane_that_was_cut_short_does_not_look_whole() {
+    let into = tempfile::tempdir().unwrap();
+    for (name, text) in files(&golden("emulated")) {
+        fs::write(into.path().join(name), text).unwrap();
+    }
+    let lane = into.path().join(super::SANITIZED);
+    fs::create_dir(&lane).unwrap();
+    for (name, text) in files(&golden("panicked")) {
+        // Its host expected nothing, as `vexfs-validate guest` does.
+        if name != "host.jsonl" {
+            fs::write(lane.join(name), text).unwrap();
+        }
+    }
+    let said = || markdown(&Run::read(into.path(), &[]).unwrap());
+    assert!(said().contains("Which trials were to run is not known"));
+    assert!(said().contains("The launcher left no word on how the guest ended."));
+
+    let listed = "vexfs-validation::module module::append\nvexfs-validation::module module::fsx\n\
+                  vexfs-validation::module module::zeroes\n";
+    fs::write(lane.join("to-run.txt"), listed).unwrap();
+    let text = said();
+    let told = "Of 4 trials 0 passed; skipped: 0, not run: 3, begun and never ended: 1.";
+    assert!(text.contains(told), "{text}");
+    assert!(text.contains("| module::append | was not run |"), "{text}");
+    assert!(!text.contains("Left out here"), "{text}");
+
+    // The module's one trial that the run expects is not the lane's.
+    for (name, text) in files(&golden("cut")) {
+        fs::write(lane.join(name), text.replace("module::loads", "fuse::loads")).unwrap();
+    }
+    let text = said();
+    assert!(text.contains("the evidence is damaged: guest evidence, line "), "{text}");
+    assert!(text.contains("The launcher says: the guest's command ended with status 0."));
+    assert!(text.contains("says why): module::loads."), "{text}");
+}
