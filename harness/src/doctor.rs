@@ -1,13 +1,28 @@
 //! What of this machine the suite can use, and the command that provides what it lacks.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use crate::failure::Failure;
 use crate::place::{self, Place};
 use crate::project;
+use crate::release::Program;
 use crate::requirement::{Missing, Requirement};
 use crate::vm::{self, Accelerator, DEFAULT_SERIES, Kernel, KernelChoice, Qemu};
 
 /// The other series that Debian 12 has, of the kernel matrix.
 const OTHER_SERIES: &str = "6.1";
+/// What runs the trials, and builds them where that was not done yet.
+const CARGO: [&str; 2] = ["cargo", "cargo-nextest"];
+/// What `fixtures/vexfs/kernel/build.sh` runs beside its compiler, by Debian's package.
+const BUILDERS: [(&str, &str); 5] = [
+    ("make", "make"),
+    ("gcc", "gcc"),
+    ("objdump", "binutils"),
+    ("nm", "binutils"),
+    ("flock", "util-linux"),
+];
 
 /// What was found of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,20 +51,25 @@ pub type Group = (&'static str, Vec<Examined>);
 #[must_use]
 pub fn examine() -> Vec<Group> {
     let mut groups = vec![
+        ("what runs the trials", CARGO.map(|name| program(name, "make setup")).into()),
         (
             "FUSE and the file-system tests",
             required(&[
                 Requirement::Root,
                 Requirement::DevFuse,
                 Requirement::Fusermount,
-                Requirement::FuseDaemon,
-                Requirement::Vexctl,
                 Requirement::Program("pjdfstest"),
                 Requirement::Program("fsx"),
                 Requirement::Program("fio"),
                 Requirement::Program("stress-ng"),
                 Requirement::SoundCpu,
             ]),
+        ),
+        (
+            "programs under test",
+            [Program::FuseDaemon, Program::Vexctl, Program::Benchmark]
+                .map(|one| built(one.title(), one.path(), &one.build_command(), cargo()))
+                .into(),
         ),
         (
             "data and competitors",
@@ -60,17 +80,19 @@ pub fn examine() -> Vec<Group> {
             ]),
         ),
     ];
-    groups.push(match place::here().place {
-        Place::Host => ("the guest", guest()),
-        Place::Guest => (
+    match place::here().place {
+        Place::Host => {
+            groups.extend([("what builds the module", builders()), ("the guest", guest())])
+        }
+        Place::Guest => groups.push((
             "the kernel module",
             required(&[
                 Requirement::ModuleLoading,
                 Requirement::Module,
                 Requirement::FaultInjectionModule,
             ]),
-        ),
-    });
+        )),
+    }
     groups
 }
 
@@ -91,6 +113,78 @@ fn required(requirements: &[Requirement]) -> Vec<Examined> {
 fn needed(what: &str, found: Result<String, impl Into<Missing>>) -> Examined {
     let condition = found.map_or_else(|why| Condition::Missing(why.into()), Condition::Works);
     Examined { what: what.to_owned(), condition }
+}
+
+/// Whether cargo is there, which builds what is not built yet.
+fn cargo() -> bool {
+    vm::find_program("cargo").is_some()
+}
+
+fn program(name: &str, command: &str) -> Examined {
+    let found = vm::find_program(name).map(|path| path.display().to_string());
+    needed(
+        name,
+        found.ok_or_else(|| Missing {
+            what: format!("there is no program {name}"),
+            remedy: format!("provide it with: {command}"),
+        }),
+    )
+}
+
+/// A program under test. Trials build it where cargo is there; until then it is none to start.
+fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool) -> Examined {
+    let condition = match path {
+        Ok(path) if path.exists() => Condition::Works(path.display().to_string()),
+        Ok(path) => {
+            let missing = Missing {
+                what: format!("it is not built ({})", path.display()),
+                remedy: format!("provide it with: {command}"),
+            };
+            if cargo { Condition::Limited(missing) } else { Condition::Missing(missing) }
+        }
+        Err(failure) => Condition::Missing(Missing {
+            what: failure.to_string(),
+            remedy: "docs/own-vexfs.md says what vexfs.toml may say".into(),
+        }),
+    };
+    Examined { what: what.to_owned(), condition }
+}
+
+fn builders() -> Vec<Examined> {
+    let tools =
+        BUILDERS.map(|(name, package)| program(name, &format!("apt-get install {package}")));
+    // As the build script has it.
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "/usr/bin/rustc".into());
+    let library = std::env::var_os("LIBRARY");
+    tools.into_iter().chain(module_compiler(&compiler, library.map(PathBuf::from))).collect()
+}
+
+/// The compiler of the module's Rust, and the source of its standard library: where `library` is
+/// not named, in the compiler's own directory.
+fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 2] {
+    let said = Command::new(compiler).args(["--print", "sysroot"]).output();
+    let sysroot = said
+        .ok()
+        .filter(|said| said.status.success())
+        .map(|said| PathBuf::from(String::from_utf8_lossy(&said.stdout).trim()));
+    let shown = Path::new(compiler).display();
+    let works = sysroot.as_ref().map(|_| shown.to_string()).ok_or_else(|| Missing {
+        what: format!("no Rust compiler at {shown}"),
+        remedy: "provide it with: apt-get install rustc-web rust-web-src (or set RUSTC)".into(),
+    });
+    let library =
+        library.or_else(|| Some(sysroot?.join("lib/rustlib/src/rust/library"))).unwrap_or_default();
+    let source = if library.join("core/src/lib.rs").is_file() {
+        Ok(library.display().to_string())
+    } else {
+        Err(Missing {
+            what: format!("no source of the standard library for {shown}"),
+            remedy: "provide it with: apt-get install rust-web-src \
+                     (rustup: rustup component add rust-src)"
+                .into(),
+        })
+    };
+    [needed("rustc for the module", works), needed("source of its standard library", source)]
 }
 
 fn guest() -> Vec<Examined> {
@@ -197,5 +291,57 @@ mod tests {
             panic!("{examined:?}");
         };
         assert_eq!(missing.remedy, "provide it with: make setup KERNEL=0.99");
+    }
+
+    #[test]
+    fn a_program_that_runs_or_builds_trials_is_missing_with_its_remedy() {
+        assert!(matches!(program("sh", "make setup").condition, Condition::Works(_)));
+        let Condition::Missing(missing) = program("no-such-builder", "make setup").condition else {
+            panic!("there is no such program");
+        };
+        assert_eq!(
+            missing.to_string(),
+            "there is no program no-such-builder; provide it with: make setup"
+        );
+    }
+
+    #[test]
+    fn a_program_under_test_that_is_not_built_is_no_program() {
+        let condition = |path: &str, cargo| {
+            built("vexctl", Ok(path.into()), "cargo build -p vexctl", cargo).condition
+        };
+        assert!(matches!(condition("/bin/sh", false), Condition::Works(_)));
+        let missing = Missing {
+            what: "it is not built (/nonexistent/vexctl)".into(),
+            remedy: "provide it with: cargo build -p vexctl".into(),
+        };
+        let path = "/nonexistent/vexctl";
+        assert_eq!(condition(path, true), Condition::Limited(missing.clone()));
+        assert_eq!(condition(path, false), Condition::Missing(missing));
+    }
+
+    #[test]
+    fn a_module_needs_a_compiler_and_its_library() {
+        let [compiler, library] = module_compiler(&"/nonexistent/rustc".into(), None);
+        let words = |one: &Examined| match &one.condition {
+            Condition::Missing(missing) => missing.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(words(&compiler).starts_with("no Rust compiler at /nonexistent/rustc; "));
+        assert!(words(&compiler).contains("rustc-web"));
+        assert!(words(&library).contains("apt-get install rust-web-src"));
+
+        // One that says where it lies, with the source there.
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("lib/rustlib/src/rust/library/core/src/lib.rs");
+        std::fs::create_dir_all(source.parent().unwrap()).unwrap();
+        std::fs::write(&source, "").unwrap();
+        let script = dir.path().join("rustc");
+        std::fs::write(&script, format!("#!/bin/sh\necho {}\n", dir.path().display())).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        for one in module_compiler(&script.into(), None) {
+            assert!(matches!(one.condition, Condition::Works(_)), "{one:?}");
+        }
     }
 }
