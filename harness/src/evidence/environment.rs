@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::place::{self, Mark, Place};
-use crate::project;
+use crate::{project, vm};
 
 /// The environment of a place, as the manifest of its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +143,7 @@ pub(crate) fn file_hash(path: PathBuf) -> String {
 /// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
 pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git")
+        let output = Command::new("git")
             .arg("-c")
             .arg(format!("safe.directory={}", project::root().display()))
             .arg("-C")
@@ -159,17 +161,74 @@ pub(crate) fn commit() -> String {
 }
 
 fn versions(kernel_release: &str) -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::new();
+    let mut versions = python_packages(&project::cache().join("venv/lib"));
     versions.insert("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions.insert("kernel".to_owned(), kernel_release.to_owned());
-    let pins = project::root().join("fixtures/competitors/requirements.txt");
-    for line in fs::read_to_string(pins).unwrap_or_default().lines() {
-        if let Some((name, version)) = line.split_once("==") {
-            versions.insert(
-                format!("python:{}", name.trim()),
-                version.split_whitespace().next().unwrap_or_default().to_owned(),
-            );
-        }
+    // The host's programs, which the guest has from it: an emulated CPU takes seconds to ask them.
+    if place::here().place == Place::Host {
+        versions.extend(tools().clone());
     }
     versions
+}
+
+/// What is installed in a virtual environment, of which `lib` is the directory: a package's
+/// `NAME-VERSION.dist-info`. No interpreter is started.
+fn python_packages(lib: &Path) -> BTreeMap<String, String> {
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    let sites = entries(lib).map(|version| version.path().join("site-packages"));
+    let names = sites.flat_map(|site| entries(&site).map(|entry| entry.file_name()));
+    names
+        .filter_map(|name| {
+            let (name, version) = name.to_str()?.strip_suffix(".dist-info")?.rsplit_once('-')?;
+            // As requirements.txt spells them.
+            let name = name.replace('_', "-").to_lowercase();
+            Some((format!("python:{name}"), version.to_owned()))
+        })
+        .collect()
+}
+
+/// Versions of the programs that build and run everything, asked once.
+fn tools() -> &'static BTreeMap<String, String> {
+    static TOOLS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    TOOLS.get_or_init(|| {
+        let asked: [(&str, &[&str]); 2] =
+            [("rustc", &["--version"]), ("cargo-nextest", &["nextest", "--version"])];
+        let said = asked.iter().filter_map(|(name, arguments)| {
+            let output = Command::new(vm::find_program(name)?).args(*arguments).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Some(((*name).to_owned(), version_in(&text)?.to_owned()))
+        });
+        let qemu = vm::Qemu::find().ok().map(|qemu| ("QEMU".to_owned(), qemu.version));
+        said.chain(qemu).collect()
+    })
+}
+
+/// `1.95.0` of `rustc 1.95.0 (… 2026-01-01)`: the first word that begins with a digit.
+fn version_in(said: &str) -> Option<&str> {
+    said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_is_told_and_not_what_was_asked_for() {
+        let lib = tempfile::tempdir().unwrap();
+        let site = lib.path().join("python3.11/site-packages");
+        for name in ["numpy", "numpy-2.1.3.dist-info", "virtme_ng-1.36.dist-info", "_x.pth"] {
+            fs::create_dir_all(site.join(name)).unwrap();
+        }
+        let told: Vec<_> = python_packages(lib.path()).into_iter().collect();
+        let named = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        assert_eq!(told, [named("python:numpy", "2.1.3"), named("python:virtme-ng", "1.36")]);
+        assert!(python_packages(Path::new("/nonexistent")).is_empty());
+    }
+
+    #[test]
+    fn a_program_says_its_version() {
+        assert_eq!(version_in("rustc 1.95.0 (abc 2026-01-01)\n"), Some("1.95.0"));
+        assert_eq!(version_in("cargo-nextest 0.9.143 (def)\n"), Some("0.9.143"));
+        assert_eq!(version_in("no version here"), None);
+    }
 }
