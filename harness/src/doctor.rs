@@ -13,8 +13,6 @@ use crate::vm::{self, Accelerator, DEFAULT_SERIES, Kernel, KernelChoice, Qemu};
 
 /// The other series that Debian 12 has, of the kernel matrix.
 const OTHER_SERIES: &str = "6.1";
-/// What runs the trials, and builds them where that was not done yet.
-const CARGO: [&str; 2] = ["cargo", "cargo-nextest"];
 /// What `fixtures/vexfs/kernel/build.sh` runs beside its compiler, by Debian's package.
 const BUILDERS: [(&str, &str); 5] = [
     ("make", "make"),
@@ -51,7 +49,7 @@ pub type Group = (&'static str, Vec<Examined>);
 #[must_use]
 pub fn examine() -> Vec<Group> {
     let mut groups = vec![
-        ("what runs the trials", CARGO.map(|name| program(name, "make setup")).into()),
+        ("what runs the trials", vec![program("cargo", "make setup"), nextest("cargo")]),
         (
             "FUSE and the file-system tests",
             required(&[
@@ -148,6 +146,27 @@ fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool)
         }),
     };
     Examined { what: what.to_owned(), condition }
+}
+
+/// cargo itself is asked, as a run asks it: the set-up's own is found with the set-up's path only.
+fn nextest(cargo: &str) -> Examined {
+    let said = Command::new(cargo).args(["nextest", "--version"]).output();
+    let version = said.ok().filter(|said| said.status.success()).map(|said| {
+        String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().to_owned()
+    });
+    let directory = vm::find_program("cargo-nextest");
+    let directory = directory.as_deref().and_then(Path::parent).map(|path| path.display());
+    let found = version.ok_or_else(|| match directory {
+        Some(directory) => Missing {
+            what: format!("cargo does not find it, though it is in {directory}"),
+            remedy: format!("make does; or: export PATH={directory}:$PATH"),
+        },
+        None => Missing {
+            what: "there is no program cargo-nextest".into(),
+            remedy: "provide it with: make setup".into(),
+        },
+    });
+    needed("cargo-nextest", found)
 }
 
 fn builders() -> Vec<Examined> {
@@ -303,6 +322,14 @@ mod tests {
             missing.to_string(),
             "there is no program no-such-builder; provide it with: make setup"
         );
+    }
+
+    #[test]
+    fn a_cargo_without_nextest_runs_no_trial() {
+        // As cargo is where it has no such command: true(1) says nothing, false(1) fails.
+        assert!(matches!(nextest("true").condition, Condition::Works(_)));
+        assert!(matches!(nextest("false").condition, Condition::Missing(_)));
+        assert!(matches!(nextest("/nonexistent/cargo").condition, Condition::Missing(_)));
     }
 
     #[test]
