@@ -5,6 +5,7 @@
 //! loses nothing that was finished, and carries the hash of the line before it, so a changed,
 //! missing or doubled line shows. `docs/evidence.md` describes the records for readers.
 
+mod ends;
 mod environment;
 mod event;
 mod reader;
@@ -12,6 +13,7 @@ mod reader;
 mod schema;
 mod writer;
 
+pub use ends::against_the_launcher;
 pub use environment::Environment;
 pub(crate) use environment::{commit, file_hash, settings};
 pub use event::{

@@ -24,7 +24,8 @@ pub use trials::Fate;
 
 use crate::criterion::Criterion;
 use crate::evidence::{
-    Damage, Environment, Event, GuestEnd, GuestFault, PhaseState, Record, Trail, read_trail,
+    Environment, Event, GuestEnd, GuestFault, PhaseState, Record, Trail, against_the_launcher,
+    read_trail,
 };
 use crate::exit::{self, Exit};
 use crate::place::Place;
@@ -184,10 +185,9 @@ impl Evidence {
                     .map(|one| format!("{} evidence, line {}: {}", trail.place, one.line, one.what))
             })
             .collect();
+        let ends = against_the_launcher(self.host.as_ref(), self.guest.as_ref());
         damage.extend(
-            self.cut_off()
-                .into_iter()
-                .map(|one| format!("guest evidence, line {}: {}", one.line, one.what)),
+            ends.iter().map(|one| format!("guest evidence, line {}: {}", one.line, one.what)),
         );
         if let Some(end) = self.guest_end()
             && self.accelerator() != end.accelerator
@@ -200,20 +200,6 @@ impl Evidence {
             ));
         }
         damage
-    }
-
-    /// Lines with which a guest's evidence ended and that are others by now.
-    fn cut_off(&self) -> Vec<Damage> {
-        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
-            Event::GuestEnded(end) => end.evidence.as_ref(),
-            _ => None,
-        });
-        match &self.guest {
-            Some(guest) => ends.filter_map(|end| guest.since(end)).collect(),
-            None => ends
-                .map(|end| Damage { line: end.lines, what: "is missing, as is the file".into() })
-                .collect(),
-        }
     }
 
     fn phases(&self) -> Vec<Phase> {

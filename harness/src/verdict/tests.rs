@@ -3,6 +3,7 @@
 use super::*;
 use crate::evidence::{
     Controls, Environment, GuestFault, Measurement, Order, Round, Side, TrialState, Writer,
+    end_of_trail,
 };
 use crate::measure::controlled_order_of;
 use crate::thresholds::{self, Scene};
@@ -135,10 +136,15 @@ impl Run {
         of(&Evidence::read(dir.path()).unwrap())
     }
 
-    pub(crate) fn write(self, dir: &Path) {
-        for (place, events) in [(Place::Host, self.host), (Place::Guest, self.guest)] {
+    /// The guest's records first: the launcher says how far they went.
+    pub(crate) fn write(mut self, dir: &Path) {
+        for (place, events) in [(Place::Guest, &mut self.guest), (Place::Host, &mut self.host)] {
+            let seen = end_of_trail(dir, Place::Guest).unwrap();
             let writer = Writer::open(dir, place).unwrap();
-            for event in events {
+            for mut event in events.drain(..) {
+                if let Event::GuestEnded(end) = &mut event {
+                    end.evidence.clone_from(&seen);
+                }
                 writer.write(event).unwrap();
             }
         }
@@ -332,6 +338,16 @@ fn a_launcher_that_disagrees_with_the_guest_is_damage() {
     let verdict = run.verdict();
     assert_eq!(verdict.state, State::Inconclusive);
     assert!(verdict.damage[0].contains("accelerator"));
+}
+
+/// All trials have passed, and the launcher was killed, or its last records are gone.
+#[test]
+fn a_guest_without_the_launchers_word_is_damage() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::GuestEnded(_)));
+    let verdict = run.verdict();
+    assert_eq!((verdict.state, verdict.exit_code), (State::Inconclusive, 3));
+    assert!(verdict.damage[0].contains("no word of the launcher"), "{:?}", verdict.damage);
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! The guest's records against the launcher's word: with which line each boot of it ended.
+//!
+//! The chain of hashes holds every line but those at the end. What the launcher saw when a guest
+//! ended is in the host's own chain, and so the guest's evidence is whole only with it.
+
+use super::event::{Event, GuestEnd};
+use super::reader::{Damage, Trail};
+
+/// The ends of guests that the launcher tells of, in order.
+fn ends<'t>(host: Option<&'t Trail>) -> Vec<&'t GuestEnd> {
+    let events = host.into_iter().flat_map(|trail| &trail.records).map(|record| &record.event);
+    let end = |event: &'t Event| match event {
+        Event::GuestEnded(end) => Some(end),
+        _ => None,
+    };
+    events.filter_map(end).collect()
+}
+
+/// What is wrong with the guest's evidence by the launcher's word in the host's: lines that are
+/// missing, changed or added since a guest ended, and guests of whose end there is no word.
+#[must_use]
+pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<Damage> {
+    let ends = ends(host);
+    let seen = || ends.iter().filter_map(|end| end.evidence.as_ref());
+    let Some(guest) = guest.filter(|trail| !trail.hashes.is_empty()) else {
+        let missing = "is missing, as is the file";
+        return seen().map(|end| Damage { line: end.lines, what: missing.to_owned() }).collect();
+    };
+    let mut damage: Vec<Damage> = seen().filter_map(|end| guest.since(end)).collect();
+    let last = ends.last().and_then(|end| end.evidence.as_ref()).map_or(0, |end| end.lines);
+    if guest.hashes.len() > last {
+        let what = match ends.last() {
+            None => {
+                "there is no word of the launcher on how the guest ended: it was killed, or the \
+                 host's records are cut off"
+            }
+            Some(_) => {
+                "was not there when the guest ended, by the launcher's last word: that of a later \
+                 guest is lost, or somebody has added to the evidence"
+            }
+        };
+        damage.push(Damage { line: last + 1, what: what.to_owned() });
+    } else if let Some(line) = boots(guest).nth(ends.len()) {
+        let what = format!("a guest begins that is one more than the {} that ended", ends.len());
+        damage.push(Damage { line, what });
+    }
+    damage
+}
+
+/// The lines with which a boot of the guest begins. In a damaged trail they are only about right.
+fn boots(guest: &Trail) -> impl Iterator<Item = usize> {
+    let records = guest.records.iter().enumerate();
+    let begins = |(index, record): (usize, &super::Record)| {
+        matches!(record.event, Event::Environment(_)).then_some(index + 1)
+    };
+    records.filter_map(begins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{GuestFault, TrailEnd};
+    use super::super::{Environment, Writer, end_of_trail, read_trail};
+    use super::*;
+    use crate::place::Place;
+
+    /// A run's directory in the making.
+    struct Made(tempfile::TempDir);
+
+    impl Made {
+        fn new() -> Self {
+            Made(tempfile::tempdir().unwrap())
+        }
+
+        fn write(self, place: Place, event: Event) -> Self {
+            Writer::open(self.0.path(), place).unwrap().write(event).unwrap();
+            self
+        }
+
+        /// A boot, and a trial in it.
+        fn boots(self) -> Self {
+            let environment = Environment::of_this_machine("tcg");
+            let environment = Event::Environment(Box::new(environment));
+            self.write(Place::Guest, environment)
+                .write(Place::Guest, Event::TrialStarted { trial: "module::loads".into() })
+        }
+
+        /// The launcher says so.
+        fn ended(self, evidence: Option<TrailEnd>) -> Self {
+            let end = GuestEnd {
+                how: "the guest's command ended with status 0".into(),
+                fault: GuestFault::None,
+                code: Some(0),
+                console_tail: vec![],
+                boot_seconds: None,
+                first_output_seconds: None,
+                total_seconds: 1.0,
+                accelerator: "tcg".into(),
+                evidence,
+            };
+            self.write(Place::Host, Event::GuestEnded(end))
+        }
+
+        fn ends(self) -> Self {
+            let seen = end_of_trail(self.0.path(), Place::Guest).unwrap();
+            self.ended(seen)
+        }
+
+        fn damage(self) -> Vec<(usize, String)> {
+            let trail = |place| read_trail(self.0.path(), place).unwrap();
+            let damage =
+                against_the_launcher(trail(Place::Host).as_ref(), trail(Place::Guest).as_ref());
+            damage.into_iter().map(|one| (one.line, one.what)).collect()
+        }
+    }
+
+    #[test]
+    fn every_boot_has_its_end() {
+        assert_eq!(Made::new().damage(), []);
+        assert_eq!(Made::new().ends().damage(), [], "a guest that never came up");
+        assert_eq!(Made::new().boots().ends().damage(), []);
+        assert_eq!(Made::new().boots().ends().boots().ends().damage(), []);
+        assert_eq!(Made::new().ends().boots().ends().damage(), [], "the second one came up");
+    }
+
+    #[rstest::rstest]
+    #[case::of_the_only_one(Made::new().boots(), 1, "no word of the launcher")]
+    #[case::of_the_second(Made::new().boots().ends().boots(), 3, "that of a later guest is lost")]
+    #[case::of_the_first(Made::new().boots().boots().ends(), 3, "one more than the 1 that ended")]
+    #[case::of_its_evidence(Made::new().boots().ended(None), 1, "was not there")]
+    #[case::after_it(
+        Made::new().boots().ends().write(Place::Guest, Event::PhaseStarted { phase: "x".into() }),
+        3,
+        "somebody has added"
+    )]
+    fn a_missing_word_is_damage(#[case] made: Made, #[case] line: usize, #[case] words: &str) {
+        let damage = made.damage();
+        assert_eq!(damage.len(), 1, "{damage:?}");
+        assert!(damage[0].0 == line && damage[0].1.contains(words), "{damage:?}");
+    }
+}
