@@ -4,29 +4,38 @@
 //! ended is in the host's own chain, and so the guest's evidence is whole only with it.
 
 use super::event::{Event, GuestEnd};
-use super::reader::{Damage, Trail};
-
-/// The ends of guests that the launcher tells of, in order.
-fn ends<'t>(host: Option<&'t Trail>) -> Vec<&'t GuestEnd> {
-    let events = host.into_iter().flat_map(|trail| &trail.records).map(|record| &record.event);
-    let end = |event: &'t Event| match event {
-        Event::GuestEnded(end) => Some(end),
-        _ => None,
-    };
-    events.filter_map(end).collect()
-}
+use super::reader::Trail;
 
 /// What is wrong with the guest's evidence by the launcher's word in the host's: lines that are
 /// missing, changed or added since a guest ended, and guests of whose end there is no word.
 #[must_use]
-pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<Damage> {
-    let ends = ends(host);
+pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<String> {
+    let (mut ends, mut launched) = (Vec::new(), 0);
+    for record in host.into_iter().flat_map(|trail| &trail.records) {
+        match &record.event {
+            Event::GuestLaunched(_) => launched += 1,
+            Event::GuestEnded(end) => ends.push(end),
+            _ => {}
+        }
+    }
+    let mut damage = lines_against(&ends, guest);
+    if launched > ends.len() && damage.is_empty() {
+        damage.push(format!(
+            "host evidence: there is no word on how a guest ended; launched: {launched}, ended: {}",
+            ends.len()
+        ));
+    }
+    damage
+}
+
+fn lines_against(ends: &[&GuestEnd], guest: Option<&Trail>) -> Vec<String> {
+    let at = |line: usize, what: &str| format!("guest evidence, line {line}: {what}");
     let seen = || ends.iter().filter_map(|end| end.evidence.as_ref());
     let Some(guest) = guest.filter(|trail| !trail.hashes.is_empty()) else {
-        let missing = "is missing, as is the file";
-        return seen().map(|end| Damage { line: end.lines, what: missing.to_owned() }).collect();
+        return seen().map(|end| at(end.lines, "is missing, as is the file")).collect();
     };
-    let mut damage: Vec<Damage> = seen().filter_map(|end| guest.since(end)).collect();
+    let changed = seen().filter_map(|end| guest.since(end));
+    let mut damage: Vec<String> = changed.map(|one| at(one.line, &one.what)).collect();
     let last = ends.last().and_then(|end| end.evidence.as_ref()).map_or(0, |end| end.lines);
     if guest.hashes.len() > last {
         let what = match ends.last() {
@@ -39,10 +48,10 @@ pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<
                  guest is lost, or somebody has added to the evidence"
             }
         };
-        damage.push(Damage { line: last + 1, what: what.to_owned() });
+        damage.push(at(last + 1, what));
     } else if let Some(line) = boots(guest).nth(ends.len()) {
         let what = format!("a guest begins that is one more than the {} that ended", ends.len());
-        damage.push(Damage { line, what });
+        damage.push(at(line, &what));
     }
     damage
 }
@@ -62,6 +71,7 @@ mod tests {
     use super::super::{Environment, Writer, end_of_trail, read_trail};
     use super::*;
     use crate::place::Place;
+    use crate::vm::Accelerator;
 
     /// A run's directory in the making.
     struct Made(tempfile::TempDir);
@@ -82,6 +92,12 @@ mod tests {
             let environment = Event::Environment(Box::new(environment));
             self.write(Place::Guest, environment)
                 .write(Place::Guest, Event::TrialStarted { trial: "module::loads".into() })
+        }
+
+        /// The launcher says how.
+        fn launched(self) -> Self {
+            let launch = crate::report::tests::golden::launch(Accelerator::Tcg, "a golden run");
+            self.write(Place::Host, Event::GuestLaunched(Box::new(launch)))
         }
 
         /// The launcher says so.
@@ -105,21 +121,19 @@ mod tests {
             self.ended(seen)
         }
 
-        fn damage(self) -> Vec<(usize, String)> {
+        fn damage(self) -> Vec<String> {
             let trail = |place| read_trail(self.0.path(), place).unwrap();
-            let damage =
-                against_the_launcher(trail(Place::Host).as_ref(), trail(Place::Guest).as_ref());
-            damage.into_iter().map(|one| (one.line, one.what)).collect()
+            against_the_launcher(trail(Place::Host).as_ref(), trail(Place::Guest).as_ref())
         }
     }
 
     #[test]
     fn every_boot_has_its_end() {
-        assert_eq!(Made::new().damage(), []);
-        assert_eq!(Made::new().ends().damage(), [], "a guest that never came up");
-        assert_eq!(Made::new().boots().ends().damage(), []);
-        assert_eq!(Made::new().boots().ends().boots().ends().damage(), []);
-        assert_eq!(Made::new().ends().boots().ends().damage(), [], "the second one came up");
+        assert_eq!(Made::new().damage(), [""; 0]);
+        assert_eq!(Made::new().ends().damage(), [""; 0], "a guest that never came up");
+        assert_eq!(Made::new().boots().ends().damage(), [""; 0]);
+        assert_eq!(Made::new().boots().ends().boots().ends().damage(), [""; 0]);
+        assert_eq!(Made::new().ends().boots().ends().damage(), [""; 0], "the second one came up");
     }
 
     #[rstest::rstest]
@@ -135,6 +149,16 @@ mod tests {
     fn a_missing_word_is_damage(#[case] made: Made, #[case] line: usize, #[case] words: &str) {
         let damage = made.damage();
         assert_eq!(damage.len(), 1, "{damage:?}");
-        assert!(damage[0].0 == line && damage[0].1.contains(words), "{damage:?}");
+        let begins = format!("guest evidence, line {line}: ");
+        assert!(damage[0].starts_with(&begins) && damage[0].contains(words), "{damage:?}");
+    }
+
+    #[test]
+    fn a_guest_that_was_launched_has_its_end() {
+        let damage = Made::new().launched().damage();
+        assert!(damage.len() == 1 && damage[0].contains("launched: 1, ended: 0"), "{damage:?}");
+        assert_eq!(Made::new().launched().boots().ends().damage(), [""; 0]);
+        let damage = Made::new().launched().boots().ends().launched().damage();
+        assert!(damage.len() == 1 && damage[0].contains("launched: 2, ended: 1"), "{damage:?}");
     }
 }

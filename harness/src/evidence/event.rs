@@ -7,6 +7,7 @@ use super::Environment;
 use crate::clock::Clock;
 use crate::noise::Noise;
 use crate::place::Place;
+use crate::vm::GuestLaunch;
 
 /// Version of the record format; a reader refuses others.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -108,6 +109,8 @@ pub enum Event {
         /// `level seq seconds text` of each.
         lines: Vec<String>,
     },
+    /// How a guest was launched, before it was.
+    GuestLaunched(Box<GuestLaunch>),
     /// How the guest ended, as the launcher saw it from outside.
     GuestEnded(GuestEnd),
 }

@@ -20,6 +20,13 @@ pub struct EvidenceError {
     source: io::Error,
 }
 
+impl EvidenceError {
+    /// The file, and what the system said.
+    pub(crate) fn into_parts(self) -> (PathBuf, io::Error) {
+        (self.path, self.source)
+    }
+}
+
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -178,7 +178,10 @@ fn machine(run: &Run, trial: &str) -> String {
             _ => {}
         }
     }
-    let launch = run.launch.as_ref();
+    let launch = match of_trial {
+        Some(environment) => run.launch_on(environment.clock),
+        None => run.boots.last().map(|boot| &boot.launch).or(run.launch.as_ref()),
+    };
     let mut options = format!(" --kernel {}", quoted(run.guest_kernel().unwrap_or(DEFAULT_SERIES)));
     let accelerator = of_trial
         .map(|one| one.accelerator.clone())

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::sanitizers::Sanitized;
+use crate::clock::Clock;
 use crate::criterion::Criterion;
-use crate::evidence::{Environment, Event, Measurement, Record};
+use crate::evidence::{Environment, Event, GuestEnd, Measurement, Record};
 use crate::place::Place;
 use crate::sabotage::{self, Found};
 use crate::verdict::{self, Evidence, Fate, Verdict};
@@ -28,8 +29,10 @@ pub struct Run {
     pub verdict: Verdict,
     /// The evidence.
     pub evidence: Evidence,
-    /// How the guest was launched, where a launcher came so far.
+    /// How the guest was first launched, where a launcher came so far.
     pub launch: Option<GuestLaunch>,
+    /// Every boot of the guest, in order.
+    pub boots: Vec<Boot>,
     /// The guest kernel's console, where there is one.
     pub console: Option<Vec<String>>,
     /// Saboteurs that were found.
@@ -40,6 +43,41 @@ pub struct Run {
     pub missing: Vec<String>,
 }
 
+/// A boot of the guest.
+pub struct Boot {
+    /// How it was launched.
+    pub launch: GuestLaunch,
+    /// How it ended; `None` where nobody says so.
+    pub end: Option<GuestEnd>,
+}
+
+/// The boots that the launcher tells of.
+fn boots(evidence: &Evidence) -> Vec<Boot> {
+    let mut boots: Vec<Boot> = Vec::new();
+    for record in evidence.records(Place::Host) {
+        match (&record.event, boots.last_mut()) {
+            (Event::GuestLaunched(launch), _) => {
+                boots.push(Boot { launch: (**launch).clone(), end: None });
+            }
+            (Event::GuestEnded(end), Some(boot)) => boot.end = Some(end.clone()),
+            _ => {}
+        }
+    }
+    boots
+}
+
+/// Whether there is no file of evidence in `dir`, which is another thing than one that cannot be read.
+fn has_no_evidence(dir: &Path) -> bool {
+    PLACES.into_iter().all(|place| {
+        let file = fs::symlink_metadata(dir.join(crate::evidence::file_name(place)));
+        file.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    })
+}
+
+fn lines(console: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(console).lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
 impl Run {
     /// Reads `dir`, and the directories of soaks that count for it beside its own.
     ///
@@ -47,26 +85,60 @@ impl Run {
     /// As [`Evidence::read`], unless a launcher has begun there and no more; anything else that is
     /// missing is named in the report.
     pub fn read(dir: &Path, soaks: &[PathBuf]) -> io::Result<Run> {
-        let mut evidence = match Evidence::read(dir) {
-            Err(_) if dir.join(LAUNCH_FILE).is_file() => Evidence::default(),
-            read => read?,
-        };
+        let launched_only = dir.join(LAUNCH_FILE).is_file() && has_no_evidence(dir);
+        let mut evidence = if launched_only { Evidence::default() } else { Evidence::read(dir)? };
         evidence.add_soaks(soaks)?;
         let name = fs::canonicalize(dir)?;
-        let console = fs::read(dir.join(CONSOLE_FILE)).ok().map(|bytes| {
-            String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect()
-        });
+        let mut unreadable = Vec::new();
+        let mut named = |name: &str, error: &dyn std::fmt::Display| {
+            unreadable.push(format!("{name}: it cannot be read: {error}"));
+        };
+        let is_there = |name: &str| fs::symlink_metadata(dir.join(name)).is_ok();
+        let console = match fs::read(dir.join(CONSOLE_FILE)) {
+            Ok(bytes) => Some(lines(&bytes)),
+            Err(error) => {
+                if is_there(CONSOLE_FILE) {
+                    named(CONSOLE_FILE, &error);
+                }
+                None
+            }
+        };
+        let boots = boots(&evidence);
+        let launch = match (boots.first(), GuestLaunch::read(dir)) {
+            (Some(first), _) => Some(first.launch.clone()),
+            (None, Ok(launch)) => Some(launch),
+            (None, Err(error)) => {
+                if is_there(LAUNCH_FILE) {
+                    named(LAUNCH_FILE, &error);
+                }
+                None
+            }
+        };
+        let sabotage = if is_there(SABOTAGE) {
+            sabotage::read(&dir.join(SABOTAGE)).unwrap_or_else(|failure| {
+                named(SABOTAGE, &failure);
+                Vec::new()
+            })
+        } else {
+            Vec::new()
+        };
+        let sanitized = Sanitized::read(&dir.join(SANITIZED));
+        if sanitized.is_none() && is_there(SANITIZED) {
+            named(SANITIZED, &"there is no evidence of the kernel with sanitizers in it");
+        }
         let mut run = Run {
             name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             verdict: verdict::of(&evidence),
-            launch: GuestLaunch::read(dir).ok(),
+            launch,
+            boots,
             console,
-            sabotage: sabotage::read(&dir.join(SABOTAGE)).unwrap_or_default(),
-            sanitized: Sanitized::read(&dir.join(SANITIZED)),
+            sabotage,
+            sanitized,
             missing: Vec::new(),
             evidence,
         };
         run.missing = run.look_for_missing(dir);
+        run.missing.extend(unreadable);
         Ok(run)
     }
 
@@ -148,6 +220,15 @@ impl Run {
             .into_iter()
             .flat_map(|criterion| self.evidence.fates(criterion, place))
             .collect()
+    }
+
+    /// How the guest was launched whose time counts what `clock` says, where that is known.
+    #[must_use]
+    pub fn launch_on(&self, clock: Option<Clock>) -> Option<&GuestLaunch> {
+        let by_instructions = clock == Some(Clock::Instructions);
+        let fits = |launch: &&GuestLaunch| launch.instruction_clock == by_instructions;
+        let launches = self.boots.iter().rev().map(|boot| &boot.launch);
+        launches.into_iter().find(fits).or(self.launch.as_ref())
     }
 
     /// The guest's kernel, where it is known.

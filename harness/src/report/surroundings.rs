@@ -6,10 +6,10 @@ use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
 use crate::criteria::cycles::CYCLE;
-use crate::evidence::Event;
+use crate::evidence::{Event, GuestEnd};
 use crate::place::Place;
 use crate::verdict::Fate;
-use crate::vm::classify;
+use crate::vm::{GuestLaunch, classify};
 
 /// Lines of the console's end that are shown.
 const TAIL: usize = 60;
@@ -86,23 +86,17 @@ pub(super) fn environment(run: &Run) -> Section {
             versions.rows.into_iter().map(|row| row.join(" ")).collect(),
         ));
     }
-    if let Some(launch) = &run.launch {
-        let mut table = Table::new("The virtual machine", &["what", "value"]);
-        let mut row = |what: &str, value: String| table.rows.push(vec![what.to_owned(), value]);
-        row("QEMU", format!("{} ({})", launch.qemu.version, launch.qemu.path.display()));
-        row("accelerator", format!("{}: {}", launch.accelerator, launch.accelerator_reason));
-        row("kernel", launch.kernel_release.clone());
-        row("size", format!("{} CPUs, {} MiB", launch.cpus, launch.memory_mib));
-        let clock = if launch.instruction_clock { "its instructions" } else { "the host's" };
-        row("time", clock.to_owned());
-        if let Some(end) = run.evidence.guest_end() {
-            row("end", end.how.clone());
-            let boot =
-                end.boot_seconds.map_or_else(|| "never".to_owned(), |s| format!("after {s:.1} s"));
-            row("first sign of life", boot);
-            row("whole life", format!("{:.1} s", end.total_seconds));
-        }
-        section.table(table);
+    let boots: Vec<(&GuestLaunch, Option<&GuestEnd>)> = if run.boots.is_empty() {
+        run.launch.iter().map(|launch| (launch, run.evidence.guest_end())).collect()
+    } else {
+        run.boots.iter().map(|boot| (&boot.launch, boot.end.as_ref())).collect()
+    };
+    for (number, (launch, end)) in (1..).zip(&boots) {
+        let name = match boots.len() {
+            1 => "The virtual machine".to_owned(),
+            count => format!("The virtual machine, boot {number} of {count}"),
+        };
+        section.table(machine(name, launch, *end));
     }
     let mut facts = Table::new("What trials saw", &["trial", "place", "what", "value"]);
     for record in run.records() {
@@ -120,6 +114,25 @@ pub(super) fn environment(run: &Run) -> Section {
     }
     section.table(facts);
     section
+}
+
+fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnd>) -> Table {
+    let mut table = Table::new(name, &["what", "value"]);
+    let mut row = |what: &str, value: String| table.rows.push(vec![what.to_owned(), value]);
+    row("QEMU", format!("{} ({})", launch.qemu.version, launch.qemu.path.display()));
+    row("accelerator", format!("{}: {}", launch.accelerator, launch.accelerator_reason));
+    row("kernel", launch.kernel_release.clone());
+    row("size", format!("{} CPUs, {} MiB", launch.cpus, launch.memory_mib));
+    let clock = if launch.instruction_clock { "its instructions" } else { "the host's" };
+    row("time", clock.to_owned());
+    if let Some(end) = end {
+        row("end", end.how.clone());
+        let boot =
+            end.boot_seconds.map_or_else(|| "never".to_owned(), |s| format!("after {s:.1} s"));
+        row("first sign of life", boot);
+        row("whole life", format!("{:.1} s", end.total_seconds));
+    }
+    table
 }
 
 pub(super) fn kernel_log(run: &Run) -> Section {

@@ -203,3 +203,30 @@ fn a_lane_that_was_cut_short_does_not_look_whole() {
     assert!(text.contains("The launcher says: the guest's command ended with status 0."));
     assert!(text.contains("says why): module::loads."), "{text}");
 }
+
+/// Evidence that is there and cannot be read is no empty run.
+#[test]
+fn a_report_is_of_evidence_or_of_none() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden("emulated").join("guest-launch.json"), dir.path().join("guest-launch.json"))
+        .unwrap();
+    assert!(Run::read(dir.path(), &[]).is_ok(), "a launcher has begun there, and no more");
+    fs::create_dir(dir.path().join("host.jsonl")).unwrap();
+    assert!(Run::read(dir.path(), &[]).is_err());
+}
+
+#[test]
+fn what_cannot_be_read_beside_the_evidence_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden("interrupted").join("host.jsonl"), dir.path().join("host.jsonl")).unwrap();
+    fs::create_dir_all(dir.path().join(SABOTAGE)).unwrap();
+    fs::write(dir.path().join(SABOTAGE).join("warns-once.json"), "{").unwrap();
+    fs::create_dir(dir.path().join(SANITIZED)).unwrap();
+    fs::write(dir.path().join("guest-launch.json"), "{").unwrap();
+    let missing = Run::read(dir.path(), &[]).unwrap().missing.join("\n");
+    for words in
+        ["sabotage: it cannot be read: ", "warns-once.json", "sanitize: ", "guest-launch.json: "]
+    {
+        assert!(missing.contains(words), "{words} is not in\n{missing}");
+    }
+}

@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{ALPHA, CYCLE, Cycle, MODULE, TRIAL};
-use crate::evidence::{Event, GuestFault, Record, Trail, TrialState, read_trail};
+use crate::evidence::{
+    Event, GuestEnd, GuestFault, Record, Trail, TrialState, against_the_launcher, read_trail,
+};
 use crate::place::Place;
 use crate::stats::{clopper_pearson_upper, median};
 use crate::thresholds::Endurance;
@@ -88,6 +90,7 @@ impl Soak {
             };
             soak.faults.extend(trail.damage.iter().map(damage));
         }
+        soak.faults.extend(against_the_launcher(host, guest));
         let mut finished = false;
         for record in guest.into_iter().flat_map(|trail| &trail.records) {
             finished |= soak.take(&record.event);
@@ -101,17 +104,7 @@ impl Soak {
             );
         match end {
             None => soak.faults.push("there is no word on how its guest ended".to_owned()),
-            Some(end) if end.fault != GuestFault::None => {
-                soak.faults.push(end.how.clone());
-                soak.failures += u32::from(end.fault == GuestFault::Kernel && !finished);
-            }
-            Some(end) if end.accelerator != soak.accelerator && !soak.accelerator.is_empty() => {
-                soak.faults.push(format!(
-                    "the guest saw accelerator {}, the launcher gave it {}",
-                    soak.accelerator, end.accelerator
-                ));
-            }
-            Some(_) => {}
+            Some(end) => soak.take_end(end, finished),
         }
         if !finished {
             soak.faults.push("it began and never ended".to_owned());
@@ -150,6 +143,24 @@ impl Soak {
             _ => {}
         }
         false
+    }
+
+    /// Takes the launcher's word on the guest's end, which only success makes good.
+    fn take_end(&mut self, end: &GuestEnd, finished: bool) {
+        if end.fault != GuestFault::None {
+            self.faults.push(end.how.clone());
+            self.failures += u32::from(end.fault == GuestFault::Kernel && !finished);
+            return;
+        }
+        if end.code != Some(0) {
+            self.faults.push(format!("it did not succeed: {}", end.how));
+        }
+        if end.accelerator != self.accelerator && !self.accelerator.is_empty() {
+            self.faults.push(format!(
+                "the guest saw accelerator {}, the launcher gave it {}",
+                self.accelerator, end.accelerator
+            ));
+        }
     }
 
     fn count(&mut self, cycle: Cycle) {

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::evidence::{
-    Environment, Event, GuestEnd, GuestFault, Record, SCHEMA_VERSION, Trail, TrialState, Writer,
+    Environment, Event, GuestEnd, GuestFault, Record, SCHEMA_VERSION, Trail, TrailEnd, TrialState,
+    Writer, end_of_trail,
 };
 use crate::place::Place;
 use crate::thresholds::{ENDURANCE, Endurance};
@@ -72,9 +73,13 @@ impl Made {
     /// Writes it as directory `name` in `parent`.
     fn write(self, parent: &Path, name: &str) -> PathBuf {
         let dir = parent.join(name);
-        for (place, events) in [(Place::Host, self.host), (Place::Guest, self.guest)] {
+        for (place, events) in [(Place::Guest, self.guest), (Place::Host, self.host)] {
+            let seen = end_of_trail(&dir, Place::Guest).unwrap();
             let writer = Writer::open(&dir, place).unwrap();
-            for event in events {
+            for mut event in events {
+                if let Event::GuestEnded(end) = &mut event {
+                    end.evidence.clone_from(&seen);
+                }
                 writer.write(event).unwrap();
             }
         }
@@ -82,14 +87,21 @@ impl Made {
     }
 
     /// What it amounts to, without a detour over the disk.
-    pub(crate) fn soak(self, name: &str) -> Soak {
+    pub(crate) fn soak(mut self, name: &str) -> Soak {
+        let seen = TrailEnd { lines: self.guest.len(), sha256: (self.guest.len() - 1).to_string() };
+        for event in &mut self.host {
+            if let Event::GuestEnded(end) = event {
+                end.evidence = Some(seen.clone());
+            }
+        }
         let trail = |place, events: Vec<Event>| {
+            let hashes = (0..events.len()).map(|line| line.to_string()).collect();
             let record = |(seq, event)| {
                 let prev = String::new();
                 Record { v: SCHEMA_VERSION, seq, prev, time_ms: 0, place, pid: 1, event }
             };
             let records = (0..).zip(events).map(record).collect();
-            Trail { place, records, damage: Vec::new(), hashes: Vec::new() }
+            Trail { place, records, damage: Vec::new(), hashes }
         };
         let [host, guest] = [trail(Place::Host, self.host), trail(Place::Guest, self.guest)];
         Soak::of(name.to_owned(), Some(&host), Some(&guest))
@@ -138,6 +150,12 @@ fn one_that_held_long_enough_lacks_nothing() {
     "cycle 100: EBUSY"
 )]
 #[case::cut_off(|made: &mut Made| { made.guest.pop(); }, "began and never ended")]
+#[case::no_success(
+    |made: &mut Made| if let Event::GuestEnded(end) = &mut made.host[1] {
+        (end.code, end.how) = (Some(1), "the guest's command ended with status 1".into());
+    },
+    "it did not succeed: the guest's command ended with status 1"
+)]
 #[case::unattended(|made: &mut Made| { made.host.pop(); }, "no word on how its guest ended")]
 fn what_is_wrong_keeps_it_from_counting(#[case] spoil: fn(&mut Made), #[case] words: &str) {
     let mut made = Made::held("6.1.0-56-amd64", 100);
@@ -168,6 +186,22 @@ fn evidence_that_was_changed_keeps_it_from_counting() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, text.replacen("7200000", "7200001", 1)).unwrap();
     assert!(Soak::read(&soak).unwrap().shortfall(&DUE)[0].contains("does not follow from"));
+}
+
+/// No other line's hash holds the last one, by which the soak tells how it went.
+#[test]
+fn a_failure_that_was_made_a_pass_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = Made::held("6.12.117+deb12-amd64", 100);
+    made.guest.pop();
+    made.guest.extend(finished(TRIAL, TrialState::Failed, "").into_iter().skip(1));
+    let soak = made.write(dir.path(), "soak");
+    let path = soak.join("guest.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"failed\"", "\"passed\"", 1)).unwrap();
+    let short = Soak::read(&soak).unwrap().shortfall(&DUE);
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(short[0].contains("was another one when the guest ended"), "{short:?}");
 }
 
 #[test]

@@ -254,13 +254,24 @@ impl<'e> Module<'e> {
             ));
         }
         if soak.kernel_release == self.kernel_release {
-            return (soak.module_sha256 != self.sha256)
-                .then(|| "its module file is another than this run's".to_owned());
+            let same = soak.module_sha256 == self.sha256 && !self.sha256.is_empty();
+            return (!same).then(|| "its module file is another than this run's".to_owned());
+        }
+        if soak.commit == self.commit && !says_all(self.commit) {
+            return Some(format!(
+                "it may be of another module: commit {} does not say of which sources",
+                self.commit
+            ));
         }
         (soak.commit != self.commit).then(|| {
             format!("it is of another commit ({}, this run's is {})", soak.commit, self.commit)
         })
     }
+}
+
+/// Whether a commit says of which sources something was built: not where some were in none.
+fn says_all(commit: &str) -> bool {
+    commit != "unknown" && !commit.ends_with("-dirty")
 }
 
 /// What keeps `soak` from counting for the run.

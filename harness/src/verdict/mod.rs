@@ -185,10 +185,7 @@ impl Evidence {
                     .map(|one| format!("{} evidence, line {}: {}", trail.place, one.line, one.what))
             })
             .collect();
-        let ends = against_the_launcher(self.host.as_ref(), self.guest.as_ref());
-        damage.extend(
-            ends.iter().map(|one| format!("guest evidence, line {}: {}", one.line, one.what)),
-        );
+        damage.extend(against_the_launcher(self.host.as_ref(), self.guest.as_ref()));
         if let Some(end) = self.guest_end()
             && self.accelerator() != end.accelerator
             && self.guest.is_some()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::console::{Finding, Trouble};
 use super::status::GuestStatus;
-use crate::exit;
+use crate::exit::{self, Exit};
 
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,16 +42,25 @@ impl GuestEnd {
     pub fn exit_code(&self) -> u8 {
         match self {
             GuestEnd::Exited(code) => *code,
-            GuestEnd::Panicked(_) => exit::PANIC.code,
-            GuestEnd::Oopsed(_) => exit::OOPS.code,
-            GuestEnd::LockedUp(_) => exit::LOCKUP.code,
-            GuestEnd::Silent(_) => exit::SILENT.code,
-            GuestEnd::TimedOut(_) => exit::TIMEOUT.code,
-            GuestEnd::Died => exit::DIED.code,
-            GuestEnd::BootFailed(_) => exit::BOOT.code,
-            GuestEnd::SetupFailed(_) => exit::SETUP.code,
-            GuestEnd::Interrupted => exit::INTERRUPTED.code,
+            other => other.lost().map_or(exit::DIED.code, |exit| exit.code),
         }
+    }
+
+    /// The exit that tells why there is no code of the command's own; `None` where there is one.
+    #[must_use]
+    pub fn lost(&self) -> Option<Exit> {
+        Some(match self {
+            GuestEnd::Exited(_) => return None,
+            GuestEnd::Panicked(_) => exit::PANIC,
+            GuestEnd::Oopsed(_) => exit::OOPS,
+            GuestEnd::LockedUp(_) => exit::LOCKUP,
+            GuestEnd::Silent(_) => exit::SILENT,
+            GuestEnd::TimedOut(_) => exit::TIMEOUT,
+            GuestEnd::Died => exit::DIED,
+            GuestEnd::BootFailed(_) => exit::BOOT,
+            GuestEnd::SetupFailed(_) => exit::SETUP,
+            GuestEnd::Interrupted => exit::INTERRUPTED,
+        })
     }
 }
 
@@ -102,10 +111,10 @@ pub(super) fn classify(
         let finding = findings.iter().find(|finding| fits(finding.trouble));
         finding.map(|finding| finding.headline.clone())
     };
-    if stop == Stop::Interrupted {
-        return GuestEnd::Interrupted;
-    }
     let Some(status) = status else {
+        if stop == Stop::Interrupted {
+            return GuestEnd::Interrupted;
+        }
         return GuestEnd::BootFailed(match (first(Trouble::may_be_the_end), stop) {
             (Some(headline), _) => headline,
             (None, Stop::BootLimit(limit)) => {
@@ -119,6 +128,10 @@ pub(super) fn classify(
     }
     if let Some(headline) = first(|trouble| trouble == Trouble::Oops) {
         return GuestEnd::Oopsed(headline);
+    }
+    // Whoever sees a panic presses Ctrl-C, and has seen it all the same.
+    if stop == Stop::Interrupted {
+        return GuestEnd::Interrupted;
     }
     match status {
         GuestStatus::SetupFailed { reason } => return GuestEnd::SetupFailed(reason.clone()),
@@ -173,7 +186,15 @@ mod tests {
     #[case::unfit(Stop::Ended, unfit(), &[], GuestEnd::SetupFailed("no checkout".into()))]
     #[case::no_qemu(Stop::Ended, None, &[], GuestEnd::BootFailed("last line: words".into()))]
     #[case::boot_panic(Stop::Ended, None, &[Panic], GuestEnd::BootFailed("Panic".into()))]
-    #[case::interrupted(Stop::Interrupted, exited(0), &[Panic], GuestEnd::Interrupted)]
+    #[case::interrupted(Stop::Interrupted, exited(0), &[], GuestEnd::Interrupted)]
+    #[case::interrupted_boot(Stop::Interrupted, None, &[Panic], GuestEnd::Interrupted)]
+    #[case::interrupted_stuck(Stop::Interrupted, running(), &[LockUp], GuestEnd::Interrupted)]
+    #[case::panic_then_interrupted(
+        Stop::Interrupted, running(), &[Panic], GuestEnd::Panicked("Panic".into())
+    )]
+    #[case::oops_then_interrupted(
+        Stop::Interrupted, running(), &[Oops], GuestEnd::Oopsed("Oops".into())
+    )]
     fn ends_are_told_apart(
         #[case] stop: Stop,
         #[case] status: Option<GuestStatus>,

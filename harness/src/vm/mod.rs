@@ -51,11 +51,11 @@ pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::{CONSOLE_FILE, OUTPUT_FILE, TAIL_LINES};
 
 use crate::clock::ClockChoice;
-use crate::evidence::{TrailEnd, end_of_trail};
+use crate::evidence::{Event, TrailEnd, Writer, end_of_trail};
 use crate::place::Place;
-use crate::project;
+use crate::{exit, project};
 
-/// How the guest was launched, in the evidence directory; the guest reads its accelerator there.
+/// How the last guest was launched, in the evidence directory; the guest reads its clock there.
 pub const LAUNCH_FILE: &str = "guest-launch.json";
 
 /// What the guest is for.
@@ -184,6 +184,8 @@ impl GuestLaunch {
 pub struct GuestOutcome {
     /// How it ended.
     pub end: GuestEnd,
+    /// Whether it was Ctrl-C that ended it, whatever its kernel had come to by then.
+    pub interrupted: bool,
     /// How it was launched.
     pub launch: GuestLaunch,
     /// Trouble that the kernel told of, in order.
@@ -200,6 +202,14 @@ pub struct GuestOutcome {
     pub total_seconds: f64,
     /// Where its evidence ended.
     pub evidence: Option<TrailEnd>,
+}
+
+impl GuestOutcome {
+    /// The exit code for a program that ran the guest: its end's, but for Ctrl-C.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.interrupted { exit::INTERRUPTED.code } else { self.end.exit_code() }
+    }
 }
 
 /// The kernel that a guest boots unless another is named: `VEXFS_KERNEL`, or the default series.
@@ -224,13 +234,24 @@ pub fn launcher() -> Result<PathBuf, VmError> {
 /// whether that works.
 ///
 /// # Errors
-/// QEMU or the kernel is missing, or QEMU is too old to emulate.
+/// As [`accelerator_for`].
 pub fn accelerator_here() -> Result<(Accelerator, String), VmError> {
+    accelerator_for(AcceleratorChoice::Auto, &KernelChoice::of_environment())
+}
+
+/// What would execute a guest with this kernel, by this choice, and why.
+///
+/// # Errors
+/// QEMU or the kernel is missing, QEMU is too old to emulate, or KVM was demanded and does not boot
+/// the kernel.
+pub fn accelerator_for(
+    choice: AcceleratorChoice,
+    kernel: &KernelChoice,
+) -> Result<(Accelerator, String), VmError> {
     let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
     let qemu = Qemu::find()?;
-    let kernel = Kernel::find(&KernelChoice::of_environment())?;
-    let decision =
-        accelerator::decide(AcceleratorChoice::Auto, &kernel, &qemu, &|| watch.interrupted())?;
+    let kernel = Kernel::find(kernel)?;
+    let decision = accelerator::decide(choice, &kernel, &qemu, &|| watch.interrupted())?;
     qemu.must_be_fit_for(decision.accelerator)?;
     Ok((decision.accelerator, decision.reason))
 }
@@ -336,6 +357,7 @@ fn outcome(
     }
     GuestOutcome {
         end,
+        interrupted: seen.stop == end::Stop::Interrupted,
         launch,
         findings: seen.findings,
         console_tail: seen.console_tail.into(),
@@ -382,7 +404,14 @@ fn write_launch(evidence: &Path, launch: &GuestLaunch) -> Result<(), VmError> {
     let write = serde_json::to_vec_pretty(launch)
         .map_err(io::Error::other)
         .and_then(|bytes| fs::write(&path, bytes));
-    write.map_err(VmError::evidence(path))
+    write.map_err(VmError::evidence(path))?;
+    // The file is the guest's, and the next guest's; the record stays.
+    Writer::open(evidence, Place::Host)
+        .and_then(|host| host.write(Event::GuestLaunched(Box::new(launch.clone()))))
+        .map_err(|error| {
+            let (path, source) = error.into_parts();
+            VmError::Evidence { path, source }
+        })
 }
 
 fn words(command: &std::process::Command) -> Vec<String> {

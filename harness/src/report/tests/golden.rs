@@ -306,9 +306,33 @@ fn spoil(case: &str, place: Place, text: &mut String) {
     }
 }
 
+fn launch_of(case: &str) -> GuestLaunch {
+    match case {
+        "as-on-kvm" => launch(Accelerator::Kvm, "a kernel boots on it"),
+        _ => launch(Accelerator::Tcg, "/dev/kvm cannot be opened"),
+    }
+}
+
+pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
+    GuestLaunch {
+        accelerator,
+        accelerator_reason: reason.into(),
+        instruction_clock: false,
+        qemu: Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() },
+        kernel_release: "6.12.117+deb12-amd64".into(),
+        memory_mib: 8192,
+        cpus: 2,
+        command_line: vec!["virtme-run".into()],
+    }
+}
+
 /// Writes the directory of a run, with a clock of its own.
-fn write_run(case: &str, run: Made, dir: &Path) {
+fn write_run(case: &str, mut run: Made, dir: &Path) {
     let mut end_of_guest = None;
+    let ended = run.host.iter().position(|event| matches!(event, Event::GuestEnded(_)));
+    if let Some(at) = ended {
+        run.host.insert(at, Event::GuestLaunched(Box::new(launch_of(case))));
+    }
     for (place, mut events) in [(Place::Guest, run.guest), (Place::Host, run.host)] {
         for event in &mut events {
             if let Event::GuestEnded(end) = event {
@@ -339,20 +363,7 @@ fn write_run(case: &str, run: Made, dir: &Path) {
     if case == "interrupted" {
         return;
     }
-    let (accelerator, reason) = match case {
-        "as-on-kvm" => (Accelerator::Kvm, "a kernel boots on it"),
-        _ => (Accelerator::Tcg, "/dev/kvm cannot be opened"),
-    };
-    let launch = GuestLaunch {
-        accelerator,
-        accelerator_reason: reason.into(),
-        instruction_clock: false,
-        qemu: Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() },
-        kernel_release: "6.12.117+deb12-amd64".into(),
-        memory_mib: 8192,
-        cpus: 2,
-        command_line: vec!["virtme-run".into()],
-    };
+    let launch = launch_of(case);
     let json = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap() + "\n";
     fs::write(dir.join("guest-launch.json"), json(&json!(launch))).unwrap();
     let mut lines: Vec<String> =

@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::golden::golden;
-use crate::evidence::{TrialState, Writer};
+use super::golden::{golden, launch};
+use crate::clock::Clock;
+use crate::evidence::{Environment, Event, TrialState, Writer};
 use crate::place::Place;
 use crate::report::{Run, repro};
 use crate::verdict::tests::finished;
+use crate::vm::{Accelerator, GuestLaunch};
 
 /// The only script of a golden run.
 fn script(case: &str) -> String {
@@ -137,4 +139,36 @@ fn nothing_in_the_evidence_is_executed() {
     let (said, code, _) = repeat(&script.text, checkout.path());
     assert_eq!(code, Some(100), "{said}");
     assert!(!checkout.path().join("executed").exists(), "{}", script.text);
+}
+
+/// A run without KVM boots twice, the second time with one CPU whose instructions are counted.
+#[test]
+fn a_trial_is_repeated_in_the_boot_that_it_failed_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |place, event| Writer::open(dir.path(), place).unwrap().write(event).unwrap();
+    for (clock, trial) in
+        [(Clock::Wall, "module::loads"), (Clock::Instructions, "dataset::digests")]
+    {
+        let by_instructions = clock == Clock::Instructions;
+        let launched = GuestLaunch {
+            instruction_clock: by_instructions,
+            cpus: if by_instructions { 1 } else { 4 },
+            memory_mib: if by_instructions { 4096 } else { 8192 },
+            ..launch(Accelerator::Tcg, "a golden run")
+        };
+        write(Place::Host, Event::GuestLaunched(Box::new(launched)));
+        let mut environment = Environment::of_this_machine("tcg");
+        (environment.clock, environment.cpus) = (Some(clock), 4);
+        write(Place::Guest, Event::Environment(Box::new(environment)));
+        for event in finished(trial, TrialState::Failed, "EINVAL") {
+            write(Place::Guest, event);
+        }
+    }
+    let run = Run::read(dir.path(), &[]).unwrap();
+    let scripts: Vec<String> = repro::scripts(&run).into_iter().map(|one| one.text).collect();
+    assert!(scripts[0].contains("--clock instructions --memory 4096"), "{}", scripts[0]);
+    assert!(scripts[1].contains("--cpus 4 --memory 8192"), "{}", scripts[1]);
+    let page = crate::report::markdown(&run);
+    assert!(page.contains("The virtual machine, boot 1 of 2"), "{page}");
+    assert!(page.contains("4 CPUs, 8192 MiB") && page.contains("1 CPUs, 4096 MiB"), "{page}");
 }

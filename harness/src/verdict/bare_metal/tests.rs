@@ -95,6 +95,16 @@ fn another_environment(made: &mut Made, change: fn(&mut crate::evidence::Environ
     }
 }
 
+/// Has the run and the soak built from `commit`.
+fn of_commit(run: &mut Run, made: &mut Made, commit: &str) {
+    guest_environment(run).commit = commit.into();
+    for event in &mut made.guest {
+        if let Event::Environment(one) = event {
+            one.commit = commit.into();
+        }
+    }
+}
+
 /// Takes the bounds of every measurement of `rule` to where A is as fast as B.
 fn as_fast(run: &mut Run, rule: &str) {
     for event in &mut run.guest {
@@ -148,6 +158,21 @@ type Spoil = fn(&mut Run, &mut [Made; 2]);
 #[case::another_commit(
     |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[0], |one| one.commit = "decaf".into()),
     "endurance", "it is of another commit (decaf, this run's is c0ffee)"
+)]
+#[case::changes_in_no_commit(
+    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "c0ffee-dirty"),
+    "endurance", "commit c0ffee-dirty does not say of which sources"
+)]
+#[case::no_checkout(
+    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "unknown"),
+    "endurance", "commit unknown does not say of which sources"
+)]
+#[case::no_file(
+    |run: &mut Run, soaks: &mut [Made; 2]| {
+        guest_environment(run).programs.clear();
+        another_environment(&mut soaks[1], |one| one.programs.clear());
+    },
+    "endurance", "its module file is another than this run's"
 )]
 #[case::no_module_named(
     |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == MODULE)),
