@@ -57,8 +57,14 @@ impl Machine {
     }
 
     fn guest(&self) -> Process {
+        self.command("guest", "tcg")
+    }
+
+    /// `vexfs-validate COMMAND` on this machine.
+    fn command(&self, command: &str, accelerator: &str) -> Process {
         let mut process = Process::new(cargo_bin("vexfs-validate"));
-        process.args(["guest", "--accelerator", "tcg", "--kernel"]).arg(self.path("boot/vmlinuz"));
+        process.args([command, "--accelerator", accelerator, "--kernel"]);
+        process.arg(self.path("boot/vmlinuz"));
         process.arg("--evidence").arg(self.path("evidence")).env("TMPDIR", self.room.path());
         process.env("VEXFS_QEMU", self.path("qemu"));
         process.env("VEXFS_VIRTME_RUN", self.path("virtme-run"));
@@ -185,6 +191,36 @@ fn a_killed_launcher_leaves_a_directory_that_works() {
     validate("report").success().stdout(contains("report.html"));
     let page = fs::read_to_string(evidence.join("report.md")).unwrap();
     assert!(page.contains("the launcher left no word on how the guest ended"), "{page}");
+}
+
+/// The person at the keyboard has seen it, and the evidence has to say it.
+#[test]
+fn an_oops_before_ctrl_c_is_the_kernels_fault() {
+    let machine = Machine::new(&format!("echo '[ 1.0] BUG: bad' >&2; {DEAF}"));
+    let (mut child, pid) = machine.start_deaf();
+    let kept = |name: &str| fs::read_to_string(machine.path("evidence").join(name)).unwrap();
+    wait_for(|| kept("console.log").contains("BUG: bad").then_some(()));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!runs(pid));
+    let host = kept("host.jsonl");
+    assert!(host.contains("BUG: bad") && host.contains("\"fault\":\"kernel\""), "{host}");
+}
+
+#[test]
+fn a_directory_with_the_evidence_of_another_guest_is_refused() {
+    let machine = Machine::new("up; exited 0");
+    machine.run(&[]).success();
+    machine.run(&[]).code(20).stderr(contains("host.jsonl is there already"));
+}
+
+/// An hour of tests on the host would be in vain.
+#[test]
+fn a_run_that_demands_kvm_does_not_begin_without() {
+    let machine = Machine::new("");
+    let run = Command::from_std(machine.command("run", "kvm")).assert();
+    run.code(10).stderr(contains("KVM was asked for, but")).stdout("");
+    assert!(!machine.path("evidence").exists());
 }
 
 /// A record of a guest's trial, as the first line of its evidence.

@@ -152,3 +152,15 @@ fn only_the_criterion_that_is_named_is_run() {
         .code(2)
         .stderr(contains("possible values: fuse, baseline, dataset, module, kernel_vs_fuse"));
 }
+
+#[test]
+fn a_directory_with_the_evidence_of_another_run_is_refused() {
+    let machine = Machine::new("exit 100");
+    let run = || {
+        let mut process = machine.process(&cargo_bin("vexfs-validate"));
+        process.args(["run", "--evidence"]).arg(machine.path("evidence"));
+        Command::from_std(process).assert()
+    };
+    run().code(3);
+    run().code(20).stderr(contains("the results of another run would pass for this one's"));
+}

@@ -11,13 +11,15 @@ use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::clock::ClockChoice;
-use crate::evidence::{Environment, Event, Writer};
+use crate::evidence::{Environment, Event};
 use crate::exit;
 use crate::place::{self, Place};
 use crate::project;
 use crate::report::{self, Run};
 use crate::verdict::Fate;
-use crate::vm::{self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, Work};
+use crate::vm::{
+    self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, KernelChoice, Work,
+};
 
 /// Options of `guest`.
 #[derive(Debug, Clone, Args)]
@@ -45,7 +47,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     } else {
         Work::Command(options.command.clone())
     };
-    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    let evidence = run_dir::begin(&dir)?;
     let environment = Environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     let outcome = boot(&options.machine, options.clock, &dir, work)?;
@@ -54,7 +56,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         last_words(&outcome);
     }
     write_for_machines(&dir)?;
-    Ok(outcome.end.exit_code().into())
+    Ok(outcome.exit_code().into())
 }
 
 fn no_evidence(error: impl Display) -> Stop {
@@ -78,6 +80,28 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
     Ok(())
 }
 
+fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
+    let accelerator = match machine.accelerator {
+        Accelerator::Auto => AcceleratorChoice::Auto,
+        Accelerator::Kvm => AcceleratorChoice::Only(vm::Accelerator::Kvm),
+        Accelerator::Tcg => AcceleratorChoice::Only(vm::Accelerator::Tcg),
+    };
+    (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
+}
+
+/// Refuses a machine without KVM where that is demanded, before anything is done that it would be in
+/// vain for.
+pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
+    let (kernel, choice) = choices(machine);
+    if choice != AcceleratorChoice::Only(vm::Accelerator::Kvm) {
+        return Ok(());
+    }
+    match vm::accelerator_for(choice, &kernel) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Stop::new(error.exit(), error)),
+    }
+}
+
 /// Boots a guest and does `work` in it.
 pub(super) fn boot(
     machine: &Machine,
@@ -89,12 +113,7 @@ pub(super) fn boot(
         return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
     }
     let mut request = GuestRequest::new(work, dir.to_owned());
-    request.kernel = machine.kernel.parse().unwrap_or_else(|never| match never {});
-    request.accelerator = match machine.accelerator {
-        Accelerator::Auto => AcceleratorChoice::Auto,
-        Accelerator::Kvm => AcceleratorChoice::Only(vm::Accelerator::Kvm),
-        Accelerator::Tcg => AcceleratorChoice::Only(vm::Accelerator::Tcg),
-    };
+    (request.kernel, request.accelerator) = choices(machine);
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
     request.clock = clock;

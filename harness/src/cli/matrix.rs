@@ -10,7 +10,7 @@ use clap::Args;
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::criterion::Criterion;
-use crate::evidence::{GuestFault, Writer};
+use crate::evidence::GuestFault;
 use crate::exit::{self, Exit};
 use crate::expected::Expected;
 use crate::place::{self, Place};
@@ -75,7 +75,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         })?;
         let stop = match validate(options, kernel, &dir, &expected) {
             Err(stop) if stop.exit == exit::INTERRUPTED => return Err(stop),
-            outcome => outcome.err(),
+            Err(stop) => Some(stop),
+            Ok(lost) => lost,
         };
         columns.push(column(kernel, dir, stop)?);
     }
@@ -84,9 +85,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     Ok(worst.unwrap_or(exit::USAGE).into())
 }
 
-fn validate(options: &Options, kernel: &str, dir: &Path, expected: &Expected) -> Result<(), Stop> {
-    let evidence =
-        Writer::open(dir, Place::Host).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+/// Runs the guest's criteria on `kernel`; what kept its guest from living to its end, if something
+/// did.
+fn validate(
+    options: &Options,
+    kernel: &str,
+    dir: &Path,
+    expected: &Expected,
+) -> Result<Option<Stop>, Stop> {
+    let evidence = run_dir::begin(dir)?;
     begin(&evidence, expected).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     let machine = Machine {
         kernel: kernel.to_owned(),
@@ -108,6 +115,8 @@ fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop
     let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
     let end = evidence.guest_end().filter(|end| end.fault != GuestFault::None);
     let (exit, note) = match stop {
+        // A module that took its guest down has failed.
+        Some(stop) if state == State::Fail => (exit::FAIL, stop.message),
         Some(stop) => (stop.exit, stop.message),
         None => (verdict::exit_of(state), end.map_or_else(String::new, |end| end.how.clone())),
     };
@@ -171,6 +180,9 @@ mod tests {
             column("6.1", runs.join("interrupted"), Some(lost)).unwrap(),
         ];
         assert_eq!(columns.each_ref().map(|one| one.exit), [exit::SUCCESS, exit::BOOT]);
+        let panicked = Some(Stop::new(exit::PANIC, "the guest's kernel panicked"));
+        let column = column("6.1", runs.join("panicked"), panicked).unwrap();
+        assert_eq!(column.exit, exit::FAIL, "the trial that it died in FAILs");
         let table = table(&columns);
         let row = table.lines().find(|line| line.starts_with("Module stability")).unwrap();
         let cells: Vec<&str> = row.split_whitespace().collect();

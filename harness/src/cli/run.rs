@@ -44,9 +44,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
     let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    guest::must_have_kvm_if_demanded(&options.machine)?;
     let dir = directory(options)?;
     let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
-    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    let evidence = run_dir::begin(&dir)?;
     println!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
     adopt(&options.soak, &dir.join(verdict::SOAKS))?;
@@ -161,18 +162,20 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         }
         return Ok(());
     }
-    in_the_guest(&options.machine, dir, evidence, &options.only, &filter)
+    // What the guest's end means for the criteria is the verdict's word.
+    in_the_guest(&options.machine, dir, evidence, &options.only, &filter).map(drop)
 }
 
 /// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names,
-/// which is of `only` some criteria, or of all where none is named.
+/// which is of `only` some criteria, or of all where none is named. What kept a guest from living to
+/// its end, if something did.
 pub(super) fn in_the_guest(
     machine: &Machine,
     dir: &Path,
     evidence: &Writer,
     only: &[Criterion],
     filter: &str,
-) -> Result<(), End> {
+) -> Result<Option<Stop>, End> {
     let program = std::env::current_exe()
         .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
         .display()
@@ -182,27 +185,35 @@ pub(super) fn in_the_guest(
     let work = Work::Command(words.to_vec());
     let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, &work)? {
         Ok(outcome) => outcome,
-        Err(why) => {
-            phase::not_run(evidence, phase::ENVIRONMENT, &why)?;
+        Err(stop) => {
+            phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
             phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
-            return Ok(());
+            return Ok(Some(stop));
         }
     };
     // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
     let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
     if outcome.launch.accelerator != vm::Accelerator::Tcg || !compared {
-        return Ok(());
+        return Ok(lost(&outcome));
     }
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         phase::not_run(evidence, phase::INSTRUCTIONS, "the guest did not end well")?;
-        return Ok(());
+        return Ok(lost(&outcome));
     }
     println!("\n== phase 3 once more, on guest instructions");
     let machine = Machine { cpus: None, ..machine.clone() };
-    if let Err(why) = boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
-        phase::not_run(evidence, phase::INSTRUCTIONS, &why)?;
+    match boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
+        Ok(outcome) => Ok(lost(&outcome)),
+        Err(stop) => {
+            phase::not_run(evidence, phase::INSTRUCTIONS, &stop.message)?;
+            Ok(Some(stop))
+        }
     }
-    Ok(())
+}
+
+/// What became of a guest that did not live to its command's end.
+fn lost(outcome: &GuestOutcome) -> Option<Stop> {
+    outcome.end.lost().map(|exit| Stop::new(exit, &outcome.end))
 }
 
 /// Boots a guest for `work`, and records how it ended; or why there was none.
@@ -212,22 +223,22 @@ fn boot(
     dir: &Path,
     evidence: &Writer,
     work: &Work,
-) -> Result<Result<GuestOutcome, String>, End> {
+) -> Result<Result<GuestOutcome, Stop>, End> {
     match guest::boot(machine, clock, dir, work.clone()) {
         Ok(outcome) => {
             evidence.write(Event::GuestEnded((&outcome).into()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
                 guest::last_words(&outcome);
             }
-            if outcome.end == GuestEnd::Interrupted {
-                return Err(End::Stop(Stop::new(exit::INTERRUPTED, outcome.end)));
+            if outcome.interrupted {
+                return Err(End::Stop(Stop::new(exit::INTERRUPTED, GuestEnd::Interrupted)));
             }
             Ok(Ok(outcome))
         }
         Err(stop) if stop.exit == exit::INTERRUPTED => Err(End::Stop(stop)),
         Err(stop) => {
             println!("no guest: {}", stop.message);
-            Ok(Err(stop.message))
+            Ok(Err(stop))
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Stop;
+use crate::evidence::{self, Event, Record, Writer};
 use crate::exit;
+use crate::place::Place;
 use crate::utc::Utc;
 
 /// Makes a fresh directory under `parent` and points `latest` to it.
@@ -42,9 +44,52 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
     })
 }
 
+/// Begins the host's evidence in `dir`. Results that another run left there would pass for this
+/// one's; what is to be expected may have been written by whoever starts it.
+pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
+    let no_evidence = |why: String| Stop::new(exit::EVIDENCE, why);
+    for place in [Place::Host, Place::Guest] {
+        let file = dir.join(evidence::file_name(place));
+        let used = match evidence::read_trail(dir, place) {
+            Ok(None) => false,
+            Ok(Some(trail)) => {
+                let expected = |record: &Record| matches!(record.event, Event::Expected { .. });
+                !trail.damage.is_empty() || !trail.records.iter().all(expected)
+            }
+            Err(error) => return Err(no_evidence(format!("{}: {error}", file.display()))),
+        };
+        if used {
+            return Err(no_evidence(format!(
+                "{} is there already: the results of another run would pass for this one's; name \
+                 another directory with --evidence, or remove {}",
+                file.display(),
+                dir.display()
+            )));
+        }
+    }
+    Writer::open(dir, Place::Host).map_err(|error| Stop::new(exit::EVIDENCE, error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn evidence_of_another_run_is_not_added_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let trials = vec!["fuse::mounts".to_owned()];
+        let writer = begin(dir.path()).unwrap();
+        writer.write(Event::Expected { at: Place::Guest, trials }).unwrap();
+        let writer = begin(dir.path()).unwrap();
+        writer.write(Event::PhaseStarted { phase: "1".into() }).unwrap();
+        let stop = begin(dir.path()).unwrap_err();
+        assert!(
+            stop.exit == exit::EVIDENCE && stop.message.contains("host.jsonl is there already")
+        );
+        fs::remove_file(dir.path().join("host.jsonl")).unwrap();
+        fs::write(dir.path().join("guest.jsonl"), "half a rec").unwrap();
+        assert!(begin(dir.path()).unwrap_err().message.contains("guest.jsonl is there already"));
+    }
 
     #[test]
     fn latest_leads_to_the_newest() {

@@ -84,7 +84,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         Some(dir) => dir.clone(),
         None => run_dir::create(&project::root().join("target/soak"))?,
     };
-    let evidence = Writer::open(&dir, Place::Host).map_err(no_evidence)?;
+    let evidence = run_dir::begin(&dir)?;
     println!("evidence: {}", dir.display());
     let environment = Environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
@@ -168,7 +168,7 @@ fn for_time(
     }
     Ok(match outcome.end {
         GuestEnd::Exited(0) if !soak.faults.is_empty() => exit::FAIL.into(),
-        end => end.exit_code().into(),
+        _ => outcome.exit_code().into(),
     })
 }
 
@@ -246,7 +246,7 @@ fn tell_alarms(
     if let Some(outcome) = outcome
         && !matches!(outcome.end, GuestEnd::Exited(_))
     {
-        return Ok(outcome.end.exit_code().into());
+        return Ok(outcome.exit_code().into());
     }
     Ok(if alarms > 0 {
         exit::FAIL
