@@ -223,6 +223,34 @@ fn a_run_that_demands_kvm_does_not_begin_without() {
     assert!(!machine.path("evidence").exists());
 }
 
+/// A guest's trial that passed, as the only line of its evidence.
+const PASSED: &str = concat!(
+    r#"{"v":1,"seq":0,"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
+    r#""time_ms":1795358701000,"place":"guest","pid":1,"event":"trial_finished","#,
+    r#""trial":"dataset::generator","state":"passed","message":"","seconds":0.1}"#
+);
+
+#[test]
+fn a_part_of_the_trials_is_told_as_one() {
+    let machine =
+        Machine::new(&format!("up; echo '{PASSED}' >\"$evidence/guest.jsonl\"; exited 0"));
+    machine.run(&[]).success();
+    let kept = |name: &str| fs::read_to_string(machine.path("evidence").join(name)).unwrap();
+    assert_eq!(kept("junit.xml").matches("<testcase ").count(), 1, "{}", kept("junit.xml"));
+    let validate = |command: &str| {
+        let mut process = Command::new(cargo_bin("vexfs-validate"));
+        process.arg(command).arg(machine.path("evidence")).assert()
+    };
+    validate("verdict").code(3).stdout(contains("names no trial that the host must run"));
+    validate("report").success();
+    let page = kept("report.md");
+    let expected = harness::expected::Expected::load().unwrap().guest.len();
+    assert!(page.contains(&format!("trials that are expected there: 1 of {expected}.")), "{page}");
+    assert!(page.contains(&format!("{} trials of the guest were not run", expected - 1)), "{page}");
+    assert!(!page.contains("(guest) was not run") && !page.contains("damaged:"), "{page}");
+    assert!(!page.contains("expected-tests manifest"), "{page}");
+}
+
 /// A record of a guest's trial, as the first line of its evidence.
 const BEGAN: &str = concat!(
     r#"{"v":1,"seq":0,"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,

@@ -11,8 +11,9 @@ use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::clock::ClockChoice;
-use crate::evidence::{Environment, Event};
+use crate::evidence::{Environment, Event, Writer, read_trail};
 use crate::exit;
+use crate::expected::Expected;
 use crate::place::{self, Place};
 use crate::project;
 use crate::report::{self, Run};
@@ -50,6 +51,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let evidence = run_dir::begin(&dir)?;
     let environment = Environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
+    if work != Work::Shell {
+        expect(&dir, &evidence)?;
+    }
     let outcome = boot(&options.machine, options.clock, &dir, work)?;
     evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -63,11 +67,24 @@ fn no_evidence(error: impl Display) -> Stop {
     Stop::new(exit::EVIDENCE, error)
 }
 
+/// The command may run a part of the guest's trials: what it did not run is to be told from what does
+/// not exist. Whoever has said before what is expected knows better.
+fn expect(dir: &Path, evidence: &Writer) -> Result<(), Stop> {
+    let host = read_trail(dir, Place::Host).map_err(no_evidence)?;
+    let mut events = host.iter().flat_map(|trail| &trail.records).map(|record| &record.event);
+    if events.any(|event| matches!(event, Event::Expected { .. })) {
+        return Ok(());
+    }
+    let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    let trials = expected.of(Place::Guest).to_vec();
+    evidence.write(Event::Expected { at: Place::Guest, trials }).map_err(no_evidence)
+}
+
 /// `junit.xml`, and the scripts that repeat what failed, where the command ran trials.
 fn write_for_machines(dir: &Path) -> Result<(), Stop> {
     let run = Run::read(dir, &[]).map_err(no_evidence)?;
     let trials = run.fates(Place::Guest);
-    if trials.is_empty() {
+    if trials.iter().all(|(_, fate)| *fate == Fate::NotRun) {
         return Ok(());
     }
     report::write_for_machines(&run, dir, dir).map_err(no_evidence)?;

@@ -1,10 +1,12 @@
 //! The verdict and why, the criteria, bare metal.
 
+use std::collections::BTreeSet;
+
 use super::run::Run;
 use super::section::{Section, Table};
 use crate::place::Place;
 use crate::utc::Utc;
-use crate::verdict::{State, Verdict, accelerator_name};
+use crate::verdict::{self, Fate, State, Verdict, accelerator_name};
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
 const REASONS: usize = 8;
@@ -36,11 +38,23 @@ pub(super) fn criteria(run: &Run) -> Section {
             (index + 1).to_string(),
             one.title.clone(),
             one.state.to_string(),
-            format!("{} of {}", one.passed, one.expected),
+            match one.expected {
+                0 => "none expected".to_owned(),
+                expected => format!("{} of {expected}", one.passed),
+            },
         ]);
     }
     section.table(table);
-    let (first, more) = why(&run.verdict);
+    let left_out = left_out(run);
+    if !left_out.is_empty() {
+        section.text(format!(
+            "A command in the guest ran a part of the trials that are expected there: {} of {}. It can \
+             show what it ran, and is no validation.",
+            run.evidence.expected(Place::Guest).len() - left_out.len(),
+            run.evidence.expected(Place::Guest).len()
+        ));
+    }
+    let (first, more) = why(&run.verdict, &left_out);
     section.text(if first.is_empty() {
         "Nothing speaks against any of them."
     } else {
@@ -52,12 +66,26 @@ pub(super) fn criteria(run: &Run) -> Section {
     section
 }
 
+/// What the verdict says of trials that a command in the guest did not run.
+fn left_out(run: &Run) -> BTreeSet<String> {
+    if !run.evidence.is_part() {
+        return BTreeSet::new();
+    }
+    let fates = run.fates(Place::Guest).into_iter();
+    fates
+        .filter(|(_, fate)| *fate == Fate::NotRun)
+        .map(|(trial, _)| verdict::not_run(&trial, Place::Guest))
+        .collect()
+}
+
 /// The first [`REASONS`] of each criterion against a PASS, failures before all, and then the rest.
-/// One that all criteria share, as damage is, stands once.
-fn why(verdict: &Verdict) -> (Vec<String>, Vec<String>) {
+/// One that all criteria share, as damage is, stands once; what a command `left_out` of the trials
+/// stands elsewhere.
+fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
     let mut all: Vec<(usize, State, String)> = Vec::new();
     for one in &verdict.criteria {
-        let mut reasons: Vec<_> = one.reasons.iter().collect();
+        let mut reasons: Vec<_> =
+            one.reasons.iter().filter(|reason| !left_out.contains(&reason.text)).collect();
         reasons.sort_by_key(|reason| reason.state != State::Fail);
         let mut rank = 0;
         for reason in reasons {

@@ -30,6 +30,7 @@ pub(super) fn trials(run: &Run) -> Section {
     for place in PLACES {
         let expected = run.evidence.expected(place);
         let mut counts = [0; 2];
+        let mut left_out = Vec::new();
         for (trial, fate) in run.fates(place) {
             let (what, why) = match fate {
                 Fate::Passed => {
@@ -44,12 +45,17 @@ pub(super) fn trials(run: &Run) -> Section {
                 Fate::Failed(why) => ("failed", why),
                 Fate::Undecided(why) => ("not decided", why),
                 Fate::Began => ("began and never ended", String::new()),
+                Fate::NotRun if run.evidence.is_part() => {
+                    left_out.push(trial);
+                    continue;
+                }
                 Fate::NotRun => ("not run", String::new()),
             };
             counts[1] += 1;
             failed.rows.push(vec![trial, place.to_string(), what.to_owned(), why]);
         }
         section.text(format!("{place}: {} passed, {} did not.", counts[0], counts[1]));
+        section.lines(format!("{} trials of the {place} were not run", left_out.len()), left_out);
     }
     section.table(failed);
     section.table(skipped);

@@ -20,7 +20,7 @@ pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::JudgedRatio;
 pub use table::{accelerator_name, table};
-pub use trials::Fate;
+pub use trials::{Fate, not_run};
 
 use crate::criterion::Criterion;
 use crate::evidence::{
@@ -189,6 +189,7 @@ impl Evidence {
         if let Some(end) = self.guest_end()
             && self.accelerator() != end.accelerator
             && self.guest.is_some()
+            && !(self.is_part() && self.environment(Place::Guest).is_none())
         {
             damage.push(format!(
                 "the guest saw accelerator {}, the launcher gave it {}",

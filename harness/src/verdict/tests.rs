@@ -350,6 +350,41 @@ fn a_guest_without_the_launchers_word_is_damage() {
     assert!(verdict.damage[0].contains("no word of the launcher"), "{:?}", verdict.damage);
 }
 
+/// A command in the guest that ran all of its trials: they are counted, nothing is damaged, and it is
+/// no validation, for which the host is needed.
+#[test]
+fn trials_of_the_guest_alone_are_no_validation() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::Expected { at: Place::Host, .. }));
+    run.guest.retain(|event| !matches!(event, Event::Environment(_)));
+    let verdict = run.verdict();
+    assert_eq!((verdict.state, verdict.damage), (State::Inconclusive, vec![]));
+    let module = &verdict.criteria[3];
+    assert_eq!((module.passed, module.expected), (1, 1));
+    let reasons: Vec<&str> = module.reasons.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(reasons, ["the evidence names no trial that the host must run"]);
+}
+
+#[test]
+fn a_guest_that_does_not_say_what_it_ran_on_is_damage() {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| !matches!(event, Event::Environment(_)));
+    let verdict = run.verdict();
+    assert!(verdict.damage[0].contains("the guest saw accelerator none"), "{:?}", verdict.damage);
+}
+
+#[test]
+fn where_nothing_is_expected_no_trial_is_unknown() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::Expected { .. }));
+    let verdict = run.verdict();
+    assert_eq!(verdict.state, State::Inconclusive);
+    let reasons = verdict.criteria.iter().flat_map(|one| &one.reasons);
+    let texts: Vec<&str> = reasons.map(|one| one.text.as_str()).collect();
+    assert!(texts.contains(&"the evidence names no trial that the guest must run"), "{texts:?}");
+    assert!(!texts.iter().any(|text| text.contains("expected-tests manifest")), "{texts:?}");
+}
+
 #[test]
 fn no_guest_is_inconclusive() {
     let mut run = Run::healthy();
