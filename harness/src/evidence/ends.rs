@@ -71,7 +71,7 @@ mod tests {
     use super::super::{Environment, Writer, end_of_trail, read_trail};
     use super::*;
     use crate::place::Place;
-    use crate::vm::Accelerator;
+    use crate::vm::{Accelerator, GuestLaunch};
 
     /// A run's directory in the making.
     struct Made(tempfile::TempDir);
@@ -96,7 +96,7 @@ mod tests {
 
         /// The launcher says how.
         fn launched(self) -> Self {
-            let launch = crate::report::tests::golden::launch(Accelerator::Tcg, "a golden run");
+            let launch = GuestLaunch::made_up(Accelerator::Tcg, "a golden run");
             self.write(Place::Host, Event::GuestLaunched(Box::new(launch)))
         }
 

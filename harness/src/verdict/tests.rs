@@ -136,7 +136,6 @@ impl Run {
         of(&Evidence::read(dir.path()).unwrap())
     }
 
-    /// The guest's records first: the launcher says how far they went.
     pub(crate) fn write(mut self, dir: &Path) {
         for (place, events) in [(Place::Guest, &mut self.guest), (Place::Host, &mut self.host)] {
             let seen = end_of_trail(dir, Place::Guest).unwrap();
@@ -350,8 +349,7 @@ fn a_guest_without_the_launchers_word_is_damage() {
     assert!(verdict.damage[0].contains("no word of the launcher"), "{:?}", verdict.damage);
 }
 
-/// A command in the guest that ran all of its trials: they are counted, nothing is damaged, and it is
-/// no validation, for which the host is needed.
+/// A command in the guest ran them: they are counted, and nothing is damaged.
 #[test]
 fn trials_of_the_guest_alone_are_no_validation() {
     let mut run = Run::healthy();

@@ -37,7 +37,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use accelerator::{Accelerator, AcceleratorChoice};
 pub use console::{Finding, Trouble, classify};
@@ -46,17 +46,15 @@ pub use error::VmError;
 pub use kernel::{DEFAULT_SERIES, Kernel, KernelChoice};
 pub use programs::{on_path as find_program, project_directories};
 pub use qemu::Qemu;
+pub use record::{GuestLaunch, LAUNCH_FILE};
 pub use script::{COMMAND_FILE, quoted};
 pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::{CONSOLE_FILE, OUTPUT_FILE, TAIL_LINES};
 
 use crate::clock::ClockChoice;
-use crate::evidence::{Event, TrailEnd, Writer, end_of_trail};
+use crate::evidence::{TrailEnd, end_of_trail};
 use crate::place::Place;
 use crate::{exit, project};
-
-/// How the last guest was launched, in the evidence directory; the guest reads its clock there.
-pub const LAUNCH_FILE: &str = "guest-launch.json";
 
 /// What the guest is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,40 +141,6 @@ pub trait Observer {
     }
     /// A line of the console.
     fn console(&mut self, _line: &str) {}
-}
-
-/// How the guest was launched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestLaunch {
-    /// What executes it.
-    pub accelerator: Accelerator,
-    /// Why that.
-    pub accelerator_reason: String,
-    /// Whether its time counts its instructions.
-    pub instruction_clock: bool,
-    /// QEMU and its version.
-    pub qemu: Qemu,
-    /// `uname -r` of its kernel.
-    pub kernel_release: String,
-    /// MiB of memory.
-    pub memory_mib: u64,
-    /// CPUs.
-    pub cpus: u64,
-    /// The command line of virtme-ng, program first.
-    pub command_line: Vec<String>,
-}
-
-impl GuestLaunch {
-    /// Reads the launch back from the evidence directory, e.g. in the guest.
-    ///
-    /// # Errors
-    /// It is not there or not whole.
-    pub fn read(evidence: &Path) -> Result<Self, VmError> {
-        let path = evidence.join(LAUNCH_FILE);
-        let read = fs::read(&path)
-            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other));
-        read.map_err(VmError::evidence(path))
-    }
 }
 
 /// How a guest fared.
@@ -325,7 +289,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
         command_line: words(&command),
         qemu,
     };
-    write_launch(&evidence, &launch)?;
+    launch.write(&evidence)?;
 
     let seen = supervise::Watch {
         evidence: &evidence,
@@ -397,21 +361,6 @@ fn prepare_evidence(evidence: &Path, token: &str, request: &GuestRequest) -> Res
     }
     launch::leave_token(evidence, token)?;
     script::write(evidence, &request.work, &request.environment)
-}
-
-fn write_launch(evidence: &Path, launch: &GuestLaunch) -> Result<(), VmError> {
-    let path = evidence.join(LAUNCH_FILE);
-    let write = serde_json::to_vec_pretty(launch)
-        .map_err(io::Error::other)
-        .and_then(|bytes| fs::write(&path, bytes));
-    write.map_err(VmError::evidence(path))?;
-    // The file is the guest's, and the next guest's; the record stays.
-    Writer::open(evidence, Place::Host)
-        .and_then(|host| host.write(Event::GuestLaunched(Box::new(launch.clone()))))
-        .map_err(|error| {
-            let (path, source) = error.into_parts();
-            VmError::Evidence { path, source }
-        })
 }
 
 fn words(command: &std::process::Command) -> Vec<String> {

@@ -18,7 +18,7 @@ use crate::evidence::{
 use crate::place::{Mark, Place};
 use crate::verdict::tests::{Run as Made, finished};
 use crate::verdict::{self, Evidence};
-use crate::vm::{Accelerator, GuestLaunch, Qemu, TAIL_LINES};
+use crate::vm::{Accelerator, GuestLaunch, TAIL_LINES};
 
 /// Set, it writes the golden runs anew.
 const UPDATE_VARIABLE: &str = "VEXFS_VALIDATION_UPDATE_GOLDEN";
@@ -308,21 +308,8 @@ fn spoil(case: &str, place: Place, text: &mut String) {
 
 fn launch_of(case: &str) -> GuestLaunch {
     match case {
-        "as-on-kvm" => launch(Accelerator::Kvm, "a kernel boots on it"),
-        _ => launch(Accelerator::Tcg, "/dev/kvm cannot be opened"),
-    }
-}
-
-pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
-    GuestLaunch {
-        accelerator,
-        accelerator_reason: reason.into(),
-        instruction_clock: false,
-        qemu: Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() },
-        kernel_release: "6.12.117+deb12-amd64".into(),
-        memory_mib: 8192,
-        cpus: 2,
-        command_line: vec!["virtme-run".into()],
+        "as-on-kvm" => GuestLaunch::made_up(Accelerator::Kvm, "a kernel boots on it"),
+        _ => GuestLaunch::made_up(Accelerator::Tcg, "/dev/kvm cannot be opened"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::golden::{golden, launch};
+use super::golden::golden;
 use crate::clock::Clock;
 use crate::evidence::{Environment, Event, TrialState, Writer};
 use crate::place::Place;
@@ -154,7 +154,7 @@ fn a_trial_is_repeated_in_the_boot_that_it_failed_in() {
             instruction_clock: by_instructions,
             cpus: if by_instructions { 1 } else { 4 },
             memory_mib: if by_instructions { 4096 } else { 8192 },
-            ..launch(Accelerator::Tcg, "a golden run")
+            ..GuestLaunch::made_up(Accelerator::Tcg, "a golden run")
         };
         write(Place::Host, Event::GuestLaunched(Box::new(launched)));
         let mut environment = Environment::of_this_machine("tcg");
