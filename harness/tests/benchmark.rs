@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness::benchmark::{self, Report};
+use harness::benchmark::{self, Fastest, Report, Work, fastest};
 use harness::config::Command;
 use harness::failure::Failure;
 use harness::fuse::FuseMount;
@@ -61,6 +61,43 @@ fn more_work_than_was_done_is_not() {
 fn more_speed_than_the_index_has_is_not() {
     let said = refused(&program("vexfs_bench.py", &["1", "100000"]));
     assert!(said.contains("the fastest search that we saw on its files took"), "{said}");
+}
+
+#[test]
+fn more_speed_than_rows_are_stored_at_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["1", "1000", "insert"]));
+    assert!(
+        said.contains("the fastest insertion of a row that we saw on its files took"),
+        "{said}"
+    );
+    assert!(
+        said.contains("it claims \"insert: 2,000 ops, ") && said.contains(" that is "),
+        "{said}"
+    );
+    assert!(said.contains("(Flat index of 2000 x 32 of bench.f32)"), "{said}");
+    assert!(!said.contains("fastest search"), "{said}");
+}
+
+#[test]
+fn more_speed_than_either_has_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["1", "1000", "neutral"]));
+    assert!(said.contains("the fastest insertion or search that we saw on its files"), "{said}");
+    let honest = run(&program("vexfs_bench.py", &["1", "1", "neutral"]), Home::Fuse).unwrap();
+    assert!(honest.claims.iter().all(|claim| claim.work == Work::Either));
+}
+
+#[test]
+fn a_tiny_file_beside_the_other_lends_it_no_speed() {
+    let report = run(&program("vexfs_bench.py", &["1", "1", "tiny"]), Home::Fuse).unwrap();
+    let counted: Vec<u64> = report.seen.searching.iter().map(|pace| pace.operations).collect();
+    assert_eq!(counted, [1, 200]);
+    let Fastest { seconds, indexes } = fastest(&report.seen.searching, 100).unwrap();
+    assert!(indexes.contains(&"Flat index of 2000 x 32 of bench.f32"), "{indexes:?}");
+    let alone = report.seen.searching[1].seconds;
+    assert!((seconds - alone).abs() <= 0.01 * alone, "{seconds} s, and {alone} s alone");
+    let said = refused(&program("vexfs_bench.py", &["1", "1000", "tiny"]));
+    assert!(said.contains("the fastest search that we saw on its files"), "{said}");
+    assert!(said.contains("of bench.f32)"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::{Pace, fastest};
 use super::{Claim, Seen, Work};
 use crate::failure::Failure;
 use crate::require;
@@ -9,7 +10,8 @@ use crate::require;
 /// A program may report the median of its runs: then half of its operations took at least as long
 /// as claimed, and the others any time. So claims fit where half of them fits.
 const MEDIAN: f64 = 2.0;
-/// How many times as fast as we saw it an index may have been, on each processor.
+/// How many times as fast as we saw it an index may have been, on each processor: a machine that
+/// was disturbed while we looked must not turn a program that was not into a liar.
 const FASTER: f64 = 2.0;
 
 /// Holds `claims` against what the home counted and the time that the program ran.
@@ -56,29 +58,65 @@ pub fn judge(
     if seconds > MEDIAN * wall.as_secs_f64() {
         lies.push(format!("it claims {}; it ran {:.1} s", list(claims), wall.as_secs_f64()));
     }
-    if let Some(fastest) = seen.fastest_search {
-        let bound = FASTER * processors as f64 / fastest.as_secs_f64().max(1e-9);
-        for claim in claims.iter().filter(|one| one.work == Work::Search && one.rate > bound) {
-            lies.push(format!(
-                "it claims {:?}; the fastest search that we saw on its files took {fastest:?}, \
-                 and {processors} processors at twice that speed do {} a second",
-                claim.line,
-                thousands(bound as u64)
-            ));
-        }
-    }
+    lies.extend(too_fast(claims, seen, processors));
     require!(lies.is_empty(), "not authentic: {}", lies.join("; and "));
     Ok(())
 }
 
+/// Claims, each and together, that are faster than what we saw allows.
+fn too_fast(claims: &[Claim], seen: &Seen, processors: usize) -> Vec<String> {
+    let mut lies = Vec::new();
+    for work in [Work::Insertion, Work::Search, Work::Either] {
+        let of_work: Vec<&Claim> = claims.iter().filter(|claim| claim.work == work).collect();
+        let each = of_work.chunks(1);
+        let together = (of_work.len() > 1).then_some(&of_work[..]);
+        lies.extend(each.chain(together).filter_map(|some| faster(work, some, seen, processors)));
+    }
+    lies
+}
+
+/// Why `claims` of the same work are too fast together.
+fn faster(work: Work, claims: &[&Claim], seen: &Seen, processors: usize) -> Option<String> {
+    let (stored, searched): (&[Pace], &[Pace]) = match work {
+        Work::Insertion => (&seen.inserting, &[]),
+        Work::Search => (&[], &seen.searching),
+        Work::Either => (&seen.inserting, &seen.searching),
+    };
+    let what = match work {
+        Work::Insertion => "insertion of a row",
+        Work::Search => "search",
+        Work::Either => "insertion or search",
+    };
+    let operations: u64 = claims.iter().map(|claim| claim.operations).sum();
+    // Only the half that a median speaks of must have taken its time.
+    let half = (operations as f64 / MEDIAN).ceil() as u64;
+    let fastest = fastest(stored.iter().chain(searched), half)?;
+    let bound = FASTER * processors as f64 / fastest.seconds.max(1e-9);
+    let claimed: f64 = claims.iter().map(|claim| claim.seconds()).sum();
+    if operations as f64 / claimed <= bound {
+        return None;
+    }
+    let lines: Vec<String> = claims.iter().map(|claim| format!("{:?}", claim.line)).collect();
+    Some(format!(
+        "it claims {}: {}; the fastest {what} that we saw on its files took {:?}, and {processors} \
+         processors at twice that speed do {} a second ({})",
+        lines.join(" and "),
+        list(claims.iter().copied()),
+        Duration::from_secs_f64(fastest.seconds),
+        thousands(bound as u64),
+        fastest.indexes.join(", ")
+    ))
+}
+
 /// The sum: how long the claimed work would have taken.
-fn list(claims: &[Claim]) -> String {
-    let each = |claim: &Claim| {
+fn list<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
+    let claims: Vec<&Claim> = claims.into_iter().collect();
+    let each = |claim: &&Claim| {
         let (operations, rate) = (thousands(claim.operations), thousands(claim.rate as u64));
         format!("{operations} ops, at {rate} ops/sec that is {}", seconds(claim.seconds()))
     };
     let all: Vec<String> = claims.iter().map(each).collect();
-    let sum: f64 = claims.iter().map(Claim::seconds).sum();
+    let sum: f64 = claims.iter().map(|claim| claim.seconds()).sum();
     match all.len() {
         1 => all.concat(),
         _ => format!("{}; together {}", all.join(", "), seconds(sum)),
@@ -86,7 +124,11 @@ fn list(claims: &[Claim]) -> String {
 }
 
 fn seconds(seconds: f64) -> String {
-    if seconds >= 10.0 { format!("{seconds:.0} s") } else { format!("{seconds:.2} s") }
+    match seconds {
+        10.0.. => format!("{seconds:.0} s"),
+        0.01.. => format!("{seconds:.2} s"),
+        _ => format!("{seconds:.1e} s"),
+    }
 }
 
 fn missed(seen: &Seen) -> String {
@@ -118,8 +160,11 @@ mod tests {
     }
 
     fn seen(rows: u64, searches: u64) -> Seen {
-        let fastest_search = Some(Duration::from_micros(100));
-        Seen { files: 1, rows, searches, fastest_search, missed: vec![] }
+        let pace = |index: &str, operations, seconds| {
+            vec![Pace { index: index.to_owned(), operations, seconds }]
+        };
+        let (searching, inserting) = (pace("a", searches, 1e-4), pace("b", rows, 1e-5));
+        Seen { files: 1, rows, searches, searching, inserting, missed: vec![] }
     }
 
     fn said(claims: &[Claim], seen: &Seen, milliseconds: u64) -> String {
@@ -149,6 +194,47 @@ mod tests {
     ) {
         let said = said(&[claim(Work::Search, 2_000, rate)], &seen(rows, searches), milliseconds);
         assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{said}");
+    }
+
+    #[rstest]
+    #[case::stored(Work::Insertion, 399_000.0, "")]
+    #[case::stored_too_fast(
+        Work::Insertion,
+        401_000.0,
+        "insertion of a row that we saw on its files took 10µs"
+    )]
+    #[case::either(Work::Either, 399_000.0, "")]
+    #[case::either_too_fast(Work::Either, 1e12, "at 1,000,000,000,000 ops/sec that is 2.0e-9 s")]
+    fn rows_and_lines_of_neither_are_held_against_our_speed(
+        #[case] work: Work,
+        #[case] rate: f64,
+        #[case] part: &str,
+    ) {
+        let said = said(&[claim(work, 2_000, rate)], &seen(10_000, 2_000), 400);
+        assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{said}");
+    }
+
+    #[test]
+    fn a_tiny_index_does_not_lend_its_speed() {
+        let mut seen = seen(10_000, 2_000);
+        seen.searching.push(Pace { index: "tiny".to_owned(), operations: 10, seconds: 1e-6 });
+        assert_eq!(said(&[claim(Work::Search, 2_000, 40_000.0)], &seen, 400), "");
+        let said = said(&[claim(Work::Search, 2_000, 41_000.0)], &seen, 400);
+        assert!(said.contains("do 40,") && said.contains("a second (tiny, a)"), "{said}");
+    }
+
+    #[test]
+    fn fast_lines_add_up() {
+        let mut seen = seen(10_000, 2_000);
+        seen.searching[0].operations = 1_000;
+        seen.searching.push(Pace { index: "c".to_owned(), operations: 1_000, seconds: 1e-6 });
+        let claims = [1.0, 2.0].map(|more| claim(Work::Search, 1_000, 3_000_000.0 + more));
+        assert_eq!(said(&claims[..1], &seen, 400), "");
+        // The half that a median speaks of may have been the fast one's; more cannot.
+        assert_eq!(said(&claims, &seen, 400), "");
+        seen.searching[1].operations = 500;
+        let said = said(&claims, &seen, 400);
+        assert!(said.contains("together"), "{said}");
     }
 
     #[test]

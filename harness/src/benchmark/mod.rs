@@ -2,10 +2,12 @@
 //!
 //! It is run on an empty directory of a mounted home, and prints lines `NAME ... RATE ops/sec`.
 //! What it claims is held against the counters of the files that it made, the time that it ran,
-//! and the speed that we find on those files ourselves.
+//! and the speed at which we store the rows of those files and search in them ourselves.
 
+mod again;
 mod claim;
 mod judge;
+mod pace;
 mod seen;
 mod watch;
 
@@ -18,6 +20,7 @@ use vexfs_uapi::Home;
 
 pub use self::claim::{Claim, Work, claims};
 pub use self::judge::judge;
+pub use self::pace::{Fastest, Pace, fastest};
 pub use self::seen::Seen;
 pub use self::watch::{Made, Watch};
 use crate::child::Running;

@@ -30,8 +30,8 @@ const EVENTS: usize = 16 << 10;
 /// What was made while it was watched.
 #[derive(Debug, Default)]
 pub struct Made {
-    /// The files, open.
-    pub files: Vec<File>,
+    /// The files, open, and where they were made.
+    pub files: Vec<(PathBuf, File)>,
     /// What was gone again before it could be opened.
     pub missed: Vec<PathBuf>,
 }
@@ -141,7 +141,7 @@ impl Watcher {
             return self.directory(path);
         }
         if metadata.is_file() && self.known.insert((metadata.dev(), metadata.ino())) {
-            self.made.files.push(file);
+            self.made.files.push((path.to_owned(), file));
         }
         Ok(())
     }
