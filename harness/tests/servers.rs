@@ -1,7 +1,10 @@
 //! Competitors' servers as contenders: ChromaDB's own, and what is said where there is none.
 //!
-//! No Qdrant server can be installed from a package registry, so that of its driver only what it
-//! says of servers that are none is tried here.
+//! No Qdrant server can be installed from a package registry: its driver is tried on a stand-in of
+//! ours that answers as Qdrant's documentation says, and on servers that are none.
+
+#[path = "servers/qdrant_stand_in.rs"]
+mod qdrant_stand_in;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,10 +16,13 @@ use std::time::Duration;
 use harness::contender::{Contender, Driver, Limits, Program};
 use harness::dataset::Dataset;
 use harness::deadline::wait_for;
+use harness::oracle::Oracle;
 use harness::project;
 use harness::protocol::PROTOCOL;
 use rstest::rstest;
 use serde_json::json;
+
+use self::qdrant_stand_in::QdrantStandIn;
 
 /// `chroma run`, ended and reaped on drop.
 struct Chroma {
@@ -107,6 +113,60 @@ fn a_chromadb_server_is_a_contender() {
     assert!(collections(&chroma.url).contains("vexfs-validation-"));
     drop(driver);
     assert_eq!(collections(&chroma.url), "[]");
+}
+
+/// Rows go in, come back bit for bit and are found at their squared distances, in the requests that
+/// Qdrant documents. On a stand-in: of a real server it says nothing.
+#[test]
+fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
+    let server = QdrantStandIn::start();
+    let program = Program::server("qdrant_server", &server.url(), json!({}));
+    let mut driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
+    let dataset = Dataset::generate(11, 400, PROTOCOL.dim, 20);
+    for (number, rows) in dataset.base.chunks(200 * PROTOCOL.dim).enumerate() {
+        driver.insert(200 * number as u64, rows).unwrap().time("qdrant").unwrap();
+    }
+    assert_eq!(driver.vectors().unwrap(), dataset.base);
+    let answers = driver.search(&dataset.queries, PROTOCOL.k).unwrap();
+    answers.times("qdrant").unwrap();
+    let oracle = Oracle::new(&dataset, &dataset.queries, PROTOCOL.k);
+    let ids = answers.answers.iter().map(|answer| &answer.ids[..]);
+    assert_eq!(oracle.mean_recall(ids).unwrap(), 1.0);
+    for (query, answer) in answers.answers.iter().enumerate() {
+        oracle.check_distances(query, &answer.ids, &answer.distances).unwrap();
+    }
+    let described = driver.describe().unwrap();
+    let configuration = &described["configuration"];
+    assert_eq!(configuration["server"], server.url());
+    assert_eq!(configuration["index"], "brute force");
+    assert_eq!(
+        (&configuration["rows"], &configuration["indexed_vectors"]),
+        (&400.into(), &0.into())
+    );
+    let collections = server.collections();
+    assert!(collections.len() == 1 && collections[0].starts_with("vexfs-validation-"));
+    driver.close().unwrap();
+    assert_eq!(server.collections(), [""; 0]);
+    let asked = [
+        "GET /",
+        "PUT",
+        "PUT points?wait=true",
+        "GET",
+        "POST points",
+        "POST points/query",
+        "DELETE",
+    ];
+    assert_eq!(server.asked(), asked);
+}
+
+#[test]
+fn a_qdrant_collection_goes_even_where_nobody_closes_its_driver() {
+    let server = QdrantStandIn::start();
+    let program = Program::server("qdrant_server", &server.url(), json!({}));
+    let driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
+    assert_eq!(server.collections().len(), 1);
+    drop(driver);
+    assert_eq!(server.collections(), [""; 0]);
 }
 
 fn refused(name: &str, url: &str) -> String {
