@@ -29,7 +29,7 @@ exits! {
     /// Success.
     SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
-    FAIL = 1, "a criterion or a soak FAILs, an operation got slower, or the guest's command failed with 1";
+    FAIL = 1, "a criterion, a soak or a comparison FAILs, an operation got slower, or the guest's command failed with 1";
     /// Bad command line.
     USAGE = 2, "the command line cannot be understood";
     /// Not decided.

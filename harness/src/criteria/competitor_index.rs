@@ -29,7 +29,7 @@ pub fn check(program: &Program, configuration: &Value, protocol: &Protocol) -> R
     );
     match name.as_str() {
         "chromadb" => chromadb(&program.options, configuration, protocol),
-        "qdrant" => qdrant(configuration, protocol),
+        "qdrant" | "qdrant_server" => qdrant(configuration, protocol),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod baseline;
 mod claimed;
-mod competitor_index;
+pub(crate) mod competitor_index;
 mod containment;
 pub(crate) mod cycles;
 pub mod dataset;

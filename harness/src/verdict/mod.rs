@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use bare_metal::{BareMetal, Condition};
 pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
-pub use ratios::JudgedRatio;
+pub use ratios::{JudgedRatio, recall_below};
 pub use table::{accelerator_name, table};
 pub use trials::{Fate, not_run};
 

@@ -153,11 +153,9 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
             measurement.threshold, measurement.decides
         );
     }
-    if let (Some(a), Some(b)) = (measurement.a.recall, measurement.b.recall)
-        && a < b
-    {
+    if let Some(why) = recall_below(measurement) {
         outcome = Outcome::Fail;
-        note = format!("recall {a:.4} is below the other's {b:.4}");
+        note = why;
     }
     let decision = decision.ok();
     JudgedRatio {
@@ -178,6 +176,13 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         decides: bound.decides,
         note,
     }
+}
+
+/// Why a measurement's ratio counts for nothing: A's recall is below B's.
+#[must_use]
+pub fn recall_below(measurement: &Measurement) -> Option<String> {
+    let (a, b) = (measurement.a.recall?, measurement.b.recall?);
+    (a < b).then(|| format!("recall {a:.4} is below the other's {b:.4}"))
 }
 
 fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {

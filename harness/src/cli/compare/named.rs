@@ -1,0 +1,91 @@
+//! Contenders as the command line names them.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use vexfs_uapi::Kind;
+
+/// A contender as the command line names it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Named {
+    Engine(Kind),
+    Fuse(Kind),
+    Directory(PathBuf, Kind),
+    /// `ef_search`, and a server's address.
+    ChromaDb(Option<u32>, Option<String>),
+    /// A server's address.
+    Qdrant(Option<String>),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (text, url) = match text.split_once('=') {
+            Some((name, url)) if name.starts_with("chromadb") || name == "qdrant" => {
+                (name, Some(server(url)?))
+            }
+            _ => (text, None),
+        };
+        let (name, detail) = text.rsplit_once(':').unwrap_or((text, ""));
+        let kind = || match detail {
+            "" | "flat" => Ok(Kind::Flat),
+            "hnsw" => Ok(Kind::Hnsw),
+            "pq" => Ok(Kind::Pq),
+            "ivf" => Ok(Kind::Ivf),
+            "lsh" => Ok(Kind::Lsh),
+            _ => Err(format!("no kind of index is called {detail}; see --help")),
+        };
+        match (name, detail) {
+            ("engine", _) => kind().map(Named::Engine),
+            ("fuse", _) => kind().map(Named::Fuse),
+            ("chromadb", "") => Ok(Named::ChromaDb(None, url)),
+            ("chromadb", ef) => match ef.parse() {
+                Ok(ef) => Ok(Named::ChromaDb(Some(ef), url)),
+                Err(_) => Err(format!("ef_search is a number, and not {ef}")),
+            },
+            ("qdrant", "") => Ok(Named::Qdrant(url)),
+            (path, _) if path.contains('/') => {
+                kind().map(|kind| Named::Directory(PathBuf::from(path), kind))
+            }
+            _ => Err(format!("no contender is called {text}; see --help")),
+        }
+    }
+}
+
+/// The address of a server.
+fn server(url: &str) -> Result<String, String> {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(url.to_owned()),
+        _ => Err(format!("a server's address is like http://127.0.0.1:8000, and not {url:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contenders_have_names() {
+        let named = |text: &str| text.parse::<Named>();
+        assert_eq!(named("engine"), Ok(Named::Engine(Kind::Flat)));
+        assert_eq!(named("fuse:hnsw"), Ok(Named::Fuse(Kind::Hnsw)));
+        assert_eq!(named("/mnt/v:pq"), Ok(Named::Directory("/mnt/v".into(), Kind::Pq)));
+        assert_eq!(named("./v"), Ok(Named::Directory("./v".into(), Kind::Flat)));
+        assert_eq!(named("chromadb:256"), Ok(Named::ChromaDb(Some(256), None)));
+        assert_eq!(named("qdrant"), Ok(Named::Qdrant(None)));
+        let url = "http://127.0.0.1:8000";
+        let server = Some(url.to_owned());
+        assert_eq!(named(&format!("chromadb={url}")), Ok(Named::ChromaDb(None, server.clone())));
+        assert_eq!(
+            named(&format!("chromadb:256={url}")),
+            Ok(Named::ChromaDb(Some(256), server.clone()))
+        );
+        assert_eq!(named(&format!("qdrant={url}")), Ok(Named::Qdrant(server)));
+        let wrong = ["", "milvus", "fuse:tree", "chromadb:much", "qdrant:1", "qdrant=127.0.0.1"];
+        for wrong in wrong {
+            assert!(named(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether a contender did the work that it was sent, and by which index.
+
+use serde_json::Value;
+use vexfs_uapi::Kind;
+
+use super::source::Source;
+use crate::criteria::competitor_index;
+use crate::failure::Failure;
+use crate::protocol::PROTOCOL;
+use crate::require;
+
+/// What a contender has counted, where it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counted {
+    searches: u64,
+    /// The engine in process tells of none.
+    distances: Option<u64>,
+}
+
+impl Counted {
+    /// The counters in a description; `None` of a competitor, which has none.
+    pub(super) fn of(description: &Value) -> Option<Counted> {
+        let searches = description["searches"].as_u64()?;
+        Some(Counted { searches, distances: description["distances"].as_u64() })
+    }
+}
+
+/// Checks what was counted while `sent` queries went to a contender: a VexFS must have served
+/// exactly these, by the index that was asked for.
+pub(super) fn check_searches(
+    source: &Source<'_>,
+    [before, after]: [&Value; 2],
+    sent: u64,
+) -> Result<(), Failure> {
+    check_index(source, after)?;
+    let (Some(kind), Some(before), Some(after)) =
+        (source.kind(), Counted::of(before), Counted::of(after))
+    else {
+        return Ok(());
+    };
+    served(kind, before, after, sent)
+}
+
+fn served(kind: Kind, before: Counted, after: Counted, sent: u64) -> Result<(), Failure> {
+    let served = after.searches - before.searches;
+    let scan = sent * PROTOCOL.rows as u64;
+    let distances = after.distances.zip(before.distances).map(|(after, before)| after - before);
+    let index_used = distances.is_none_or(|distances| match kind {
+        Kind::Flat => distances == scan,
+        Kind::Hnsw => (1..scan).contains(&distances),
+        _ => distances > 0,
+    });
+    require!(
+        served == sent && index_used,
+        "it was sent {sent} queries over {} rows, and counts {served} and {} distances: not authentic",
+        PROTOCOL.rows,
+        distances.map_or("no".to_owned(), |distances| distances.to_string())
+    );
+    Ok(())
+}
+
+/// Checks that a contender holds the protocol's rows in the index that was asked for.
+pub(super) fn check_index(source: &Source<'_>, description: &Value) -> Result<(), Failure> {
+    if let Some(program) = source.program() {
+        return competitor_index::check(&program, &description["configuration"], &PROTOCOL);
+    }
+    let (rows, kind) = (&description["rows"], &description["kind"]);
+    let asked = source.kind().map(|kind| kind as u32);
+    require!(
+        *rows == PROTOCOL.rows && asked.is_some_and(|asked| *kind == asked),
+        "it was given {} rows for an index of kind {asked:?}, and has {rows} in one of kind {kind}: \
+         not authentic",
+        PROTOCOL.rows
+    );
+    Ok(())
+}
+
+/// The index that answered, in the contender's own words.
+pub(super) fn index_used(description: &Value) -> String {
+    let configuration = &description["configuration"];
+    if configuration["hnsw"].is_object() {
+        return format!("HNSW {} over {} rows", configuration["hnsw"], configuration["rows"]);
+    }
+    if let Some(index) = configuration["index"].as_str() {
+        let (indexed, rows) = (&configuration["indexed_vectors"], &configuration["rows"]);
+        return format!("{index}, {indexed} of {rows} vectors indexed");
+    }
+    let kind = description["kind"].as_u64().and_then(|kind| u32::try_from(kind).ok());
+    let kind = kind.and_then(|kind| Kind::try_from(kind).ok());
+    let home = description["home"].as_str().unwrap_or("unknown");
+    let kind = kind.map_or("unknown".to_owned(), |kind| format!("{kind:?}"));
+    format!("{kind} index over {} rows, home {home}", description["rows"])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::all(Kind::Flat, 10, Some(100_000), true)]
+    #[case::fewer_queries(Kind::Flat, 9, Some(100_000), false)]
+    #[case::another_index(Kind::Flat, 10, Some(99_999), false)]
+    #[case::a_scan_for_a_graph(Kind::Hnsw, 10, Some(100_000), false)]
+    #[case::a_graph(Kind::Hnsw, 10, Some(5_000), true)]
+    #[case::none(Kind::Pq, 10, Some(0), false)]
+    #[case::not_told(Kind::Flat, 10, None, true)]
+    fn counters_tell_who_did_the_work(
+        #[case] kind: Kind,
+        #[case] searches: u64,
+        #[case] distances: Option<u64>,
+        #[case] holds: bool,
+    ) {
+        let before = Counted { searches: 5, distances: distances.map(|_| 7) };
+        let distances = distances.map(|distances| distances + 7);
+        let after = Counted { searches: searches + 5, distances };
+        assert_eq!(served(kind, before, after, 10).is_ok(), holds);
+    }
+
+    #[test]
+    fn each_says_its_index() {
+        let of = |configuration: Value| index_used(&json!({ "configuration": configuration }));
+        let hnsw = of(json!({"rows": 9, "hnsw": {"ef_search": 256}}));
+        assert_eq!(hnsw, r#"HNSW {"ef_search":256} over 9 rows"#);
+        let brute = of(json!({"rows": 9, "index": "brute force", "indexed_vectors": 0}));
+        assert_eq!(brute, "brute force, 0 of 9 vectors indexed");
+        let flat = index_used(&json!({"rows": 9, "kind": Kind::Flat as u32, "home": "fuse"}));
+        assert_eq!(flat, "Flat index over 9 rows, home fuse");
+    }
+}
