@@ -127,6 +127,16 @@ impl Dataset {
     pub fn further_queries(&self, count: usize) -> Vec<f32> {
         self.after.clone().matrix(count, self.dim)
     }
+
+    /// The stream behind the queries and `count` further ones.
+    #[must_use]
+    pub fn stream_behind(&self, count: usize) -> NumpyRandom {
+        let mut stream = self.after.clone();
+        (0..count * self.dim).for_each(|_| {
+            stream.uniform();
+        });
+        stream
+    }
 }
 
 /// SHA-256 of values as little-endian f32, in hex.
@@ -223,6 +233,7 @@ mod tests {
         let short = Dataset::generate(7, 3, 4, 2);
         let long = Dataset::generate(7, 3, 4, 5);
         assert_eq!(short.further_queries(3), long.queries[2 * 4..]);
+        assert_eq!(short.stream_behind(1).matrix(2, 4), long.queries[3 * 4..]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use self::named::Named;
 use self::source::{Four, Source, Two};
 use super::Stop;
 use crate::clock::Clock;
-use crate::contender::{Contender, insertion_rounds, search_rounds};
+use crate::contender::{Contender, Unseen, insertion_rounds, search_rounds};
 use crate::criteria::ratio::{Pass, Subject, measure};
 use crate::dataset::{self, Dataset};
 use crate::evidence::{Measurement, Side};
@@ -87,11 +87,10 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
     let Some(four) = filled else { return Ok(insertion) };
     let mut two = Two::of(four);
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
-    let further = dataset.further_queries(400);
-    let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
+    let mut unseen = Unseen::behind(dataset, 0);
     let measured = measure(&subject("search"), PROTOCOL.queries, looks, |_| {
         let before = [two.a.describe()?, two.b.describe()?];
-        let done = search_rounds(two.sides(), &oracle, &unseen, &PROTOCOL)?;
+        let done = search_rounds(two.sides(), &oracle, &mut unseen, &PROTOCOL)?;
         let after = [two.a.describe()?, two.b.describe()?];
         let asked = done.asked(&PROTOCOL);
         // A's two controls ask its store.

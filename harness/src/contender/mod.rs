@@ -24,7 +24,7 @@ pub use process::Process;
 pub use program::{Limits, Program};
 pub use replicas::Replicas;
 pub use rounds::{
-    Answered, InsertionRounds, SearchRounds, Sides, UNSEEN_A_TURN, fill, insertion_rounds,
+    Answered, InsertionRounds, SearchRounds, Sides, UNSEEN_A_TURN, Unseen, fill, insertion_rounds,
     search_rounds,
 };
 pub use slowed::{SLOWED_BY, Slowed};

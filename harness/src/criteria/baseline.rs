@@ -10,8 +10,8 @@ use super::ratio::{Pass, bound_here, further_queries, judge, of_first_queries};
 use super::recorded::recorded;
 use super::{claimed, competitor_index};
 use crate::contender::{
-    Contender, Driver, Insertable, Limits, Program, Searchable, VexfsFile, fill, insertion_rounds,
-    search_rounds,
+    Contender, Driver, Insertable, Limits, Program, Searchable, Unseen, VexfsFile, fill,
+    insertion_rounds, search_rounds,
 };
 use crate::dataset::{Dataset, compare};
 use crate::evidence::{Round, Side};
@@ -153,8 +153,10 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     });
     let Some(mut driver) = filled else { return inserted };
     let mut outcome = inserted;
+    // One for all searches: each of them asks the same rival.
+    let mut unseen = Unseen::behind(Dataset::of_protocol()?, further_queries(context));
     for search in &rival.searches {
-        let searched = searches(context, search, mount, &mut driver);
+        let searched = searches(context, search, mount, &mut driver, &mut unseen);
         outcome = outcome.and(searched.when(search.rule.title));
     }
     let described = driver.describe()?;
@@ -224,6 +226,7 @@ fn searches(
     search: &Search,
     mount: &Path,
     driver: &mut Driver,
+    unseen: &mut Unseen<'_>,
 ) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     // What an emulated CPU says of a ratio that decides nothing there is not worth minutes.
@@ -231,8 +234,6 @@ fn searches(
     let protocol = if brief { of_first_queries() } else { PROTOCOL };
     let queries = &dataset.queries[..protocol.queries * dataset.dim];
     let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
-    let further = dataset.further_queries(further_queries(context));
-    let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
     let declaration = of_protocol(search.kind, search.params)?;
     let mut fuse = VexfsFile::create("fuse", &mount.join("base.f32"), declaration)?;
     fill(&mut fuse, dataset, &PROTOCOL).when("fuse")?;
@@ -240,7 +241,7 @@ fn searches(
     let mut recalls = (0.0, 0.0);
     judge(context, search.rule, protocol.queries, |_| {
         let before = fuse.measured.stats()?;
-        let done = search_rounds(fuse.against(driver), &oracle, &unseen, &protocol)?;
+        let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol)?;
         let after = fuse.measured.stats()?;
         // Its two controls ask the same index.
         let sent = 3 * done.asked(&protocol);
@@ -267,8 +268,10 @@ fn searches(
     if brief {
         return Ok(());
     }
+    let further = dataset.further_queries(further_queries(context));
+    let further = Oracle::new(dataset, &further, PROTOCOL.k);
     for contender in [&mut fuse.measured as &mut dyn Contender, driver] {
-        recall_with_error(context, search.rule, contender, [&oracle, &unseen])?;
+        recall_with_error(context, search.rule, contender, [&oracle, &further])?;
     }
     let behind = recalls.0 < recalls.1;
     require!(

@@ -12,12 +12,12 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric, Stats};
 
 use crate::contender::{
-    Answered, Contender, InProcess, Insertable, Searchable, VexfsFile, fill, insertable,
+    Answered, Contender, InProcess, Insertable, Searchable, Unseen, VexfsFile, fill, insertable,
     insertion_rounds, search_rounds,
 };
 use crate::criteria::claimed;
 use crate::criteria::module::watched;
-use crate::criteria::ratio::{Pass, further_queries, judge, of_first_queries};
+use crate::criteria::ratio::{Pass, judge, of_first_queries};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::failure::{Failure, While};
@@ -275,11 +275,10 @@ fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Re
     let mut kernel = Searchable::of(kernel)?;
     let queries = &dataset.queries[..protocol.queries * dataset.dim];
     let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
-    let further = dataset.further_queries(further_queries(context));
-    let unseen = Oracle::new(dataset, &further, PROTOCOL.k);
+    let mut unseen = Unseen::behind(dataset, 0);
     judge(context, rule, protocol.queries, |_| {
         let before = (kernel.measured.stats()?, fuse.stats()?);
-        let done = search_rounds(kernel.against(&mut fuse), &oracle, &unseen, &protocol)?;
+        let done = search_rounds(kernel.against(&mut fuse), &oracle, &mut unseen, &protocol)?;
         let by_kernel = Served::between(&before.0, &kernel.measured.stats()?);
         let by_fuse = Served::between(&before.1, &fuse.stats()?);
         let sent = done.asked(&protocol);

@@ -139,9 +139,9 @@ pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
     Ok(rule.at(Scene { place, emulated, clock }))
 }
 
-/// Queries of the same stream beside the protocol's, none of which a contender has been told: 400
-/// open the turns of a pass, and recall is taken on all of them. In an emulated guest, which
-/// answers some tens of them a second, the 400 are all.
+/// Queries of the same stream beside the protocol's, on which recall is taken, too; what opens the
+/// turns of a pass comes behind them ([`crate::contender::Unseen`]). An emulated guest answers some
+/// tens of them a second, and is asked fewer.
 #[must_use]
 pub fn further_queries(context: &Context) -> usize {
     if context.emulated() { 400 } else { 1_000 }
@@ -165,3 +165,6 @@ fn looks_allowed() -> Result<usize, Failure> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::UNSEEN_A_TURN;
 use super::search::UNSEEN_RECALL;
+use super::unseen::{Unseen, UnseenAnswers};
 use crate::contender::{Answer, Contender};
 use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
@@ -17,38 +17,25 @@ pub struct Answered {
     pub recalls: Vec<f64>,
     /// The last round's answers.
     pub last: Vec<Answer>,
-    /// Recall@k of each query that it had not seen before.
-    unseen: Vec<f64>,
+    /// What it answered to queries that it had not seen before.
+    unseen: UnseenAnswers,
 }
 
 impl Answered {
-    /// Asks the queries of `unseen` that follow the first `skip`, and returns how long each took;
-    /// they begin anew at the end.
+    /// Asks the next of `unseen`, and returns how long each took.
     pub(super) fn ask_unseen(
         &mut self,
         contender: &mut dyn Contender,
-        unseen: &Oracle<'_>,
-        skip: usize,
+        unseen: &mut Unseen<'_>,
         k: usize,
     ) -> Result<Vec<Duration>, Failure> {
-        let name = contender.name().to_owned();
-        let mut all = Vec::with_capacity(UNSEEN_A_TURN);
-        for query in (skip..skip + UNSEEN_A_TURN).map(|number| number % unseen.len()) {
-            let answers = contender.search(unseen.query(query), k)?;
-            let times = answers.times(&name)?;
-            for answer in &answers.answers {
-                unseen.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
-                self.unseen.push(unseen.recall(query, &answer.ids));
-            }
-            all.extend(times);
-        }
-        Ok(all)
+        self.unseen.ask(contender, unseen, k)
     }
 
     /// Whether unseen queries were answered as well as the others. How long they took is for the
     /// verdict to judge, which knows the noise.
-    pub(super) fn check_unseen(&self) -> Result<(), Failure> {
-        let recall = self.unseen.iter().sum::<f64>() / self.unseen.len() as f64;
+    pub(super) fn check_unseen(&self, unseen: &Unseen<'_>, k: usize) -> Result<(), Failure> {
+        let recall = self.unseen.recall(unseen, k)?;
         let as_good = recall >= self.recall() - UNSEEN_RECALL;
         require!(
             as_good,

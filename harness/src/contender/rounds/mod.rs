@@ -3,10 +3,12 @@
 mod answered;
 mod insertion;
 mod search;
+mod unseen;
 
 pub use answered::Answered;
 pub use insertion::{InsertionRounds, insertion_rounds};
-pub use search::{SearchRounds, UNSEEN_A_TURN, search_rounds};
+pub use search::{SearchRounds, search_rounds};
+pub use unseen::{UNSEEN_A_TURN, Unseen};
 
 use super::Contender;
 use crate::dataset::Dataset;

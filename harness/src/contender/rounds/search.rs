@@ -1,6 +1,6 @@
 //! Searches, the protocol's queries a round.
 
-use super::{Answered, Sides};
+use super::{Answered, Sides, UNSEEN_A_TURN, Unseen};
 use crate::clock::Clock;
 use crate::evidence::Round;
 use crate::failure::{Failure, While};
@@ -20,16 +20,12 @@ pub struct SearchRounds {
     pub b: Answered,
 }
 
-/// Queries that open a side's turn and that it has not been asked before: what answers from
-/// memory does not know them. They also bring its data back into the processor's caches, and
-/// their times are not those of the round.
-pub const UNSEEN_A_TURN: usize = 4;
 /// By how much recall of unseen queries may be lower: ten standard errors of a graph's.
 pub(super) const UNSEEN_RECALL: f64 = 0.1;
 
 /// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
-/// `unseen`; every answer's recall is taken and its distances are checked. Asked are
-/// [`SearchRounds::asked`] of each side.
+/// `unseen`, which go on where the last call left off; every answer's recall is taken and its
+/// distances are checked. Asked are [`SearchRounds::asked`] of each side.
 ///
 /// # Errors
 /// The first failure of a side, distances that are not those of the rows named, a claimed time
@@ -38,22 +34,20 @@ pub(super) const UNSEEN_RECALL: f64 = 0.1;
 pub fn search_rounds(
     mut sides: Sides<'_>,
     oracle: &Oracle<'_>,
-    unseen: &Oracle<'_>,
+    unseen: &mut Unseen<'_>,
     protocol: &Protocol,
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
-    let mut turns = 0;
     // A count of instructions is not disturbed by who else has the processor.
     let repeats = if Clock::here()? == Clock::Wall { measure::REPEATS } else { 0 };
     let measure::Controlled { rounds, disturbed } =
         measure::controlled_rounds(protocol.rounds(), repeats, |arm, _| {
             let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
-            let unseen = answered.ask_unseen(side, unseen, turns * UNSEEN_A_TURN, protocol.k)?;
-            turns += 1;
+            let unseen = answered.ask_unseen(side, unseen, protocol.k)?;
             Ok(Turn { unseen, times: answered.round(side, oracle, protocol)? })
         })?;
     for (arm, answered) in Arm::ALL.into_iter().zip(&answered) {
-        answered.check_unseen().when(sides.of(arm).name().to_owned())?;
+        answered.check_unseen(unseen, protocol.k).when(sides.of(arm).name().to_owned())?;
     }
     let [a, b, again, slowed] = answered;
     again.same_as(&a).when("A and its copy")?;

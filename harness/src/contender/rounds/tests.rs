@@ -64,9 +64,7 @@ fn searched(fault: fn(&mut Answers)) -> Result<SearchRounds, Failure> {
         fill(four.sides().of(arm), &dataset, &SMALL)?;
     }
     let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
-    let further = dataset.further_queries(Arm::ALL.len() * SMALL.rounds() * UNSEEN_A_TURN);
-    let unseen = Oracle::new(&dataset, &further, SMALL.k);
-    search_rounds(four.sides(), &oracle, &unseen, &SMALL)
+    search_rounds(four.sides(), &oracle, &mut Unseen::behind(&dataset, 0), &SMALL)
 }
 
 /// The engine four times: A with a fault, and so its copies.
