@@ -135,7 +135,7 @@ pub fn controlled_rounds(
         let controls = Some(Controls { again_ns, slowed_ns, a_unseen_ns, b_unseen_ns });
         let order = controlled_order_of(index);
         let round = Round { order, a_ns, b_ns, controls, noise: Some(noise) };
-        if noise.is_beyond_bounds() && repeats > 0 {
+        if noise.is_beyond_bounds() == Some(true) && repeats > 0 {
             repeats -= 1;
             done.disturbed.push(round);
         } else {

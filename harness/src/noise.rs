@@ -26,11 +26,17 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`].
+    /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` where the kernel does not
+    /// tell enough.
     #[must_use]
-    pub fn is_beyond_bounds(&self) -> bool {
-        let share = |part: Option<u64>| part.unwrap_or(0) as f64 / self.wall_us.max(1) as f64;
-        share(self.waiting_us) > WAITING_BOUND || share(self.stolen_us) > STOLEN_BOUND
+    pub fn is_beyond_bounds(&self) -> Option<bool> {
+        let wall = self.wall_us.max(1) as f64;
+        let beyond = |part: Option<u64>, bound: f64| part.map(|part| part as f64 / wall > bound);
+        match (beyond(self.waiting_us, WAITING_BOUND), beyond(self.stolen_us, STOLEN_BOUND)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        }
     }
 }
 
@@ -131,14 +137,16 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case::quiet(Some(240_000), Some(40_000), false)]
-    #[case::waited(Some(260_000), Some(0), true)]
-    #[case::stolen(Some(0), Some(60_000), true)]
-    #[case::not_told(None, None, false)]
+    #[case::quiet(Some(240_000), Some(40_000), Some(false))]
+    #[case::waited(Some(260_000), Some(0), Some(true))]
+    #[case::stolen(Some(0), Some(60_000), Some(true))]
+    #[case::stolen_without_pressure(None, Some(60_000), Some(true))]
+    #[case::no_pressure(None, Some(0), None)]
+    #[case::not_told(None, None, None)]
     fn bounds(
         #[case] waiting_us: Option<u64>,
         #[case] stolen_us: Option<u64>,
-        #[case] beyond: bool,
+        #[case] beyond: Option<bool>,
     ) {
         let noise = Noise { wall_us: 1_000_000, waiting_us, stolen_us };
         assert_eq!(noise.is_beyond_bounds(), beyond);

@@ -25,11 +25,21 @@ impl<C: Contender> Slowed<C> {
     }
 }
 
+/// How long is waited after what `took` so long.
+fn part_of(took: Duration) -> Duration {
+    took.mul_f64(SLOWED_BY)
+}
+
 /// Waits for a part of `took`, without leaving the processor; returns for how long it was.
 fn wait_for_part_of(took: Duration) -> Duration {
-    let (started, part) = (Instant::now(), took.mul_f64(SLOWED_BY));
+    let started = Instant::now();
+    wait_for(part_of(took), || started.elapsed())
+}
+
+/// Waits until `elapsed` has come to `part`; returns for how long it was.
+fn wait_for(part: Duration, mut elapsed: impl FnMut() -> Duration) -> Duration {
     loop {
-        let waited = started.elapsed();
+        let waited = elapsed();
         if waited >= part {
             return waited;
         }
@@ -94,7 +104,19 @@ mod tests {
 
     #[test]
     fn the_wait_is_the_stated_part() {
+        assert_eq!(part_of(Duration::from_millis(20)), Duration::from_millis(1));
         let waited = wait_for_part_of(Duration::from_millis(20));
         assert!(waited >= Duration::from_millis(1), "{waited:?}");
+    }
+
+    #[test]
+    fn the_wait_ends_with_the_first_tick_that_is_not_before_its_end() {
+        let tick = Duration::from_micros(30);
+        let mut ticks = 0;
+        let waited = wait_for(Duration::from_millis(1), || {
+            ticks += 1;
+            tick * ticks
+        });
+        assert_eq!((waited, ticks), (Duration::from_micros(1020), 34));
     }
 }
