@@ -232,9 +232,11 @@ mod tests {
             speeds: None,
             recalls: (None, None),
             threshold: 1.0,
+            strictly: false,
             improvement: true,
             outcome: crate::stats::Outcome::Pass,
             decides: true,
+            disturbances: None,
             note: String::new(),
         };
         assert!(!differ(&ratio(2.0), &ratio(2.15)));

@@ -16,6 +16,15 @@ pub struct Scene {
     pub clock: Clock,
 }
 
+/// What the rounds of a rule do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// They store a batch of rows, which is one operation.
+    Insertion,
+    /// They answer queries, each of which is an operation.
+    Search,
+}
+
 /// A ratio of speeds that must reach a threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rule {
@@ -25,6 +34,8 @@ pub struct Rule {
     pub criterion: Criterion,
     /// What it says, for a person.
     pub title: &'static str,
+    /// What is measured.
+    pub work: Work,
     /// On the host.
     host: Bound,
     /// In the guest.
@@ -77,6 +88,7 @@ pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over ChromaDB, insertion",
+    work: Work::Insertion,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: decides(2.0),
@@ -87,6 +99,7 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
     id: "fuse_over_chromadb_flat",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over ChromaDB (ef_search 256), search",
+    work: Work::Search,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, EMULATED_FLOATS),
@@ -96,12 +109,14 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
 pub const FUSE_OVER_CHROMADB_HNSW: Rule = Rule {
     id: "fuse_over_chromadb_hnsw",
     title: "FUSE HNSW over ChromaDB (ef_search 256), search",
+    work: Work::Search,
     ..FUSE_OVER_CHROMADB_INSERTION
 };
 /// FUSE PQ over ChromaDB's HNSW at ef_search 256, queries answered.
 pub const FUSE_OVER_CHROMADB_PQ: Rule = Rule {
     id: "fuse_over_chromadb_pq",
     title: "FUSE PQ over ChromaDB (ef_search 256), search",
+    work: Work::Search,
     host: reported(2.2, BESIDE),
     guest: reported(2.0, BESIDE),
     emulated: reported(2.0, BESIDE),
@@ -117,6 +132,7 @@ pub const FUSE_OVER_CHROMADB_DEFAULT: Rule = Rule {
 pub const FUSE_OVER_CHROMADB_DEFAULT_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_default_insertion",
     title: "FUSE HNSW over ChromaDB (a graph each, defaults), insertion",
+    work: Work::Insertion,
     host: reported(2.2, GRAPH_EACH),
     ..FUSE_OVER_CHROMADB_PQ
 };
@@ -125,6 +141,7 @@ pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
     id: "fuse_over_qdrant_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE over Qdrant, insertion",
+    work: Work::Insertion,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
@@ -135,6 +152,7 @@ pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
     id: "fuse_over_qdrant_flat",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over Qdrant, search",
+    work: Work::Search,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
@@ -145,6 +163,7 @@ pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
     id: "kernel_over_fuse_insertion",
     criterion: Criterion::KernelVsFuse,
     title: "kernel over FUSE, insertion",
+    work: Work::Insertion,
     host: reported(1.0, GUEST_ONLY),
     guest: decides_strictly(1.0),
     emulated: decides_strictly(1.0),
@@ -155,6 +174,7 @@ pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
     id: "kernel_over_fuse_flat",
     criterion: Criterion::KernelVsFuse,
     title: "kernel over FUSE, Flat search (not inferior)",
+    work: Work::Search,
     host: reported(0.95, GUEST_ONLY),
     guest: decides(0.95),
     emulated: decides(0.95),
@@ -165,6 +185,7 @@ pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
 pub const KERNEL_OVER_FUSE_HNSW: Rule = Rule {
     id: "kernel_over_fuse_hnsw",
     title: "kernel over FUSE, HNSW search",
+    work: Work::Search,
     ..KERNEL_OVER_FUSE_INSERTION
 };
 /// Kernel over FUSE, PQ queries answered: not inferior.
@@ -192,6 +213,7 @@ pub const FUSE_OVER_RECORDED_INSERTION: Rule = Rule {
     id: "fuse_over_recorded_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE over ChromaDB's recorded insertion",
+    work: Work::Insertion,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, RECORDED_NATIVELY),

@@ -3,6 +3,7 @@
 use std::env;
 
 use crate::clock::Clock;
+use crate::contender::SLOWED_BY;
 use crate::evidence::{Measurement, Round, Side};
 use crate::failure::{Failure, While};
 use crate::protocol::{PROTOCOL, Protocol};
@@ -46,7 +47,7 @@ pub fn judge(
     let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
     let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock };
     let measurement = measure(&subject, operations_per_round, looks, pass)?;
-    let decision = Decision::of(&measurement);
+    let decision = Decision::by(rule, context.emulated(), &measurement);
     let disturbed = measurement.disturbed.len();
     context.measurement(measurement)?;
     let decision = decision.map_err(Failure::new).when(rule.title)?;
@@ -99,6 +100,7 @@ pub fn measure(
         clock,
         operations_per_round,
         warmups: PROTOCOL.warmups,
+        slowed_by: SLOWED_BY,
         a,
         b,
         passes: vec![rounds],

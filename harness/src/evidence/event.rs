@@ -304,6 +304,9 @@ pub struct Measurement {
     pub operations_per_round: usize,
     /// Leading rounds of each pass that warm up and do not count.
     pub warmups: usize,
+    /// The part by which the slowed copy of A is slower, repeated; 0 where it was not written down.
+    #[serde(default)]
+    pub slowed_by: f64,
     /// The contender whose speed is over the line.
     pub a: Side,
     /// The contender whose speed is under it.

@@ -27,10 +27,13 @@ pub(super) fn section(run: &Run) -> Section {
             "estimate",
             "lower",
             "upper",
+            "bootstrap",
             "rounds",
-            "threshold",
+            "disturbed",
+            "lower bound must be",
             "outcome",
             "decides",
+            "improvement",
             "A against its copy",
             "slowed copy found",
             "note",
@@ -50,10 +53,13 @@ pub(super) fn section(run: &Run) -> Section {
             of(|r| format!("{:.3}", r.estimate)),
             of(|r| format!("{:.3}", r.lower)),
             of(|r| format!("{:.3}", r.upper)),
+            one.bootstrap.map_or_else(String::new, |b| format!("[{:.3}, {:.3}]", b.lower, b.upper)),
             of(|r| r.rounds.to_string()),
-            one.threshold.to_string(),
+            one.disturbances.map_or_else(|| "-".to_owned(), |rounds| rounds.to_string()),
+            one.demand(),
             State::from(one.outcome).to_string(),
-            if one.decides { "yes" } else { "no" }.to_owned(),
+            yes(one.decides),
+            yes(one.improvement),
             bounds(&one.equal),
             bounds(&one.slowed),
             one.note.clone(),
@@ -72,10 +78,18 @@ pub(super) fn section(run: &Run) -> Section {
         .collect();
     section.text(
         "A ratio passes where its whole interval reaches the threshold (the upright mark), and \
-         fails where all of it stays below. Hollow ones are reported and do not decide.",
+         fails where all of it stays below. Hollow ones are reported and do not decide. It is an \
+         improvement where its lower bound is above 1. The bounds of a bootstrap stand beside and \
+         decide nothing. Of the rounds that the machine disturbed the table says how many were \
+         done again, how many are counted all the same, and of how many the kernel does not tell; \
+         guest instructions know no such noise.",
     );
     section.figures(plots, table, "No ratio was measured.");
     section
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
 }
 
 /// One row a ratio: its name, and under it the interval, the estimate and the threshold.

@@ -2,36 +2,55 @@
 
 use std::fmt;
 
+use super::soundness;
 use crate::clock::{Clock, REPRODUCIBLE_TO};
+use crate::contender::SLOWED_BY;
 use crate::evidence::{Controls, Measurement, Round};
-use crate::measure::controlled_order_of;
-use crate::protocol::PROTOCOL;
 use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
+use crate::thresholds::Rule;
 
 /// By how much longer queries that were never asked before may take than the others. What is
 /// answered from memory takes a small part of the time of a search.
 pub const UNSEEN_SLOWER: f64 = 3.0;
 
+/// Beyond what a copy that is slowed down by [`SLOWED_BY`] cannot have been. It waits for that part
+/// of what each operation took, and reading the clock makes the wait longer by less than a
+/// microsecond, a hundredth of the shortest operation here. Three times the part leaves room for
+/// noise, and none for a copy that was slowed down until a blunt measurement saw it.
+pub const SLOWED_PLAUSIBLY: f64 = 1.0 + 3.0 * SLOWED_BY;
+
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Speed of A over speed of B.
+    /// Speed of A over speed of B. Its bounds, as those of the others, are wider than the rounds say
+    /// by what its clock does not resolve.
     pub ratio: Ratio,
-    /// The bootstrap's bounds of the same ratio, which decide nothing.
-    pub bootstrap: Option<Bootstrap>,
     /// Speed of A over speed of its copy: 1 must lie between the bounds.
     pub equal: Ratio,
-    /// Speed of the copy over that of the slowed copy: the bounds must be above 1.
+    /// Speed of the copy over that of the slowed copy: the bounds must be above 1, and not all of
+    /// them above [`SLOWED_PLAUSIBLY`].
     pub slowed: Ratio,
     /// Time of queries never asked before over that of the others, of A and of B, where queries
     /// were timed: the lower bound must not be above [`UNSEEN_SLOWER`].
     pub unseen: [Option<Ratio>; 2],
     threshold: f64,
     strictly: bool,
-    clock: Clock,
+    /// ln of A's speed over B's, one a round.
+    logs: Vec<f64>,
 }
 
 impl Decision {
+    /// As [`Decision::of`], where the rounds are the work that `rule` measures, in a place whose CPU
+    /// is emulated or not.
+    ///
+    /// # Errors
+    /// As there, and samples, recalls or unseen queries that are missing.
+    pub fn by(rule: &Rule, emulated: bool, measurement: &Measurement) -> Result<Decision, String> {
+        let decision = Decision::of(measurement)?;
+        soundness::of_work(rule, emulated, measurement)?;
+        Ok(decision)
+    }
+
     /// Decides on the measurement's rounds, all of which are looked at: for the trial that made
     /// them as for the verdict, so that none makes what the other refuses.
     ///
@@ -39,7 +58,7 @@ impl Decision {
     /// Why it decides nothing: rounds that are not the protocol's or not those of a preset look,
     /// rounds without controls, or a look before that had decided already.
     pub fn of(measurement: &Measurement) -> Result<Decision, String> {
-        must_be_sound(measurement)?;
+        soundness::of_passes(measurement)?;
         let rounds: Vec<&Round> = measurement.counted().collect();
         let Some(last) = LOOKS.iter().position(|at| at.rounds == rounds.len()) else {
             let preset = LOOKS.map(|at| at.rounds.to_string()).join(", ");
@@ -66,7 +85,7 @@ impl Decision {
         };
         let ratio = |logs: &[f64]| {
             look(logs, at, threshold)
-                .map(|looked| looked.ratio)
+                .map(|looked| resolved(looked.ratio, measurement.clock))
                 .ok_or_else(|| "a round has a time that is none".to_owned())
         };
         let unseen = |of: fn(&Round, &Controls) -> Option<f64>| -> Result<Option<Ratio>, String> {
@@ -79,11 +98,8 @@ impl Decision {
             }
         };
         let logs: Vec<f64> = rounds.iter().map(|round| round.log_ratio()).collect();
-        let bootstrap = bootstrap_of_median(&logs[..at.rounds.min(logs.len())], at.alpha)
-            .map(|Bootstrap { lower, upper }| Bootstrap { lower: lower.exp(), upper: upper.exp() });
         Ok(Decision {
             ratio: ratio(&logs)?,
-            bootstrap,
             equal: ratio(&controls(|round, controls| controls.log_equal(&round.a_ns))?)?,
             slowed: ratio(&controls(|_, controls| controls.log_slowed())?)?,
             unseen: [
@@ -92,19 +108,14 @@ impl Decision {
             ],
             threshold,
             strictly,
-            clock: measurement.clock,
+            logs: logs[..at.rounds].to_vec(),
         })
     }
 
     /// Why the controls do not hold.
     #[must_use]
     pub fn controls_fail(&self) -> Option<String> {
-        // On the instruction clock there is no noise to widen the bounds beyond what it resolves.
-        let resolution = match self.clock {
-            Clock::Wall => 0.0,
-            Clock::Instructions => REPRODUCIBLE_TO,
-        };
-        if self.equal.lower > 1.0 + resolution || self.equal.upper < 1.0 - resolution {
+        if !self.equal.contains_one() {
             let Ratio { estimate, lower, upper, .. } = self.equal;
             return Some(format!(
                 "control: A against a copy of A gave {estimate:.3} [{lower:.3}, {upper:.3}], which \
@@ -118,6 +129,13 @@ impl Decision {
                  {upper:.3}])"
             ));
         }
+        if self.slowed.lower > SLOWED_PLAUSIBLY {
+            let Ratio { estimate, lower, upper, .. } = self.slowed;
+            return Some(format!(
+                "control: a copy slowed down by 5 % was {estimate:.3} [{lower:.3}, {upper:.3}] \
+                 times as slow, which is not 5 %"
+            ));
+        }
         for (side, unseen) in ["A", "B"].into_iter().zip(self.unseen) {
             if let Some(Ratio { estimate, lower, .. }) = unseen
                 && lower > UNSEEN_SLOWER
@@ -129,6 +147,13 @@ impl Decision {
             }
         }
         None
+    }
+
+    /// The bootstrap's bounds of the same ratio, which decide nothing.
+    #[must_use]
+    pub fn bootstrap(&self) -> Option<Bootstrap> {
+        let Bootstrap { lower, upper } = bootstrap_of_median(&self.logs, self.ratio.alpha)?;
+        Some(Bootstrap { lower: lower.exp(), upper: upper.exp() })
     }
 
     /// What it says about the threshold; nothing where a control fails.
@@ -158,6 +183,17 @@ impl Decision {
     }
 }
 
+/// A ratio whose bounds are wider by what `clock` does not resolve. On guest instructions there is
+/// next to no noise that would widen them, and what lies elsewhere in memory makes as much of a
+/// difference as this.
+fn resolved(ratio: Ratio, clock: Clock) -> Ratio {
+    let by = match clock {
+        Clock::Wall => 1.0,
+        Clock::Instructions => 1.0 + REPRODUCIBLE_TO,
+    };
+    Ratio { lower: ratio.lower / by, upper: ratio.upper * by, ..ratio }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ratio { estimate, lower, upper, rounds, .. } = self.ratio;
@@ -170,151 +206,5 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Passes of the protocol's rounds, in their orders, the same number of samples on all sides.
-fn must_be_sound(measurement: &Measurement) -> Result<(), String> {
-    for pass in &measurement.passes {
-        if measurement.warmups != PROTOCOL.warmups || pass.len() != PROTOCOL.rounds() {
-            return Err(format!(
-                "{} warm-ups in a pass of {} rounds, where the protocol asks for {} and {}",
-                measurement.warmups,
-                pass.len(),
-                PROTOCOL.warmups,
-                PROTOCOL.rounds()
-            ));
-        }
-        for (index, round) in pass.iter().enumerate() {
-            let (order, design) = (round.order, controlled_order_of(index));
-            if order != design {
-                return Err(format!(
-                    "round {index} was done in the order {order:?}, its design asks for {design:?}"
-                ));
-            }
-        }
-        // Where recall is told, queries were answered.
-        let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
-        if measurement.a.recall.is_some()
-            && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
-        {
-            return Err("a round of queries opens with none that is new".to_owned());
-        }
-        for round in pass {
-            let samples = round.a_ns.len();
-            let controls = round.controls.iter();
-            let mut others = controls
-                .flat_map(|one| [&one.again_ns, &one.slowed_ns])
-                .chain([&round.b_ns])
-                .map(Vec::len);
-            if let Some(other) = others.find(|&other| other != samples || samples == 0) {
-                return Err(format!(
-                    "a round has {samples} samples of one side and {other} of the other"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::evidence::Side;
-    use crate::measure::{Arm, Turn, controlled_rounds};
-
-    /// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`.
-    fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
-        let controls = Controls {
-            again_ns: vec![again],
-            slowed_ns: vec![slowed],
-            a_unseen_ns: vec![2000, 900, 1100],
-            b_unseen_ns: vec![b],
-        };
-        with_controls(b, &controls, strictly)
-    }
-
-    fn with_controls(b: u64, controls: &Controls, strictly: bool) -> Decision {
-        let rounds = (0..PROTOCOL.rounds()).map(|index| Round {
-            order: controlled_order_of(index),
-            a_ns: vec![1000],
-            b_ns: vec![b],
-            controls: Some(controls.clone()),
-            noise: None,
-        });
-        Decision::of(&measurement(rounds.collect(), strictly)).unwrap()
-    }
-
-    fn measurement(rounds: Vec<Round>, strictly: bool) -> Measurement {
-        let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
-        Measurement {
-            trial: "x".to_owned(),
-            rule: "x".to_owned(),
-            threshold: 1.0,
-            strictly,
-            decides: true,
-            clock: Clock::Wall,
-            operations_per_round: 1,
-            warmups: PROTOCOL.warmups,
-            a: side.clone(),
-            b: side,
-            passes: vec![rounds],
-            disturbed: vec![],
-        }
-    }
-
-    #[test]
-    fn what_is_measured_is_decided_on() {
-        let done = controlled_rounds(PROTOCOL.rounds(), 0, |arm, _| {
-            let nanoseconds = match arm {
-                Arm::A | Arm::Again => 1000,
-                Arm::B => 2000,
-                Arm::Slowed => 1050,
-            };
-            Ok(Turn::of(vec![Duration::from_nanos(nanoseconds)]))
-        });
-        let decision = Decision::of(&measurement(done.unwrap().rounds, true)).unwrap();
-        assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
-    }
-
-    #[test]
-    fn what_must_lie_above_is_not_met_by_reaching_it() {
-        assert_eq!(decided(1000, 1000, 1050, true).outcome(), Outcome::Inconclusive);
-        assert_eq!(decided(1000, 1000, 1050, false).outcome(), Outcome::Pass);
-        assert_eq!(decided(1001, 1000, 1050, true).outcome(), Outcome::Pass);
-        assert!(!decided(1000, 1000, 1050, false).is_improvement());
-        assert!(decided(1001, 1000, 1050, false).is_improvement());
-    }
-
-    #[test]
-    fn answers_from_memory_decide_nothing() {
-        let controls = Controls {
-            again_ns: vec![1000],
-            slowed_ns: vec![1050],
-            a_unseen_ns: vec![4000, 3500, 9000, 3600],
-            b_unseen_ns: vec![],
-        };
-        let decision = with_controls(3000, &controls, false);
-        assert_eq!(decision.outcome(), Outcome::Inconclusive);
-        let words = "A takes 3.5 times as long (at least 3.5) for queries that it was never asked";
-        assert!(decision.to_string().contains(words), "{decision}");
-        // One of four that the machine let through at full speed shows that it was the machine.
-        let disturbed = Controls { a_unseen_ns: vec![4000, 1100, 9000, 3600], ..controls };
-        assert_eq!(with_controls(3000, &disturbed, false).outcome(), Outcome::Pass);
-    }
-
-    #[rstest::rstest]
-    #[case::copy_differs(1010, 1060, "a copy of A gave")]
-    #[case::slow_down_not_seen(1000, 1000, "slowed down by 5 % was not found")]
-    fn a_control_that_fails_decides_nothing(
-        #[case] again: u64,
-        #[case] slowed: u64,
-        #[case] words: &str,
-    ) {
-        let decision = decided(3000, again, slowed, false);
-        assert_eq!(decision.outcome(), Outcome::Inconclusive);
-        assert!(!decision.is_improvement());
-        assert!(decision.to_string().contains(words), "{decision}");
-    }
-}
+mod tests;

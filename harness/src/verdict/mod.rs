@@ -7,6 +7,7 @@ mod bare_metal;
 mod decision;
 mod judgement;
 mod ratios;
+mod soundness;
 mod table;
 mod trials;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use bare_metal::{BareMetal, Condition};
 pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
-pub use ratios::{JudgedRatio, recall_below};
+pub use ratios::{Disturbances, JudgedRatio, recall_below};
 pub use table::{accelerator_name, table};
 pub use trials::{Fate, not_run};
 

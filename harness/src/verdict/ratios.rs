@@ -1,5 +1,7 @@
 //! Ratios, recomputed from the raw samples.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Evidence, Judgement};
@@ -37,14 +39,68 @@ pub struct JudgedRatio {
     pub recalls: (Option<f64>, Option<f64>),
     /// The threshold.
     pub threshold: f64,
+    /// Whether the lower bound must lie above the threshold; else it is enough to reach it.
+    pub strictly: bool,
     /// Whether A may be called faster than B: the lower bound is above 1, and the controls hold.
     pub improvement: bool,
     /// What the ratio says about it.
     pub outcome: Outcome,
     /// Whether the criterion depends on it.
     pub decides: bool,
+    /// What the machine's noise did to it, where its clock knows any.
+    pub disturbances: Option<Disturbances>,
     /// Why not, or what keeps it from counting.
     pub note: String,
+}
+
+/// Rounds that the machine's noise met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disturbances {
+    /// Done again, beyond the bounds.
+    pub repeated: usize,
+    /// Beyond the bounds, and counted: no more could be done again.
+    pub counted: usize,
+    /// Counted, without word of the kernel on how disturbed they were.
+    pub unknown: usize,
+}
+
+impl Disturbances {
+    /// `None` on guest instructions, which no one else takes away.
+    fn of(measurement: &Measurement) -> Option<Self> {
+        let mut found = Disturbances { repeated: measurement.disturbed.len(), ..Self::default() };
+        for round in measurement.counted() {
+            match round.noise.and_then(|noise| noise.is_beyond_bounds()) {
+                Some(beyond) => found.counted += usize::from(beyond),
+                None => found.unknown += 1,
+            }
+        }
+        (measurement.clock == Clock::Wall).then_some(found)
+    }
+}
+
+impl fmt::Display for Disturbances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.repeated, "done again"),
+            (self.counted, "disturbed and counted"),
+            (self.unknown, "of unknown noise"),
+        ];
+        let told: Vec<String> = all
+            .into_iter()
+            .filter(|&(count, _)| count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        f.write_str(if told.is_empty() { "none" } else { "" })?;
+        f.write_str(&told.join(", "))
+    }
+}
+
+impl JudgedRatio {
+    /// What its lower bound must be.
+    #[must_use]
+    pub fn demand(&self) -> String {
+        format!("{} {}", if self.strictly { ">" } else { ">=" }, self.threshold)
+    }
 }
 
 pub(super) fn judge(
@@ -136,7 +192,7 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
 
 fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
     let bound = rule.at(scene);
-    let decision = Decision::of(measurement);
+    let decision = Decision::by(rule, scene.emulated, measurement);
     let (mut outcome, mut note) = match &decision {
         Ok(decision) => {
             let note = decision.controls_fail().unwrap_or_else(|| bound.reason.to_owned());
@@ -166,14 +222,16 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         clock: scene.clock,
         speeds: speeds(measurement),
         ratio: decision.as_ref().map(|one| one.ratio),
-        bootstrap: decision.as_ref().and_then(|one| one.bootstrap),
+        bootstrap: decision.as_ref().and_then(Decision::bootstrap),
         equal: decision.as_ref().map(|one| one.equal),
         slowed: decision.as_ref().map(|one| one.slowed),
         recalls: (measurement.a.recall, measurement.b.recall),
         threshold: bound.threshold,
+        strictly: bound.strictly,
         improvement: decision.as_ref().is_some_and(Decision::is_improvement),
         outcome,
         decides: bound.decides,
+        disturbances: Disturbances::of(measurement),
         note,
     }
 }

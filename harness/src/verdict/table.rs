@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{JudgedRatio, State, Verdict};
+use super::{Disturbances, JudgedRatio, State, Verdict};
 use crate::clock::Clock;
 use crate::place::Place;
 
@@ -86,8 +86,12 @@ fn ratios(verdict: &Verdict, text: &mut String) {
             );
             let outcome = State::from(one.outcome);
             let outcome = if one.decides { format!(" {outcome}") } else { format!("({outcome})") };
-            let (title, threshold) = (&one.title, one.threshold);
-            let _ = writeln!(text, "    {title:<widest$} {ratio:>26} >= {threshold:<4} {outcome}");
+            let (title, demand) = (&one.title, one.demand());
+            let _ = writeln!(text, "    {title:<widest$} {ratio:>26} {demand:<7} {outcome}");
+            let disturbances = one.disturbances.unwrap_or_default();
+            if disturbances != Disturbances::default() {
+                let _ = writeln!(text, "      rounds: {disturbances}");
+            }
         }
     }
 }

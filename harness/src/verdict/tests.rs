@@ -1,12 +1,16 @@
 //! The verdict on evidence made up record by record.
 
 use super::*;
+use crate::contender::SLOWED_BY;
+use crate::criteria::ratio::of_first_queries;
 use crate::evidence::{
     Controls, Environment, GuestFault, Measurement, Order, Round, Side, TrialState, Writer,
     end_of_trail,
 };
 use crate::measure::controlled_order_of;
-use crate::thresholds::{self, Scene};
+use crate::noise::Noise;
+use crate::protocol::PROTOCOL;
+use crate::thresholds::{self, Scene, Work};
 use serde_json::json;
 
 fn environment(accelerator: &str) -> Event {
@@ -35,24 +39,34 @@ pub(crate) struct Run {
     pub(crate) guest: Vec<Event>,
 }
 
-fn measurement(rule: &thresholds::Rule, place: Place, emulated: bool, ratio: f64) -> Event {
+pub(crate) fn measurement(
+    rule: &thresholds::Rule,
+    place: Place,
+    emulated: bool,
+    ratio: f64,
+) -> Event {
     let clock = rule.clock(place, emulated);
     let bound = rule.at(Scene { place, emulated, clock });
-    let side =
-        |name: &str| Side { contender: name.to_owned(), recall: Some(1.0), description: json!({}) };
+    let (operations, samples, unseen) = match rule.work {
+        Work::Insertion => (PROTOCOL.insertion_batch, 1, 0),
+        Work::Search if emulated => (of_first_queries().queries, of_first_queries().queries, 4),
+        Work::Search => (PROTOCOL.queries, PROTOCOL.queries, 4),
+    };
+    let recall = (rule.work == Work::Search).then_some(1.0);
+    let side = |name: &str| Side { contender: name.to_owned(), recall, description: json!({}) };
     let rounds = (0..25u8)
         .map(|index| Round {
             order: controlled_order_of(usize::from(index)),
-            a_ns: vec![1_000_000; 100],
+            a_ns: vec![1_000_000; samples],
             // A little spread around the ratio.
-            b_ns: vec![(1_000_000.0 * ratio * (1.0 + 0.001 * f64::from(index))) as u64; 100],
+            b_ns: vec![(1_000_000.0 * ratio * (1.0 + 0.001 * f64::from(index))) as u64; samples],
             controls: Some(Controls {
-                again_ns: vec![999_000 + 2_000 * u64::from(index % 2); 100],
-                slowed_ns: vec![1_050_000; 100],
-                a_unseen_ns: vec![1_100_000; 4],
-                b_unseen_ns: vec![(1_100_000.0 * ratio) as u64; 4],
+                again_ns: vec![999_000 + 2_000 * u64::from(index % 2); samples],
+                slowed_ns: vec![1_050_000; samples],
+                a_unseen_ns: vec![1_100_000; unseen],
+                b_unseen_ns: vec![(1_100_000.0 * ratio) as u64; unseen],
             }),
-            noise: None,
+            noise: Some(Noise { wall_us: 200_000, waiting_us: Some(900), stolen_us: Some(0) }),
         })
         .collect();
     Event::Measurement(Box::new(Measurement {
@@ -62,8 +76,9 @@ fn measurement(rule: &thresholds::Rule, place: Place, emulated: bool, ratio: f64
         strictly: bound.strictly,
         decides: bound.decides,
         clock,
-        operations_per_round: 100,
+        operations_per_round: operations,
         warmups: 5,
+        slowed_by: SLOWED_BY,
         a: side("vexfs"),
         b: side("other"),
         passes: vec![rounds],
@@ -242,7 +257,7 @@ fn a_trial_that_the_manifest_does_not_know_is_inconclusive() {
 
 fn replace_measurement(run: &mut Run, with: impl FnOnce(&mut Measurement)) {
     let mut found = run.guest.iter_mut().find_map(|event| match event {
-        Event::Measurement(one) if one.rule == "kernel_over_fuse_insertion" => Some(one),
+        Event::Measurement(one) if one.rule == "kernel_over_fuse_hnsw" => Some(one),
         _ => None,
     });
     with(found.as_mut().unwrap());
@@ -257,7 +272,7 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
 #[rstest::rstest]
 #[case::slower(
     |one: &mut Measurement| {
-        one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 100]);
+        one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 25]);
         for_controls(one, |controls| controls.b_unseen_ns = vec![110_000; 4]);
     },
     "FAIL", "against 1"
@@ -275,18 +290,36 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
     |one: &mut Measurement| one.passes[0][3].order = Order::BA, "INCONCLUSIVE", "its design asks for AB"
 )]
 #[case::lost_samples(
-    |one: &mut Measurement| one.passes[0][7].b_ns.truncate(99), "INCONCLUSIVE", "99 of the other"
+    |one: &mut Measurement| one.passes[0][7].b_ns.truncate(24), "INCONCLUSIVE", "24 of the other"
 )]
 #[case::other_threshold(
     |one: &mut Measurement| one.threshold = 0.5, "INCONCLUSIVE", "another rule"
 )]
 #[case::control_not_equal(
-    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_100_000; 100]),
+    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_100_000; 25]),
     "INCONCLUSIVE", "A against a copy of A gave 1.100"
 )]
 #[case::control_not_found(
-    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_000_000; 100]),
+    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_000_000; 25]),
     "INCONCLUSIVE", "slowed down by 5 % was not found"
+)]
+#[case::control_implausible(
+    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_200_000; 25]),
+    "INCONCLUSIVE", "which is not 5 %"
+)]
+#[case::another_slow_down(
+    |one: &mut Measurement| one.slowed_by = 0.5, "INCONCLUSIVE", "slowed down by 0.5, where 0.05"
+)]
+#[case::no_recall(
+    |one: &mut Measurement| (one.a.recall, one.b.recall) = (None, None), "INCONCLUSIVE",
+    "recall of a side is not told"
+)]
+#[case::other_queries(
+    |one: &mut Measurement| one.operations_per_round = 10, "INCONCLUSIVE", "10 operations a round"
+)]
+#[case::put_aside(
+    |one: &mut Measurement| one.disturbed = vec![one.passes[0][9].clone()], "INCONCLUSIVE",
+    "rounds were put aside"
 )]
 #[case::no_controls(
     |one: &mut Measurement| one.passes[0][9].controls = None, "INCONCLUSIVE", "has no controls"

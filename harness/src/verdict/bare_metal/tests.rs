@@ -5,10 +5,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::baselines::Baselines;
-use crate::evidence::{Measurement, TrialState};
+use crate::evidence::TrialState;
 use crate::soak::tests::{Made, SRCVERSION};
 use crate::thresholds;
-use crate::verdict::tests::{Run, finished};
+use crate::verdict::tests::{Run, finished, measurement};
 
 const RELEASE: &str = "6.12.117+deb12-amd64";
 
@@ -23,23 +23,9 @@ fn guest_environment(run: &mut Run) -> &mut crate::evidence::Environment {
 /// A run on KVM in which everything was measured, and of whose module something is known.
 fn on_kvm() -> Run {
     let mut run = Run::healthy();
-    let template = run.guest.iter().find_map(|event| match event {
-        Event::Measurement(one) => Some(one.clone()),
-        _ => None,
-    });
     run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
-    let scene = Scene { place: Place::Guest, emulated: false, clock: Clock::Wall };
-    for rule in thresholds::ALL {
-        let bound = rule.at(scene);
-        run.guest.push(Event::Measurement(Box::new(Measurement {
-            rule: rule.id.into(),
-            threshold: bound.threshold,
-            strictly: bound.strictly,
-            decides: bound.decides,
-            clock: Clock::Wall,
-            ..*template.clone().unwrap()
-        })));
-    }
+    let measured = thresholds::ALL.iter().map(|rule| measurement(rule, Place::Guest, false, 3.0));
+    run.guest.extend(measured);
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
             end.accelerator = "kvm".into();

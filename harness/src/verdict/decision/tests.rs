@@ -1,0 +1,272 @@
+//! Decisions on rounds made up.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::evidence::Side;
+use crate::measure::{Arm, Turn, controlled_order_of, controlled_rounds};
+use crate::noise::Noise;
+use crate::protocol::PROTOCOL;
+use crate::thresholds::{FUSE_OVER_QDRANT_FLAT, FUSE_OVER_QDRANT_INSERTION};
+
+/// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`.
+fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
+    let controls = Controls {
+        again_ns: vec![again],
+        slowed_ns: vec![slowed],
+        a_unseen_ns: vec![2000, 900, 1100],
+        b_unseen_ns: vec![b],
+    };
+    with_controls(b, &controls, strictly)
+}
+
+fn with_controls(b: u64, controls: &Controls, strictly: bool) -> Decision {
+    let rounds = (0..PROTOCOL.rounds()).map(|index| Round {
+        order: controlled_order_of(index),
+        a_ns: vec![1000],
+        b_ns: vec![b],
+        controls: Some(controls.clone()),
+        noise: None,
+    });
+    Decision::of(&measurement(rounds.collect(), strictly)).unwrap()
+}
+
+fn measurement(rounds: Vec<Round>, strictly: bool) -> Measurement {
+    let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
+    Measurement {
+        trial: "x".to_owned(),
+        rule: "x".to_owned(),
+        threshold: 1.0,
+        strictly,
+        decides: true,
+        clock: Clock::Wall,
+        operations_per_round: 1,
+        warmups: PROTOCOL.warmups,
+        slowed_by: SLOWED_BY,
+        a: side.clone(),
+        b: side,
+        passes: vec![rounds],
+        disturbed: vec![],
+    }
+}
+
+#[test]
+fn what_is_measured_is_decided_on() {
+    let done = controlled_rounds(PROTOCOL.rounds(), 0, |arm, _| {
+        let nanoseconds = match arm {
+            Arm::A | Arm::Again => 1000,
+            Arm::B => 2000,
+            Arm::Slowed => 1050,
+        };
+        Ok(Turn::of(vec![Duration::from_nanos(nanoseconds)]))
+    });
+    let decision = Decision::of(&measurement(done.unwrap().rounds, true)).unwrap();
+    assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
+}
+
+#[test]
+fn what_must_lie_above_is_not_met_by_reaching_it() {
+    assert_eq!(decided(1000, 1000, 1050, true).outcome(), Outcome::Inconclusive);
+    assert_eq!(decided(1000, 1000, 1050, false).outcome(), Outcome::Pass);
+    assert_eq!(decided(1001, 1000, 1050, true).outcome(), Outcome::Pass);
+    assert!(!decided(1000, 1000, 1050, false).is_improvement());
+    assert!(decided(1001, 1000, 1050, false).is_improvement());
+}
+
+#[test]
+fn answers_from_memory_decide_nothing() {
+    let controls = Controls {
+        again_ns: vec![1000],
+        slowed_ns: vec![1050],
+        a_unseen_ns: vec![4000, 3500, 9000, 3600],
+        b_unseen_ns: vec![],
+    };
+    let decision = with_controls(3000, &controls, false);
+    assert_eq!(decision.outcome(), Outcome::Inconclusive);
+    let words = "A takes 3.5 times as long (at least 3.5) for queries that it was never asked";
+    assert!(decision.to_string().contains(words), "{decision}");
+    // One of four that the machine let through at full speed shows that it was the machine.
+    let disturbed = Controls { a_unseen_ns: vec![4000, 1100, 9000, 3600], ..controls };
+    assert_eq!(with_controls(3000, &disturbed, false).outcome(), Outcome::Pass);
+}
+
+#[rstest::rstest]
+#[case::copy_differs(1010, 1060, "a copy of A gave")]
+#[case::slow_down_not_seen(1000, 1000, "slowed down by 5 % was not found")]
+#[case::slowed_down_by_more(1000, 1160, "which is not 5 %")]
+fn a_control_that_fails_decides_nothing(
+    #[case] again: u64,
+    #[case] slowed: u64,
+    #[case] words: &str,
+) {
+    let decision = decided(3000, again, slowed, false);
+    assert_eq!(decision.outcome(), Outcome::Inconclusive);
+    assert!(!decision.is_improvement());
+    assert!(decision.to_string().contains(words), "{decision}");
+}
+
+/// B takes `b` nanoseconds for each of A's 10,000.
+fn closely(b: u64) -> Measurement {
+    let controls =
+        Controls { again_ns: vec![10_000], slowed_ns: vec![10_500], ..Controls::default() };
+    let round = |index| Round {
+        order: controlled_order_of(index),
+        a_ns: vec![10_000],
+        b_ns: vec![b],
+        controls: Some(controls.clone()),
+        noise: None,
+    };
+    measurement((0..PROTOCOL.rounds()).map(round).collect(), true)
+}
+
+#[rstest::rstest]
+#[case(Clock::Wall, 10_010, Outcome::Pass)]
+#[case(Clock::Instructions, 10_010, Outcome::Inconclusive)]
+#[case(Clock::Instructions, 10_030, Outcome::Inconclusive)]
+#[case(Clock::Instructions, 9_970, Outcome::Inconclusive)]
+#[case(Clock::Instructions, 10_060, Outcome::Pass)]
+#[case(Clock::Instructions, 9_940, Outcome::Fail)]
+fn what_a_clock_does_not_resolve_decides_nothing(
+    #[case] clock: Clock,
+    #[case] b: u64,
+    #[case] outcome: Outcome,
+) {
+    let decision = Decision::of(&Measurement { clock, ..closely(b) }).unwrap();
+    assert_eq!(decision.outcome(), outcome, "{decision}");
+    assert_eq!(decision.is_improvement(), outcome == Outcome::Pass);
+}
+
+/// A round in which a task waited for `share` of the time.
+fn disturbed(share: Option<f64>) -> Round {
+    let waiting_us = share.map(|share| (share * 1e6) as u64);
+    let noise = Noise { wall_us: 1_000_000, waiting_us, stolen_us: Some(0) };
+    Round { noise: Some(noise), ..closely(20_000).passes[0][0].clone() }
+}
+
+#[rstest::rstest]
+#[case::disturbed(vec![disturbed(Some(0.3)); 5], Clock::Wall, None)]
+#[case::too_many(vec![disturbed(Some(0.3)); 6], Clock::Wall, Some("6 rounds were put aside"))]
+#[case::by_instructions(
+    vec![disturbed(Some(0.3))], Clock::Instructions, Some("where 0 may be")
+)]
+#[case::quiet(
+    vec![disturbed(Some(0.3)), disturbed(Some(0.2))], Clock::Wall, Some("that was not")
+)]
+#[case::not_known(vec![disturbed(None)], Clock::Wall, Some("that was not"))]
+fn only_what_was_disturbed_is_put_aside(
+    #[case] disturbed: Vec<Round>,
+    #[case] clock: Clock,
+    #[case] why: Option<&str>,
+) {
+    let decided = Decision::of(&Measurement { disturbed, clock, ..closely(20_000) });
+    match (decided, why) {
+        (Ok(decision), None) => assert_eq!(decision.outcome(), Outcome::Pass),
+        (Err(found), Some(why)) => assert!(found.contains(why), "{found}"),
+        (decided, _) => panic!("{decided:?}"),
+    }
+}
+
+#[rstest::rstest]
+#[case::not_written_down(0.0)]
+#[case::another(0.5)]
+fn the_slow_down_is_the_registered_one(#[case] slowed_by: f64) {
+    let why = Decision::of(&Measurement { slowed_by, ..closely(20_000) }).unwrap_err();
+    assert!(why.contains("where 0.05 is registered"), "{why}");
+}
+
+/// A hundred queries a round.
+fn searched() -> Measurement {
+    let controls = Controls {
+        again_ns: vec![1000; 100],
+        slowed_ns: vec![1050; 100],
+        a_unseen_ns: vec![1000; 4],
+        b_unseen_ns: vec![3000; 4],
+    };
+    let round = |index| Round {
+        order: controlled_order_of(index),
+        a_ns: vec![1000; 100],
+        b_ns: vec![3000; 100],
+        controls: Some(controls.clone()),
+        noise: None,
+    };
+    let rounds = (0..PROTOCOL.rounds()).map(round).collect();
+    let mut all = Measurement { operations_per_round: 100, ..measurement(rounds, false) };
+    (all.a.recall, all.b.recall) = (Some(1.0), Some(1.0));
+    all
+}
+
+/// All rounds with the samples of each side, and the unseen ones, cut to so many.
+fn cut(measurement: &mut Measurement, samples: usize, unseen: usize) {
+    for round in measurement.passes.iter_mut().flatten() {
+        let controls = round.controls.as_mut().unwrap();
+        for times in
+            [&mut round.a_ns, &mut round.b_ns, &mut controls.again_ns, &mut controls.slowed_ns]
+        {
+            times.truncate(samples);
+        }
+        controls.a_unseen_ns.truncate(unseen);
+    }
+}
+
+#[rstest::rstest]
+#[case::all(|_: &mut Measurement| {}, false, None)]
+#[case::no_recall(|one: &mut Measurement| one.a.recall = None, false, Some("recall of a side"))]
+#[case::no_other_recall(
+    |one: &mut Measurement| one.b.recall = None, false, Some("recall of a side")
+)]
+#[case::no_recall_and_nothing_unseen(
+    |one: &mut Measurement| { one.a.recall = None; cut(one, 100, 0); }, false, Some("recall of a side")
+)]
+#[case::an_unseen_less(
+    |one: &mut Measurement| cut(one, 100, 3), false, Some("open with 4 queries that are new")
+)]
+#[case::one_sample(
+    |one: &mut Measurement| cut(one, 1, 4), false, Some("1 samples of a side, where 100 are due")
+)]
+#[case::first_queries(
+    |one: &mut Measurement| { one.operations_per_round = 25; cut(one, 25, 4); }, false,
+    Some("25 operations a round, where [100]")
+)]
+#[case::first_queries_where_emulated(
+    |one: &mut Measurement| { one.operations_per_round = 25; cut(one, 25, 4); }, true, None
+)]
+#[case::fewer_where_emulated(
+    |one: &mut Measurement| { one.operations_per_round = 24; cut(one, 24, 4); }, true,
+    Some("24 operations a round")
+)]
+fn a_search_shows_all_that_it_is_asked_for(
+    #[case] spoil: fn(&mut Measurement),
+    #[case] emulated: bool,
+    #[case] why: Option<&str>,
+) {
+    let mut measurement = searched();
+    spoil(&mut measurement);
+    let found = Decision::by(&FUSE_OVER_QDRANT_FLAT, emulated, &measurement).err();
+    assert_eq!(found.is_some(), why.is_some(), "{found:?}");
+    assert!(found.unwrap_or_default().contains(why.unwrap_or_default()));
+}
+
+#[rstest::rstest]
+#[case::one_operation(|_: &mut Measurement| {}, None)]
+#[case::of_another_batch(
+    |one: &mut Measurement| one.operations_per_round = 40, Some("40 operations a round")
+)]
+#[case::done_again(
+    |one: &mut Measurement| one.disturbed = vec![disturbed(Some(0.3))], Some("stored once")
+)]
+#[case::a_search(
+    |one: &mut Measurement| *one = Measurement { operations_per_round: 400, ..searched() },
+    Some("100 samples of a side, where 1 are due")
+)]
+fn an_insertion_is_one_operation_a_round(
+    #[case] spoil: fn(&mut Measurement),
+    #[case] why: Option<&str>,
+) {
+    let mut measurement = Measurement { operations_per_round: 400, ..closely(20_000) };
+    spoil(&mut measurement);
+    let found = Decision::by(&FUSE_OVER_QDRANT_INSERTION, false, &measurement).err();
+    assert_eq!(found.is_some(), why.is_some(), "{found:?}");
+    assert!(found.unwrap_or_default().contains(why.unwrap_or_default()));
+}

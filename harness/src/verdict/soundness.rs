@@ -1,0 +1,127 @@
+//! Whether the rounds of a measurement are those that the protocol and a rule ask for, before
+//! anything is computed of them.
+
+use crate::clock::Clock;
+use crate::contender::{SLOWED_BY, UNSEEN_A_TURN};
+use crate::criteria::ratio::of_first_queries;
+use crate::evidence::{Controls, Measurement, Round};
+use crate::measure::{REPEATS, controlled_order_of};
+use crate::protocol::PROTOCOL;
+use crate::thresholds::{Rule, Work};
+
+/// Passes of the protocol's rounds, in their orders, the same number of samples on all sides, and
+/// the registered slow-down.
+pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
+    if measurement.slowed_by != SLOWED_BY {
+        return Err(format!(
+            "a copy was slowed down by {}, where {SLOWED_BY} is registered",
+            measurement.slowed_by
+        ));
+    }
+    for pass in &measurement.passes {
+        if measurement.warmups != PROTOCOL.warmups || pass.len() != PROTOCOL.rounds() {
+            return Err(format!(
+                "{} warm-ups in a pass of {} rounds, where the protocol asks for {} and {}",
+                measurement.warmups,
+                pass.len(),
+                PROTOCOL.warmups,
+                PROTOCOL.rounds()
+            ));
+        }
+        for (index, round) in pass.iter().enumerate() {
+            let (order, design) = (round.order, controlled_order_of(index));
+            if order != design {
+                return Err(format!(
+                    "round {index} was done in the order {order:?}, its design asks for {design:?}"
+                ));
+            }
+        }
+        // Where recall is told, queries were answered.
+        let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
+        if measurement.a.recall.is_some()
+            && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
+        {
+            return Err("a round of queries opens with none that is new".to_owned());
+        }
+        for round in pass {
+            let samples = round.a_ns.len();
+            if let Some(other) = others(round).find(|&other| other != samples || samples == 0) {
+                return Err(format!(
+                    "a round has {samples} samples of one side and {other} of the other"
+                ));
+            }
+        }
+    }
+    of_disturbed(measurement)
+}
+
+/// Samples of each side but A.
+fn others(round: &Round) -> impl Iterator<Item = usize> {
+    let controls = round.controls.iter().flat_map(|one| [&one.again_ns, &one.slowed_ns]);
+    controls.chain([&round.b_ns]).map(Vec::len)
+}
+
+/// Only what was disturbed may be put aside, and no more than is preset: else rounds that do not
+/// suit could be.
+fn of_disturbed(measurement: &Measurement) -> Result<(), String> {
+    let disturbed = &measurement.disturbed;
+    let allowed = match measurement.clock {
+        Clock::Wall => REPEATS * measurement.passes.len(),
+        Clock::Instructions => 0,
+    };
+    if disturbed.len() > allowed {
+        return Err(format!(
+            "{} rounds were put aside as disturbed, where {allowed} may be",
+            disturbed.len()
+        ));
+    }
+    let is_disturbed =
+        |round: &Round| round.noise.and_then(|noise| noise.is_beyond_bounds()) == Some(true);
+    if !disturbed.iter().all(is_disturbed) {
+        return Err("a round was put aside as disturbed that was not".to_owned());
+    }
+    Ok(())
+}
+
+/// The work that `rule` measures: all of its samples, and what shows that answers were right and
+/// not remembered.
+pub(super) fn of_work(
+    rule: &Rule,
+    emulated: bool,
+    measurement: &Measurement,
+) -> Result<(), String> {
+    let Measurement { operations_per_round: operations, a, b, disturbed, .. } = measurement;
+    let registered: &[usize] = match rule.work {
+        Work::Insertion => &[PROTOCOL.insertion_batch],
+        Work::Search if emulated => &[PROTOCOL.queries, of_first_queries().queries],
+        Work::Search => &[PROTOCOL.queries],
+    };
+    if !registered.contains(operations) {
+        return Err(format!(
+            "{operations} operations a round, where {registered:?} are registered"
+        ));
+    }
+    let samples = match rule.work {
+        Work::Insertion if !disturbed.is_empty() => {
+            return Err("rows are stored once, and a round was put aside as disturbed".to_owned());
+        }
+        Work::Insertion => 1,
+        Work::Search if a.recall.is_none() || b.recall.is_none() => {
+            return Err("queries were answered, and the recall of a side is not told".to_owned());
+        }
+        Work::Search => *operations,
+    };
+    for round in measurement.passes.iter().flatten().chain(disturbed) {
+        let found = others(round).chain([round.a_ns.len()]).find(|&found| found != samples);
+        if let Some(found) = found {
+            return Err(format!("a round has {found} samples of a side, where {samples} are due"));
+        }
+        let is_unseen = |one: &Controls| {
+            [&one.a_unseen_ns, &one.b_unseen_ns].iter().all(|times| times.len() == UNSEEN_A_TURN)
+        };
+        if rule.work == Work::Search && !round.controls.as_ref().is_none_or(is_unseen) {
+            return Err(format!("a turn does not open with {UNSEEN_A_TURN} queries that are new"));
+        }
+    }
+    Ok(())
+}
