@@ -1,9 +1,16 @@
 //! The rule against known distributions and an independent implementation, and what it does to
 //! systems whose ratio is known: how often it errs, how often it decides.
 
-use harness::measure::{Arm, ORDERS};
+use harness::clock::Clock;
+use harness::criteria::ratio::{Pass, Subject, measure};
+use harness::evidence::{Controls, Measurement, Round, Side};
+use harness::measure::{Arm, ORDERS, controlled_order_of};
+use harness::protocol::PROTOCOL;
 use harness::stats::{ALPHA_OF_LOOKS, LOOKS, Outcome, look, order_statistic};
+use harness::thresholds::Bound;
+use harness::verdict::Decision;
 use rand_mt::Mt;
+use serde_json::Value;
 
 /// P(Bin(n, 1/2) <= k) by adding a coin at a time.
 fn binomial_at_most(n: usize, k: usize) -> f64 {
@@ -105,36 +112,47 @@ impl Machine {
         self.sd * self.state
     }
 
-    /// ln(A/B) of a round of four sides in the order that measurements take, where A is `ratio`
-    /// times as fast as B.
-    fn round(&mut self, index: usize, ratio: f64) -> f64 {
+    /// A round of four sides in the order that measurements take, where A is `ratio` times as fast
+    /// as B. Its controls hold, so that it is the rule that decides.
+    fn round(&mut self, index: usize, ratio: f64) -> Round {
         let mut times = [0.0; Arm::ALL.len()];
         for arm in ORDERS[index % ORDERS.len()] {
             times[arm as usize] = self.next();
         }
-        ratio.ln() + times[Arm::B as usize] - times[Arm::A as usize]
+        let nanoseconds = |log: f64| vec![(1e9 * log.exp()) as u64];
+        let a = times[Arm::A as usize];
+        Round {
+            order: controlled_order_of(index),
+            a_ns: nanoseconds(a),
+            b_ns: nanoseconds(ratio.ln() + times[Arm::B as usize]),
+            controls: Some(Controls {
+                again_ns: nanoseconds(a),
+                slowed_ns: nanoseconds(a + 1.05f64.ln()),
+                ..Controls::default()
+            }),
+            noise: None,
+        }
     }
 
-    /// Measures until a look decides; its outcome, and which look it was.
-    fn measure(&mut self, ratio: f64, threshold: f64) -> (Outcome, usize) {
-        let mut logs = Vec::new();
-        for (number, at) in LOOKS.into_iter().enumerate() {
-            while logs.len() < at.rounds {
-                logs.push(self.round(logs.len(), ratio));
-            }
-            let outcome = look(&logs, at, threshold).unwrap().outcome;
-            if outcome != Outcome::Inconclusive {
-                return (outcome, number);
-            }
-        }
-        (Outcome::Inconclusive, LOOKS.len() - 1)
+    /// Measures until a look decides, as trials do.
+    fn measure(&mut self, ratio: f64, threshold: f64) -> Measurement {
+        let bound = Bound { threshold, strictly: false, decides: true, reason: "" };
+        let subject = Subject { rule: "x", trial: "x", bound, clock: Clock::Wall };
+        let side = || Side { contender: "x".to_owned(), recall: None, description: Value::Null };
+        let pass = |_| {
+            let rounds = (0..PROTOCOL.rounds()).map(|index| self.round(index, ratio)).collect();
+            Ok(Pass { rounds, disturbed: vec![], a: side(), b: side() })
+        };
+        measure(&subject, 1, LOOKS.len(), pass).unwrap()
     }
 }
 
 /// How often a measurement ends in `outcome`.
 fn rate(outcome: Outcome, ratio: f64, threshold: f64, sd: f64, runs: u32) -> f64 {
-    let ended =
-        (0..runs).filter(|&seed| Machine::new(seed, sd).measure(ratio, threshold).0 == outcome);
+    let ended = (0..runs).filter(|&seed| {
+        let measured = Machine::new(seed, sd).measure(ratio, threshold);
+        Decision::of(&measured).unwrap().outcome() == outcome
+    });
     ended.count() as f64 / f64::from(runs)
 }
 
@@ -159,7 +177,8 @@ fn what_is_five_percent_faster_is_found() {
 
 #[test]
 fn looking_again_decides_what_one_look_leaves_open() {
-    let first =
-        (0..2_000).filter(|&seed| Machine::new(seed, 0.1).measure(1.05, 1.0).1 == 0).count();
+    let first = (0..2_000)
+        .filter(|&seed| Machine::new(seed, 0.1).measure(1.05, 1.0).passes.len() == 1)
+        .count();
     assert!((200..1_900).contains(&first), "{first} of 2,000 were decided at the first look");
 }
