@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, While};
+use crate::thresholds::Bound;
 use crate::{project, require};
 
 /// Embedding models give dimensions that are multiples of this; rates are not.
@@ -19,6 +20,9 @@ const DIM_STEP: u32 = 32;
 const ROWS_STEP: u64 = 100;
 /// No store over any transport has done more operations a second.
 const FASTEST: f64 = 10e6;
+
+/// The figures as they were when this program was built: what evidence repeats is held against them.
+const REGISTERED: &str = include_str!("../../fixtures/baselines/http-2025-05-31.json");
 
 /// A recorded file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +108,15 @@ impl fmt::Display for System {
     }
 }
 
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unit::RowsPerSecond => "rows/s",
+            Unit::QueriesPerSecond => "queries/s",
+        })
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -118,6 +131,14 @@ impl Baselines {
     #[must_use]
     pub fn path() -> PathBuf {
         project::root().join("fixtures/baselines/http-2025-05-31.json")
+    }
+
+    /// The figures that a verdict knows, wherever it is told.
+    ///
+    /// # Errors
+    /// They are not well-formed; a test says that they are.
+    pub fn registered() -> Result<Self, Failure> {
+        Self::parse(REGISTERED)
     }
 
     /// Reads and checks a recorded file.
@@ -187,6 +208,14 @@ impl fmt::Display for Figure {
 }
 
 impl Figure {
+    /// Whether the criterion depends on a comparison with it, where `bound` holds: it is about
+    /// ChromaDB's insertions.
+    #[must_use]
+    pub fn decides(&self, bound: Bound) -> bool {
+        let about = (System::Chromadb, Operation::Insertion);
+        bound.decides && (self.system, self.operation) == about
+    }
+
     fn check(&self) -> Result<(), Failure> {
         let Figure { rows, dim, value, .. } = *self;
         let max = vexfs_uapi::MAX_DIM;
@@ -240,6 +269,12 @@ mod tests {
             baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
         assert_eq!((figure.value, figure.unit), (948.54, Unit::RowsPerSecond));
         assert_eq!(baselines.figures.len(), 12);
+    }
+
+    #[test]
+    fn the_registered_figures_are_those_of_the_file() {
+        let read = Baselines::load(&Baselines::path()).unwrap();
+        assert_eq!(Baselines::registered().unwrap(), read);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::Declaration;
 
 use crate::baselines::{Baselines, Figure, Operation, System};
@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::contender::{Contender, VexfsFile};
 use crate::dataset::{Dataset, compare};
 use crate::failure::{Failure, While};
+use crate::measure::nanoseconds;
 use crate::protocol::PROTOCOL;
 use crate::require;
 use crate::stats::{Outcome, Ratio};
@@ -23,9 +24,41 @@ pub const COMPARED: &str = "compared with a recorded figure";
 /// The fact that lists the other figures, each with the reason why it is compared with nothing.
 pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
 
+/// The fact that says where the figures come from.
+pub const PROVENANCE: &str = "provenance of the recorded figures";
+
+/// An insertion beside a recorded figure of the same operation, dimension and size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// What was recorded.
+    pub figure: Figure,
+    /// The threshold, repeated.
+    pub threshold: f64,
+    /// Whether the criterion depends on it.
+    pub decides: bool,
+    /// Nanoseconds of each of our batches, warm-ups left out. All else is computed from them.
+    pub batch_ns: Vec<u64>,
+}
+
+impl Compared {
+    /// The rate of each of our batches over the recorded one.
+    ///
+    /// # Errors
+    /// Batches that are not the protocol's, or one that took no time.
+    pub fn ratio(&self) -> Result<Ratio, Failure> {
+        let (batches, runs) = (self.batch_ns.len(), PROTOCOL.runs);
+        require!(batches == runs, "{batches} batches, where the protocol asks for {runs}");
+        let rows = self.figure.rows as f64 / PROTOCOL.rounds() as f64;
+        let log_ratio = |&time: &u64| (rows / (time as f64 / 1e9) / self.figure.value).ln();
+        let logs: Vec<f64> = self.batch_ns.iter().map(log_ratio).collect();
+        Ratio::of_rounds(&logs).ok_or_else(|| Failure::new("a batch has a time that is none"))
+    }
+}
+
 /// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
 /// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
-/// not comparable is written down with the reason.
+/// not comparable is written down with the reason. A ratio whose bounds lie on both sides of the
+/// threshold is for the verdict to call INCONCLUSIVE, which recomputes it from the same times.
 ///
 /// # Errors
 /// A ratio to ChromaDB's recorded insertion whose upper bound is below the threshold, where that
@@ -43,29 +76,24 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
             else {
                 continue;
             };
-            let ratio = ratio(figure, &times, rows / PROTOCOL.rounds())?;
-            let outcome = ratio.outcome(bound.threshold);
+            let compared = Compared {
+                figure: figure.clone(),
+                threshold: bound.threshold,
+                decides: figure.decides(bound),
+                batch_ns: nanoseconds(&times),
+            };
+            let ratio = compared.ratio()?;
             println!(
                 "FUSE over {figure}, recorded at {} rows/s: {:.2} [{:.2}, {:.2}]",
                 figure.value, ratio.estimate, ratio.lower, ratio.upper
             );
-            context.fact(
-                COMPARED,
-                json!({
-                    "figure": figure,
-                    "ratio": ratio,
-                    "threshold": bound.threshold,
-                    "outcome": outcome,
-                    "decides": system == System::Chromadb && bound.decides,
-                    "reason": bound.reason,
-                    "batch_ns": times.iter().map(Duration::as_nanos).collect::<Vec<_>>(),
-                }),
-            )?;
-            if system == System::Chromadb && bound.decides && outcome == Outcome::Fail {
+            if compared.decides && ratio.outcome(bound.threshold) == Outcome::Fail {
                 below.push(format!("{figure}: {:.2}, at most {:.2}", ratio.estimate, ratio.upper));
             }
+            context.fact(COMPARED, compared)?;
         }
     }
+    context.fact(PROVENANCE, &baselines.provenance)?;
     context.fact(NOT_COMPARABLE, incomparable(&baselines))?;
     require!(
         below.is_empty(),
@@ -114,14 +142,6 @@ fn insert(mount: &Path, rows: usize, dim: u32) -> Result<Vec<Duration>, Failure>
     Ok(times)
 }
 
-/// The rate of each round over the recorded one.
-fn ratio(figure: &Figure, times: &[Duration], batch: usize) -> Result<Ratio, Failure> {
-    let log_ratio = |time: &Duration| (batch as f64 / time.as_secs_f64() / figure.value).ln();
-    let logs: Vec<f64> = times.iter().map(log_ratio).collect();
-    Ratio::of_rounds(&logs)
-        .ok_or_else(|| Failure::new(format!("{} rounds are too few for a bound", logs.len())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,14 +159,27 @@ mod tests {
         assert_eq!(reasons.iter().filter(|reason| reason.contains("10000 x 128")).count(), 2);
     }
 
-    #[test]
-    fn a_ratio_is_that_of_the_rates() {
-        let baselines = Baselines::load(&Baselines::path()).unwrap();
+    fn compared(batch_ns: Vec<u64>) -> Compared {
+        let baselines = Baselines::registered().unwrap();
         let figure =
             baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
-        let time = Duration::from_secs_f64(400.0 / (948.54 * 3.0));
-        let ratio = ratio(figure, &[time; 20], 400).unwrap();
+        Compared { figure: figure.clone(), threshold: 2.2, decides: true, batch_ns }
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_rates() {
+        let time = (400.0 / (948.54 * 3.0) * 1e9) as u64;
+        let ratio = compared(vec![time; 20]).ratio().unwrap();
         assert!((ratio.estimate - 3.0).abs() < 1e-6, "{ratio:?}");
         assert_eq!(ratio.outcome(2.2), Outcome::Pass);
+    }
+
+    #[rstest::rstest]
+    #[case::fewer(vec![1_000; 19], "19 batches, where the protocol asks for 20")]
+    #[case::more(vec![1_000; 25], "25 batches")]
+    #[case::no_time([vec![1_000; 19], vec![0]].concat(), "a time that is none")]
+    fn other_batches_are_no_ratio(#[case] batch_ns: Vec<u64>, #[case] words: &str) {
+        let message = compared(batch_ns).ratio().unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
     }
 }

@@ -167,14 +167,19 @@ fn undecided(run: &Run, place: Place, criterion: Criterion) -> BTreeMap<String, 
         .filter(|(at, _)| *at == place)
         .map(|(_, one)| (one.rule.as_str(), one.trial.as_str()))
         .collect();
-    let verdict = run.verdict.criteria.iter().filter(|one| one.id == criterion);
-    verdict
+    let verdict = || run.verdict.criteria.iter().filter(|one| one.id == criterion);
+    let recorded = verdict()
+        .flat_map(|one| &one.recorded)
+        .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
+        .map(|one| (one.trial.clone(), format!("INCONCLUSIVE: {}", one.summary())));
+    verdict()
         .flat_map(|one| &one.ratios)
         .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
         .filter_map(|one| {
             let trial = trial_of.get(one.rule.as_str())?;
             Some(((*trial).to_owned(), format!("INCONCLUSIVE: {} {}", one.title, one.note)))
         })
+        .chain(recorded)
         .collect()
 }
 

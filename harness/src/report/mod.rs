@@ -10,6 +10,7 @@ mod ktap;
 mod markdown;
 mod plot;
 mod ratios;
+mod recorded;
 mod repro;
 mod run;
 mod sabotage;
@@ -45,6 +46,7 @@ pub fn sections(run: &Run) -> Vec<Section> {
     sections.extend([
         summary::bare_metal(run),
         ratios::section(run),
+        recorded::section(run),
         speed::latencies(run),
         speed::recall(run),
         cycles::section(run),

@@ -6,6 +6,7 @@ use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
 use crate::criteria::cycles::CYCLE;
+use crate::criteria::recorded::{COMPARED, NOT_COMPARABLE, PROVENANCE};
 use crate::evidence::{Event, GuestEnd};
 use crate::place::Place;
 use crate::verdict::Fate;
@@ -21,6 +22,9 @@ const AFTER: usize = 60;
 const EXCERPTS: usize = 5;
 /// Characters of a fact's value that are shown.
 const SHOWN: usize = 160;
+
+/// Facts that have a section of their own.
+const ELSEWHERE: [&str; 4] = [CYCLE, COMPARED, NOT_COMPARABLE, PROVENANCE];
 
 pub(super) fn trials(run: &Run) -> Section {
     let mut section = Section::new("trials", "Trials, and skips with their reasons");
@@ -107,8 +111,7 @@ pub(super) fn environment(run: &Run) -> Section {
     let mut facts = Table::new("What trials saw", &["trial", "place", "what", "value"]);
     for record in run.records() {
         let Event::Fact { trial, name, value } = &record.event else { continue };
-        // Hundreds of them, which have a section of their own.
-        if name == CYCLE {
+        if ELSEWHERE.contains(&name.as_str()) {
             continue;
         }
         let text = match value {

@@ -7,6 +7,7 @@ mod bare_metal;
 mod decision;
 mod judgement;
 mod ratios;
+mod recorded;
 mod soundness;
 mod table;
 mod trials;
@@ -20,6 +21,7 @@ pub use bare_metal::{BareMetal, Condition};
 pub use decision::Decision;
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::{Disturbances, JudgedRatio, recall_below};
+pub use recorded::JudgedFigure;
 pub use table::{accelerator_name, table};
 pub use trials::{Fate, not_run};
 
@@ -68,6 +70,9 @@ pub struct CriterionVerdict {
     pub reasons: Vec<Reason>,
     /// The ratios measured for it.
     pub ratios: Vec<JudgedRatio>,
+    /// Its comparisons with recorded figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<JudgedFigure>,
     /// What else its evidence proves, in words.
     pub notes: Vec<String>,
 }
@@ -287,6 +292,7 @@ fn judge(
     }
     let count = trials::judge(criterion, evidence, places, &mut judgement);
     let ratios = ratios::judge(criterion, evidence, places, &mut judgement);
+    let recorded = recorded::judge(criterion, evidence, places, &mut judgement);
     CriterionVerdict {
         id: criterion,
         title: criterion.title().to_owned(),
@@ -295,6 +301,7 @@ fn judge(
         expected: count.expected,
         reasons: judgement.into_reasons(),
         ratios,
+        recorded,
         notes: if criterion == Criterion::Module { stability(evidence) } else { Vec::new() },
     }
 }

@@ -145,7 +145,7 @@ pub(super) fn judge(
 }
 
 /// No number from a guest whose emulator has not shown that it computes rightly.
-fn self_test(evidence: &Evidence, place: Place) -> Result<(), String> {
+pub(super) fn self_test(evidence: &Evidence, place: Place) -> Result<(), String> {
     if place == Place::Host {
         return Ok(());
     }

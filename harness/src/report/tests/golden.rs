@@ -136,6 +136,7 @@ fn dress(one: &mut Measurement) {
 fn with_one_measurement(mut run: Made) -> Made {
     let kept = |event: &Event| match event {
         Event::Measurement(one) => one.rule == "kernel_over_fuse_insertion",
+        Event::Fact { trial, .. } => trial != "baseline::recorded",
         _ => true,
     };
     run.host.retain(kept);
