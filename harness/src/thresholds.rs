@@ -87,7 +87,7 @@ const GUEST_ONLY: &str = "the module is loaded in the guest only";
 pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_insertion",
     criterion: Criterion::Baseline,
-    title: "FUSE Flat over ChromaDB, insertion",
+    title: "FUSE Flat over ChromaDB (HNSW), insertion",
     work: Work::Insertion,
     host: decides(2.2),
     guest: decides(2.0),
@@ -98,7 +98,7 @@ pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
 pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
     id: "fuse_over_chromadb_flat",
     criterion: Criterion::Baseline,
-    title: "FUSE Flat over ChromaDB (ef_search 256), search",
+    title: "FUSE Flat over ChromaDB (HNSW, ef_search 256), search",
     work: Work::Search,
     host: decides(2.2),
     guest: decides(2.0),
@@ -108,14 +108,14 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
 /// FUSE HNSW over ChromaDB's HNSW at ef_search 256, queries answered: graph with graph.
 pub const FUSE_OVER_CHROMADB_HNSW: Rule = Rule {
     id: "fuse_over_chromadb_hnsw",
-    title: "FUSE HNSW over ChromaDB (ef_search 256), search",
+    title: "FUSE HNSW over ChromaDB (HNSW, ef_search 256), search",
     work: Work::Search,
     ..FUSE_OVER_CHROMADB_INSERTION
 };
 /// FUSE PQ over ChromaDB's HNSW at ef_search 256, queries answered.
 pub const FUSE_OVER_CHROMADB_PQ: Rule = Rule {
     id: "fuse_over_chromadb_pq",
-    title: "FUSE PQ over ChromaDB (ef_search 256), search",
+    title: "FUSE PQ over ChromaDB (HNSW, ef_search 256), search",
     work: Work::Search,
     host: reported(2.2, BESIDE),
     guest: reported(2.0, BESIDE),
@@ -125,22 +125,24 @@ pub const FUSE_OVER_CHROMADB_PQ: Rule = Rule {
 /// FUSE HNSW over ChromaDB's HNSW at its default ef_search, queries answered.
 pub const FUSE_OVER_CHROMADB_DEFAULT: Rule = Rule {
     id: "fuse_over_chromadb_default",
-    title: "FUSE HNSW over ChromaDB (default ef_search, lower recall), search",
+    title: "FUSE HNSW over ChromaDB (HNSW, default ef_search, lower recall), search",
     ..FUSE_OVER_CHROMADB_PQ
 };
 /// FUSE HNSW over ChromaDB's HNSW, both with their defaults, rows inserted: graph with graph.
 pub const FUSE_OVER_CHROMADB_DEFAULT_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_default_insertion",
-    title: "FUSE HNSW over ChromaDB (a graph each, defaults), insertion",
+    title: "FUSE HNSW over ChromaDB (HNSW, defaults), insertion",
     work: Work::Insertion,
     host: reported(2.2, GRAPH_EACH),
+    guest: reported(2.0, GRAPH_EACH),
+    emulated: reported(2.0, GRAPH_EACH),
     ..FUSE_OVER_CHROMADB_PQ
 };
 /// FUSE over Qdrant, rows inserted.
 pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
     id: "fuse_over_qdrant_insertion",
     criterion: Criterion::Baseline,
-    title: "FUSE over Qdrant, insertion",
+    title: "FUSE Flat over Qdrant (its defaults), insertion",
     work: Work::Insertion,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
@@ -151,7 +153,7 @@ pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
 pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
     id: "fuse_over_qdrant_flat",
     criterion: Criterion::Baseline,
-    title: "FUSE Flat over Qdrant, search",
+    title: "FUSE Flat over Qdrant (its defaults), search",
     work: Work::Search,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
@@ -162,7 +164,7 @@ pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
 pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
     id: "kernel_over_fuse_insertion",
     criterion: Criterion::KernelVsFuse,
-    title: "kernel over FUSE, insertion",
+    title: "kernel over FUSE, Flat insertion",
     work: Work::Insertion,
     host: reported(1.0, GUEST_ONLY),
     guest: decides_strictly(1.0),
@@ -212,7 +214,7 @@ pub const KERNEL_OVER_FUSE_LSH: Rule = Rule {
 pub const FUSE_OVER_RECORDED_INSERTION: Rule = Rule {
     id: "fuse_over_recorded_insertion",
     criterion: Criterion::Baseline,
-    title: "FUSE over ChromaDB's recorded insertion",
+    title: "FUSE Flat over ChromaDB's recorded insertion",
     work: Work::Insertion,
     host: decides(2.2),
     guest: decides(2.0),

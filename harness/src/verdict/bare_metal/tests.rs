@@ -127,7 +127,7 @@ type Spoil = fn(&mut Run, &mut [Made; 2]);
 )]
 #[case::not_faster(
     |run: &mut Run, _: &mut [Made; 2]| as_fast(run, "kernel_over_fuse_insertion"),
-    "improvement", "kernel over FUSE, insertion: 1.000"
+    "improvement", "kernel over FUSE, Flat insertion: 1.000"
 )]
 #[case::no_soak(|_: &mut Run, soaks: &mut [Made; 2]| soaks[1] = Made::held("6.1.0-56-amd64", 1), "endurance", "no soak on 6.12")]
 #[case::too_short(
