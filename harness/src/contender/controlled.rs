@@ -9,8 +9,8 @@ use super::{Contender, Replicas, Sides, Slowed, VexfsFile};
 use crate::failure::Failure;
 use crate::measure::nanoseconds;
 
-/// Files that each side of an insertion fills at once.
-pub const INSERTION_COPIES: usize = 4;
+/// Files that each side of an insertion fills, one after the other.
+pub const INSERTION_COPIES: usize = 5;
 
 /// A side of a measurement with its controls.
 pub struct Controlled<C, S> {

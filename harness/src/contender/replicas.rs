@@ -10,16 +10,15 @@ use serde_json::Value;
 use super::{Answers, Contender, Insertion};
 use crate::failure::Failure;
 
-/// Stores that are alike; the first answers for all, and its times do not count: it finds the
-/// processor's caches as another side left them.
+/// Stores that are alike; the first answers for all. It finds the processor's caches as another side
+/// left them, and its times count as those of the others do: a side that has one store has that one.
 pub struct Replicas<C> {
     stores: Vec<C>,
     single: Vec<Vec<Duration>>,
 }
 
 impl<C: Contender> Replicas<C> {
-    /// Makes `count` of them, at least one, and the one whose times do not count; `make` is given
-    /// the number of each.
+    /// Makes `count` of them, at least one; `make` is given the number of each.
     ///
     /// # Errors
     /// The first that cannot be made.
@@ -27,7 +26,7 @@ impl<C: Contender> Replicas<C> {
         count: usize,
         make: impl FnMut(usize) -> Result<C, Failure>,
     ) -> Result<Self, Failure> {
-        let stores = (0..=count.max(1)).map(make).collect::<Result<_, _>>()?;
+        let stores = (0..count.max(1)).map(make).collect::<Result<_, _>>()?;
         Ok(Replicas { stores, single: Vec::new() })
     }
 
@@ -37,7 +36,7 @@ impl<C: Contender> Replicas<C> {
         &self.stores
     }
 
-    /// What each batch took in each store but the first, whose means are the times of the batches.
+    /// What each batch took in each store, whose means are the times of the batches.
     #[must_use]
     pub fn single(&self) -> &[Vec<Duration>] {
         &self.single
@@ -57,12 +56,11 @@ impl<C: Contender> Contender for Replicas<C> {
         self.first().describe()
     }
 
-    /// Times are means over all but the first.
+    /// Times are means over all.
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
         let mut sum = Insertion { took: Duration::ZERO, wall: Duration::ZERO };
-        self.stores[0].insert(first_row, rows)?;
-        let mut single = Vec::with_capacity(self.stores.len() - 1);
-        for one in &mut self.stores[1..] {
+        let mut single = Vec::with_capacity(self.stores.len());
+        for one in &mut self.stores {
             let inserted = one.insert(first_row, rows)?;
             let took = inserted.time(one.name())?;
             sum.took += took;
@@ -96,7 +94,8 @@ mod tests {
         let mut three = Replicas::new(3, make).unwrap();
         let inserted = three.insert(0, &[0.0, 0.0, 1.0, 1.0]).unwrap();
         assert!(inserted.time("three").is_ok());
-        assert_eq!((three.stores.len(), three.single().len()), (4, 1));
+        assert_eq!((three.stores.len(), three.single().len()), (3, 1));
+        assert_eq!(three.single()[0].len(), 3);
         assert_eq!(three.single()[0].iter().sum::<Duration>() / 3, inserted.took);
         for one in &mut three.stores {
             assert_eq!(one.vectors().unwrap(), [0.0, 0.0, 1.0, 1.0]);
