@@ -168,9 +168,8 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     outcome
 }
 
-/// Where the CPU is emulated and each of the files of an insertion would have a graph of its own:
-/// they take a quarter of an hour, for a ratio that is reported on the host. One each is built here,
-/// and searched.
+/// Where the CPU is emulated, and each of the fifteen files of an insertion would have a graph of its
+/// own, for a ratio that is reported elsewhere: one graph each is built, both at once, and searched.
 fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;

@@ -163,3 +163,6 @@ fn count(one: &JudgedFigure, judgement: &mut Judgement) {
         Outcome::Inconclusive => judgement.inconclusive(one.summary()),
     }
 }
+
+#[cfg(test)]
+mod tests;
