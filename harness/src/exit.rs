@@ -33,7 +33,7 @@ exits! {
     /// Bad command line.
     USAGE = 2, "the command line cannot be understood";
     /// Not decided.
-    INCONCLUSIVE = 3, "no criterion FAILs, but one is INCONCLUSIVE: not run, damaged or undecided";
+    INCONCLUSIVE = 3, "no criterion FAILs, but one is INCONCLUSIVE: not run, damaged or undecided; or a saboteur was not found";
     /// The machine lacks something.
     SETUP = 10, "something is missing on this machine; the message names the command that provides it";
     /// The guest never came up.

@@ -1,7 +1,9 @@
 //! Saboteurs that were found (`fixtures/saboteurs`), as files that tables are made of.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ pub struct Found {
     pub fault: String,
     /// The criterion that went red.
     pub criterion: Criterion,
+    /// Trials of other criteria that stand on the same broken thing, and failed too.
+    #[serde(default)]
+    pub falls_with: Vec<String>,
     /// The trials that found it.
     pub found_by: Vec<String>,
     /// What the first of them said.
@@ -57,28 +62,90 @@ pub fn directory() -> PathBuf {
     project::root().join("target/sabotage")
 }
 
-/// All that was found and written into `directory`, by name.
+/// File in which the names of all saboteurs stand, one a line.
+const REGISTER: &str = "all.txt";
+
+/// Writes down which saboteurs there are, so that one that nobody found is missed.
 ///
 /// # Errors
-/// A file cannot be read.
-pub fn read(directory: &Path) -> Result<Vec<Found>, Failure> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(directory).when(directory.display())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            all.push(serde_json::from_str(&fs::read_to_string(&path)?).when(path.display())?);
+/// The file cannot be written.
+pub fn register(names: &[&str]) -> Result<(), Failure> {
+    let directory = directory();
+    fs::create_dir_all(&directory).when(directory.display())?;
+    // Each trial does so, and several run at once: nobody may find half of it.
+    let mut whole = tempfile::NamedTempFile::new_in(&directory)?;
+    whole.write_all((names.join("\n") + "\n").as_bytes())?;
+    whole.persist(directory.join(REGISTER)).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The saboteurs that there are, and which of them were found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Account {
+    /// Those that were found, by name.
+    pub found: Vec<Found>,
+    /// The others, by name: they escaped, or nobody looked for them.
+    pub missing: Vec<String>,
+}
+
+impl Account {
+    /// Reads what was written into `directory`.
+    ///
+    /// # Errors
+    /// A file cannot be read, the one with all names among them.
+    pub fn read(directory: &Path) -> Result<Account, Failure> {
+        let register = directory.join(REGISTER);
+        let names = fs::read_to_string(&register).when(register.display())?;
+        let mut account = Account::default();
+        for name in names.lines() {
+            let path = directory.join(name).with_extension("json");
+            match fs::read_to_string(&path) {
+                Ok(text) => account.found.push(serde_json::from_str(&text).when(path.display())?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    account.missing.push(name.to_owned());
+                }
+                Err(error) => return Err(error).when(path.display()),
+            }
         }
+        account.found.sort_by(|a, b| a.saboteur.cmp(&b.saboteur));
+        account.missing.sort();
+        Ok(account)
     }
-    all.sort_by(|a: &Found, b: &Found| a.saboteur.cmp(&b.saboteur));
-    Ok(all)
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, missing) = (self.found.len(), self.missing.len());
+        write!(f, "{found} of {} saboteurs were found", found + missing)?;
+        let mut commits: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in &self.found {
+            *commits.entry(&one.commit).or_default() += 1;
+        }
+        for (number, (commit, count)) in commits.iter().enumerate() {
+            let sign = if number == 0 { ":" } else { "," };
+            write!(f, "{sign} {count} in commit {commit}")?;
+        }
+        if missing > 0 {
+            write!(f, "; not found: {}", self.missing.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 /// Characters of a message in the table.
 const SHOWN: usize = 240;
 
 /// What [`Found::cells`] are.
-pub(crate) const COLUMNS: [&str; 7] =
-    ["saboteur", "twin of", "what it does wrong", "criterion", "found by", "what that said", "s"];
+pub(crate) const COLUMNS: [&str; 8] = [
+    "saboteur",
+    "twin of",
+    "what it does wrong",
+    "criterion",
+    "found by",
+    "falls with it",
+    "what that said",
+    "s",
+];
 
 impl Found {
     /// A row of a table; paths are seen from the checkout.
@@ -90,6 +157,7 @@ impl Found {
             self.fault.clone(),
             self.criterion.id().to_owned(),
             self.found_by.join(", "),
+            self.falls_with.join(", "),
             shortened(&self.message.replace(&here, ""), SHOWN),
             format!("{:.1}", self.seconds),
         ]
@@ -99,11 +167,51 @@ impl Found {
 /// A table of them, in Markdown.
 #[must_use]
 pub fn markdown(found: &[Found]) -> String {
-    let mut table =
-        format!("| {} |\n| --- | --- | --- | --- | --- | --- | ---: |\n", COLUMNS.join(" | "));
+    let mut table = format!(
+        "| {} |\n| --- | --- | --- | --- | --- | --- | --- | ---: |\n",
+        COLUMNS.join(" | ")
+    );
     for one in found {
         let cells = one.cells().map(|cell| cell.replace('|', "\\|").replace('\n', " "));
         table += &format!("| {} |\n", cells.join(" | "));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(saboteur: &str, commit: &str) -> Found {
+        Found {
+            saboteur: saboteur.to_owned(),
+            twin_of: "FUSE daemon".to_owned(),
+            fault: String::new(),
+            criterion: Criterion::Fuse,
+            falls_with: Vec::new(),
+            found_by: Vec::new(),
+            message: String::new(),
+            seconds: 0.0,
+            commit: commit.to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_was_not_found_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Account::read(dir.path()).is_err(), "nobody knows how many there are");
+        fs::write(dir.path().join(REGISTER), "reads-short\nhangs\npanics\ntaints\n").unwrap();
+        for (one, commit) in [("hangs", "0123"), ("taints", "4567"), ("reads-short", "0123")] {
+            let text = serde_json::to_string(&found(one, commit)).unwrap();
+            fs::write(dir.path().join(one).with_extension("json"), text).unwrap();
+        }
+        // One that there is no more counts for nobody.
+        fs::write(dir.path().join("gone.json"), "{}").unwrap();
+        let account = Account::read(dir.path()).unwrap();
+        assert_eq!(
+            account.to_string(),
+            "3 of 4 saboteurs were found: 2 in commit 0123, 1 in commit 4567; not found: panics"
+        );
+        assert_eq!(account.found[0].saboteur, "hangs");
+    }
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::criterion::Criterion;
 use crate::evidence::{Environment, Event, GuestEnd, Measurement, Record};
 use crate::place::Place;
-use crate::sabotage::{self, Found};
+use crate::sabotage::Account;
 use crate::verdict::{self, Evidence, Fate, Verdict};
 use crate::vm::{CONSOLE_FILE, GuestLaunch, LAUNCH_FILE};
 
@@ -35,8 +35,8 @@ pub struct Run {
     pub boots: Vec<Boot>,
     /// The guest kernel's console, where there is one.
     pub console: Option<Vec<String>>,
-    /// Saboteurs that were found.
-    pub sabotage: Vec<Found>,
+    /// Saboteurs, and which of them were found.
+    pub sabotage: Account,
     /// What the kernel with sanitizers said, where it was asked.
     pub sanitized: Option<Sanitized>,
     /// What a whole run has and this one has not.
@@ -115,12 +115,12 @@ impl Run {
             }
         };
         let sabotage = if is_there(SABOTAGE) {
-            sabotage::read(&dir.join(SABOTAGE)).unwrap_or_else(|failure| {
+            Account::read(&dir.join(SABOTAGE)).unwrap_or_else(|failure| {
                 named(SABOTAGE, &failure);
-                Vec::new()
+                Account::default()
             })
         } else {
-            Vec::new()
+            Account::default()
         };
         let sanitized = Sanitized::read(&dir.join(SANITIZED));
         if sanitized.is_none() && is_there(SANITIZED) {

@@ -6,22 +6,22 @@ use crate::sabotage::COLUMNS;
 
 /// What found each saboteur; `None` where nobody looked.
 pub(super) fn section(run: &Run) -> Option<Section> {
-    if run.sabotage.is_empty() {
+    let account = &run.sabotage;
+    if account.found.is_empty() && account.missing.is_empty() {
         return None;
     }
     let mut section = Section::new("sabotage", "Sabotage");
     section.text(format!(
         "For every check a twin of what it checks was made that does one thing wrong (make \
-         sabotage). {} were found, each by the criterion that had to, for the right reason, and \
-         nobody else was accused. One that escapes is not in the table, and fails its trial.",
-        run.sabotage.len()
+         sabotage, make sanitize). {account}. Each of those found was found by the criterion that \
+         had to, for the right reason. A trial that speaks for each other criterion passed, or, \
+         where that stands on the same broken thing, the one named failed, too."
     ));
-    let mut commits: Vec<&str> = run.sabotage.iter().map(|one| one.commit.as_str()).collect();
-    commits.sort_unstable();
-    commits.dedup();
-    section.text(format!("Looked for in commit {}.", commits.join(", ")));
+    if !account.missing.is_empty() {
+        section.text("One that was not found has escaped, or nobody has looked for it.".to_owned());
+    }
     let mut table = Table::new("Saboteurs that were found", &COLUMNS);
-    table.rows.extend(run.sabotage.iter().map(|one| one.cells().to_vec()));
+    table.rows.extend(account.found.iter().map(|one| one.cells().to_vec()));
     section.table(table);
     Some(section)
 }

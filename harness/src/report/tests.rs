@@ -144,6 +144,7 @@ fn lanes_of_their_own_are_shown() {
         fs::create_dir(into.path().join(lane)).unwrap();
     }
     fs::write(into.path().join("sabotage/ignores-unlink.json"), found.to_string()).unwrap();
+    fs::write(into.path().join("sabotage/all.txt"), "ignores-unlink\npanics\n").unwrap();
     for (name, text) in files(&golden("failed")) {
         fs::write(into.path().join("sanitize").join(name), text).unwrap();
     }
@@ -152,7 +153,9 @@ fn lanes_of_their_own_are_shown() {
     let run = Run::read(into.path(), &[]).unwrap();
     let page = html(&run);
     well_formed(&page);
-    for words in ["ignores-unlink", "it is &lt;still&gt; there", "commit 0123456"] {
+    for words in
+        ["ignores-unlink", "it is &lt;still&gt; there", "1 in commit 0123456", "not found: panics"]
+    {
         assert!(page.contains(words), "{words}");
     }
     let section = page.split("<section id=\"sanitizers\"").nth(1).unwrap();
@@ -220,6 +223,7 @@ fn what_cannot_be_read_beside_the_evidence_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::copy(golden("interrupted").join("host.jsonl"), dir.path().join("host.jsonl")).unwrap();
     fs::create_dir_all(dir.path().join(SABOTAGE)).unwrap();
+    fs::write(dir.path().join(SABOTAGE).join("all.txt"), "warns-once\n").unwrap();
     fs::write(dir.path().join(SABOTAGE).join("warns-once.json"), "{").unwrap();
     fs::create_dir(dir.path().join(SANITIZED)).unwrap();
     fs::write(dir.path().join("guest-launch.json"), "{").unwrap();
