@@ -39,10 +39,13 @@ pub(super) fn is_fuse(path: &Path) -> Result<bool, Failure> {
 fn kind_of(path: &Path) -> Result<Option<FsType>, Failure> {
     let (tell, hear) = mpsc::channel();
     let asked = path.to_owned();
-    // Nobody hears an answer that comes too late.
-    thread::spawn(move || tell.send(statfs(&asked)));
+    thread::spawn(move || {
+        let kind = statfs(&asked).ok().map(|stat| stat.filesystem_type());
+        // Nobody hears an answer that comes too late.
+        let _ = tell.send(kind);
+    });
     match hear.recv_timeout(MOUNT_LIMIT) {
-        Ok(answer) => Ok(answer.ok().map(|stat| stat.filesystem_type())),
+        Ok(kind) => Ok(kind),
         Err(_) => fail!(
             "the FUSE daemon has mounted, but does not answer: statfs(2) of {} is not done within \
              {} s",
