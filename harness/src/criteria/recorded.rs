@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use libm::log;
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::Declaration;
 
@@ -49,7 +50,7 @@ impl Compared {
         let (batches, runs) = (self.batch_ns.len(), PROTOCOL.runs);
         require!(batches == runs, "{batches} batches, where the protocol asks for {runs}");
         let rows = self.figure.rows as f64 / PROTOCOL.rounds() as f64;
-        let log_ratio = |&time: &u64| (rows / (time as f64 / 1e9) / self.figure.value).ln();
+        let log_ratio = |&time: &u64| log(rows / (time as f64 / 1e9) / self.figure.value);
         let logs: Vec<f64> = self.batch_ns.iter().map(log_ratio).collect();
         Ratio::of_rounds(&logs).ok_or_else(|| Failure::new("a batch has a time that is none"))
     }

@@ -107,6 +107,7 @@ mod tests {
                 fault: GuestFault::None,
                 code: Some(0),
                 console_tail: vec![],
+                trouble: vec![],
                 boot_seconds: None,
                 first_output_seconds: None,
                 total_seconds: 1.0,

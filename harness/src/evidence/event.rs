@@ -1,5 +1,6 @@
 //! The records of the evidence.
 
+use libm::log;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -150,6 +151,10 @@ pub struct GuestEnd {
     pub code: Option<u8>,
     /// The console's last lines, where the guest did not end well.
     pub console_tail: Vec<String>,
+    /// What its console told of trouble, also where it ended well: headlines, as the kernel put
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<String>,
     /// Seconds to the guest's first sign of life.
     pub boot_seconds: Option<f64>,
     /// Seconds to its command's first line.
@@ -230,13 +235,13 @@ impl Controls {
     /// ln of the speed of A over its copy's: 0, but for noise.
     #[must_use]
     pub fn log_equal(&self, a_ns: &[u64]) -> f64 {
-        (total(&self.again_ns) / total(a_ns)).ln()
+        log(total(&self.again_ns) / total(a_ns))
     }
 
     /// ln of the copy's speed over the slowed copy's, which ran beside it.
     #[must_use]
     pub fn log_slowed(&self) -> f64 {
-        (total(&self.slowed_ns) / total(&self.again_ns)).ln()
+        log(total(&self.slowed_ns) / total(&self.again_ns))
     }
 
     /// ln of the fastest unseen query's time over the median of the `others`: what answers from
@@ -244,7 +249,7 @@ impl Controls {
     #[must_use]
     pub fn log_unseen(unseen: &[u64], others: &[u64]) -> Option<f64> {
         let times: Vec<f64> = others.iter().map(|&one| one as f64).collect();
-        Some((*unseen.iter().min()? as f64 / crate::stats::median(&times)?).ln())
+        Some(log(*unseen.iter().min()? as f64 / crate::stats::median(&times)?))
     }
 }
 
@@ -252,7 +257,7 @@ impl Round {
     /// ln of speed A over speed B: the same work, so the times the other way round.
     #[must_use]
     pub fn log_ratio(&self) -> f64 {
-        (total(&self.b_ns) / total(&self.a_ns)).ln()
+        log(total(&self.b_ns) / total(&self.a_ns))
     }
 
     /// Operations a second of A and of B, where a round is `operations` of them.

@@ -155,6 +155,7 @@ impl Soak {
         if end.code != Some(0) {
             self.faults.push(format!("it did not succeed: {}", end.how));
         }
+        self.faults.extend(end.trouble.iter().map(|one| format!("the guest's kernel told: {one}")));
         if end.accelerator != self.accelerator && !self.accelerator.is_empty() {
             self.faults.push(format!(
                 "the guest saw accelerator {}, the launcher gave it {}",

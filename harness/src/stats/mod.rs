@@ -4,6 +4,9 @@
 //! bounds are exact order statistics of the rounds ([`order`]). A [`Ratio`] is looked at after a
 //! preset number of rounds, and again after more where it is undecided; the looks share one error
 //! ([`looks`]). A [`bootstrap`] interval stands beside it and decides nothing.
+//!
+//! Logarithms and powers are the `libm` crate's and not the system's, whose last bits depend on the
+//! processor: a verdict is the same, byte for byte, on another machine.
 
 mod bootstrap;
 mod looks;

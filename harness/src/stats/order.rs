@@ -4,6 +4,7 @@
 //! of them with probability P(Bin(n, 1/2) < j) (Conover, Practical Nonparametric Statistics, 3rd
 //! ed., section 3.2).
 
+use libm::{exp, log, pow};
 use serde::{Deserialize, Serialize};
 
 /// One-sided error of a bound that is looked at once.
@@ -56,12 +57,12 @@ pub fn order_statistic(n: usize, alpha: f64) -> Option<(usize, f64)> {
     // ln of the binomial coefficient, built up by its recurrence; exact enough for n in thousands.
     let mut log_term = -(n as f64) * std::f64::consts::LN_2;
     for j in 1..=n {
-        cumulative += log_term.exp();
+        cumulative += exp(log_term);
         if cumulative > alpha {
             break;
         }
         best = Some((j, cumulative));
-        log_term += ((n - j + 1) as f64).ln() - (j as f64).ln();
+        log_term += log((n - j + 1) as f64) - log(j as f64);
     }
     best
 }
@@ -91,7 +92,7 @@ fn median_of_sorted(sorted: &[f64]) -> f64 {
 /// none: 1 - alpha^(1/n), exactly (Clopper and Pearson, 1934).
 #[must_use]
 pub fn failure_rate_bound(trials: u32, alpha: f64) -> f64 {
-    1.0 - alpha.powf(1.0 / f64::from(trials))
+    1.0 - pow(alpha, 1.0 / f64::from(trials))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Bounds of a probability of which some trials showed some cases.
 
+use libm::{exp, log, log1p};
+
 /// Upper bound, one-sided error `alpha`, of a failure probability of which `trials` trials showed
 /// `failures`: the p at which so few are seen with probability `alpha`, exactly (Clopper and
 /// Pearson, 1934). 1 where nothing was tried, or everything failed.
@@ -23,11 +25,11 @@ pub fn clopper_pearson_upper(failures: u32, trials: u32, alpha: f64) -> f64 {
 
 /// P(Bin(trials, p) <= failures), for 0 < p < 1.
 fn at_most(failures: u32, trials: u32, p: f64) -> f64 {
-    let mut log_term = f64::from(trials) * (-p).ln_1p();
-    let mut sum = log_term.exp();
+    let mut log_term = f64::from(trials) * log1p(-p);
+    let mut sum = exp(log_term);
     for k in 1..=failures {
-        log_term += (f64::from(trials - k + 1) / f64::from(k)).ln() + p.ln() - (-p).ln_1p();
-        sum += log_term.exp();
+        log_term += log(f64::from(trials - k + 1) / f64::from(k)) + log(p) - log1p(-p);
+        sum += exp(log_term);
     }
     sum
 }

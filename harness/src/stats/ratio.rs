@@ -1,5 +1,6 @@
 //! Ratios of speeds.
 
+use libm::exp;
 use serde::{Deserialize, Serialize};
 
 use super::order::{ALPHA, Interval};
@@ -44,9 +45,9 @@ impl Ratio {
     pub fn at(log_ratios: &[f64], alpha: f64) -> Option<Ratio> {
         let logs = Interval::of_median_at(log_ratios, alpha)?;
         Some(Ratio {
-            estimate: logs.estimate.exp(),
-            lower: logs.lower.exp(),
-            upper: logs.upper.exp(),
+            estimate: exp(logs.estimate),
+            lower: exp(logs.lower),
+            upper: exp(logs.upper),
             rounds: log_ratios.len(),
             alpha: logs.alpha,
         })

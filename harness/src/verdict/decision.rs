@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use libm::exp;
+
 use super::soundness;
 use crate::clock::{Clock, REPRODUCIBLE_TO};
 use crate::contender::SLOWED_BY;
@@ -153,7 +155,7 @@ impl Decision {
     #[must_use]
     pub fn bootstrap(&self) -> Option<Bootstrap> {
         let Bootstrap { lower, upper } = bootstrap_of_median(&self.logs, self.ratio.alpha)?;
-        Some(Bootstrap { lower: lower.exp(), upper: upper.exp() })
+        Some(Bootstrap { lower: exp(lower), upper: exp(upper) })
     }
 
     /// What it says about the threshold; nothing where a control fails.

@@ -169,6 +169,7 @@ impl Run {
             fault: GuestFault::None,
             code: Some(0),
             console_tail: vec![],
+            trouble: vec![],
             boot_seconds: Some(15.0),
             first_output_seconds: Some(16.0),
             total_seconds: 300.0,
@@ -252,6 +253,35 @@ fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] rea
     assert!(verdict.criteria[3].reasons[0].text.contains(reason));
 }
 
+/// A kernel that warns between two trials, or after the last.
+#[test]
+fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
+    const WARNING: &str = "WARNING: CPU: 0 PID: 9 at fs/inode.c:417 drop_nlink+0x2c/0x40";
+    let warned = |logged: bool| {
+        let mut run = Run::healthy();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event {
+                end.trouble = vec![WARNING.into()];
+            }
+        }
+        if logged {
+            run.guest.push(Event::KernelLog {
+                trial: "module::loads".into(),
+                lines: vec![format!("4 417 45.610873 {WARNING}")],
+            });
+        }
+        run.verdict()
+    };
+    let verdict = warned(false);
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=INCONCLUSIVE"));
+    assert_eq!(
+        verdict.criteria[3].reasons[0].text,
+        format!("the guest's kernel told of trouble that fell into no trial: {WARNING}")
+    );
+    // That trial has looked at it.
+    assert_eq!(states(&warned(true)), PASSED);
+}
+
 #[test]
 fn a_guest_that_panics_fails_the_trial_it_died_in() {
     let mut run = Run::healthy();
@@ -266,6 +296,7 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
         fault: GuestFault::Kernel,
         code: None,
         console_tail: vec!["Kernel panic - not syncing".into()],
+        trouble: vec![],
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 30.0,

@@ -60,6 +60,30 @@ impl Evidence {
 }
 
 impl Evidence {
+    /// Headlines on the guest's console that no trial has in its part of the kernel log: what came
+    /// between trials, before or after them, and so made none of them fail.
+    fn trouble_beside_trials(&self) -> Vec<&str> {
+        let logged: Vec<&str> = self
+            .records(Place::Guest)
+            .filter_map(|record| match &record.event {
+                Event::KernelLog { lines, .. } => Some(lines),
+                _ => None,
+            })
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        self.records(Place::Host)
+            .filter_map(|record| match &record.event {
+                // Where the kernel went down it is accused already.
+                Event::GuestEnded(end) if end.fault != GuestFault::Kernel => Some(&end.trouble),
+                _ => None,
+            })
+            .flatten()
+            .map(String::as_str)
+            .filter(|headline| !logged.iter().any(|line| line.contains(headline)))
+            .collect()
+    }
+
     /// Whether it is of a command in the guest (`vexfs-validate guest`), which may run a part of the
     /// guest's trials: nothing was expected of the host. It can show much, and never all.
     #[must_use]
@@ -86,6 +110,13 @@ pub(super) fn judge(
         && criterion == Criterion::Module
     {
         judgement.fail(end.how.clone());
+    }
+    if criterion == Criterion::Module {
+        for headline in evidence.trouble_beside_trials() {
+            judgement.inconclusive(format!(
+                "the guest's kernel told of trouble that fell into no trial: {headline}"
+            ));
+        }
     }
     for &place in places {
         let fates = evidence.fates(criterion, place);

@@ -101,6 +101,7 @@ impl From<&GuestOutcome> for evidence::GuestEnd {
             } else {
                 outcome.console_tail.clone()
             },
+            trouble: outcome.findings.iter().map(|one| one.headline.clone()).collect(),
             boot_seconds: outcome.boot_seconds,
             first_output_seconds: outcome.first_output_seconds,
             total_seconds: outcome.total_seconds,

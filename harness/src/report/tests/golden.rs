@@ -202,6 +202,7 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
         fault: GuestFault::Kernel,
         code: None,
         console_tail,
+        trouble: vec![],
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 63.5,
