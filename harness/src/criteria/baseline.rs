@@ -6,6 +6,7 @@ use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
+use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
 use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
 use super::ratio::{Pass, bound_here, further_queries, judge, of_first_queries};
 use super::recorded::recorded;
@@ -76,27 +77,34 @@ pub struct Rival {
     program: Program,
     insertion: &'static Rule,
     /// What FUSE's rows are inserted into.
-    inserted: Kind,
+    inserted: Index,
     searches: Vec<Search>,
+}
+
+/// An index of FUSE's.
+#[derive(Clone, Copy)]
+struct Index {
+    kind: Kind,
+    /// By kind, see `VEXFS_PARAM_*`.
+    params: [u32; 8],
+}
+
+impl Index {
+    const FLAT: Index = Index { kind: Kind::Flat, params: [0; 8] };
+    const PQ: Index = Index { kind: Kind::Pq, params: [0; 8] };
+    /// At efSearch 320 its recall is not below that of the rivals' graphs at 256.
+    const HNSW: Index = Index { kind: Kind::Hnsw, params: [0, 0, 320, 0, 0, 0, 0, 0] };
+    /// A graph that is built with ChromaDB's parameters.
+    const CHROMADBS_HNSW: Index = Index {
+        kind: Kind::Hnsw,
+        params: [CHROMADB_M, CHROMADB_EF_CONSTRUCTION, 320, 0, 0, 0, 0, 0],
+    };
 }
 
 /// A search of FUSE's that stands against the rival's.
 struct Search {
-    kind: Kind,
-    /// By kind, see `VEXFS_PARAM_*`.
-    params: [u32; 8],
+    index: Index,
     rule: &'static Rule,
-}
-
-impl Search {
-    fn new(kind: Kind, rule: &'static Rule) -> Self {
-        Search { kind, params: [0; 8], rule }
-    }
-
-    /// An HNSW index at efSearch 320, whose recall is not below that of the rivals' graphs at 256.
-    fn hnsw(rule: &'static Rule) -> Self {
-        Search { params: [0, 0, 320, 0, 0, 0, 0, 0], ..Search::new(Kind::Hnsw, rule) }
-    }
 }
 
 impl Rival {
@@ -106,24 +114,28 @@ impl Rival {
         Rival {
             program: Program::competitor("chromadb", json!({ "ef_search": 256 })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_INSERTION,
-            inserted: Kind::Flat,
+            inserted: Index::FLAT,
             searches: vec![
-                Search::new(Kind::Flat, &thresholds::FUSE_OVER_CHROMADB_FLAT),
-                Search::hnsw(&thresholds::FUSE_OVER_CHROMADB_HNSW),
-                Search::new(Kind::Pq, &thresholds::FUSE_OVER_CHROMADB_PQ),
+                Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_CHROMADB_FLAT },
+                Search { index: Index::HNSW, rule: &thresholds::FUSE_OVER_CHROMADB_HNSW },
+                Search { index: Index::PQ, rule: &thresholds::FUSE_OVER_CHROMADB_PQ },
             ],
         }
     }
 
-    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, and a graph against a graph. It takes a store of its
-    /// own: changed later, the number is read back and the answers stay what they were.
+    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, and a graph against a graph
+    /// that was built with the same parameters. It takes a store of its own: changed later, the
+    /// number is read back and the answers stay what they were.
     #[must_use]
     pub fn chromadb_default() -> Self {
         Rival {
             program: Program::competitor("chromadb", json!({ "ef_search": null })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_DEFAULT_INSERTION,
-            inserted: Kind::Hnsw,
-            searches: vec![Search::hnsw(&thresholds::FUSE_OVER_CHROMADB_DEFAULT)],
+            inserted: Index::CHROMADBS_HNSW,
+            searches: vec![Search {
+                index: Index::CHROMADBS_HNSW,
+                rule: &thresholds::FUSE_OVER_CHROMADB_DEFAULT,
+            }],
         }
     }
 
@@ -133,8 +145,8 @@ impl Rival {
         Rival {
             program: Program::competitor("qdrant", json!({})),
             insertion: &thresholds::FUSE_OVER_QDRANT_INSERTION,
-            inserted: Kind::Flat,
-            searches: vec![Search::new(Kind::Flat, &thresholds::FUSE_OVER_QDRANT_FLAT)],
+            inserted: Index::FLAT,
+            searches: vec![Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_QDRANT_FLAT }],
         }
     }
 }
@@ -145,7 +157,7 @@ impl Rival {
 /// # Errors
 /// FAIL by a rule that decides here, or work that was not done as claimed.
 pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
-    if context.emulated() && rival.inserted == Kind::Hnsw {
+    if context.emulated() && rival.inserted.kind == Kind::Hnsw {
         return searches_alone(context, rival, mount);
     }
     let mut filled = None;
@@ -195,7 +207,7 @@ fn close(rival: &Rival, mut driver: Driver) -> Result<(), Failure> {
 }
 
 fn empty_file(search: &Search, mount: &Path) -> Result<VexfsFile, Failure> {
-    let declaration = of_protocol(search.kind, search.params)?;
+    let declaration = of_protocol(search.index)?;
     VexfsFile::create("fuse", &mount.join("base.f32"), declaration)
 }
 
@@ -209,11 +221,11 @@ fn filled_file(search: &Search, mount: &Path) -> Result<VexfsFile, Failure> {
 fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, Pass), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
-    let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted, [0; 8])?)?;
+    let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted)?)?;
     let done = insertion_rounds(fuse.against(&mut driver), dataset, &PROTOCOL)?;
     let batches = PROTOCOL.rounds();
     require!(
-        done.a_found == batches || rival.inserted != Kind::Flat,
+        done.a_found == batches || rival.inserted.kind != Kind::Flat,
         "of {batches} batches fuse found {} at once: a search sees every row whose write returned",
         done.a_found
     );
@@ -250,7 +262,7 @@ fn searches(
         let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol)?;
         let served = Served::between(&before, &fuse.measured.stats()?);
         // Its two controls ask the same index.
-        let (kind, queries) = (search.kind, 3 * done.asked(&protocol));
+        let (kind, queries) = (search.index.kind, 3 * done.asked(&protocol));
         served.check("fuse", &Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k })?;
         recalls = (done.a.recall(), done.b.recall());
         let counted = "each search call";
@@ -314,7 +326,8 @@ fn recall_with_error(
     )
 }
 
-fn of_protocol(kind: Kind, params: [u32; 8]) -> Result<Declaration, Failure> {
+fn of_protocol(index: Index) -> Result<Declaration, Failure> {
+    let Index { kind, params } = index;
     Ok(Declaration { kind, params, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) })
 }
 

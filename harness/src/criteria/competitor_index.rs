@@ -10,6 +10,11 @@ use crate::{fail, require};
 
 /// `ef_search` of ChromaDB where no other is asked for.
 const CHROMADB_DEFAULT_EF_SEARCH: u64 = 100;
+/// What ChromaDB builds its graph with where nobody says otherwise, and nobody does here: its
+/// `max_neighbors` and `ef_construction`. FUSE's graph is built alike where both are timed.
+pub(super) const CHROMADB_M: u32 = 16;
+/// See [`CHROMADB_M`].
+pub(super) const CHROMADB_EF_CONSTRUCTION: u32 = 100;
 
 /// Checks the `configuration` of a driver's description.
 ///
@@ -42,6 +47,12 @@ fn chromadb(options: &Value, configuration: &Value, protocol: &Protocol) -> Resu
         hnsw["ef_search"] == asked && hnsw["space"] == space,
         "chromadb was to search at ef_search {asked} in space {space}, and reads back {hnsw}: not \
          authentic"
+    );
+    let (m, ef) = (CHROMADB_M, CHROMADB_EF_CONSTRUCTION);
+    require!(
+        hnsw["max_neighbors"] == m && hnsw["ef_construction"] == ef,
+        "chromadb was to build its graph with max_neighbors {m} and ef_construction {ef}, its \
+         defaults, and reads back {hnsw}: not authentic"
     );
     Ok(())
 }
@@ -79,10 +90,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"ef_search": 256}), json!({"ef_search": 256, "space": "l2"}), true)]
-    #[case(json!({"ef_search": null}), json!({"ef_search": 100, "space": "l2"}), true)]
-    #[case(json!({"ef_search": 256}), json!({"ef_search": 100, "space": "l2"}), false)]
-    #[case(json!({"ef_search": 256}), json!({"ef_search": 256, "space": "cosine"}), false)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 256, 100), true)]
+    #[case(json!({"ef_search": null}), chromadbs_hnsw("l2", 100, 100), true)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 100, 100), false)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("cosine", 256, 100), false)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 256, 400), false)]
     #[case(json!({"ef_search": 256}), json!(null), false)]
     fn chromadbs_configuration_is_read_back(
         #[case] options: Value,
@@ -91,6 +103,15 @@ mod tests {
     ) {
         let said = said("chromadb", options, &json!({"rows": PROTOCOL.rows, "hnsw": hnsw}));
         assert_eq!(said.is_ok(), fits, "{said:?}");
+    }
+
+    fn chromadbs_hnsw(space: &str, search: u32, construction: u32) -> Value {
+        json!({
+            "space": space,
+            "ef_search": search,
+            "ef_construction": construction,
+            "max_neighbors": 16,
+        })
     }
 
     #[rstest]
