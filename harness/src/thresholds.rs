@@ -128,10 +128,11 @@ pub const FUSE_OVER_CHROMADB_DEFAULT: Rule = Rule {
     title: "FUSE HNSW over ChromaDB (HNSW, default ef_search, lower recall), search",
     ..FUSE_OVER_CHROMADB_PQ
 };
-/// FUSE HNSW over ChromaDB's HNSW, both with their defaults, rows inserted: graph with graph.
+/// FUSE HNSW over ChromaDB's HNSW, both with ChromaDB's M and efConstruction, rows inserted: graph
+/// with graph.
 pub const FUSE_OVER_CHROMADB_DEFAULT_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_default_insertion",
-    title: "FUSE HNSW over ChromaDB (HNSW, defaults), insertion",
+    title: "FUSE HNSW over ChromaDB (HNSW, the same M and efConstruction), insertion",
     work: Work::Insertion,
     host: reported(2.2, GRAPH_EACH),
     guest: reported(2.0, GRAPH_EACH),

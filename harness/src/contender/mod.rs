@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use controlled::{Controlled, Insertable, Searchable, insertable, insertion_copies};
+pub use controlled::{Controlled, Insertable, Searchable, insertable};
 pub use driver::Driver;
 pub use in_process::InProcess;
 pub use process::Process;
