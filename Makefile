@@ -36,7 +36,7 @@ endif
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-sabotage sabotage \
+.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-evidence test-sabotage sabotage \
   sanitize validate matrix torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
@@ -49,7 +49,7 @@ validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criter
 	$(begin)
 	$(VALIDATE) run --kernel $(KERNEL)
 
-test: setup lint build test-both test-sabotage test-guest ## everything that must pass before a change lands
+test: setup lint build test-both test-sabotage test-guest test-evidence ## everything that must pass before a change lands
 
 setup: ## install what is missing (says what; needs no network where all is there)
 	$(begin)
@@ -107,6 +107,12 @@ test-deciding: ## kernel against FUSE, in a guest of its own
 	$(VALIDATE) guest --kernel $(KERNEL) --clock deciding --evidence $(DECIDING) -- \
 	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'; \
 	  $(call keep_junit,$(DECIDING)/junit.xml,deciding)
+
+# The schema of the evidence is held against what real trials wrote.
+test-evidence:
+	$(begin)
+	VEXFS_VALIDATION_RUNS=$(IN_GUEST):$(DECIDING) \
+	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
 QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|hangs_in_read/)

@@ -5,6 +5,7 @@ mod completion;
 mod diff;
 mod doctor;
 mod guest;
+mod help;
 mod in_guest;
 mod list;
 mod matrix;
@@ -37,14 +38,18 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Say what of this machine works and what is missing, with the command that provides it
+    #[command(after_help = help::DOCTOR)]
     Doctor(doctor::Options),
     /// Validate: host lane, VM, verdict; writes target/validation/<run>/
+    #[command(after_help = help::RUN)]
     Run(run::Options),
     /// Boot the guest and run a command in it, or a shell
+    #[command(after_help = help::GUEST)]
     Guest(guest::Options),
     /// Run the guest's criteria on each kernel of the matrix, and print one table
     Matrix(matrix::Options),
     /// Recompute the verdict of a run from its evidence, offline
+    #[command(after_help = help::VERDICT)]
     Verdict {
         /// The run's directory, e.g. target/validation/latest
         dir: PathBuf,
@@ -56,6 +61,7 @@ enum Command {
         soak: Vec<PathBuf>,
     },
     /// Write a run's report: report.html for a person, report.md, report.ktap
+    #[command(after_help = help::REPORT)]
     Report {
         /// The run's directory, also one that was interrupted, e.g. target/validation/latest
         dir: PathBuf,
@@ -67,6 +73,7 @@ enum Command {
         soak: Vec<PathBuf>,
     },
     /// Say what changed between two runs: states, trials, skips, ratios
+    #[command(after_help = help::DIFF)]
     Diff {
         /// The directory of the earlier run
         before: PathBuf,
@@ -82,6 +89,7 @@ enum Command {
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
+    #[command(after_help = help::LIST)]
     List(list::Options),
     /// Print which saboteurs were found, by what, and what it said
     Sabotaged {
