@@ -29,11 +29,11 @@ exits! {
     /// Success.
     SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
-    FAIL = 1, "a criterion, a soak or a comparison FAILs, an operation got slower, or the guest's command failed with 1";
+    FAIL = 1, "a criterion, soak or comparison FAILs, something got slower, or the guest's command said 1";
     /// Bad command line.
     USAGE = 2, "the command line cannot be understood";
     /// Not decided.
-    INCONCLUSIVE = 3, "no criterion FAILs, but one is INCONCLUSIVE: not run, damaged or undecided; or a saboteur was not found";
+    INCONCLUSIVE = 3, "none FAILs, but one is INCONCLUSIVE: not run, damaged, undecided; or a saboteur is missing";
     /// The machine lacks something.
     SETUP = 10, "something is missing on this machine; the message names the command that provides it";
     /// The guest never came up.

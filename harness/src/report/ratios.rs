@@ -22,20 +22,15 @@ pub(super) fn section(run: &Run) -> Section {
         "Speed of A over speed of B, with exact bounds of the median over rounds",
         &[
             "ratio",
-            "place",
-            "times are",
-            "estimate",
-            "lower",
-            "upper",
-            "bootstrap",
-            "rounds",
-            "disturbed",
+            "where, times are",
+            "A over B",
             "lower bound must be",
             "outcome",
             "decides",
             "improvement",
-            "A against its copy",
-            "slowed copy found",
+            "rounds",
+            "controls: A over its copy, copy over slowed copy",
+            "bootstrap",
             "note",
         ],
     );
@@ -45,23 +40,23 @@ pub(super) fn section(run: &Run) -> Section {
                 format!("{:.3} [{:.3}, {:.3}]", r.estimate, r.lower, r.upper)
             })
         };
-        let of = |pick: fn(&Ratio) -> String| one.ratio.as_ref().map_or_else(String::new, pick);
+        let (cpu, clock) = (accelerator_name(&one.accelerator), one.clock.name());
+        let rounds = one.ratio.map_or_else(String::new, |ratio| ratio.rounds.to_string());
+        let disturbed = one.disturbances.map(|rounds| rounds.to_string());
         table.rows.push(vec![
             one.title.clone(),
-            format!("{}, {}", one.place, accelerator_name(&one.accelerator)),
-            one.clock.name().to_owned(),
-            of(|r| format!("{:.3}", r.estimate)),
-            of(|r| format!("{:.3}", r.lower)),
-            of(|r| format!("{:.3}", r.upper)),
-            one.bootstrap.map_or_else(String::new, |b| format!("[{:.3}, {:.3}]", b.lower, b.upper)),
-            of(|r| r.rounds.to_string()),
-            one.disturbances.map_or_else(|| "-".to_owned(), |rounds| rounds.to_string()),
+            format!("{}, {cpu}, {clock}", one.place),
+            bounds(&one.ratio),
             one.demand(),
             State::from(one.outcome).to_string(),
             yes(one.decides),
             yes(one.improvement),
-            bounds(&one.equal),
-            bounds(&one.slowed),
+            match disturbed.filter(|told| told != "none") {
+                Some(told) => format!("{rounds}: {told}"),
+                None => rounds,
+            },
+            format!("{}\n{}", bounds(&one.equal), bounds(&one.slowed)).trim().to_owned(),
+            one.bootstrap.map_or_else(String::new, |b| format!("[{:.3}, {:.3}]", b.lower, b.upper)),
             one.note.clone(),
         ]);
     }
@@ -80,9 +75,9 @@ pub(super) fn section(run: &Run) -> Section {
         "A ratio passes where its whole interval reaches the threshold (the upright mark), and \
          fails where all of it stays below. Hollow ones are reported and do not decide. It is an \
          improvement where its lower bound is above 1. The bounds of a bootstrap stand beside and \
-         decide nothing. Of the rounds that the machine disturbed the table says how many were \
-         done again, how many are counted all the same, and of how many the kernel does not tell; \
-         guest instructions know no such noise.",
+         decide nothing. Where the machine disturbed rounds the table says how many were done again, how \
+         many are counted all the same, and of how many the kernel does not tell; guest \
+         instructions know no such noise.",
     );
     section.figures(plots, table, "No ratio was measured.");
     section
