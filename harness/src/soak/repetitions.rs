@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ALPHA, REPETITION};
 use crate::criterion::Criterion;
-use crate::evidence::{Event, GuestFault, Trail, TrialState, read_trail};
+use crate::evidence::{Event, GuestFault, Trail, TrialState, against_the_launcher, read_trail};
 use crate::place::Place;
 use crate::stats::clopper_pearson_upper;
 
@@ -83,9 +83,13 @@ impl Repetitions {
                 _ => {}
             }
         }
-        let mut repetitions = read_trail(dir, place)?
-            .map_or_else(Repetitions::default, |trail| Self::of(&trail, expected));
+        let trail = read_trail(dir, place)?;
+        let mut repetitions =
+            trail.as_ref().map_or_else(Repetitions::default, |trail| Self::of(trail, expected));
         repetitions.faults.extend(ends);
+        if place == Place::Guest {
+            repetitions.faults.extend(against_the_launcher(host.as_ref(), trail.as_ref()));
+        }
         Ok(repetitions)
     }
 
