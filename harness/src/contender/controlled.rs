@@ -3,21 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use vexfs_uapi::Kind;
 use vexfs_uapi::client::Declaration;
 
 use super::{Contender, Replicas, Sides, Slowed, VexfsFile};
-use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::measure::nanoseconds;
-
-/// Files that each side of an insertion fills, one after the other. An exact index takes a batch in
-/// less than a millisecond of wall time, in which what the machine does besides is many times the
-/// 5 % that a control must find. A graph takes longer, and a count of instructions has no noise.
-fn insertion_copies(kind: Kind) -> Result<usize, Failure> {
-    let noisy = kind == Kind::Flat && Clock::here()? == Clock::Wall;
-    Ok(if noisy { 30 } else { 5 })
-}
 
 /// A side of a measurement with its controls.
 pub struct Controlled<C, S> {
@@ -40,7 +30,7 @@ impl Insertable {
     pub fn create(name: &str, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
         let dim = declaration.dim as usize;
         let again = insertable(name, directory, "again", declaration)?;
-        let slowed = Replicas::new(insertion_copies(declaration.kind)?, |number| {
+        let slowed = Replicas::new(|number| {
             let path = directory.join(format!("slowed-{number}.f32"));
             Ok(Slowed::new(VexfsFile::create(name, &path, declaration)?, dim))
         })?;
@@ -70,7 +60,7 @@ pub fn insertable(
     file: &str,
     declaration: Declaration,
 ) -> Result<Replicas<VexfsFile>, Failure> {
-    Replicas::new(insertion_copies(declaration.kind)?, |number| {
+    Replicas::new(|number| {
         VexfsFile::create(name, &directory.join(format!("{file}-{number}.f32")), declaration)
     })
 }
