@@ -51,14 +51,6 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     println!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
     adopt(&options.soak, &dir.join(verdict::SOAKS))?;
-    for (lane, name) in [
-        (sabotage::directory(), report::SABOTAGE),
-        (project::root().join("target/guest/sanitize"), report::SANITIZED),
-    ] {
-        if lane.is_dir() {
-            copy_files(&lane, &dir.join(name)).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-        }
-    }
 
     phases(options, &dir, &evidence)?;
     conclude(&dir, &evidence, &options.only)
@@ -123,6 +115,27 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
         let what = format!("{} cannot be taken as a soak", soak.display());
         copy(soak).when(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
     })
+}
+
+/// Copies what lanes of their own have found into the run's directory, for its report.
+fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
+    for (lane, name) in [
+        (sabotage::directory(), report::SABOTAGE),
+        (project::root().join("target/guest/sanitize"), report::SANITIZED),
+    ] {
+        if lane.is_dir() {
+            copy_files(&lane, &dir.join(name)).map_err(|error| {
+                let message = format!(
+                    "what {} holds cannot be copied for the report: {error}; the verdict is \
+                     there, and the rest is made by: vexfs-validate report {}",
+                    lane.display(),
+                    dir.display()
+                );
+                Stop::new(exit::EVIDENCE, message)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies the files of `from` into `to`, a new directory.
@@ -281,6 +294,7 @@ fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCod
         Stop::new(exit::EVIDENCE, message)
     })?;
     print!("\n{}", verdict::table(&verdict));
+    adopt_lanes(dir)?;
     println!("\nall of it: {}", dir.display());
     println!("report: {}", report_command::write(dir, dir, &[])?.display());
     let asked = |one: &&verdict::CriterionVerdict| only.is_empty() || only.contains(&one.id);
