@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, mknodat, openat, seek, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, linkat, mknodat, openat, renameat,
+    seek, unlinkat,
 };
 
 use super::expect::expect_errno;
@@ -23,6 +24,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     readdir_1000,
     readdir_into_small_buffers,
     readdir_from_a_position,
+    readdir_from_a_position_behind_changes,
+    readdir_by_who_renames_what_was_read,
     readdir_while_it_changes,
     readdir_of_100_000_while_it_changes
         .on("size=256M,nr_inodes=200000")
@@ -140,6 +143,67 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     }
     seek(&open, SeekFrom::Start(0)).when("rewinddir")?;
     require!(entries(&open, 4096)? == all, "the directory lists something else from the start");
+    Ok(())
+}
+
+/// A position holds while names before it go and others come, for the descriptor that it was read
+/// from and for a new one.
+fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
+    let open = File::open(dir)?;
+    create(&open, "file", 40)?;
+    let all = entries(&open, 4096)?;
+    require!(all.len() == 40, "{} of 40 names are listed", all.len());
+    let (read, rest) = all.split_at(13);
+    let position = read[12].1;
+    let check = |directory: &File, when: &str| -> Result<(), Failure> {
+        seek(directory, SeekFrom::Start(position)).when("seekdir")?;
+        let listed = names(directory, 4096)?;
+        let distinct: HashSet<&String> = listed.iter().collect();
+        require!(distinct.len() == listed.len(), "{when} a name is listed twice: {listed:?}");
+        let missing: Vec<_> = rest.iter().filter(|(name, _)| !distinct.contains(name)).collect();
+        require!(missing.is_empty(), "{when} {missing:?} are not listed");
+        let again: Vec<_> = read.iter().filter(|(name, _)| distinct.contains(name)).collect();
+        require!(again.is_empty(), "{when} {again:?}, before the position, are listed");
+        Ok(())
+    };
+    for (name, _) in read {
+        unlinkat(&open, name.as_str(), AtFlags::empty()).when(format!("unlink {name}"))?;
+    }
+    check(&open, "when what was read is gone,")?;
+    check(&File::open(dir)?, "to a new descriptor, when what was read is gone,")?;
+    create(&open, "new", 13)?;
+    check(&open, "when others have come,")?;
+    check(&File::open(dir)?, "to a new descriptor, when others have come,")
+}
+
+/// Whoever renames or links each name that they read comes to an end.
+fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
+    const NAMES: usize = 300;
+    // Where positions are hashes of the names some come again, but not for ever.
+    const MOST: usize = 10 * NAMES;
+    let open = File::open(dir)?;
+    create(&open, "old", NAMES)?;
+    create(&open, "stays", NAMES)?;
+    let (mut listed, mut stayed) = (0, 0);
+    let mut buffer = vec![MaybeUninit::uninit(); 1024];
+    let mut listing = RawDir::new(File::open(dir)?, &mut buffer);
+    while let Some(entry) = listing.next() {
+        let name = entry.when("getdents64")?.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        listed += 1;
+        require!(listed < MOST, "{listed} names are listed, and no end is to be seen");
+        if name.starts_with("stays") {
+            stayed += 1;
+        } else {
+            let new_name = format!("new-{listed}");
+            renameat(&open, &name, &open, &new_name).when("rename")?;
+            linkat(&open, &new_name, &open, format!("more-{listed}"), AtFlags::empty())
+                .when("link")?;
+        }
+    }
+    require!(stayed == NAMES, "{stayed} of {NAMES} names that stay are listed");
     Ok(())
 }
 
