@@ -6,6 +6,7 @@ mod capacity;
 mod data;
 mod directories;
 mod expect;
+mod handles;
 mod links;
 mod mapped;
 mod mapping;
