@@ -5,6 +5,7 @@
 //! fails for want of something. Bodies write [`evidence`], and [`verdict`] is a pure function of
 //! it. [`vm`] boots the guest; `vexfs-validate` (`src/main.rs`, [`cli`]) puts it all together.
 
+pub mod adversary;
 pub mod afresh;
 pub mod baselines;
 pub mod bench;
@@ -32,6 +33,7 @@ pub mod measure;
 pub mod mount;
 pub mod noise;
 pub mod oracle;
+pub mod part;
 pub mod place;
 pub mod project;
 pub mod protocol;
@@ -39,8 +41,10 @@ pub mod regress;
 pub mod release;
 pub mod report;
 pub mod requirement;
+
 pub mod sabotage;
 pub mod selftest;
+pub mod sequence;
 pub mod soak;
 pub mod sources;
 pub mod stats;

@@ -14,7 +14,7 @@ use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::homes::{self, Mounted};
 use super::module::{self, watched};
-use super::{faults, load, torture};
+use super::{adversary, faults, load, torture};
 use crate::child::{Finished, Running};
 use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
@@ -43,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
     homes::trials(Home::Fuse)
         .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body).needs(NEEDS)))
         .chain([around_the_module()])
+        .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
         .chain(load::trials(Home::Fuse))
         .chain(faults::trials(Home::Fuse))

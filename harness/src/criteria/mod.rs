@@ -1,5 +1,6 @@
 //! What the criteria do; `tests/*.rs` declares it as trials.
 
+pub mod adversary;
 pub mod baseline;
 mod claimed;
 pub(crate) mod competitor_index;

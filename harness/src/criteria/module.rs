@@ -9,7 +9,7 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::{containment, cycles, faults, homes, load, torture};
+use super::{adversary, containment, cycles, faults, homes, load, torture};
 use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
@@ -50,6 +50,7 @@ pub fn trials() -> Vec<Trial> {
                 .alone()
         })
         .chain(homes::trials(Home::Kernel))
+        .chain(adversary::trials(Home::Kernel))
         .chain(torture::trials(Home::Kernel))
         .chain(load::trials(Home::Kernel))
         .chain(faults::trials(Home::Kernel))

@@ -12,19 +12,19 @@ use crate::failure::{Failure, While};
 
 /// A mapping of a file's first bytes, unmapped on drop. Its bytes are copied, never borrowed:
 /// the file may change beneath.
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: usize,
 }
 
 impl Mapping {
     /// A mapping whose stores go to `file`.
-    pub(super) fn shared(file: &File, length: usize) -> Result<Mapping, Failure> {
+    pub(crate) fn shared(file: &File, length: usize) -> Result<Mapping, Failure> {
         Mapping::new(file, length, MapFlags::SHARED)
     }
 
     /// A mapping whose stores stay in it.
-    pub(super) fn private(file: &File, length: usize) -> Result<Mapping, Failure> {
+    pub(crate) fn private(file: &File, length: usize) -> Result<Mapping, Failure> {
         Mapping::new(file, length, MapFlags::PRIVATE)
     }
 
@@ -36,7 +36,7 @@ impl Mapping {
     }
 
     /// mremap(2): the mapping has `length` bytes from now on, and may have moved.
-    pub(super) fn resize(&mut self, length: usize) -> Result<(), Failure> {
+    pub(crate) fn resize(&mut self, length: usize) -> Result<(), Failure> {
         let start = self.start.as_ptr().cast();
         // SAFETY: exactly this mapping, of which nobody holds a pointer.
         let start = unsafe { mremap(start, self.length, length, MremapFlags::MAYMOVE) };
@@ -45,13 +45,13 @@ impl Mapping {
     }
 
     /// Where byte `at` lies.
-    pub(super) fn address(&self, at: usize) -> *mut u8 {
+    pub(crate) fn address(&self, at: usize) -> *mut u8 {
         assert!(at < self.length);
         self.start.as_ptr().wrapping_add(at)
     }
 
     /// The `length` bytes from `at` on, which must be within the file.
-    pub(super) fn load(&self, at: usize, length: usize) -> Vec<u8> {
+    pub(crate) fn load(&self, at: usize, length: usize) -> Vec<u8> {
         assert!(at + length <= self.length);
         let mut bytes = vec![0; length];
         // SAFETY: both are `length` bytes long, and `bytes` is new.
@@ -60,14 +60,14 @@ impl Mapping {
     }
 
     /// Stores `bytes` from `at` on, which must be within the file.
-    pub(super) fn store(&self, at: usize, bytes: &[u8]) {
+    pub(crate) fn store(&self, at: usize, bytes: &[u8]) {
         assert!(at + bytes.len() <= self.length);
         // SAFETY: within the mapping, which is writable, and of which nobody holds a reference.
         unsafe { self.address(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     /// msync(2) of all of it.
-    pub(super) fn sync(&self) -> std::io::Result<()> {
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
         // SAFETY: exactly the pages of this mapping.
         Ok(unsafe { msync(self.start.as_ptr().cast(), self.length, MsyncFlags::SYNC) }?)
     }

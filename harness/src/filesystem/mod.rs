@@ -6,6 +6,7 @@ mod capacity;
 mod data;
 mod directories;
 mod expect;
+mod handles;
 mod links;
 mod mapped;
 mod mapping;
@@ -24,6 +25,7 @@ mod vectors;
 mod vexctl;
 mod xattrs;
 
+pub(crate) use mapped::Mapping;
 pub use operation::{Effort, Operation, all_operations, run_all};
 pub use threads::in_thread;
 pub use vectors::{Served, requests_end_well};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{
-    allocation, attributes, capacity, data, directories, links, mapping, open, permissions, rename,
-    set_id, sparse, times, transfer, vectors, vexctl, xattrs,
+    allocation, attributes, capacity, data, directories, handles, links, mapping, open,
+    permissions, rename, set_id, sparse, times, transfer, vectors, vexctl, xattrs,
 };
 use crate::failure::{Failure, While};
 use crate::require;
@@ -95,6 +95,7 @@ pub fn all_operations() -> Vec<Operation> {
         mapping::OPERATIONS,
         rename::OPERATIONS,
         links::OPERATIONS,
+        handles::OPERATIONS,
         directories::OPERATIONS,
         attributes::OPERATIONS,
         times::OPERATIONS,

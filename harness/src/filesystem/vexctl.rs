@@ -82,7 +82,7 @@ fn vexctl_from_import_to_detach(dir: &Path) -> Result<(), Failure> {
     for (slot, kind) in ["flat", "hnsw", "pq", "ivf", "lsh"].iter().enumerate() {
         let line = format!("attach base.npy.rows --dim {DIM} --kind {kind} --index {slot}");
         does(dir, &line, &format!("in slot {slot}: 300 rows indexed"))?;
-        let line = format!("verify base.npy.rows --index {slot} --queries 10");
+        let line = format!("verify base.npy.rows --index {slot} --queries 10 --floor 0");
         does(dir, &line, "rows, distances and order are right")?;
     }
     does(dir, "verify base.npy.rows", "recall@10 1.0000")?;

@@ -280,8 +280,14 @@ impl FuseMount {
         Some(child)
     }
 
+    /// What the daemon has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
     fn said(&self) -> String {
-        let text = fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default();
+        let text = self.log();
         if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
     }
 }

@@ -14,11 +14,15 @@ use crate::evidence::{self, Event, TrialState};
 use crate::exit;
 use crate::failure::Failure;
 use crate::kernel::KernelLog;
+use crate::part;
 use crate::place::{self, Place};
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
 #[must_use]
 pub fn main(trials: Vec<Trial>) -> ExitCode {
+    if let Some(done) = part::main() {
+        return done;
+    }
     if std::env::var_os(DECLARATIONS_VARIABLE).is_some() {
         return declare(&trials);
     }

@@ -7,6 +7,7 @@ mod limits;
 mod mapped_rows;
 mod requests;
 mod rows;
+mod sequences;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -28,6 +29,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         kinds::OPERATIONS,
         rows::OPERATIONS,
+        sequences::OPERATIONS,
         mapped_rows::OPERATIONS,
         lifetime::OPERATIONS,
         requests::OPERATIONS,

@@ -24,7 +24,7 @@ use serde::Serialize;
 use vexfs_uapi::Home;
 
 use self::answer::{Allowed, Bounds};
-use self::dice::Dice;
+pub use self::dice::Dice;
 use self::files::{Files, LARGEST, is_due};
 use self::memory::Memory;
 use self::request::Request;

@@ -1,0 +1,171 @@
+//! Rows that come, go and change.
+
+use std::os::unix::fs::FileExt;
+
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
+use vexfs_uapi::{Kind, Metric};
+
+use crate::adversary::scene::Scene;
+use crate::dataset;
+use crate::failure::{Failure, While};
+use crate::require;
+use crate::sequence::{Change, Model, Shape, apply, query};
+use crate::torture::fuzz::Dice;
+
+const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat];
+
+/// Cuts a row off and puts it back, for an index whose training takes long, until he is killed.
+pub fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    let (rows, lists): (usize, u32) = scene.sized((131_072, 16_384), (65_536, 2_048));
+    let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
+    let file = scene.file("cut.f32")?;
+    file.write_all_at(dataset::bytes(&values), 0).when("writing rows")?;
+    let told = format!("IVF of {lists} lists over {rows} rows of 1");
+    scene.says(format!("ATTACH of {told}"));
+    let params = [lists, 0, 0, 0, 0, 0, 0, 0];
+    let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(1) };
+    match attach(&file, &declaration) {
+        Ok(_) => {}
+        // As much as a home takes is what it can be asked for.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
+        Err(error) => return Err(error).when(format!("ATTACH of {told}")),
+    }
+    scene.ready();
+    let bytes = dataset::bytes(&values);
+    for number in 0_usize.. {
+        // To one row below a step, to another step and back, and all rows anew.
+        let left = [rows - 1, rows / 4 - 1, rows - 1, rows / 2][number % 4];
+        scene.says(format!("truncate to {left} rows under {told}"));
+        file.set_len(left as u64 * 4).when("truncate")?;
+        scene.says(format!("write of {} rows from row {left} on under {told}", rows - left));
+        file.write_all_at(&bytes[left * 4..], left as u64 * 4).when("write")?;
+        scene.says(format!("overwriting {rows} rows under {told}"));
+        file.write_all_at(bytes, 0).when("overwriting")?;
+    }
+    Ok(())
+}
+
+/// Sequences of changes, all of whose answers he checks.
+pub fn across_training_steps(scene: &mut Scene) -> Result<(), Failure> {
+    scene.ready();
+    for round in 0..scene.order.times {
+        for (kind, metric) in KINDS.into_iter().zip([
+            Metric::L2,
+            Metric::L2,
+            Metric::InnerProduct,
+            Metric::Cosine,
+            Metric::L2,
+        ]) {
+            for dim in [1, 4, 24] {
+                one_file(scene, round, kind, metric, dim)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one_file(
+    scene: &mut Scene,
+    round: u32,
+    kind: Kind,
+    metric: Metric,
+    dim: u32,
+) -> Result<(), Failure> {
+    let most = if kind == Kind::Hnsw { 700 } else { 4_500 };
+    let most_rows = scene.sized(most, most.min(1_300));
+    let shape = Shape { dim: dim as usize, most_rows };
+    let seed = scene.order.seed;
+    let declaration = Declaration { kind, metric, seed, ..Declaration::flat(dim) };
+    let name = format!("steps-{round}-{kind:?}-{dim}.f32");
+    let file = scene.file(&name)?;
+    attach(&file, &declaration).when(format!("ATTACH of {kind:?}"))?;
+    let mut model = Model::new(shape.dim, metric);
+    let mut history = Vec::new();
+    for _ in 0..scene.sized(40, 16) {
+        let change = Change::draw(&mut scene.dice, shape, model.bytes().len());
+        history.push(format!("{} rows, {change}", model.rows()));
+        let recent = history[history.len().saturating_sub(4)..].join("; ");
+        let told = format!("{kind:?} by {metric:?}, {dim} components, after {recent}");
+        scene.says(&told);
+        // Only a part of a large write may be done, and what was said to be wrong must not be.
+        let done = apply(&file, &change).when(&told)?;
+        let finite = follow(&mut model, &change);
+        require!(done == finite, "{told}: done {done}, due {finite}");
+        for effort in [0, 1] {
+            let k = scene.dice.pick(&[1, 10, 300, 1_000]);
+            let mut searcher = Searcher::new(dim, k, 0)?.with_param(effort);
+            let query = query(&mut scene.dice, shape.dim);
+            let hits = searcher.search(&file, &query).when(&told)?;
+            let exact = kind == Kind::Flat;
+            model.check(&query, k as usize, exact, hits).when(&told)?;
+        }
+    }
+    std::fs::remove_file(scene.path(&name)).when("unlink")
+}
+
+/// Does `change` in the model as it is done on a file; whether all of it was finite.
+pub fn follow(model: &mut Model, change: &Change) -> bool {
+    use crate::sequence::Way;
+    match change {
+        Change::SetLen(length) => model.set_len(*length).is_some(),
+        Change::Punch { at, length } => {
+            model.punch(*at..at + length);
+            true
+        }
+        Change::Write { at, bytes, way: Way::Pieces(size) } => {
+            let mut pieces = bytes.chunks(*size).enumerate();
+            pieces.all(|(n, piece)| model.write(at + n * size, piece).is_some())
+        }
+        Change::Write { at, bytes, .. } => model.write(*at, bytes).is_some(),
+    }
+}
+
+/// Overwrites all rows again and again, each time with a cloud about another place: what an index
+/// holds must not grow by that.
+pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
+    const DIM: usize = 16;
+    const CLOUDS: usize = 64;
+    let (rows, times) = scene.sized((4_096, 40), (1_024, 24));
+    scene.ready();
+    for kind in KINDS {
+        let (rows, times) = if kind == Kind::Hnsw { (rows / 4, 8) } else { (rows, times) };
+        let file = scene.file(&format!("again-{kind:?}.f32"))?;
+        let mut values = Vec::new();
+        let mut params = [0; 8];
+        if kind == Kind::Ivf {
+            params[0] = CLOUDS as u32;
+        }
+        let declaration = Declaration { kind, params, ..Declaration::flat(DIM as u32) };
+        for time in 0..=times {
+            let cloud = |scene: &mut Scene, about: usize| -> Vec<f32> {
+                let mut centre = Dice::new(scene.order.seed, 1_000 + about as u64);
+                let centre: Vec<f32> = query(&mut centre, DIM);
+                let near = query(&mut scene.dice, DIM);
+                centre.iter().zip(near).map(|(centre, near)| 50.0 * centre + near).collect()
+            };
+            // The first rows are of all clouds, so that there are lists for each.
+            let about = |row: usize| if time == 0 { row % CLOUDS } else { time % CLOUDS };
+            values = (0..rows).flat_map(|row| cloud(scene, about(row))).collect();
+            scene.says(format!("overwriting {rows} rows of {DIM} under {kind:?}, time {time}"));
+            file.write_all_at(dataset::bytes(&values), 0).when("overwriting")?;
+            if time == 0 {
+                attach(&file, &declaration).when("ATTACH")?;
+            }
+        }
+        let after = stats(&file, 0).when("STATS")?.memory;
+        detach(&file, 0).when("DETACH")?;
+        attach(&file, &declaration).when("ATTACH")?;
+        let fresh = stats(&file, 0).when("STATS")?.memory;
+        require!(
+            after <= 2 * fresh + (64 << 10),
+            "{kind:?} over {rows} rows of {DIM}, all overwritten {times} times, holds {after} \
+             bytes; one made of the same rows holds {fresh}"
+        );
+        let mut model = Model::new(DIM, Metric::L2);
+        model.write(0, dataset::bytes(&values));
+        let query = query(&mut scene.dice, DIM);
+        let hits = Searcher::new(DIM as u32, 10, 0)?.search(&file, &query)?.to_vec();
+        model.check(&query, 10, kind == Kind::Flat, &hits).when(format!("{kind:?}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! What a home holds: room on the mount, and memory.
+
+use std::fs;
+
+use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+use vexfs_uapi::Home;
+
+use crate::criteria::homes::Mounted;
+use crate::failure::{Failure, While};
+use crate::kernel::{kernel_memory_kib, live_allocations};
+
+/// What is held at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Bytes in use, by statfs(2).
+    pub used: u64,
+    /// Inodes in use, by statfs(2).
+    pub inodes: u64,
+    /// KiB that the home holds: resident in the daemon, or of the kernel's own in the guest.
+    pub memory_kib: u64,
+    /// The daemon's threads.
+    pub threads: u64,
+    /// Allocations of the module's engine.
+    pub live: u64,
+}
+
+impl Standing {
+    /// What `mounted` holds now; the mount is asked, too, and may not answer.
+    ///
+    /// # Errors
+    /// What cannot be looked at.
+    pub fn now(mounted: &Mounted) -> Result<Standing, Failure> {
+        let stat = statvfs(mounted.path()).when("statfs")?;
+        let live = if mounted.home() == Home::Kernel { live_allocations()? } else { 0 };
+        Ok(Standing {
+            used: (stat.blocks() - stat.blocks_free()) * stat.fragment_size(),
+            inodes: stat.files() - stat.files_free(),
+            live,
+            ..Standing::of_memory(mounted)?
+        })
+    }
+
+    /// Memory and threads alone, for which nobody has to answer.
+    ///
+    /// # Errors
+    /// What cannot be looked at.
+    pub fn of_memory(mounted: &Mounted) -> Result<Standing, Failure> {
+        let (memory_kib, threads) = match mounted {
+            Mounted::Kernel(..) => (u64::try_from(kernel_memory_kib()?)?, 0),
+            Mounted::Fuse(mount) => {
+                let Some(pid) = mount.pid() else { crate::fail!("the FUSE daemon has ended") };
+                let path = format!("/proc/{pid}/status");
+                let status = fs::read_to_string(&path).when(&path)?;
+                let field = |name: &str| -> u64 {
+                    let line = status.lines().find_map(|line| line.strip_prefix(name));
+                    let word = line.and_then(|rest| rest.split_whitespace().next());
+                    word.and_then(|word| word.parse().ok()).unwrap_or_default()
+                };
+                (field("VmRSS:"), field("Threads:"))
+            }
+        };
+        Ok(Standing { memory_kib, threads, ..Standing::default() })
+    }
+
+    /// The larger of each.
+    #[must_use]
+    pub fn or_more(self, other: Standing) -> Standing {
+        Standing {
+            used: self.used.max(other.used),
+            inodes: self.inodes.max(other.inodes),
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            threads: self.threads.max(other.threads),
+            live: self.live.max(other.live),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Both homes with an adversary on them: see [`crate::adversary`].
+
+use std::time::Duration;
+
+use vexfs_uapi::Home;
+
+use super::homes::trial;
+use crate::adversary::{ACTS, run};
+use crate::place::Place;
+use crate::trial::Trial;
+
+/// An act takes seconds, and ends by itself; what hangs has been told by then.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// His acts on `home`, a trial each.
+pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    ACTS.iter().map(move |act| {
+        let name = format!("adversary_{}", act.name);
+        let trial =
+            trial(home, &name, act.size_option(), |context, mounted| run(context, mounted, act));
+        let trial = trial.within(LIMIT);
+        if home == Home::Fuse && !act.everywhere { trial.only_in(Place::Host) } else { trial }
+    })
+}
