@@ -64,7 +64,7 @@ pub const ACTS: &[Act] = &[
     Act {
         name: "attaches_at_extremes",
         mib: 256,
-        rounds: &[Until::Worked(5, 50), Until::Worked(7, 80), Until::Killed(1), Until::Killed(1)],
+        rounds: &[Until::Worked(9, 60), Until::Killed(1), Until::Killed(1)],
         everywhere: false,
         work: builds::at_extremes,
     },
