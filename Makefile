@@ -19,7 +19,10 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 # The trial that cuts a guest's power boots one of its own.
 export VEXFS_KERNEL := $(KERNEL)
-VALIDATE := target/debug/vexfs-validate
+# Where cargo builds, which a user's configuration may have elsewhere.
+BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/dev/null | \
+  sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
+VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/saboteurs/module/*.sh \
