@@ -27,6 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{self, Exit};
 
+use crate::temporary;
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
 #[command(name = "vexfs-validate", version, after_help = exit_codes())]
@@ -171,7 +172,12 @@ fn exit_codes() -> String {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Err(failure) = temporary::prepare() {
+        eprintln!("vexfs-validate: {failure}");
+        return exit::SETUP.into();
+    }
+    let result = match command {
         Command::Doctor(options) => doctor::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),
