@@ -10,6 +10,7 @@ mod in_guest;
 mod list;
 mod matrix;
 mod nextest;
+mod output;
 mod phase;
 mod place;
 mod regress;
@@ -26,8 +27,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{self, Exit};
-
 use crate::temporary;
+
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
 #[command(name = "vexfs-validate", version, after_help = exit_codes())]
