@@ -8,7 +8,7 @@ TIMES ?= 10
 BASE ?= main
 # The trials of kernel against FUSE that measure.
 MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
-TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests)$$/)
+TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|adversary_.*|changed_rows_.*)$$/)
 # The engine's random sequences need no mount: they are played on the host alone.
 SEQUENCES = package(vexfs-anns) and binary(model)
 
@@ -162,7 +162,7 @@ matrix: ## the guest's criteria on 6.1 and 6.12, one table (FILTER=nextest filte
 	$(begin)
 	$(VALIDATE) matrix --kernels "$$(echo $(MATRIX) | tr ' ' ,)" --filter '$(FILTER)'
 
-torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes, the engine against its model (TIMES=10 times as much)
+torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model (TIMES=10 times as much)
 	$(begin)
 	VEXFS_VALIDATION_TORTURE=$(TIMES) cargo nextest run --locked --profile torture \
 	  -E '$(TORTURE) or ($(SEQUENCES))'
