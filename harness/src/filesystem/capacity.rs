@@ -22,6 +22,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     a_full_mount_loses_nothing.on("size=8M"),
     a_full_mount_allocates_nothing.on("size=8M"),
     inodes_follow_the_size.on("size=32M"),
+    symbolic_links_count.on("size=1M,nr_inodes=10000"),
     a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
     a_process_has_its_own_limit,
 ];
@@ -89,6 +90,33 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
     expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
     // What was allocated can be written to at any time.
     std::os::unix::fs::FileExt::write_all_at(&file, &vec![5; 7 << 20], 0).when("writing to it")
+}
+
+/// What symbolic links point to is kept, so it counts: links fill a mount as files do.
+fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
+    const LONGEST: usize = 4095;
+    const MOST: usize = (1 << 20) / LONGEST;
+    let target = "x".repeat(LONGEST);
+    let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
+    let mut links = 0;
+    let refused = loop {
+        match symlink(&target, path(links)) {
+            Ok(()) => links += 1,
+            Err(error) => break Err::<(), _>(error),
+        }
+        require!(links <= MOST, "{links} links of {LONGEST} bytes are on a mount of 1 MiB");
+    };
+    expect_errno(refused, libc::ENOSPC, "a symbolic link beyond the mount's size")?;
+    require!(links > MOST / 2, "a mount of 1 MiB is full with {links} links");
+    let free = statvfs(dir)?.blocks_free();
+    require!(free <= 2, "statfs says that {free} blocks are free on the full mount");
+    require!(fs::read_link(path(0))?.as_os_str().len() == LONGEST, "a link has lost its target");
+    for number in 0..links {
+        fs::remove_file(path(number))?;
+    }
+    wait_for("the room of the links", FREED, || {
+        Ok(fs::write(dir.join("f"), vec![1; 1 << 19]).is_ok().then_some(()))
+    })
 }
 
 fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
