@@ -107,7 +107,7 @@ mod tests {
     #[case::every_code(Kind::Pq, 10, Some(100_000), true)]
     #[case::some_hashes(Kind::Lsh, 10, Some(5_000), false)]
     #[case::some_lists(Kind::Ivf, 10, Some(5_000), true)]
-    #[case::all_lists(Kind::Ivf, 10, Some(100_000), false)]
+    #[case::more_than_all_rows(Kind::Ivf, 10, Some(100_001), false)]
     #[case::not_told_and_fewer(Kind::Flat, 9, None, false)]
     #[case::not_told(Kind::Flat, 10, None, true)]
     fn counters_tell_who_did_the_work(
