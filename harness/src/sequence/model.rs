@@ -148,11 +148,8 @@ impl Model {
             require!(named.insert(hit.row), "row {} is found twice", hit.row);
             let said = f64::from(f32::from_bits(hit.distance));
             let (distance, tolerance) = self.distance(&self.row(hit.row as usize), query);
-            require!(
-                (said - distance).abs() <= tolerance,
-                "row {} is said to be at {said} and is at {distance}",
-                hit.row
-            );
+            let close = (said - distance).abs() <= tolerance;
+            require!(close, "row {} is said to be at {said} and is at {distance}", hit.row);
             let before = rank.checked_sub(1).map(|before| &hits[before]);
             let ordered = before.is_none_or(|last| {
                 let (a, b) = (f32::from_bits(last.distance), f32::from_bits(hit.distance));
@@ -164,8 +161,9 @@ impl Model {
             let farthest = f64::from(f32::from_bits(last.distance));
             for row in (0..rows).filter(|&row| !named.contains(&(row as u64))) {
                 let (distance, tolerance) = self.distance(&self.row(row), query);
+                let no_nearer = distance + 2.0 * tolerance >= farthest;
                 require!(
-                    distance + 2.0 * tolerance >= farthest,
+                    no_nearer,
                     "row {row} is left out: it is at {distance}, and the farthest of {k} found is \
                      at {farthest}"
                 );
