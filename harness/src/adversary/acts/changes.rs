@@ -81,7 +81,7 @@ pub fn across_training_steps(scene: &mut Scene) -> Result<(), Failure> {
             Metric::Cosine,
             Metric::L2,
         ]) {
-            for dim in [1, 4, 24] {
+            for &dim in scene.sized(&[1, 4, 24][..], &[4]) {
                 one_file(scene, round, kind, metric, dim)?;
             }
         }
