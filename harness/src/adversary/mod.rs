@@ -17,6 +17,6 @@ mod stage;
 mod standing;
 mod watcher;
 
-pub use acts::{ACTS, Act};
+pub use acts::{ACTS, Act, Until};
 pub use scene::{PART, play};
 pub use stage::run;

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
 use super::scene::{Order, PART, READY};
+use super::standing::processor_time;
 use crate::child::die_with_us;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
@@ -49,6 +50,12 @@ impl Offender {
             self.ended = self.child.try_wait()?;
         }
         Ok(self.ended)
+    }
+
+    /// Processor time that it has had, in the kernel, too.
+    #[must_use]
+    pub fn worked(&self) -> Duration {
+        processor_time(self.child.id())
     }
 
     /// Sends SIGKILL to all of it.

@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use serde_json::json;
 use vexfs_uapi::Home;
 
-use super::acts::Act;
+use super::acts::{Act, Until};
 use super::bound::Bound;
 use super::offender::Offender;
 use super::scene::Order;
@@ -35,8 +35,8 @@ const LAST_WAIT: Duration = Duration::from_secs(60);
 /// Beyond the mount's size a home may hold so much, for requests that are being answered and for
 /// what its allocator keeps.
 const MARGIN_KIB: u64 = 128 << 10;
-/// What a home may keep when all is over, for its allocator.
-const KEPT_KIB: u64 = 48 << 10;
+/// What a home may keep when all is over, for its allocator, besides a quarter of the mount's size.
+const KEPT_KIB: u64 = 64 << 10;
 /// A daemon has threads for requests, and not one for each.
 const THREADS: u64 = 256;
 
@@ -110,10 +110,10 @@ impl<'a> Stage<'a> {
     fn play(mut self) -> Result<Vec<String>, Failure> {
         self.alone()?;
         let mut well = true;
-        for round in 0..self.act.rounds() {
+        for (round, until) in (0..).zip(self.act.rounds) {
             self.order.round = round;
             let mut adversary = Offender::start(&self.order)?;
-            let answered = self.watch(&mut adversary)?;
+            let answered = self.watch(&mut adversary, *until)?;
             let ended = self.end(&mut adversary)?;
             well = answered && ended;
             if !self.found.is_empty() {
@@ -122,8 +122,11 @@ impl<'a> Stage<'a> {
         }
         let answered = self.hear_the_watchers();
         self.record()?;
-        if well && answered {
-            self.leave()?;
+        if well
+            && answered
+            && let Err(failure) = self.leave()
+        {
+            self.found.push(failure.to_string());
         }
         Ok(self.found)
     }
@@ -147,9 +150,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Looks on until he ends, or has had his time; whether everybody is answered.
-    fn watch(&mut self, adversary: &mut Offender) -> Result<bool, Failure> {
+    fn watch(&mut self, adversary: &mut Offender, until: Until) -> Result<bool, Failure> {
         let began = Instant::now();
-        let mut ready: Option<Instant> = None;
+        // When he was ready, and how long had been worked for him by then.
+        let mut ready: Option<(Instant, Duration)> = None;
         loop {
             std::thread::sleep(LOOK);
             if let Some(late) = self.waits_too_long() {
@@ -167,18 +171,29 @@ impl<'a> Stage<'a> {
             if adversary.ended()?.is_some() {
                 return Ok(true);
             }
-            let bound = self.bound.now();
+            let granted = self.bound.now() * PREPARATIONS;
+            let worked = adversary.worked() + Standing::worked(self.mounted);
             match ready {
-                None if adversary.is_ready() => ready = Some(Instant::now()),
-                None if began.elapsed() > bound * PREPARATIONS => fail!(
+                None if adversary.is_ready() => ready = Some((Instant::now(), worked)),
+                None if began.elapsed() > granted => fail!(
                     "the adversary has not begun within {:.0} s; he is at: {}",
                     began.elapsed().as_secs_f64(),
                     adversary.last_words()
                 ),
-                Some(since) if since.elapsed() > self.act.lasts(&self.bound, self.order.round) => {
-                    return Ok(true);
+                None => {}
+                Some((since, before)) => {
+                    let enough = match until {
+                        Until::Done => false,
+                        Until::Killed(times) => since.elapsed() > self.bound.longer() * times,
+                        Until::Worked(native, emulated) => {
+                            let due = if self.order.emulated { emulated } else { native };
+                            worked.saturating_sub(before) > Duration::from_secs(due)
+                        }
+                    };
+                    if enough || since.elapsed() > granted {
+                        return Ok(true);
+                    }
                 }
-                _ => {}
             }
         }
     }
@@ -284,7 +299,8 @@ impl<'a> Stage<'a> {
         let as_before = wait_for("", self.bound.now() * 3, || {
             now = Standing::now(self.mounted)?;
             let room = now.used <= before.used && now.inodes <= before.inodes;
-            let memory = now.memory_kib <= before.memory_kib + KEPT_KIB;
+            let kept = KEPT_KIB + self.order.size / 4 / 1024;
+            let memory = now.memory_kib <= before.memory_kib + kept;
             Ok((room && memory && now.live <= before.live).then_some(()))
         });
         if as_before.is_err() {

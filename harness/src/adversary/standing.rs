@@ -1,6 +1,7 @@
 //! What a home holds: room on the mount, and memory.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
@@ -63,6 +64,15 @@ impl Standing {
         Ok(Standing { memory_kib, threads, ..Standing::default() })
     }
 
+    /// Processor time that a daemon has had; a module works at its callers' expense.
+    #[must_use]
+    pub fn worked(mounted: &Mounted) -> Duration {
+        match mounted {
+            Mounted::Fuse(mount) => mount.pid().map(processor_time).unwrap_or_default(),
+            Mounted::Kernel(..) => Duration::ZERO,
+        }
+    }
+
     /// The larger of each.
     #[must_use]
     pub fn or_more(self, other: Standing) -> Standing {
@@ -74,4 +84,16 @@ impl Standing {
             live: self.live.max(other.live),
         }
     }
+}
+
+/// Processor time of a process, by proc_pid_stat(5); none of one that is not there.
+pub fn processor_time(pid: u32) -> Duration {
+    /// Of USER_HZ, which is 100 everywhere.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    // utime and stime are fields 14 and 15; behind the name the third is the first.
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u32 = ticks.filter_map(|field| field.parse::<u32>().ok()).sum();
+    TICK * ticks
 }

@@ -14,11 +14,11 @@ use crate::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, Unseen, VexfsFile, insertable,
     insertion_rounds, search_rounds,
 };
-use crate::criteria::claimed;
 use crate::criteria::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
 use crate::criteria::module::watched;
 use crate::criteria::ratio::{Pass, judge, of_first_queries};
 use crate::criteria::served::{Asked, Served};
+use crate::criteria::{alike, claimed};
 use crate::dataset::Dataset;
 use crate::evidence::Side;
 use crate::failure::{Failure, While};
@@ -43,6 +43,10 @@ pub fn trials() -> Vec<Trial> {
         ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
     ];
     let alike = alike.map(|(name, body)| on_both_mounts(name, body));
+    let changes = on_both_mounts(
+        "kernel_vs_fuse::changed_rows_are_answered_identically",
+        |context, mounts| alike::changed_rows(context, mounts.kernel, mounts.fuse),
+    );
     let insertion = on_both_mounts("kernel_vs_fuse::insertion", insertion);
     let claims = on_both_mounts("kernel_vs_fuse::benchmark_claims", |context, mounts| {
         claimed::on_both(context, mounts.kernel, mounts.fuse)
@@ -51,7 +55,7 @@ pub fn trials() -> Vec<Trial> {
     let searches = SEARCHES.map(|(name, kind, rule)| {
         on_both_mounts(name, move |context, mounts| search(context, mounts, kind, rule))
     });
-    alike.into_iter().chain([claims, insertion]).chain(searches).collect()
+    alike.into_iter().chain([changes, claims, insertion]).chain(searches).collect()
 }
 
 /// Search by each kind of index, and its rule.

@@ -1,6 +1,7 @@
 //! What the criteria do; `tests/*.rs` declares it as trials.
 
 pub mod adversary;
+pub mod alike;
 pub mod baseline;
 mod claimed;
 pub(crate) mod competitor_index;

@@ -2,14 +2,15 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens, utimensat};
 
 use super::expect::expect_errno;
+use super::mapped::Mapping;
 use super::operation::{Operation, operations};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
@@ -21,6 +22,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     changes_move_mtime_and_ctime,
     changes_move_ctime_only,
     changes_move_the_times_of_directories,
+    reading_moves_atime,
 ];
 
 /// Seconds and nanoseconds since 1970.
@@ -169,4 +171,47 @@ fn changes_move_the_times_of_directories(dir: &Path) -> Result<(), Failure> {
             },
         ],
     )
+}
+
+/// Reading moves atime when the file was changed since, as by relatime, mount(8), and not again;
+/// unless it was opened with O_NOATIME.
+fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
+    const OLD: Time = (1_000, 1);
+    let (path, subdir, link) = (dir.join("f"), dir.join("subdir"), dir.join("link"));
+    fs::write(&path, "content")?;
+    fs::create_dir(&subdir)?;
+    symlink(&path, &link)?;
+    let accessed = |path: &Path| -> io::Result<Time> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok((metadata.atime(), metadata.atime_nsec()))
+    };
+    let moves = |what: &str, path: &Path, read: &dyn Fn() -> Result<(), Failure>| {
+        let old = Timespec { tv_sec: OLD.0, tv_nsec: OLD.1 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        require!(accessed(path)? == OLD, "atime is {:?} when it was set", accessed(path)?);
+        read().when(what)?;
+        Ok::<bool, Failure>(accessed(path)? != OLD)
+    };
+    let read = || Ok(fs::read(&path).map(drop)?);
+    require!(moves("read", &path, &read)?, "read does not move atime");
+    let first = accessed(&path)?;
+    read()?;
+    require!(accessed(&path)? == first, "a second read moves atime, from {first:?}");
+    let without = || {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(&path)?;
+        Ok(file.read_exact_at(&mut [0; 7], 0)?)
+    };
+    require!(!moves("read", &path, &without)?, "read with O_NOATIME moves atime");
+    let mapped =
+        || Mapping::private(&File::open(&path)?, 7).map(|mapping| drop(mapping.load(0, 7)));
+    require!(moves("mmap", &path, &mapped)?, "mmap does not move atime");
+    let list = || Ok(fs::read_dir(&subdir)?.try_for_each(|name| name.map(drop))?);
+    require!(moves("readdir", &subdir, &list)?, "readdir does not move atime");
+    let point = || Ok(fs::read_link(&link).map(drop)?);
+    require!(moves("readlink", &link, &point)?, "readlink does not move atime");
+    require!(moves("readlink", &link, &point)?, "a second readlink does not move atime");
+    let follow = || Ok(fs::metadata(&link).map(drop)?);
+    require!(moves("stat", &link, &follow)?, "following a symbolic link does not move its atime");
+    Ok(())
 }

@@ -88,7 +88,7 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
     let narrow = Declaration::flat(1);
     let broad = Declaration { index: 1, ..Declaration::flat(MAX_DIM) };
     let ivf = |lists: u32| (Kind::Ivf, [lists, 0, 0, 0, 0, 0, 0, 0]);
-    let lists = scene.sized(10_000, 8_192);
+    let lists = scene.sized(16_384, 8_192);
     let (most, some) = (ivf(65_536), ivf(lists));
     let hnsw = (Kind::Hnsw, [128, 65_536, 65_536, 0, 0, 0, 0, 0]);
     let all = [

@@ -14,9 +14,34 @@ use crate::torture::fuzz::Dice;
 
 const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat];
 
-/// Cuts a row off and puts it back, for an index whose training takes long, until he is killed.
-pub fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
-    let (rows, lists): (usize, u32) = scene.sized((131_072, 16_384), (65_536, 2_048));
+/// Changes rows, for an index whose changes take long, until he is killed.
+pub fn change_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    if scene.order.round == 0 { append_without_end(scene) } else { cut_without_end(scene) }
+}
+
+/// A write of a megabyte to a graph, which takes minutes: the more of it is done the more there is
+/// to be taken back.
+fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    const DIM: usize = 8;
+    let (there, new): (usize, usize) = scene.sized((1_000, 32_000), (200, 8_000));
+    let params = [64, 1_500, 0, 0, 0, 0, 0, 0];
+    let declaration = Declaration { kind: Kind::Hnsw, params, ..Declaration::flat(DIM as u32) };
+    let file = scene.file("append.f32")?;
+    let values = |scene: &mut Scene, rows| query(&mut scene.dice, rows * DIM);
+    let first = values(scene, there);
+    file.write_all_at(dataset::bytes(&first), 0).when("writing rows")?;
+    attach(&file, &declaration).when("ATTACH")?;
+    let told = format!("HNSW (M 64, efConstruction 1500) of {there} rows of {DIM}");
+    let new = values(scene, new);
+    scene.ready();
+    scene.says(format!("write of {} bytes to {told}", new.len() * 4));
+    let at = first.len() as u64 * 4;
+    file.write_all_at(dataset::bytes(&new), at).when("write")
+}
+
+/// Cuts a row off and puts it back, for an index whose training takes long.
+fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    let (rows, lists): (usize, u32) = (65_536, scene.sized(4_096, 2_048));
     let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
     let file = scene.file("cut.f32")?;
     file.write_all_at(dataset::bytes(&values), 0).when("writing rows")?;

@@ -5,24 +5,19 @@ mod builds;
 mod changes;
 mod floods;
 
-use std::time::Duration;
-
-use super::bound::Bound;
 use super::scene::Scene;
 use crate::failure::Failure;
 
-/// How long an act lasts.
+/// When a round of an act is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasts {
-    /// Until he is done; so many bounds are more than he needs.
-    UntilDone,
-    /// Until he is killed, which is when whoever waits for him has waited too long.
-    UntilKilled,
-    /// As before, but twice as long: there is more that he can do.
-    UntilKilledLate,
-    /// Three times in a row until he is killed, the first time four times as long: he has to get as
-    /// far as where it hurts.
-    UntilKilledThrice,
+pub enum Until {
+    /// He is done.
+    Done,
+    /// Who waits for him has waited too long, so many times; then he is killed.
+    Killed(u32),
+    /// The home has worked for him for so many seconds of processor time, natively and on an
+    /// emulated CPU, which is as far as where it hurts; then he is killed.
+    Worked(u64, u64),
 }
 
 /// An act.
@@ -31,8 +26,8 @@ pub struct Act {
     pub name: &'static str,
     /// The mount's size in MiB.
     mib: u64,
-    /// How long it lasts.
-    lasts: Lasts,
+    /// How often he plays it, and until when.
+    pub rounds: &'static [Until],
     /// Whether FUSE in an emulated guest, where each request costs a millisecond, is tried as well.
     pub everywhere: bool,
     /// What he does.
@@ -55,24 +50,6 @@ impl Act {
             _ => "256M",
         }
     }
-
-    /// How often he plays it.
-    #[must_use]
-    pub fn rounds(&self) -> u32 {
-        if self.lasts == Lasts::UntilKilledThrice { 3 } else { 1 }
-    }
-
-    /// How long he is left at it.
-    #[must_use]
-    pub fn lasts(&self, bound: &Bound, round: u32) -> Duration {
-        match self.lasts {
-            Lasts::UntilKilledThrice if round == 0 => bound.longer() * 4,
-            Lasts::UntilKilledThrice => bound.longer(),
-            Lasts::UntilDone => bound.now() * 60,
-            Lasts::UntilKilled => bound.longer(),
-            Lasts::UntilKilledLate => bound.longer() * 2,
-        }
-    }
 }
 
 /// All acts.
@@ -80,70 +57,70 @@ pub const ACTS: &[Act] = &[
     Act {
         name: "attaches_without_end",
         mib: 64,
-        lasts: Lasts::UntilKilled,
+        rounds: &[Until::Killed(1)],
         everywhere: true,
         work: builds::without_end,
     },
     Act {
         name: "attaches_at_extremes",
         mib: 256,
-        lasts: Lasts::UntilKilledThrice,
+        rounds: &[Until::Worked(9, 60), Until::Killed(1), Until::Killed(1)],
         everywhere: false,
         work: builds::at_extremes,
     },
     Act {
-        name: "is_killed_while_cutting_rows",
+        name: "is_killed_while_he_changes_rows",
         mib: 64,
-        lasts: Lasts::UntilKilled,
+        rounds: &[Until::Worked(8, 60), Until::Killed(1)],
         everywhere: false,
-        work: changes::cut_without_end,
+        work: changes::change_without_end,
     },
     Act {
         name: "cuts_rows_across_training_steps",
         mib: 64,
-        lasts: Lasts::UntilDone,
+        rounds: &[Until::Done],
         everywhere: true,
         work: changes::across_training_steps,
     },
     Act {
         name: "overwrites_all_rows",
         mib: 64,
-        lasts: Lasts::UntilDone,
+        rounds: &[Until::Done],
         everywhere: false,
         work: changes::all_rows_again,
     },
     Act {
         name: "fills_the_mount_with_names",
         mib: 8,
-        lasts: Lasts::UntilDone,
+        rounds: &[Until::Done],
         everywhere: false,
         work: floods::names,
     },
     Act {
         name: "renames_while_he_reads",
         mib: 8,
-        lasts: Lasts::UntilDone,
+        rounds: &[Until::Done],
         everywhere: false,
         work: floods::renames,
     },
     Act {
         name: "unmaps_thousands_of_pages",
         mib: 64,
-        lasts: Lasts::UntilKilled,
+        rounds: &[Until::Killed(1)],
         everywhere: false,
         work: floods::pages,
     },
     Act {
         name: "searches_without_pause",
         mib: 64,
-        lasts: Lasts::UntilKilled,
+        rounds: &[Until::Killed(1)],
         everywhere: false,
         work: floods::searches,
     },
     Act {
         name: "does_anything",
         mib: 64,
-        lasts: Lasts::UntilKilledLate,
+        rounds: &[Until::Killed(2)],
         everywhere: true,
         work: anything::at_random,
     },
