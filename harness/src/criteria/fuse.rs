@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
@@ -16,9 +17,11 @@ use super::homes::{self, Mounted};
 use super::module::{self, watched};
 use super::{adversary, faults, load, torture};
 use crate::child::{Finished, Running};
+use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
+use crate::mount::{is_mounted, unmount};
 use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
@@ -32,11 +35,12 @@ const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 /// The trials that need nothing but FUSE.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let own: [(&str, Body); 6] = [
+    let own: [(&str, Body); 7] = [
         ("fuse::mounts_as_fuse", mounts_as_fuse),
         ("fuse::unmount_leaves_nothing", unmount_leaves_nothing),
         ("fuse::signals_unmount", signals_unmount),
         ("fuse::fusermount_unmounts", fusermount_unmounts),
+        ("fuse::a_successor_keeps_its_mount", successors),
         ("fuse::searches_are_served_by_fuse", served_by_fuse),
         ("fuse::bad_mount_points_are_refused", bad_mount_points),
     ];
@@ -139,6 +143,61 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
     Requirement::Fusermount.check()?;
     let mount = FuseMount::under_test()?;
     mount.fusermount()
+}
+
+/// Whoever unmounts and mounts again at once, as an update does, has the new mount: the old daemon,
+/// which takes a moment to end, takes down nothing but its own.
+fn successors(_: &Context) -> Result<(), Failure> {
+    const ROUNDS: u32 = 30;
+    let config = config::current()?;
+    if config.mount.fuse.is_some() {
+        // Only the reference's options say how to serve in the background.
+        return Ok(());
+    }
+    let arguments = config.fuse.as_ref().map(|own| own.arguments.clone()).unwrap_or_default();
+    let program = build_if_missing()?;
+    let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
+    let mountpoint = directory.path().join("mnt");
+    fs::create_dir(&mountpoint)?;
+    let _guard = Unmounted(&mountpoint);
+    for round in 0..ROUNDS {
+        let mut command = Command::new(&program);
+        command.args(&arguments).arg("--background").arg(&mountpoint);
+        let started = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
+        started.must_succeed(&format!("round {round}: mounting in the background"))?;
+        let file = mountpoint.join("f");
+        fs::write(&file, "written").when(format!("round {round}"))?;
+        // An old daemon has ended by then.
+        let gone = wait_for("", Duration::from_millis(60), || {
+            Ok((!is_mounted(&mountpoint)?).then_some(()))
+        });
+        require!(
+            gone.is_err(),
+            "round {round}: the mount was made and has gone, though nobody unmounted it"
+        );
+        let read = fs::read(&file).when(format!("round {round}"))?;
+        require!(read == b"written", "round {round}: what was written is not there");
+        unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+/// Detaches what is mounted there, and whatever is mounted beneath it, on every path.
+struct Unmounted<'a>(&'a Path);
+
+impl Drop for Unmounted<'_> {
+    fn drop(&mut self) {
+        while is_mounted(self.0).unwrap_or(false) && unmount_as_a_user(self.0).is_ok() {}
+    }
+}
+
+fn unmount_as_a_user(mountpoint: &Path) -> Result<(), Failure> {
+    if geteuid().is_root() {
+        return unmount(mountpoint);
+    }
+    let mut command = Command::new("fusermount3");
+    command.arg("-u").arg(mountpoint);
+    Running::start(&mut command)?.finish(REFUSAL_LIMIT)?.must_succeed("fusermount3 -u")
 }
 
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {

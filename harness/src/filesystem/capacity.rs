@@ -21,12 +21,22 @@ use crate::{fail, require};
 pub(super) const OPERATIONS: &[Operation] = operations![
     a_full_mount_loses_nothing.on("size=8M"),
     a_full_mount_allocates_nothing.on("size=8M"),
+    inodes_follow_the_size.on("size=32M"),
     a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
     a_process_has_its_own_limit,
 ];
 
 /// FUSE frees a file once the kernel has told it to forget it.
 const FREED: Duration = Duration::from_secs(10);
+
+/// Where nothing else is said there may be an inode for each 4 KiB of the size.
+fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {
+    let limits = statvfs(dir)?;
+    let bytes = limits.blocks() * limits.fragment_size();
+    require!(bytes == 32 << 20, "a mount of 32 MiB has {bytes} bytes");
+    require!(limits.files() == 8_192, "a mount of 32 MiB has {} inodes", limits.files());
+    Ok(())
+}
 
 /// ENOSPC at the mount's limit; what was written before stays, and room that is freed is used.
 fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ mod permissions;
 mod rename;
 mod set_id;
 mod sparse;
+pub(crate) mod stores;
 mod threads;
 mod times;
 mod transfer;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{
     allocation, attributes, capacity, data, directories, handles, links, mapping, open,
-    permissions, rename, set_id, sparse, times, transfer, vectors, vexctl, xattrs,
+    permissions, rename, set_id, sparse, stores, times, transfer, vectors, vexctl, xattrs,
 };
 use crate::failure::{Failure, While};
 use crate::require;
@@ -93,6 +93,7 @@ pub fn all_operations() -> Vec<Operation> {
         sparse::OPERATIONS,
         transfer::OPERATIONS,
         mapping::OPERATIONS,
+        stores::OPERATIONS,
         rename::OPERATIONS,
         links::OPERATIONS,
         handles::OPERATIONS,
