@@ -8,7 +8,7 @@ TIMES ?= 10
 BASE ?= main
 # The trials of kernel against FUSE that measure.
 MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
-TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests)$$/)
+TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|adversary_.*|changed_rows_.*)$$/)
 # The engine's random sequences need no mount: they are played on the host alone.
 SEQUENCES = package(vexfs-anns) and binary(model)
 
@@ -19,7 +19,10 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 # The trial that cuts a guest's power boots one of its own.
 export VEXFS_KERNEL := $(KERNEL)
-VALIDATE := target/debug/vexfs-validate
+# Where cargo builds, which a user's configuration may have elsewhere.
+BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/dev/null | \
+  sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
+VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/saboteurs/module/*.sh \
@@ -159,7 +162,7 @@ matrix: ## the guest's criteria on 6.1 and 6.12, one table (FILTER=nextest filte
 	$(begin)
 	$(VALIDATE) matrix --kernels "$$(echo $(MATRIX) | tr ' ' ,)" --filter '$(FILTER)'
 
-torture: setup build ## pjdfstest, fsx and fuzzed requests on both homes, the engine against its model (TIMES=10 times as much)
+torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model (TIMES=10 times as much)
 	$(begin)
 	VEXFS_VALIDATION_TORTURE=$(TIMES) cargo nextest run --locked --profile torture \
 	  -E '$(TORTURE) or ($(SEQUENCES))'

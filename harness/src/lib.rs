@@ -48,6 +48,7 @@ pub mod sequence;
 pub mod soak;
 pub mod sources;
 pub mod stats;
+pub mod temporary;
 pub mod thresholds;
 pub mod torture;
 pub mod trial;

@@ -1,6 +1,8 @@
 //! Where the checkout's own things are.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::failure::Failure;
 use crate::{config, sources};
@@ -9,6 +11,30 @@ use crate::{config, sources};
 #[must_use]
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+}
+
+/// Where cargo puts what it builds of the checkout: its `target/`, unless the user's configuration
+/// or environment names another directory. That cargo is asked only where this program is
+/// elsewhere itself: every trial is a process, and asking takes a while in a guest.
+#[must_use]
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let own = root().join("target");
+        let here = std::env::current_exe().ok().zip(own.canonicalize().ok());
+        if here.is_some_and(|(program, own)| program.starts_with(own)) {
+            return own;
+        }
+        cargo_target(root()).unwrap_or(own)
+    })
+}
+
+/// cargo's own word for where it builds the workspace in `directory`.
+fn cargo_target(directory: &Path) -> Option<PathBuf> {
+    let words = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let said = Command::new("cargo").args(words).current_dir(directory).output().ok()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&said.stdout).ok()?;
+    metadata["target_directory"].as_str().map(PathBuf::from)
 }
 
 /// Things that the set-up fetched: the virtual environment, tools, kernels.
@@ -37,7 +63,7 @@ pub fn fuse_daemon() -> Result<PathBuf, Failure> {
     Ok(match &config::current()?.fuse {
         Some(own) if own.program.is_dir() => sources::fuse_product(),
         Some(own) => own.program.clone(),
-        None => root().join("target/release/vexfs_fuse"),
+        None => built().join("release/vexfs_fuse"),
     })
 }
 
@@ -71,4 +97,65 @@ pub fn running_kernel() -> String {
     nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Tests run from where cargo has built them, and so are beside what it builds.
+    #[test]
+    fn what_is_built_is_beside_the_tests() {
+        let test = std::env::current_exe().unwrap().canonicalize().unwrap();
+        assert!(test.starts_with(built().canonicalize().unwrap()), "{}", built().display());
+    }
+
+    /// What the set-up asks of a virtual environment, in the words of its script.
+    #[test]
+    fn a_moved_virtual_environment_is_not_taken_for_whole() {
+        let room = tempfile::tempdir().unwrap();
+        let long = "l".repeat(200);
+        for parent in ["short", &long] {
+            let (old, new) =
+                (room.path().join(parent).join("old"), room.path().join(parent).join("new"));
+            let whole = |venv: &Path| {
+                let script = root().join("fixtures/guest/setup/python.sh");
+                let words = r#"CACHE=/nowhere; . "$1"; in_its_place "$2""#;
+                let mut bash = Command::new("bash");
+                let asked = bash.args(["-euc", words, "bash"]).arg(script).arg(venv).status();
+                asked.unwrap().success()
+            };
+            assert!(!whole(&old), "there is none");
+            let made = Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&old).status();
+            assert!(made.unwrap().success());
+            assert!(whole(&old));
+            let link = room.path().join(format!("{}-link", &parent[..1]));
+            std::os::unix::fs::symlink(&old, &link).unwrap();
+            assert!(whole(&link), "its path may lead over a symbolic link");
+            fs::rename(&old, &new).unwrap();
+            assert!(!whole(&new), "moved");
+            fs::rename(&new, &old).unwrap();
+            assert!(whole(&old));
+        }
+    }
+
+    #[test]
+    fn cargo_tells_where_a_configuration_has_it_build() {
+        let package = tempfile::tempdir().unwrap();
+        let at = |name: &str| package.path().join(name);
+        let manifest = "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        fs::write(at("Cargo.toml"), manifest).unwrap();
+        fs::create_dir(at("src")).unwrap();
+        fs::write(at("src/lib.rs"), "").unwrap();
+        fs::create_dir(at(".cargo")).unwrap();
+        let elsewhere = "[build]\ntarget-dir = \"/somewhere/else\"\n";
+        fs::write(at(".cargo/config.toml"), elsewhere).unwrap();
+        let told = cargo_target(package.path()).unwrap();
+        // An environment has the last word.
+        let expected = std::env::var_os("CARGO_TARGET_DIR");
+        assert_eq!(told, expected.map_or("/somewhere/else".into(), |dir| package.path().join(dir)));
+        assert_eq!(cargo_target(Path::new("/nonexistent")), None);
+    }
 }

@@ -35,8 +35,8 @@ impl Program {
     pub fn path(self) -> Result<PathBuf, Failure> {
         match self {
             Program::FuseDaemon => project::fuse_daemon(),
-            Program::Vexctl => Ok(project::root().join("target/release/vexctl")),
-            Program::Benchmark => Ok(project::root().join("target/release/anns_benchmark_test")),
+            Program::Vexctl => Ok(project::built().join("release/vexctl")),
+            Program::Benchmark => Ok(project::built().join("release/anns_benchmark_test")),
         }
     }
 

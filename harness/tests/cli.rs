@@ -36,6 +36,47 @@ fn help_lists_every_exit_code() {
     }
 }
 
+/// As `| head` does, once it has what it wants.
+#[test]
+fn a_closed_pipe_ends_nothing_with_a_panic() {
+    let words = ["list", "place", "completion bash", "sabotaged", "--help", "list --help"];
+    for line in words {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let program = assert_cmd::cargo::cargo_bin("vexfs-validate");
+        let said = std::process::Command::new(program)
+            .args(line.split_whitespace())
+            .stdout(writer)
+            .output()
+            .expect("it is started");
+        let complained = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.code().is_some_and(|code| code < 100), "{line}: {}", said.status);
+        assert!(!complained.contains("panicked"), "{line}: {complained}");
+    }
+}
+
+/// It is started once more with a directory that serves, and not for ever.
+#[test]
+fn a_directory_for_temporary_files_need_not_serve() {
+    for directory in ["relative", "/nonexistent", "/proc"] {
+        vexfs_validate(&["place"])
+            .env("TMPDIR", directory)
+            .timeout(std::time::Duration::from_secs(60))
+            .assert()
+            .success()
+            .stdout(contains("kernel command line: token"));
+    }
+}
+
+#[test]
+fn a_shell_in_the_guest_needs_a_terminal() {
+    vexfs_validate(&["guest"])
+        .timeout(std::time::Duration::from_secs(60))
+        .assert()
+        .code(code(exit::USAGE))
+        .stderr(contains("needs a terminal").and(contains("vexfs-validate guest -- COMMAND")));
+}
+
 #[test]
 fn an_unknown_command_is_a_usage_error() {
     vexfs_validate(&["frobnicate"]).assert().code(code(exit::USAGE));

@@ -92,6 +92,12 @@ fn an_interrupted_run_leaves_a_directory_that_works() {
     kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(130));
     assert!(!runs(cargo));
+    // The run's own last acts, of which nothing has to be done by hand.
+    let verdict = fs::read_to_string(machine.path("evidence/verdict.json")).unwrap();
+    let page = fs::read_to_string(machine.path("evidence/report.html")).unwrap();
+    for said in [verdict, page] {
+        assert!(said.contains("dataset::generator (host) began and never ended"), "{said}");
+    }
     machine.check_directory();
 }
 

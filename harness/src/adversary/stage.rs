@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Preparations have so many times the bound.
 const PREPARATIONS: u32 = 60;
 /// A process that SIGKILL does not end is waited for so long, to say how long it took.
-const LAST_WAIT: Duration = Duration::from_secs(60);
+const LAST_WAIT: Duration = Duration::from_secs(20);
 /// Beyond the mount's size a home may hold so much, for requests that are being answered and for
 /// what its allocator keeps.
 const MARGIN_KIB: u64 = 128 << 10;

@@ -11,6 +11,7 @@ use clap::Args;
 use self::named::Named;
 use self::source::{Four, Source, Two};
 use super::Stop;
+use super::output::outln;
 use crate::clock::Clock;
 use crate::contender::{Contender, Unseen, insertion_rounds, search_rounds};
 use crate::criteria::ratio::{Pass, Subject, measure};
@@ -108,7 +109,7 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
     let measured = measured.map_err(failed)?;
     let search = show("search", &measured).map_err(failed)?;
     for (name, side) in [("A", &measured.a), ("B", &measured.b)] {
-        println!(
+        outln!(
             "{name}: {}, {}; recall@{} {:.4}",
             side.contender,
             work::index_used(&side.description),
@@ -116,7 +117,7 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
             side.recall.unwrap_or_default()
         );
     }
-    println!("rounds disturbed and done again: {}", measured.disturbed.len());
+    outln!("rounds disturbed and done again: {}", measured.disturbed.len());
     Ok(worse(insertion, search))
 }
 
@@ -145,7 +146,7 @@ fn inserted(
 fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
     let decision = Decision::of(measured).map_err(Failure::new).when(what)?;
     let (said, exit) = said(&decision, recall_below(measured));
-    println!("{what}, A over B: {said}");
+    outln!("{what}, A over B: {said}");
     Ok(exit)
 }
 

@@ -1,12 +1,11 @@
 //! `vexfs-validate completion SHELL`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::shells;
 
-use super::{Cli, Stop};
+use super::{Cli, Stop, output};
 use crate::exit;
 
 /// A shell whose completions are known.
@@ -29,9 +28,8 @@ pub(super) fn run(shell: Shell) -> Result<ExitCode, Stop> {
         Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, name, &mut script),
         Shell::Fish => clap_complete::generate(shells::Fish, &mut command, name, &mut script),
     }
-    // Written at once: a reader that has gone is an error to tell, not a panic.
-    std::io::stdout()
-        .write_all(&script)
+    // Written at once: a reader that wanted only the beginning has it.
+    output::put_into(&mut std::io::stdout(), format_args!("{}", String::from_utf8_lossy(&script)))
         .map_err(|error| Stop::new(exit::EVIDENCE, format!("the completions: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Stop;
+use super::output::out;
 use crate::difference::Difference;
 use crate::exit;
 
@@ -11,6 +12,6 @@ pub(super) fn run(before: &Path, after: &Path) -> Result<ExitCode, Stop> {
     let difference = Difference::of(before, after).map_err(|error| {
         Stop::new(exit::EVIDENCE, format!("{error}; name the directories of two runs"))
     })?;
-    print!("{difference}");
+    out!("{difference}");
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use console::{StyledObject, style};
 
 use super::Stop;
+use super::output::outln;
 use crate::doctor::{self, Condition, Examined};
 use crate::exit;
 use crate::vm;
@@ -22,18 +23,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if options.accelerator {
         let (accelerator, _) =
             vm::accelerator_here().map_err(|error| Stop::new(error.exit(), error))?;
-        println!("{accelerator}");
+        outln!("{accelerator}");
         return Ok(ExitCode::SUCCESS);
     }
     let groups = doctor::examine();
     for (heading, examined) in &groups {
-        println!("{}", style(heading).bold());
+        outln!("{}", style(heading).bold());
         for one in examined {
             show(one);
         }
     }
     if doctor::is_fit(&groups) {
-        println!("everything that a validation needs is there");
+        outln!("everything that a validation needs is there");
         return Ok(ExitCode::SUCCESS);
     }
     let message = "what is marked 'missing' is needed; make setup build provides all of it that \
@@ -50,11 +51,11 @@ fn show(one: &Examined) {
     };
     line(&sign, &one.what, detail);
     if let Some(remedy) = remedy {
-        println!("{:10} -> {remedy}", "");
+        outln!("{:10} -> {remedy}", "");
     }
 }
 
 fn line(sign: &StyledObject<&str>, what: &str, detail: &str) {
     let colon = if detail.is_empty() { "" } else { ": " };
-    println!("  {sign:<8} {what}{colon}{detail}");
+    outln!("  {sign:<8} {what}{colon}{detail}");
 }

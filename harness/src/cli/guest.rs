@@ -1,7 +1,7 @@
 //! `vexfs-validate guest [-- COMMAND]`
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,8 +39,15 @@ pub struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if options.command.is_empty() && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Stop::new(
+            exit::USAGE,
+            "a shell in the guest needs a terminal, on standard input and output; without one, \
+             give a command: vexfs-validate guest -- COMMAND",
+        ));
+    }
     let dir = match &options.evidence {
-        Some(dir) => dir.clone(),
+        Some(dir) => run_dir::given(dir)?,
         None => run_dir::create(&project::root().join("target/guest"))?,
     };
     let work = if options.command.is_empty() {
@@ -178,6 +185,6 @@ impl vm::Observer for Terminal {
     fn output(&mut self, line: &str) {
         self.waiting.finish_and_clear();
         // A closed pipe is no reason to end the guest: its evidence goes on.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(io::stdout(), "{line}");
     }
 }

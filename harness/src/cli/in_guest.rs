@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use super::nextest::{self, Tests};
+use super::output::outln;
 use super::{Stop, phase};
 use crate::clock::Clock;
 use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
@@ -96,7 +97,7 @@ fn self_test(evidence: &Writer) -> Result<(), Failure> {
     let detail = match &numpy {
         Ok(text) | Err(text) => format!("AVX2 against scalar: {}; {text}", ours.summary()),
     };
-    println!("emulator self-test: {detail}");
+    outln!("emulator self-test: {detail}");
     evidence.write(Event::SelfTest { passed, detail: detail.clone() })?;
     crate::require!(passed, "the guest's CPU computes wrongly: {detail}");
     Ok(())

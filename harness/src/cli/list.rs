@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use super::Stop;
+use super::output::outln;
 use crate::exit;
 use crate::expected::Expected;
 use crate::failure::{Failure, While};
@@ -42,13 +43,13 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Stop> {
                 ),
             ));
         }
-        println!("the test targets declare what the expected-tests manifest has");
+        outln!("the test targets declare what the expected-tests manifest has");
         return Ok(ExitCode::SUCCESS);
     }
     for (place, trials) in [(Place::Host, &expected.host), (Place::Guest, &expected.guest)] {
-        println!("{place}: {} trials", trials.len());
+        outln!("{place}: {} trials", trials.len());
         for trial in trials {
-            println!("  {trial}");
+            outln!("  {trial}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::{out, outln};
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::criterion::Criterion;
@@ -66,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let room = run_dir::create(&project::root().join("target/matrix"))?;
     let mut columns = Vec::new();
     for kernel in &options.kernels {
-        println!("\n==== kernel {kernel}");
+        outln!("\n==== kernel {kernel}");
         let name = kernel.rsplit('/').next().unwrap_or(kernel);
         let dir = room.join(name);
         fs::create_dir(&dir).map_err(|error| {
@@ -80,7 +81,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         };
         columns.push(column(kernel, dir, stop)?);
     }
-    print!("\n{}", table(&columns));
+    out!("\n{}", table(&columns));
     let worst = columns.iter().map(|one| one.exit).max_by_key(|exit| severity(*exit));
     Ok(worst.unwrap_or(exit::USAGE).into())
 }

@@ -10,6 +10,7 @@ mod in_guest;
 mod list;
 mod matrix;
 mod nextest;
+mod output;
 mod phase;
 mod place;
 mod regress;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{self, Exit};
+use crate::temporary;
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
@@ -171,7 +173,12 @@ fn exit_codes() -> String {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Err(failure) = temporary::prepare() {
+        eprintln!("vexfs-validate: {failure}");
+        return exit::SETUP.into();
+    }
+    let result = match command {
         Command::Doctor(options) => doctor::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),

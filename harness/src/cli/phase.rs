@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::output::outln;
 use crate::evidence::{Event, EvidenceError, PhaseState, Writer};
 use crate::failure::Failure;
 
@@ -21,7 +22,7 @@ pub(super) fn run(
     name: &str,
     work: impl FnOnce() -> Work,
 ) -> Result<PhaseState, EvidenceError> {
-    println!("\n== phase {name}");
+    outln!("\n== phase {name}");
     evidence.write(Event::PhaseStarted { phase: name.to_owned() })?;
     let started = Instant::now();
     let (state, note) = work().unwrap_or_else(|failure| (PhaseState::Failed, failure.to_string()));
@@ -32,7 +33,7 @@ pub(super) fn run(
 
 /// Records a phase that was not begun, and why.
 pub(super) fn not_run(evidence: &Writer, name: &str, why: &str) -> Result<(), EvidenceError> {
-    println!("\n== phase {name}");
+    outln!("\n== phase {name}");
     finish(evidence, name, PhaseState::NotRun, 0.0, why.to_owned())
 }
 
@@ -49,6 +50,6 @@ fn finish(
         PhaseState::NotRun => "NOT RUN",
     };
     let colon = if note.is_empty() { "" } else { ": " };
-    println!("== phase {name}: {word} after {seconds:.0} s{colon}{note}");
+    outln!("== phase {name}: {word} after {seconds:.0} s{colon}{note}");
     evidence.write(Event::PhaseFinished { phase: name.to_owned(), state, seconds, note })
 }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use super::Stop;
+use super::output::outln;
 use crate::place;
 
 pub(super) fn run() -> Result<ExitCode, Stop> {
     let here = place::here();
-    println!("{}: {}", here.place, here.reason);
+    outln!("{}: {}", here.place, here.reason);
     for mark in &here.marks {
-        println!("  {:<42} {}", mark.source, mark.found);
+        outln!("  {:<42} {}", mark.source, mark.found);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Args;
 
+use super::output::outln;
 use super::{Machine, Stop, guest};
 use crate::clock::ClockChoice;
 use crate::exit;
@@ -46,9 +47,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let base = costs(&options.machine, &base.map_err(setup)?)?;
     let here = costs(&options.machine, &here.map_err(setup)?)?;
     let changes = regress::changes(&base, &here).map_err(setup)?;
-    println!("\nguest instructions, 2 ns each, of a row or a query\n{}", regress::table(&changes));
+    outln!("\nguest instructions, 2 ns each, of a row or a query\n{}", regress::table(&changes));
     let slower = changes.iter().filter(|change| Change::is_regression(change)).count();
-    println!(
+    outln!(
         "{slower} of {} operations are more than {} % slower than in {}",
         changes.len(),
         BOUND * 100.0,
@@ -113,7 +114,7 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Fail
 
 /// Builds both homes of `checkout`, and leaves in `out` a `vexfs.toml` that names them.
 fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> {
-    println!("building {}", checkout.display());
+    outln!("building {}", checkout.display());
     fs::create_dir_all(out).when(out.display())?;
     // A directory of its own: in a common one cargo takes the newer checkout's program for the
     // other's, whose sources are older than it.
@@ -171,7 +172,7 @@ pub(super) fn measure() -> Result<ExitCode, Stop> {
     };
     let costs = regress::measure().map_err(|failure| Stop::new(exit::FAIL, failure))?;
     for Cost { home, operation, nanoseconds } in &costs {
-        println!("{home:<8}{operation:<20}{nanoseconds:>14.1} ns");
+        outln!("{home:<8}{operation:<20}{nanoseconds:>14.1} ns");
     }
     regress::write(dir, &costs).map_err(|failure| Stop::new(exit::EVIDENCE, failure))?;
     Ok(ExitCode::SUCCESS)

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Stop;
+use super::output::outln;
 use crate::exit;
 use crate::report;
 
 pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<ExitCode, Stop> {
     let page = write(dir, into.unwrap_or(dir), soaks)?;
-    println!("{}", page.display());
+    outln!("{}", page.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::guest;
 use super::nextest::{self, Tests};
+use super::output::{out, outln};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
 use crate::clock::ClockChoice;
 use crate::criterion::Criterion;
@@ -48,12 +49,21 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let dir = directory(options)?;
     let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
     let evidence = run_dir::begin(&dir)?;
-    println!("evidence: {}", dir.display());
+    outln!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
     adopt(&options.soak, &dir.join(verdict::SOAKS))?;
 
-    phases(options, &dir, &evidence)?;
-    conclude(&dir, &evidence, &options.only)
+    match phases(options, &dir, &evidence) {
+        Ok(()) => conclude(&dir, &evidence, &options.only),
+        Err(End::Evidence(error)) => Err(no_evidence(error)),
+        // What was finished has a verdict and a report, too.
+        Err(End::Stop(stop)) => {
+            if let Err(other) = conclude(&dir, &evidence, &options.only) {
+                eprintln!("vexfs-validate: {}", other.message);
+            }
+            Err(stop)
+        }
+    }
 }
 
 /// The trials of some criteria, or of all where none is named, as a nextest filterset.
@@ -87,12 +97,7 @@ fn directory(options: &Options) -> Result<PathBuf, Stop> {
     let Some(dir) = &options.evidence else {
         return run_dir::create(&project::validation_runs());
     };
-    fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir)).map_err(|error| {
-        Stop::new(
-            exit::EVIDENCE,
-            format!("{}: {error}; name another directory with --evidence", dir.display()),
-        )
-    })
+    run_dir::given(dir)
 }
 
 pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
@@ -165,6 +170,9 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         })
     })?;
     if interrupted {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+            phase::not_run(evidence, name, "interrupted")?;
+        }
         let message = format!("interrupted; what was finished: {}", dir.display());
         return Err(End::Stop(Stop::new(exit::INTERRUPTED, message)));
     }
@@ -193,7 +201,7 @@ pub(super) fn in_the_guest(
         .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
         .display()
         .to_string();
-    println!("\n== phases 2 and 3 in the guest");
+    outln!("\n== phases 2 and 3 in the guest");
     let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
     let work = Work::Command(words.to_vec());
     let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, &work)? {
@@ -213,7 +221,7 @@ pub(super) fn in_the_guest(
         phase::not_run(evidence, phase::INSTRUCTIONS, "the guest did not end well")?;
         return Ok(lost(&outcome));
     }
-    println!("\n== phase 3 once more, on guest instructions");
+    outln!("\n== phase 3 once more, on guest instructions");
     let machine = Machine { cpus: None, ..machine.clone() };
     match boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
         Ok(outcome) => Ok(lost(&outcome)),
@@ -250,7 +258,7 @@ fn boot(
         }
         Err(stop) if stop.exit == exit::INTERRUPTED => Err(End::Stop(stop)),
         Err(stop) => {
-            println!("no guest: {}", stop.message);
+            outln!("no guest: {}", stop.message);
             Ok(Err(stop))
         }
     }
@@ -293,10 +301,10 @@ fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCod
         );
         Stop::new(exit::EVIDENCE, message)
     })?;
-    print!("\n{}", verdict::table(&verdict));
+    out!("\n{}", verdict::table(&verdict));
     adopt_lanes(dir)?;
-    println!("\nall of it: {}", dir.display());
-    println!("report: {}", report_command::write(dir, dir, &[])?.display());
+    outln!("\nall of it: {}", dir.display());
+    outln!("report: {}", report_command::write(dir, dir, &[])?.display());
     let asked = |one: &&verdict::CriterionVerdict| only.is_empty() || only.contains(&one.id);
     let state = verdict.criteria.iter().filter(asked).map(|one| one.state).max();
     Ok(verdict::exit_of(state.unwrap_or(verdict.state)).into())

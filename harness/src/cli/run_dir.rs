@@ -44,6 +44,17 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
     })
 }
 
+/// The directory that a person has named, made if it is not there. Others work elsewhere than we
+/// do, so its path is absolute from here on.
+pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
+    fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir)).map_err(|error| {
+        Stop::new(
+            exit::EVIDENCE,
+            format!("{}: {error}; name another directory with --evidence", dir.display()),
+        )
+    })
+}
+
 /// Begins the host's evidence in `dir`. Results that another run left there would pass for this
 /// one's; what is to be expected may have been written by whoever starts it.
 pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
@@ -93,6 +104,17 @@ mod tests {
         fs::remove_file(dir.path().join("host.jsonl")).unwrap();
         fs::write(dir.path().join("guest.jsonl"), "half a rec").unwrap();
         assert!(begin(dir.path()).unwrap_err().message.contains("guest.jsonl is there already"));
+    }
+
+    #[test]
+    fn a_directory_that_is_given_is_absolute() {
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let relative = Path::new(dir.path().file_name().unwrap()).join("a/b");
+        let given = given(&relative).unwrap();
+        assert!(given.is_absolute() && given.is_dir() && given.ends_with(&relative));
+        fs::write(dir.path().join("file"), "").unwrap();
+        let stop = super::given(&dir.path().join("file/b")).unwrap_err();
+        assert!(stop.exit == exit::EVIDENCE && stop.message.contains("name another directory"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use super::Stop;
+use super::output::out;
 use crate::exit;
 use crate::failure::{Failure, While};
 use crate::project;
@@ -18,7 +19,7 @@ pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
         Stop::new(exit::EVIDENCE, format!("{failure}; they are looked for with: make sabotage"))
     })?;
     let table = markdown(&account.found);
-    print!("{table}\n{account}\n");
+    out!("{table}\n{account}\n");
     if !account.missing.is_empty() {
         // The page tells of all of them.
         let left = if update { "; docs/sabotage.md is left as it is" } else { "" };

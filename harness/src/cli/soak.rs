@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::nextest;
+use super::output::outln;
 use super::{Machine, Stop, guest, phase, run_dir};
 use crate::clock::ClockChoice;
 use crate::criterion::Criterion;
@@ -81,11 +82,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
     let dir = match &options.evidence {
-        Some(dir) => dir.clone(),
+        Some(dir) => run_dir::given(dir)?,
         None => run_dir::create(&project::root().join("target/soak"))?,
     };
     let evidence = run_dir::begin(&dir)?;
-    println!("evidence: {}", dir.display());
+    outln!("evidence: {}", dir.display());
     let environment = Environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     match (options.time, options.times, options.only) {
@@ -158,13 +159,13 @@ fn for_time(
     let words = ["--seconds".to_owned(), time.as_secs().to_string()];
     let outcome = boot(&machine, words, dir, evidence)?;
     let soak = Soak::read(dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    println!("\n{}, {}", soak.summary(), accelerator_name(&soak.accelerator));
+    outln!("\n{}, {}", soak.summary(), accelerator_name(&soak.accelerator));
     for fault in &soak.faults {
-        println!("  FAULT: {fault}");
+        outln!("  FAULT: {fault}");
     }
     match &soak.shortfall(&ENDURANCE)[..] {
-        [] => println!("it counts for bare metal, of a run of the same module"),
-        short => println!("it does not count for bare metal: {}", short.join("; ")),
+        [] => outln!("it counts for bare metal, of a run of the same module"),
+        short => outln!("it does not count for bare metal: {}", short.join("; ")),
     }
     Ok(match outcome.end {
         GuestEnd::Exited(0) if !soak.faults.is_empty() => exit::FAIL.into(),
@@ -231,13 +232,13 @@ fn tell_alarms(
     let repetitions =
         Repetitions::read(dir, place).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     for one in repetitions.all.iter().filter(|one| !one.failed.is_empty()) {
-        println!("repetition {} failed: {}", one.number, one.failed.join(", "));
+        outln!("repetition {} failed: {}", one.number, one.failed.join(", "));
     }
     for fault in &repetitions.faults {
-        println!("  FAULT: {fault}");
+        outln!("  FAULT: {fault}");
     }
     let (done, alarms) = (repetitions.all.len(), repetitions.alarms());
-    println!(
+    outln!(
         "\n{}, {place}: {alarms} alarms in {done} of {times} repetitions: if the system is healthy, \
          a rate of false alarms below {:.1} % at 95 %",
         only.title(),

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Stop;
+use super::output::out;
 use crate::exit;
 use crate::verdict::{self, Evidence, Verdict};
 
 pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {
     let verdict = of(dir, soaks)?;
     if json {
-        print!("{}", to_json(&verdict)?);
+        out!("{}", to_json(&verdict)?);
     } else {
-        print!("{}", verdict::table(&verdict));
+        out!("{}", verdict::table(&verdict));
     }
     Ok(verdict::exit_of(verdict.state).into())
 }

@@ -7,10 +7,11 @@ use vexfs_uapi::Home;
 use super::homes::trial;
 use crate::adversary::{ACTS, run};
 use crate::place::Place;
+use crate::torture::scale;
 use crate::trial::Trial;
 
 /// An act takes seconds, and ends by itself; what hangs has been told by then.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// His acts on `home`, a trial each.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
@@ -18,7 +19,8 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         let name = format!("adversary_{}", act.name);
         let trial =
             trial(home, &name, act.size_option(), |context, mounted| run(context, mounted, act));
-        let trial = trial.within(LIMIT);
+        // A scale that is none fails the trial itself.
+        let trial = trial.within(LIMIT * scale().unwrap_or(1));
         if home == Home::Fuse && !act.everywhere { trial.only_in(Place::Host) } else { trial }
     })
 }

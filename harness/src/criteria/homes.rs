@@ -20,6 +20,7 @@ use crate::mount::unmount_by_force;
 use crate::place::Place;
 use crate::require;
 use crate::requirement::Requirement;
+use crate::torture::scale;
 use crate::trial::{Context, Trial};
 
 /// A home, mounted; taken down again on every path.
@@ -170,7 +171,8 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
             operation.run(mounted.path())?;
             mounted.unmount()
         });
-        let trial = trial.needs(operation.needs).within(OPERATION_LIMIT);
+        let limit = OPERATION_LIMIT * scale().unwrap_or(1);
+        let trial = trial.needs(operation.needs).within(limit);
         if home == Home::Fuse && operation.effort == Effort::ManyRequests {
             trial.only_in(Place::Host)
         } else if operation.needs.contains(&Requirement::Root) {

@@ -17,5 +17,5 @@ pub mod load;
 pub mod module;
 pub mod ratio;
 pub mod recorded;
-mod served;
+pub(crate) mod served;
 pub mod torture;

@@ -7,14 +7,14 @@ use crate::require;
 
 /// Searches answered, and rows compared with their queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Served {
+pub(crate) struct Served {
     pub searches: u64,
     pub distances: u64,
 }
 
 /// What was asked of an index.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     pub kind: Kind,
     pub queries: u64,
     pub rows: usize,

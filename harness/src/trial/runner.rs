@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::KernelLog;
 use crate::part;
 use crate::place::{self, Place};
+use crate::temporary;
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
 #[must_use]
@@ -27,6 +28,10 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         return declare(&trials);
     }
     let arguments = Arguments::from_args();
+    if let Err(failure) = temporary::prepare() {
+        eprintln!("error: {failure}");
+        return exit::SETUP.into();
+    }
     if let Some(name) = doubled(&trials) {
         eprintln!("error: two trials are called {name}; a name stands for one trial");
         return exit::USAGE.into();

@@ -153,8 +153,10 @@ fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
     let odd = vector_file(&elsewhere, &[1.0; 3 * DIM])?;
     write_row(&odd, 1, &[f32::INFINITY; DIM])?;
     expect_errno(attach(&odd, &declaration()), libc::EINVAL, "a file with a row of infinities")?;
+    write_row(&odd, 1, &[1e19; DIM])?;
+    expect_errno(attach(&odd, &declaration()), libc::EINVAL, "a file with a row out of range")?;
     write_row(&odd, 1, &[1.0; DIM])?;
-    attach(&odd, &declaration()).when("ATTACH where all rows are finite again")?;
+    attach(&odd, &declaration()).when("ATTACH where all rows are in range again")?;
     expect_current(&odd, 0, true)
 }
 

@@ -171,16 +171,18 @@ fn indexes_of_empty_files_grow(dir: &Path) -> Result<(), Failure> {
 fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base[..DIM * 10])?;
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+    // The bound of what the contract has distances for.
+    let bound = 2f32.powi(56);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, bound, -bound, 1e19, f32::MAX] {
         let mut row = data.row(20).to_vec();
         row[DIM / 2] = bad;
         for at in [10, 3] {
             let written = file.write_all_at(dataset::bytes(&row), (at * ROW) as u64);
-            expect_errno(written, libc::EINVAL, "a row that is not finite")?;
+            expect_errno(written, libc::EINVAL, "a row out of range")?;
         }
         let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
         let found = searcher.search(&file, &row).map(<[Hit]>::len);
-        expect_errno(found, libc::EINVAL, "a query that is not finite")?;
+        expect_errno(found, libc::EINVAL, "a query out of range")?;
     }
     let length = file.metadata()?.len();
     require!(length == (ROW * 10) as u64, "a refused write left {length} bytes");
@@ -190,5 +192,16 @@ fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     let whole = file.write_all_at(&[0; ROW - 4], (10 * ROW + 4) as u64);
     expect_errno(whole, libc::EINVAL, "the rest of a row with a NaN")?;
     write_row(&file, 10, data.row(10)).when("the row, finite")?;
-    expect_current(&file, 0, true)
+    expect_current(&file, 0, true)?;
+    // As far apart as rows may be.
+    let largest = f32::from_bits(bound.to_bits() - 1);
+    write_row(&file, 11, &[largest; DIM]).when("the largest row")?;
+    let farthest = Searcher::new(DIM as u32, 12, 0)?.search(&file, &[-largest; DIM])?[11];
+    let (row, distance) = (farthest.row, f32::from_bits(farthest.distance));
+    let exact = DIM as f64 * (2.0 * f64::from(largest)).powi(2);
+    require!(
+        row == 11 && (f64::from(distance) / exact - 1.0).abs() < 1e-5,
+        "row {row} is said to lie at {distance:?}, and row 11 lies at {exact:e}"
+    );
+    Ok(())
 }

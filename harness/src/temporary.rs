@@ -1,0 +1,118 @@
+//! Where temporary files go, whatever the user's shell was set up for.
+//!
+//! Trials mount in directories of their own, run programs there, let other users in, and a guest's
+//! sockets have names of at most 107 bytes. A `TMPDIR` that is relative, long, private or mounted
+//! noexec, or a umask that shuts others out, would make them fail as if VexFS were at fault.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::stat::{Mode, umask};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::failure::Failure;
+
+/// Room enough behind it for the longest name of a socket, which the launcher's are.
+const LONGEST: usize = 30;
+
+/// Where temporary files may go where `TMPDIR` does not serve.
+const OTHERS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
+/// Sets what this process and its children make their files with: a umask that lets others read,
+/// and a directory that serves. For the latter the program is started once more, by its `TMPDIR`.
+///
+/// # Errors
+/// No directory serves, and why.
+pub fn prepare() -> Result<(), Failure> {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    let named = std::env::temp_dir();
+    let chosen = choose(&named, &OTHERS.map(PathBuf::from))?;
+    if chosen == named {
+        return Ok(());
+    }
+    let program = std::env::current_exe()?;
+    let mut words = std::env::args_os();
+    let mut again = Command::new(program);
+    if let Some(name) = words.next() {
+        again.arg0(name);
+    }
+    Err(again.args(words).env("TMPDIR", chosen).exec().into())
+}
+
+/// `named`, or else the first of `others` that serves.
+fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let Err(wrong) = serves(named) else { return Ok(named.to_owned()) };
+    let other = others.iter().find(|other| serves(other).is_ok());
+    other.cloned().ok_or_else(|| {
+        Failure::new(format!(
+            "temporary files can go nowhere: {} {wrong}, and none of {OTHERS:?} serves; name \
+             another directory in TMPDIR",
+            named.display()
+        ))
+    })
+}
+
+/// Whether trials can work in directories beneath `directory`; if not, what is wrong with it.
+fn serves(directory: &Path) -> Result<(), String> {
+    let told = |error: io::Error| error.to_string();
+    if !directory.is_absolute() {
+        return Err("is relative, and programs work elsewhere".to_owned());
+    }
+    if directory.as_os_str().len() > LONGEST {
+        return Err(format!("is longer than {LONGEST} bytes, too long for a socket beneath it"));
+    }
+    let real = directory.canonicalize().map_err(told)?;
+    for part in real.ancestors() {
+        if fs::metadata(part).map_err(told)?.permissions().mode() & 0o001 == 0 {
+            return Err(format!("is not open to other users ({})", part.display()));
+        }
+    }
+    tempfile::tempdir_in(&real).map_err(told)?;
+    let mounted = statvfs(&real).map_err(|errno| told(errno.into()))?;
+    if mounted.flags().contains(FsFlags::ST_NOEXEC) {
+        return Err("is mounted noexec".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_that_do_not_serve_are_told_apart() {
+        // Short and open whatever the tests were started with.
+        let room = tempfile::Builder::new().prefix("t").rand_bytes(4).tempdir_in("/tmp").unwrap();
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(room.path(), open.clone()).unwrap();
+        assert_eq!(serves(room.path()), Ok(()));
+        let inner = room.path().join("in");
+        fs::create_dir(&inner).unwrap();
+        fs::set_permissions(&inner, open).unwrap();
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let long = room.path().join("l".repeat(LONGEST));
+        for (directory, says) in [
+            (Path::new("tmp"), "is relative"),
+            (&long, "is longer than 30 bytes"),
+            (&inner, "is not open to other users"),
+            (Path::new("/nonexistent"), "No such file"),
+            (Path::new("/proc"), ""),
+        ] {
+            let wrong = serves(directory).unwrap_err();
+            assert!(wrong.contains(says), "{}: {wrong}", directory.display());
+        }
+    }
+
+    #[test]
+    fn another_directory_is_chosen_only_where_the_named_one_does_not_serve() {
+        let others = [PathBuf::from("/nonexistent"), PathBuf::from("/tmp")];
+        assert_eq!(choose(Path::new("/tmp"), &[]).unwrap(), Path::new("/tmp"));
+        assert_eq!(choose(Path::new("relative"), &others).unwrap(), Path::new("/tmp"));
+        let said = choose(Path::new("relative"), &others[..1]).unwrap_err().to_string();
+        assert!(said.contains("relative is relative, and") && said.contains("TMPDIR"), "{said}");
+    }
+}
