@@ -128,7 +128,9 @@ impl Model {
                 (1.0 - cosine, 1.0)
             }
         };
-        (distance, TOLERANCE * distance.abs() + CANCELLED * cancelled)
+        // What is too small for f32 to have all its digits has none that count.
+        let least = f64::from(f32::MIN_POSITIVE) * row.len() as f64;
+        (distance, TOLERANCE * distance.abs() + CANCELLED * cancelled + least)
     }
 
     /// That `hits` answer `query` for `k` rows: as many as are due, of rows that are there, each
