@@ -8,6 +8,9 @@ TIMES ?= 10
 BASE ?= main
 # The trials of kernel against FUSE that measure.
 MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
+# The adversary's acts that take minutes on an emulated CPU; `make adversary` and `make validate` play
+# them.
+LONG_ACTS = test(/^module::adversary_(attaches_at_extremes|is_killed_.*|overwrites_all_rows)$$/)
 TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|adversary_.*|changed_rows_.*)$$/)
 # The engine's random sequences need no mount: they are played on the host alone.
 SEQUENCES = package(vexfs-anns) and binary(model)
@@ -42,7 +45,7 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build lint test test-both test-host test-deciding test-guest test-evidence test-sabotage sabotage \
-  sanitize validate matrix torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+  sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -102,7 +105,7 @@ test-guest: ## the guest's criteria
 	$(begin)
 	@rm -rf $(JUNIT)/guest.xml $(IN_GUEST)
 	$(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_GUEST) -- \
-	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not $(MEASURING)'; \
+	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not ($(MEASURING) or $(LONG_ACTS))'; \
 	  $(call keep_junit,$(IN_GUEST)/junit.xml,guest)
 
 # Without KVM guest instructions decide, which no other work on the machine changes.
@@ -161,6 +164,11 @@ matrix: ## the guest's criteria on 6.1 and 6.12, one table (FILTER=nextest filte
 	for kernel in $(MATRIX); do $(MAKE) setup build KERNEL=$$kernel || exit; done
 	$(begin)
 	$(VALIDATE) matrix --kernels "$$(echo $(MATRIX) | tr ' ' ,)" --filter '$(FILTER)'
+
+adversary: setup build ## all that the adversary does to the module, in the guest
+	$(begin)
+	$(VALIDATE) guest --kernel $(KERNEL) -- \
+	  cargo nextest run --profile vm -E 'test(/^module::adversary_/)'
 
 torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model (TIMES=10 times as much)
 	$(begin)
