@@ -1,6 +1,7 @@
 //! The same changes of the same rows in both homes: the same answers after each.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use vexfs_uapi::client::{Declaration, Searcher, attach};
@@ -83,6 +84,8 @@ fn one_pair(sides: &[Side; 2], shape: Shape, declaration: Declaration) -> Result
         let change = Change::draw(&mut dice, shape, length);
         let told = format!("change {number} of a file of {length} bytes, {change}");
         let [kernel, fuse] = sides;
+        // What is in the page cache is written by one request over FUSE, and refused as a whole.
+        fuse.file.read_exact_at(&mut vec![0; length], 0).when(&told)?;
         let done =
             (apply(&kernel.file, &change).when(&told)?, apply(&fuse.file, &change).when(&told)?);
         require!(done.0 == done.1, "{told}: the kernel does it: {}, FUSE: {}", done.0, done.1);
