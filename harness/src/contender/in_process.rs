@@ -29,6 +29,17 @@ impl InProcess {
         Self::at_level(declaration, SimdLevel::detect())
     }
 
+    /// What the engine is told where a home is told `declaration`.
+    pub(crate) fn params(declaration: &Declaration) -> Params {
+        Params {
+            dim: declaration.dim,
+            metric: declaration.metric as u32,
+            kind: declaration.kind as u32,
+            seed: declaration.seed,
+            options: declaration.params,
+        }
+    }
+
     /// The instruction sets of this processor, narrowest first.
     pub fn levels() -> impl Iterator<Item = SimdLevel> {
         let best = SimdLevel::detect();
@@ -42,14 +53,8 @@ impl InProcess {
     /// # Errors
     /// The engine refuses the declaration.
     pub fn at_level(declaration: &Declaration, level: SimdLevel) -> Result<Self, Failure> {
-        let params = Params {
-            dim: declaration.dim,
-            metric: declaration.metric as u32,
-            kind: declaration.kind as u32,
-            seed: declaration.seed,
-            options: declaration.params,
-        };
-        let index = Index::new(&params, level).map_err(|e| refused("index", e))?;
+        let index =
+            Index::new(&InProcess::params(declaration), level).map_err(|e| refused("index", e))?;
         Ok(InProcess { index, scratch: Scratch::new(), given: Vec::new(), searches: 0 })
     }
 

@@ -1,10 +1,11 @@
 //! The engine in this process, given the changes of a file row by row in the contract's order: what
 //! every home must answer to the last bit, however the bytes reach it.
 
-use vexfs_anns::{Hit, Index, Params, Scratch, SimdLevel, Userspace};
+use vexfs_anns::{Hit, Index, Scratch, SimdLevel, Userspace};
 use vexfs_uapi::client::Declaration;
 
 use super::{Change, Model, Way};
+use crate::contender::InProcess;
 use crate::failure::Failure;
 use crate::require;
 
@@ -22,13 +23,7 @@ impl InOrder {
     /// # Errors
     /// The engine refuses the declaration.
     pub fn new(declaration: &Declaration) -> Result<InOrder, Failure> {
-        let params = Params {
-            dim: declaration.dim,
-            metric: declaration.metric as u32,
-            kind: declaration.kind as u32,
-            seed: declaration.seed,
-            options: declaration.params,
-        };
+        let params = InProcess::params(declaration);
         let index = Index::new(&params, SimdLevel::detect()).map_err(|e| said("an index", e))?;
         let model = Model::new(declaration.dim as usize, declaration.metric);
         Ok(InOrder { model, index, scratch: Scratch::new() })
