@@ -1,21 +1,11 @@
-//! What the times of a place count.
+//! What the times of this place count.
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use evidence::clock::Clock;
+use evidence::guest::GuestLaunch;
 
 use crate::failure::{Failure, While};
 use crate::place;
-use crate::vm::GuestLaunch;
-
-/// What a time counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Clock {
-    /// Time as it passes.
-    Wall,
-    /// A count of the guest's instructions, 2 ns each.
-    Instructions,
-}
 
 /// What the time of a guest is to count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -30,27 +20,12 @@ pub enum ClockChoice {
     Deciding,
 }
 
-/// How closely two runs agree on the instruction clock, as a part: interrupts, and where in memory
-/// things lie, are not quite the same each time. Shown by `make clock`.
-pub const REPRODUCIBLE_TO: f64 = 0.005;
-
-impl Clock {
-    /// The clock of this place: a guest is told by its launcher.
-    ///
-    /// # Errors
-    /// The launcher's word cannot be read.
-    pub fn here() -> Result<Clock, Failure> {
-        let Some(evidence) = &place::here().evidence_dir else { return Ok(Clock::Wall) };
-        let launch = GuestLaunch::read(evidence).when("what the guest's time counts")?;
-        Ok(if launch.instruction_clock { Clock::Instructions } else { Clock::Wall })
-    }
-
-    /// What it is called in front of a person.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Clock::Wall => "wall time",
-            Clock::Instructions => "guest instructions",
-        }
-    }
+/// The clock of this place: a guest is told by its launcher.
+///
+/// # Errors
+/// The launcher's word cannot be read.
+pub fn here() -> Result<Clock, Failure> {
+    let Some(evidence) = &place::here().evidence_dir else { return Ok(Clock::Wall) };
+    let launch = GuestLaunch::read(evidence).when("what the guest's time counts")?;
+    Ok(if launch.instruction_clock { Clock::Instructions } else { Clock::Wall })
 }

@@ -8,12 +8,12 @@
 
 use std::sync::OnceLock;
 
+use evidence::protocol::PROTOCOL;
 use rand_mt::Mt;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
-use crate::protocol::PROTOCOL;
-use crate::{require, sha256_hex};
+use crate::require;
 
 /// SHA-256 of the protocol's base as little-endian f32, made by numpy 2.
 pub const BASE_SHA256: &str = "670c7af27ff4f3426cbb21ff557541f0d957aa72f8a3701eb8049958465c7652";
@@ -142,7 +142,7 @@ impl Dataset {
 /// SHA-256 of values as little-endian f32, in hex.
 #[must_use]
 pub fn digest(values: &[f32]) -> String {
-    sha256_hex(&Sha256::digest(bytes(values)))
+    evidence::digest::hex(&Sha256::digest(bytes(values)))
 }
 
 /// Values as the bytes of a vector file: little-endian f32.

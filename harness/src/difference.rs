@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::path::Path;
 
-use crate::criterion::Criterion;
-use crate::place::Place;
-use crate::stats::Ratio;
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::Ratio;
+
 use crate::verdict::{self, Evidence, Fate, JudgedRatio, Verdict};
 
 /// What is in one run and not in the other.
@@ -218,7 +219,7 @@ mod tests {
             title: "x".into(),
             place: Place::Host,
             accelerator: "native".into(),
-            clock: crate::clock::Clock::Wall,
+            clock: evidence::clock::Clock::Wall,
             ratio: Some(Ratio {
                 estimate,
                 lower: estimate - 0.1,
@@ -234,7 +235,7 @@ mod tests {
             threshold: 1.0,
             strictly: false,
             improvement: true,
-            outcome: crate::stats::Outcome::Pass,
+            outcome: evidence::stats::Outcome::Pass,
             decides: true,
             disturbances: None,
             note: String::new(),

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use evidence::guest::{Accelerator, DEFAULT_SERIES};
+use evidence::place::Place;
+
 use crate::failure::Failure;
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
 use crate::release::Program;
 use crate::requirement::{Missing, Requirement};
-use crate::vm::{self, Accelerator, DEFAULT_SERIES, Kernel, KernelChoice, Qemu};
+use crate::vm::{self, Kernel, KernelChoice};
 
 /// The other series that Debian 12 has, of the kernel matrix.
 const OTHER_SERIES: &str = "6.1";
@@ -207,7 +210,7 @@ fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 
 }
 
 fn guest() -> Vec<Examined> {
-    let qemu = Qemu::find().map(|qemu| format!("{} ({})", qemu.version, qemu.path.display()));
+    let qemu = vm::find_qemu().map(|qemu| format!("{} ({})", qemu.version, qemu.path.display()));
     let virtme = vm::launcher().map(|path| path.display().to_string());
     let mut examined = vec![needed("QEMU", qemu), needed("virtme-ng", virtme), virtiofsd()];
     examined.extend(kernel(DEFAULT_SERIES));

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use evidence::place::Place;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, While};
-use crate::place::Place;
 use crate::project;
 
 /// Trials by the place that must run them, sorted.

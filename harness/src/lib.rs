@@ -7,7 +7,6 @@
 
 pub mod adversary;
 pub mod afresh;
-pub mod baselines;
 pub mod bench;
 pub mod benchmark;
 pub mod child;
@@ -16,13 +15,11 @@ pub mod clock;
 pub mod config;
 pub mod contender;
 pub mod criteria;
-pub mod criterion;
 pub mod dataset;
 pub mod deadline;
 pub mod difference;
 pub mod doctor;
-pub mod evidence;
-pub mod exit;
+pub mod environment;
 pub mod expected;
 pub mod failure;
 pub mod filesystem;
@@ -36,32 +33,17 @@ pub mod oracle;
 pub mod part;
 pub mod place;
 pub mod project;
-pub mod protocol;
 pub mod regress;
 pub mod release;
 pub mod report;
 pub mod requirement;
-
 pub mod sabotage;
 pub mod selftest;
 pub mod sequence;
 pub mod soak;
 pub mod sources;
-pub mod stats;
 pub mod temporary;
-pub mod thresholds;
 pub mod torture;
 pub mod trial;
-pub mod utc;
 pub mod verdict;
 pub mod vm;
-
-/// A digest's bytes as lower-case hex.
-#[must_use]
-pub fn sha256_hex(digest: &[u8]) -> String {
-    use std::fmt::Write;
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}

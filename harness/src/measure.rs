@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::evidence::{Controls, Order, Round};
+use evidence::protocol::{Arm, ORDERS, controlled_order_of};
+use evidence::{Controls, Order, Round};
+
 use crate::failure::Failure;
 use crate::noise::{Pinned, Watch};
 
@@ -59,35 +61,13 @@ pub fn rounds(
         .collect()
 }
 
-/// The orders of a controlled round, one round after the other and then again: a Latin square
-/// that is balanced for the predecessor, too (E. J. Williams, "Experimental designs balanced for
-/// the estimation of residual effects of treatments", 1949). Each side has each place once, and
-/// each other side before it once, for a side finds the processor's caches as the one before it
-/// left them. What drifts evenly cancels out between any two sides.
-pub const ORDERS: [[Arm; 4]; 4] = {
-    use Arm::{A, Again, B, Slowed};
-    [[A, B, Slowed, Again], [B, Again, A, Slowed], [Again, Slowed, B, A], [Slowed, A, Again, B]]
-};
-
-/// Which of A and B comes first in round `index` of a pass of [`controlled_rounds`].
-#[must_use]
-pub fn controlled_order_of(index: usize) -> Order {
-    let order = &ORDERS[index % ORDERS.len()];
-    let first = order.iter().find(|arm| matches!(arm, Arm::A | Arm::B));
-    if first == Some(&Arm::A) { Order::AB } else { Order::BA }
-}
-
 /// Rounds of four sides.
 pub struct Controlled {
     /// Those that count.
     pub rounds: Vec<Round>,
-    /// Those that were disturbed beyond the bounds of [`crate::noise`], and done again.
+    /// Those that were disturbed beyond the bounds of [`evidence::noise`], and done again.
     pub disturbed: Vec<Round>,
 }
-
-/// How often the rounds of a pass may be done again in all: a machine that is always busy still
-/// comes to an end, and its noise is in the evidence.
-pub const REPEATS: usize = 5;
 
 /// What a side did in its turn of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +87,7 @@ impl Turn {
 }
 
 /// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
-/// A round that is disturbed is done again, [`REPEATS`] times at most; 0 `repeats` for work that
+/// A round that is disturbed is done again, [`REPEATS`](evidence::protocol::REPEATS) times at most; 0 `repeats` for work that
 /// cannot be done twice.
 ///
 /// # Errors
@@ -145,24 +125,6 @@ pub fn controlled_rounds(
     Ok(done)
 }
 
-/// A side of a controlled round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arm {
-    /// What is measured.
-    A,
-    /// What it is held against.
-    B,
-    /// A copy of A.
-    Again,
-    /// A copy of A, slower by a known part.
-    Slowed,
-}
-
-impl Arm {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Arm; 4] = [Arm::A, Arm::B, Arm::Again, Arm::Slowed];
-}
-
 pub(crate) fn nanoseconds(times: &[Duration]) -> Vec<u64> {
     times.iter().map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).collect()
 }
@@ -188,34 +150,6 @@ mod tests {
             rounds[1],
             Round { order: Order::BA, a_ns: vec![10], b_ns: vec![20], controls: None, noise: None }
         );
-    }
-
-    #[test]
-    fn orders_are_balanced() {
-        let mut pairs = std::collections::BTreeMap::new();
-        for order in &ORDERS {
-            for pair in order.windows(2) {
-                *pairs.entry((pair[0] as u8, pair[1] as u8)).or_insert(0) += 1;
-            }
-        }
-        assert_eq!(pairs.len(), 12, "{pairs:?}");
-        assert!(pairs.values().all(|&count| count == 1), "{pairs:?}");
-        let place = |order: &[Arm; 4], arm| order.iter().position(|&one| one == arm).unwrap();
-        for one in Arm::ALL {
-            let mut places = ORDERS.map(|order| place(&order, one));
-            places.sort_unstable();
-            assert_eq!(places, [0, 1, 2, 3], "{one:?}");
-            for other in Arm::ALL {
-                // As often as much earlier as later: even drift is neither side's.
-                let mut apart =
-                    ORDERS.map(|order| place(&order, one) as i32 - place(&order, other) as i32);
-                apart.sort_unstable();
-                assert_eq!(apart, [-apart[3], -apart[2], -apart[1], -apart[0]]);
-            }
-        }
-        for (index, order) in ORDERS.iter().enumerate() {
-            assert_ne!(order[3], ORDERS[(index + 1) % 4][0], "a side follows itself");
-        }
     }
 
     #[test]

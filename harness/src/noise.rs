@@ -3,42 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use evidence::noise::Noise;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
-
-/// Share of a round in which some task waited for a processor, beyond which it is disturbed.
-pub const WAITING_BOUND: f64 = 0.25;
-/// Share of the machine's time that its hypervisor gave to others, beyond which a round is
-/// disturbed.
-pub const STOLEN_BOUND: f64 = 0.05;
-
-/// What disturbed a round. What the kernel does not tell is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noise {
-    /// The round, microseconds.
-    pub wall_us: u64,
-    /// Time in which some runnable task waited for a processor (`/proc/pressure/cpu`, `some`).
-    pub waiting_us: Option<u64>,
-    /// Time of all processors that the hypervisor gave to others (`/proc/stat`, `steal`), in
-    /// ticks of 10 ms.
-    pub stolen_us: Option<u64>,
-}
-
-impl Noise {
-    /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` where the kernel does not
-    /// tell enough.
-    #[must_use]
-    pub fn is_beyond_bounds(&self) -> Option<bool> {
-        let wall = self.wall_us.max(1) as f64;
-        let beyond = |part: Option<u64>, bound: f64| part.map(|part| part as f64 / wall > bound);
-        match (beyond(self.waiting_us, WAITING_BOUND), beyond(self.stolen_us, STOLEN_BOUND)) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), Some(false)) => Some(false),
-            _ => None,
-        }
-    }
-}
 
 /// The counters at the beginning of a round.
 pub struct Watch {
@@ -134,22 +101,6 @@ mod tests {
         let stat = "cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(parse_steal(stat), Some(Duration::from_millis(2_500)));
         assert!(stolen().is_some(), "/proc/stat of this machine");
-    }
-
-    #[rstest::rstest]
-    #[case::quiet(Some(240_000), Some(40_000), Some(false))]
-    #[case::waited(Some(260_000), Some(0), Some(true))]
-    #[case::stolen(Some(0), Some(60_000), Some(true))]
-    #[case::stolen_without_pressure(None, Some(60_000), Some(true))]
-    #[case::no_pressure(None, Some(0), None)]
-    #[case::not_told(None, None, None)]
-    fn bounds(
-        #[case] waiting_us: Option<u64>,
-        #[case] stolen_us: Option<u64>,
-        #[case] beyond: Option<bool>,
-    ) {
-        let noise = Noise { wall_us: 1_000_000, waiting_us, stolen_us };
-        assert_eq!(noise.is_beyond_bounds(), beyond);
     }
 
     #[test]

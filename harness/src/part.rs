@@ -36,7 +36,7 @@ pub fn main() -> Option<ExitCode> {
     let name = std::env::var(VARIABLE).ok()?;
     let Some((_, part)) = PARTS.iter().find(|(known, _)| *known == name) else {
         eprintln!("error: {VARIABLE}={name}: there is no such part");
-        return Some(crate::exit::USAGE.into());
+        return Some(evidence::exit::USAGE.into());
     };
     let order = std::env::var(ORDER).unwrap_or_default();
     Some(match part(&order) {

@@ -7,11 +7,12 @@
 //! the host may itself be a virtual machine.
 
 use std::arch::x86_64::__cpuid;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use evidence::place::{Mark, Place};
+use evidence::{EvidenceError, Writer};
 use serde::{Deserialize, Serialize};
 
 /// Kernel command line key of the launcher's token.
@@ -20,34 +21,6 @@ pub const TOKEN_KEY: &str = "vexfs_validation.token=";
 pub const EVIDENCE_KEY: &str = "vexfs_validation.evidence=";
 /// File in the evidence directory: the token, then the host's boot id, a line each.
 pub const TOKEN_FILE: &str = "guest.token";
-
-/// Where a process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// The machine that the person sits at; modules are never loaded here.
-    Host,
-    /// The virtual machine that our launcher booted.
-    Guest,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Place::Host => "host",
-            Place::Guest => "guest",
-        })
-    }
-}
-
-/// A fact that was looked at, and what it says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// What was looked at.
-    pub source: String,
-    /// What stood there.
-    pub found: String,
-}
 
 /// A place with the evidence for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +156,24 @@ fn token_matches(token: &str, dir: &Path, boot_id: &str) -> Result<(), String> {
 pub fn here() -> &'static Recognition {
     static HERE: OnceLock<Recognition> = OnceLock::new();
     HERE.get_or_init(|| recognise(&Sources::of_this_system()))
+}
+
+/// Variable that names the evidence directory on the host; in the guest the kernel command line
+/// does.
+pub const DIR_VARIABLE: &str = "VEXFS_VALIDATION_EVIDENCE";
+
+/// The writer of this process: into the directory of the run it belongs to, or nowhere where a
+/// person runs a test by hand.
+///
+/// # Errors
+/// [`EvidenceError`] where the directory is named but cannot be written.
+pub fn evidence_writer() -> Result<Writer, EvidenceError> {
+    let here = here();
+    let dir = match here.place {
+        Place::Guest => here.evidence_dir.clone(),
+        Place::Host => std::env::var_os(DIR_VARIABLE).map(Into::into),
+    };
+    dir.map_or_else(|| Ok(Writer::nowhere(here.place)), |dir| Writer::open(&dir, here.place))
 }
 
 #[cfg(test)]

@@ -85,6 +85,12 @@ pub fn fault_injection_module(release: &str) -> PathBuf {
     root().join("target/vexfs-ko").join(release).join("fault-injection/vexfs.ko")
 }
 
+/// The recorded figures of the field.
+#[must_use]
+pub fn recorded_figures() -> PathBuf {
+    root().join("fixtures/baselines/http-2025-05-31.json")
+}
+
 /// Runs of `vexfs-validate run`, one directory each, and `latest`.
 #[must_use]
 pub fn validation_runs() -> PathBuf {

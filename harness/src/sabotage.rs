@@ -5,12 +5,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
+use evidence::criterion::Criterion;
 use serde::{Deserialize, Serialize};
 
-use crate::criterion::Criterion;
 use crate::failure::{Failure, While};
+use crate::project;
 use crate::report::shortened;
-use crate::{evidence, project};
 
 /// A saboteur that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Found {
     /// # Errors
     /// The file cannot be written.
     pub fn keep(mut self) -> Result<(), Failure> {
-        self.commit = evidence::commit();
+        self.commit = crate::environment::commit();
         let directory = directory();
         fs::create_dir_all(&directory).when(directory.display())?;
         let path = directory.join(&self.saboteur).with_extension("json");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use evidence::place::Place;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tempfile::NamedTempFile;
 use crate::child::Running;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::place::{self, Place};
+use crate::place;
 use crate::vm::interrupt::interrupted;
 use crate::vm::{Kernel, VmError};
 use crate::{config, fail, project, require};

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use assert_cmd::Command;
-use harness::exit::{self, Exit};
+use evidence::exit::{self, Exit};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use serial_test::file_serial;

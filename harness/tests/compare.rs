@@ -2,7 +2,7 @@
 //! the engine with another.
 
 use assert_cmd::Command;
-use harness::exit;
+use evidence::exit;
 
 /// Standard output and the exit code.
 fn compare(a: &str, b: &str) -> (String, u8) {

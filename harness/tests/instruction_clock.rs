@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, available_parallelism};
 
 use assert_cmd::cargo::cargo_bin;
-use harness::clock::REPRODUCIBLE_TO;
+use evidence::clock::REPRODUCIBLE_TO;
 use harness::regress::{self, Cost};
 
 /// What both homes cost, in a guest of its own, while `burners` threads keep the host busy.

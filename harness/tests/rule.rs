@@ -1,13 +1,13 @@
 //! The rule against known distributions and an independent implementation, and what it does to
 //! systems whose ratio is known: how often it errs, how often it decides.
 
-use harness::clock::Clock;
+use evidence::clock::Clock;
+use evidence::protocol::PROTOCOL;
+use evidence::protocol::{Arm, ORDERS, controlled_order_of};
+use evidence::stats::{ALPHA_OF_LOOKS, LOOKS, Outcome, look, order_statistic};
+use evidence::thresholds::Bound;
+use evidence::{Controls, Measurement, Round, Side};
 use harness::criteria::ratio::{Pass, Subject, measure};
-use harness::evidence::{Controls, Measurement, Round, Side};
-use harness::measure::{Arm, ORDERS, controlled_order_of};
-use harness::protocol::PROTOCOL;
-use harness::stats::{ALPHA_OF_LOOKS, LOOKS, Outcome, look, order_statistic};
-use harness::thresholds::Bound;
 use harness::verdict::Decision;
 use rand_mt::Mt;
 use serde_json::Value;

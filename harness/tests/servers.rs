@@ -13,12 +13,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use evidence::protocol::PROTOCOL;
 use harness::contender::{Contender, Driver, Limits, Program};
 use harness::dataset::Dataset;
 use harness::deadline::wait_for;
 use harness::oracle::Oracle;
 use harness::project;
-use harness::protocol::PROTOCOL;
 use rstest::rstest;
 use serde_json::json;
 

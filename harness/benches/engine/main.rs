@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use evidence::exit;
+use evidence::protocol::PROTOCOL;
 use harness::bench::clustered::CLUSTERED;
 use harness::bench::comparison::{Comparison, comparisons, kind_name};
 use harness::bench::data::Data;
@@ -16,11 +18,9 @@ use harness::bench::run::Bench;
 use harness::bench::table;
 use harness::bench::turns::Effort;
 use harness::bench::write_json;
-use harness::evidence::Environment;
-use harness::exit;
+use harness::environment;
 use harness::failure::{Failure, While};
 use harness::project;
-use harness::protocol::PROTOCOL;
 use harness::vm::interrupt::Watch;
 use indicatif::ProgressBar;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -109,7 +109,7 @@ fn run(options: &Options) -> Result<Vec<Row>, Failure> {
 }
 
 fn measure(options: &Options) -> Result<Vec<Row>, Failure> {
-    let cpu = Environment::of_this_machine("none").cpu;
+    let cpu = environment::of_this_machine("none").cpu;
     stay_on_one_core()?;
     let progress = ProgressBar::new_spinner();
     let mut rows = Vec::new();

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use evidence::exit;
+use evidence::place::Place;
 use harness::bench::homes::{Bench, Line, table};
 use harness::bench::write_json;
 use harness::criteria::homes::Mounted;
 use harness::dataset::Dataset;
-use harness::exit;
 use harness::failure::Failure;
-use harness::place::{self, Place};
+use harness::place;
 use harness::project;
 use harness::vm::interrupt::Watch;
 use indicatif::ProgressBar;

@@ -1,11 +1,11 @@
 //! The sets of data that kinds are compared on.
 
 use clap::ValueEnum;
+use evidence::protocol::{PROTOCOL, Protocol};
 
 use super::clustered::{CLUSTERED, Clustered};
 use crate::dataset::Dataset;
 use crate::failure::Failure;
-use crate::protocol::{PROTOCOL, Protocol};
 
 /// Queries that recall is measured with. With 100, one query that a graph does not reach is a whole
 /// per cent.

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::Round;
+use evidence::protocol::PROTOCOL;
+use evidence::stats::{Interval, Ratio, median};
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
@@ -10,11 +13,8 @@ use vexfs_uapi::{Home, Kind};
 use super::comparison::kind_name;
 use crate::contender::{Answered, Contender, InProcess, VexfsFile, fill};
 use crate::dataset::Dataset;
-use crate::evidence::Round;
 use crate::failure::{Failure, While};
 use crate::measure;
-use crate::protocol::PROTOCOL;
-use crate::stats::{Interval, Ratio, median};
 
 /// Where the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,7 +229,7 @@ pub fn table(lines: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Order;
+    use evidence::Order;
 
     #[test]
     fn a_line_tells_what_the_first_place_adds() {

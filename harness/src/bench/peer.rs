@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use evidence::protocol::Protocol;
+use evidence::stats;
 use serde_json::{Value, json};
 
 use crate::contender::{Contender, Driver, Limits, Program};
 use crate::failure::{Failure, While};
-use crate::protocol::Protocol;
 use crate::vm::interrupt::interrupted;
-use crate::{project, require, stats};
+use crate::{project, require};
 
 /// Rounds of calls from which a call's overhead is taken.
 const OVERHEAD_ROUNDS: usize = 20;
@@ -108,7 +109,7 @@ fn start(program: &Program, protocol: &Protocol) -> Result<Driver, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::PROTOCOL;
+    use evidence::protocol::PROTOCOL;
 
     #[test]
     fn peers_that_are_not_there_name_their_set_up() {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::stats::{self, Outcome, Ratio};
+use evidence::stats::{self, Outcome, Ratio};
 
 /// One comparison, measured. Speeds are queries a second, or rows a second for a build; medians
 /// over rounds. Times are in nanoseconds.

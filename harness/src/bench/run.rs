@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use evidence::protocol::Protocol;
+use evidence::stats;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use vexfs_anns::SimdLevel;
@@ -20,9 +22,8 @@ use super::{recall, require_true};
 use crate::contender::{Contender, Driver};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
+use crate::measure;
 use crate::oracle::Oracle;
-use crate::protocol::Protocol;
-use crate::{measure, stats};
 
 /// efSearch at which the recall of built graphs is compared.
 const EF_OF_BUILDS: u32 = 256;

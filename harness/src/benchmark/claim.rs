@@ -1,9 +1,9 @@
 //! What a benchmark program claims: its lines `NAME ... RATE ops/sec`.
 
+use evidence::protocol::Protocol;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::protocol::Protocol;
 use crate::require;
 
 /// What a line's rate is a rate of.
@@ -125,10 +125,10 @@ fn number(word: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use evidence::protocol::PROTOCOL;
     use rstest::rstest;
 
     use super::*;
-    use crate::protocol::PROTOCOL;
 
     #[rstest]
     #[case("Flat: search 11872 ops/sec", Work::Search, 2_000, 11_872.0)]

@@ -14,6 +14,7 @@ mod watch;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use evidence::protocol::PROTOCOL;
 use nix::sys::statfs::statfs;
 use serde::Serialize;
 use vexfs_uapi::Home;
@@ -25,9 +26,8 @@ pub use self::seen::Seen;
 pub use self::watch::{Made, Watch};
 use crate::child::Running;
 use crate::config::{self, Command};
-use crate::evidence::file_hash;
+use crate::environment::file_hash;
 use crate::failure::{Failure, While};
-use crate::protocol::PROTOCOL;
 use crate::release::Program;
 
 /// Longest run of a benchmark: an emulated guest is slow.

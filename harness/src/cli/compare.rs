@@ -7,23 +7,23 @@ mod work;
 use std::process::ExitCode;
 
 use clap::Args;
+use evidence::exit::{self, Exit};
+use evidence::protocol::PROTOCOL;
+use evidence::stats::{LOOKS, Outcome};
+use evidence::thresholds::Bound;
+use evidence::{Measurement, Side};
 
 use self::named::Named;
 use self::source::{Four, Source, Two};
 use super::Stop;
 use super::output::outln;
-use crate::clock::Clock;
+use crate::clock;
 use crate::contender::{Contender, Unseen, insertion_rounds, search_rounds};
 use crate::criteria::ratio::{Pass, Subject, measure};
 use crate::dataset::{self, Dataset};
-use crate::evidence::{Measurement, Side};
-use crate::exit::{self, Exit};
 use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
-use crate::protocol::PROTOCOL;
 use crate::require;
-use crate::stats::{LOOKS, Outcome};
-use crate::thresholds::Bound;
 use crate::trial::{Exclusion, take_machine};
 use crate::verdict::{Decision, recall_below};
 
@@ -62,7 +62,7 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
     let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
     let failed = |failure: Failure| Stop::new(exit::FAIL, failure);
     let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
-    let clock = Clock::here().map_err(setup)?;
+    let clock = clock::here().map_err(setup)?;
     let subject = |rule| Subject { rule, trial: "compare", bound, clock };
     let looks = usize::from(options.looks);
     let dataset = Dataset::of_protocol().map_err(setup)?;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::shells;
+use evidence::exit;
 
 use super::{Cli, Stop, output};
-use crate::exit;
 
 /// A shell whose completions are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

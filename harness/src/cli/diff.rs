@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use evidence::exit;
+
 use super::Stop;
 use super::output::out;
 use crate::difference::Difference;
-use crate::exit;
 
 pub(super) fn run(before: &Path, after: &Path) -> Result<ExitCode, Stop> {
     let difference = Difference::of(before, after).map_err(|error| {

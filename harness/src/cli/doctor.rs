@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use console::{StyledObject, style};
+use evidence::exit;
 
 use super::Stop;
 use super::output::outln;
 use crate::doctor::{self, Condition, Examined};
-use crate::exit;
 use crate::vm;
 
 /// Options of `doctor`.

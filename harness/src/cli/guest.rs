@@ -7,20 +7,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use evidence::exit;
+use evidence::guest::{self, GuestEnd};
+use evidence::place::Place;
+use evidence::{Event, Writer, read_trail};
 use indicatif::ProgressBar;
 
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::clock::ClockChoice;
-use crate::evidence::{Environment, Event, Writer, read_trail};
-use crate::exit;
+use crate::environment;
 use crate::expected::Expected;
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
 use crate::report::{self, Run};
 use crate::verdict::Fate;
-use crate::vm::{
-    self, AcceleratorChoice, GuestEnd, GuestOutcome, GuestRequest, KernelChoice, Work,
-};
+use crate::vm::{self, AcceleratorChoice, GuestOutcome, GuestRequest, KernelChoice, Work};
 
 /// Options of `guest`.
 #[derive(Debug, Clone, Args)]
@@ -56,13 +57,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         Work::Command(options.command.clone())
     };
     let evidence = run_dir::begin(&dir)?;
-    let environment = Environment::of_this_machine("native");
+    let environment = environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     if work != Work::Shell {
         expect(&dir, &evidence)?;
     }
     let outcome = boot(&options.machine, options.clock, &dir, work)?;
-    evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
+    evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
     }
@@ -107,8 +108,8 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
 fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
     let accelerator = match machine.accelerator {
         Accelerator::Auto => AcceleratorChoice::Auto,
-        Accelerator::Kvm => AcceleratorChoice::Only(vm::Accelerator::Kvm),
-        Accelerator::Tcg => AcceleratorChoice::Only(vm::Accelerator::Tcg),
+        Accelerator::Kvm => AcceleratorChoice::Only(guest::Accelerator::Kvm),
+        Accelerator::Tcg => AcceleratorChoice::Only(guest::Accelerator::Tcg),
     };
     (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
 }
@@ -117,7 +118,7 @@ fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
 /// vain for.
 pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     let (kernel, choice) = choices(machine);
-    if choice != AcceleratorChoice::Only(vm::Accelerator::Kvm) {
+    if choice != AcceleratorChoice::Only(guest::Accelerator::Kvm) {
         return Ok(());
     }
     match vm::accelerator_for(choice, &kernel) {

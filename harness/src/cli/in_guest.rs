@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use evidence::clock::Clock;
+use evidence::exit;
+use evidence::place::Place;
+use evidence::{Event, EvidenceError, PhaseState, Writer};
+
 use super::nextest::{self, Tests};
 use super::output::outln;
 use super::{Stop, phase};
-use crate::clock::Clock;
-use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
-use crate::exit;
+use crate::clock;
+use crate::environment;
 use crate::failure::Failure;
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
 use crate::selftest;
 
@@ -24,11 +28,11 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
         ));
     };
     let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
-    let evidence = evidence::of_this_process().map_err(no_evidence)?;
-    let environment = Environment::of_this_machine(accelerator());
+    let evidence = place::evidence_writer().map_err(no_evidence)?;
+    let environment = environment::of_this_machine(accelerator());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
-    if Clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
+    if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
         return instructions(dir, &evidence, filter).map_err(no_evidence);
     }
     let second = phase::run(&evidence, phase::ENVIRONMENT, || {

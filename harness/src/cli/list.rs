@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use evidence::exit;
+use evidence::place::Place;
 
 use super::Stop;
 use super::output::outln;
-use crate::exit;
 use crate::expected::Expected;
 use crate::failure::{Failure, While};
-use crate::place::Place;
 use crate::project;
 use crate::trial::{DECLARATIONS_VARIABLE, Declaration};
 

@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use evidence::GuestFault;
+use evidence::criterion::Criterion;
+use evidence::exit::{self, Exit};
+use evidence::place::Place;
+use evidence::thresholds::ENDURANCE;
 
 use super::output::{out, outln};
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
-use crate::criterion::Criterion;
-use crate::evidence::GuestFault;
-use crate::exit::{self, Exit};
 use crate::expected::Expected;
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
-use crate::thresholds::ENDURANCE;
 use crate::verdict::{self, CriterionVerdict, Evidence, State, accelerator_name};
 
 /// Options of `matrix`.

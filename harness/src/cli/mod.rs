@@ -24,9 +24,12 @@ mod verdict;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evidence::criterion::Criterion;
+use evidence::exit::{self, Exit};
+use evidence::guest::DEFAULT_SERIES;
 
-use crate::exit::{self, Exit};
 use crate::temporary;
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -124,7 +127,7 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Machine {
     /// Kernel: a version (6.12), a release (6.12.117+deb12-amd64) or a path to an image
-    #[arg(long, value_name = "KERNEL", default_value = "6.12", env = "VEXFS_KERNEL")]
+    #[arg(long, value_name = "KERNEL", default_value = DEFAULT_SERIES, env = "VEXFS_KERNEL")]
     pub kernel: String,
     /// What runs the guest's CPU
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
@@ -149,6 +152,12 @@ pub enum Accelerator {
     Kvm,
     /// An emulated CPU (TCG)
     Tcg,
+}
+
+/// Reads a criterion's name; help, completion and errors list all five.
+fn criterion() -> impl TypedValueParser<Value = Criterion> {
+    let known = Criterion::ALL.map(|one| PossibleValue::new(one.id()).help(one.title()));
+    PossibleValuesParser::new(known).try_map(|name| name.parse::<Criterion>())
 }
 
 /// A command's end other than success: what to tell the person, and the exit code.

@@ -10,10 +10,11 @@ use nix::unistd::Pid;
 
 use crate::child::die_with_us;
 use crate::deadline::wait_for;
-use crate::evidence;
+
+use evidence::place::Place;
+
 use crate::failure::{Failure, While};
 use crate::junit;
-use crate::place::Place;
 use crate::project;
 use crate::vm::interrupt::Watch;
 
@@ -59,7 +60,7 @@ pub(super) fn run(
         // features, and compile anew.
         .args(["nextest", "run", "--locked", "--profile", profile])
         .args(["--filterset", &format!("package(vexfs-validation) and ({filter})")])
-        .env(evidence::DIR_VARIABLE, dir)
+        .env(crate::place::DIR_VARIABLE, dir)
         // One test may be all that a filter leaves, or none on a machine that skips them.
         .args(["--no-tests", "pass"]);
     let Some(status) = finish(command)? else { return Ok(Tests::Interrupted) };

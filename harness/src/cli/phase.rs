@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use evidence::{Event, EvidenceError, PhaseState, Writer};
+
 use super::output::outln;
-use crate::evidence::{Event, EvidenceError, PhaseState, Writer};
 use crate::failure::Failure;
 
 /// The phases, in order.

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use evidence::exit;
+use evidence::guest::GuestEnd;
+use evidence::place::Place;
 
 use super::output::outln;
 use super::{Machine, Stop, guest};
 use crate::clock::ClockChoice;
-use crate::exit;
 use crate::failure::{Failure, While};
-use crate::place::{self, Place};
+use crate::place;
 use crate::regress::{self, BOUND, COSTS_FILE, Change, Cost};
-use crate::vm::{GuestEnd, Kernel, KernelChoice, Work};
+use crate::vm::{Kernel, KernelChoice, Work};
 use crate::{project, require};
 
 /// Options of `regress`.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use evidence::exit;
+
 use super::Stop;
 use super::output::outln;
-use crate::exit;
 use crate::report;
 
 pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<ExitCode, Stop> {

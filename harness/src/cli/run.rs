@@ -5,30 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use evidence::criterion::Criterion;
+use evidence::exit;
+use evidence::guest::{Accelerator, GuestEnd};
+use evidence::place::Place;
+use evidence::{Event, EvidenceError, PhaseState, Writer, read_trail};
 
 use super::guest;
 use super::nextest::{self, Tests};
 use super::output::{out, outln};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
 use crate::clock::ClockChoice;
-use crate::criterion::Criterion;
-use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer, read_trail};
-use crate::exit;
+use crate::environment;
 use crate::expected::Expected;
 use crate::failure::{Failure, While};
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
 use crate::report;
 use crate::sabotage;
 use crate::soak::Soak;
 use crate::verdict;
-use crate::vm::{self, GuestEnd, GuestOutcome, Work};
+use crate::vm::{GuestOutcome, Work};
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Only this criterion, or these; the exit code is then theirs, and the others were not run
-    #[arg(long, value_name = "CRITERION", value_enum)]
+    #[arg(long, value_name = "CRITERION", value_parser = super::criterion())]
     only: Vec<Criterion>,
     #[command(flatten)]
     machine: Machine,
@@ -101,7 +104,7 @@ fn directory(options: &Options) -> Result<PathBuf, Stop> {
 }
 
 pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
-    evidence.write(Event::Environment(Box::new(Environment::of_this_machine("native"))))?;
+    evidence.write(Event::Environment(Box::new(environment::of_this_machine("native"))))?;
     for at in [Place::Host, Place::Guest] {
         evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
     }
@@ -214,7 +217,7 @@ pub(super) fn in_the_guest(
     };
     // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
     let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
-    if outcome.launch.accelerator != vm::Accelerator::Tcg || !compared {
+    if outcome.launch.accelerator != Accelerator::Tcg || !compared {
         return Ok(lost(&outcome));
     }
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -247,7 +250,7 @@ fn boot(
 ) -> Result<Result<GuestOutcome, Stop>, End> {
     match guest::boot(machine, clock, dir, work.clone()) {
         Ok(outcome) => {
-            evidence.write(Event::GuestEnded((&outcome).into()))?;
+            evidence.write(Event::GuestEnded(outcome.ended()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
                 guest::last_words(&outcome);
             }

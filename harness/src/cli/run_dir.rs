@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use evidence::exit;
+use evidence::place::Place;
+use evidence::utc::Utc;
+use evidence::{Event, Record, Writer};
+
 use super::Stop;
-use crate::evidence::{self, Event, Record, Writer};
-use crate::exit;
-use crate::place::Place;
-use crate::utc::Utc;
 
 /// Makes a fresh directory under `parent` and points `latest` to it.
 pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
@@ -60,7 +61,7 @@ pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
 pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
     let no_evidence = |why: String| Stop::new(exit::EVIDENCE, why);
     for place in [Place::Host, Place::Guest] {
-        let file = dir.join(evidence::file_name(place));
+        let file = dir.join(evidence::files::trail(place));
         // A device has no end: what keeps it from being written to is the writer's to tell.
         if !file.is_file() {
             continue;

@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::ExitCode;
 
+use evidence::exit;
+
 use super::Stop;
 use super::output::out;
-use crate::exit;
 use crate::failure::{Failure, While};
 use crate::project;
 use crate::sabotage::{Account, directory, markdown};

@@ -5,23 +5,27 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use evidence::criterion::Criterion;
+use evidence::exit;
+use evidence::facts::{REPETITION, Repeated, SOAK_TRIAL, Tests};
+use evidence::guest::GuestEnd;
+use evidence::place::Place;
+use evidence::thresholds::ENDURANCE;
+use evidence::{Event, EvidenceError, PhaseState, Writer};
 
 use super::nextest;
 use super::output::outln;
 use super::{Machine, Stop, guest, phase, run_dir};
 use crate::clock::ClockChoice;
-use crate::criterion::Criterion;
-use crate::evidence::{self, Environment, Event, EvidenceError, PhaseState, Writer};
-use crate::exit;
+use crate::environment;
 use crate::expected::Expected;
 use crate::failure::Failure;
-use crate::place::{self, Place};
+use crate::place;
 use crate::project;
-use crate::soak::{Ended, REPETITION, Repetitions, Soak, TRIAL, Tests, endure};
-use crate::thresholds::ENDURANCE;
+use crate::soak::{Repetitions, Soak, endure};
 use crate::trial;
 use crate::verdict::accelerator_name;
-use crate::vm::{GuestEnd, GuestOutcome, Work};
+use crate::vm::{GuestOutcome, Work};
 
 /// Time beside the cycles: the boot, and a last cycle that began just before the end.
 const BESIDE: Duration = Duration::from_secs(1800);
@@ -38,7 +42,7 @@ pub struct Options {
     #[arg(value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
     /// The criterion that is run N times
-    #[arg(long, value_name = "CRITERION", requires = "times", value_enum)]
+    #[arg(long, value_name = "CRITERION", requires = "times", value_parser = super::criterion())]
     only: Option<Criterion>,
     /// Run it in the guest; module and kernel_vs_fuse always are
     #[arg(long, requires = "times")]
@@ -87,7 +91,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     };
     let evidence = run_dir::begin(&dir)?;
     outln!("evidence: {}", dir.display());
-    let environment = Environment::of_this_machine("native");
+    let environment = environment::of_this_machine("native");
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     match (options.time, options.times, options.only) {
         (Some(time), ..) => for_time(options, time, &dir, &evidence),
@@ -139,7 +143,7 @@ fn boot(
     let command = [program.display().to_string(), "in-guest-soak".to_owned()];
     let work = Work::Command(command.into_iter().chain(words).collect());
     let outcome = guest::boot(machine, ClockChoice::Wall, dir, work)?;
-    evidence.write(Event::GuestEnded((&outcome).into())).map_err(no_evidence)?;
+    evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         guest::last_words(&outcome);
     }
@@ -152,7 +156,7 @@ fn for_time(
     dir: &Path,
     evidence: &Writer,
 ) -> Result<ExitCode, Stop> {
-    let expected = Event::Expected { at: Place::Guest, trials: vec![TRIAL.to_owned()] };
+    let expected = Event::Expected { at: Place::Guest, trials: vec![SOAK_TRIAL.to_owned()] };
     evidence.write(expected).map_err(no_evidence)?;
     let mut machine = options.machine.clone();
     machine.time_limit = machine.time_limit.max((time + BESIDE).as_secs());
@@ -209,7 +213,7 @@ fn repeat(
             return Err(Stop::new(exit::INTERRUPTED, message));
         }
         let (tests, note) = ended;
-        let ended = Ended { criterion: only, number, of: times, tests, note };
+        let ended = Repeated { criterion: only, number, of: times, tests, note };
         evidence
             .write(Event::Fact {
                 trial: "soak".to_owned(),
@@ -266,7 +270,7 @@ pub struct InGuest {
     seconds: Option<u64>,
     #[arg(long, requires = "only")]
     times: Option<u32>,
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = super::criterion())]
     only: Option<Criterion>,
 }
 
@@ -279,8 +283,8 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
             format!("this is the host ({}); start it with: vexfs-validate soak", here.reason),
         ));
     };
-    let evidence = evidence::of_this_process().map_err(no_evidence)?;
-    let environment = Environment::of_this_machine(super::in_guest::accelerator());
+    let evidence = place::evidence_writer().map_err(no_evidence)?;
+    let environment = environment::of_this_machine(super::in_guest::accelerator());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     if let (Some(times), Some(only)) = (options.times, options.only) {
         repeat(dir, &evidence, Place::Guest, only, times)?;
@@ -289,7 +293,7 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
     let time = Duration::from_secs(options.seconds.unwrap_or_default());
     let work = || -> Result<(), Failure> {
         let _machine = trial::take_machine(trial::Exclusion::Alone)?;
-        trial::run_recorded(TRIAL, Place::Guest, |context| endure(context, time))
+        trial::run_recorded(SOAK_TRIAL, Place::Guest, |context| endure(context, time))
     };
     work().map_err(|failure| Stop::new(exit::FAIL, failure))?;
     Ok(ExitCode::SUCCESS)

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use evidence::exit;
+
 use super::Stop;
 use super::output::out;
-use crate::exit;
 use crate::verdict::{self, Evidence, Verdict};
 
 pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use evidence::protocol::Protocol;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use tempfile::TempDir;
 
 use super::{Answer, Answers, Contender, Insertion, Limits, Process, Program};
 use crate::failure::{Failure, While};
-use crate::protocol::Protocol;
 use crate::{dataset, require};
 
 /// Characters of a reply that a failure shows.
@@ -271,7 +271,7 @@ impl Contender for Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::PROTOCOL;
+    use evidence::protocol::PROTOCOL;
 
     /// A driver that prints `replies`, one for each request, whatever it is asked.
     fn replying(replies: &[Value]) -> Program {

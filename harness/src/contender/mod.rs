@@ -24,10 +24,9 @@ pub use process::Process;
 pub use program::{Limits, Program};
 pub use replicas::Replicas;
 pub use rounds::{
-    Answered, InsertionRounds, SearchRounds, Sides, UNSEEN_A_TURN, Unseen, fill, insertion_rounds,
-    search_rounds,
+    Answered, InsertionRounds, SearchRounds, Sides, Unseen, fill, insertion_rounds, search_rounds,
 };
-pub use slowed::{SLOWED_BY, Slowed};
+pub use slowed::Slowed;
 pub use vexfs_file::VexfsFile;
 
 use crate::failure::Failure;

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use evidence::protocol::SLOWED_BY;
 use serde_json::Value;
 
 use super::{Answers, Contender, Insertion};
 use crate::failure::Failure;
-
-/// By how much each operation takes longer.
-pub const SLOWED_BY: f64 = 0.05;
 
 /// Another contender, each of whose operations is followed by [`SLOWED_BY`] of its own time, spent
 /// waiting: a real delay, and not a number that is changed.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use evidence::place::Place;
 use vexfs_uapi::Home;
 
 use super::homes::trial;
 use crate::adversary::{ACTS, run};
-use crate::place::Place;
 use crate::torture::scale;
 use crate::trial::Trial;
 

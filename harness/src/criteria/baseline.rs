@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
+use evidence::Side;
+use evidence::place::Place;
+use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
+use evidence::stats::bootstrap_of_mean;
+use evidence::thresholds::{self, Rule};
 use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
 use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
 use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
-use super::ratio::{Pass, bound_here, further_queries, judge, of_first_queries};
+use super::ratio::{Pass, bound_here, further_queries, judge};
 use super::recorded::recorded;
 use super::served::{Asked, Served};
 use super::{claimed, competitor_index};
@@ -17,16 +22,11 @@ use crate::contender::{
     insertion_rounds, search_rounds,
 };
 use crate::dataset::Dataset;
-use crate::evidence::Side;
 use crate::failure::{Failure, While};
 use crate::fuse::FuseMount;
 use crate::oracle::{Oracle, TIE_TOLERANCE};
-use crate::place::Place;
-use crate::protocol::{PROTOCOL, Protocol};
 use crate::require;
 use crate::requirement::Requirement;
-use crate::stats::bootstrap_of_mean;
-use crate::thresholds::{self, Rule};
 use crate::trial::{Context, Trial};
 
 /// The trials of the criterion.

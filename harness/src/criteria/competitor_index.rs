@@ -1,11 +1,11 @@
 //! What a competitor says of its index after it was searched, against what it was told to use: a
 //! ratio over another index than the one that its rule names is no ratio.
 
+use evidence::protocol::Protocol;
 use serde_json::Value;
 
 use crate::contender::Program;
 use crate::failure::Failure;
-use crate::protocol::Protocol;
 use crate::{fail, require};
 
 /// `ef_search` of ChromaDB where no other is asked for.
@@ -78,11 +78,11 @@ fn qdrant(configuration: &Value, protocol: &Protocol) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use evidence::protocol::PROTOCOL;
     use rstest::rstest;
     use serde_json::json;
 
     use super::*;
-    use crate::protocol::PROTOCOL;
 
     fn said(name: &str, options: Value, configuration: &Value) -> Result<(), String> {
         let program = Program::competitor(name, options);

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle};
+use evidence::stats as statistics;
 use serde_json::json;
 
 use super::module::use_it;
@@ -12,8 +13,8 @@ use crate::kernel::{
     KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
     live_allocations, load_open, outlived,
 };
+use crate::require;
 use crate::trial::Context;
-use crate::{require, stats as statistics};
 
 /// Load/unload cycles of the stability trial.
 pub const CYCLES: u32 = 300;
@@ -22,23 +23,6 @@ const USED_EVERY: u32 = 10;
 /// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
-
-/// The fact that each cycle leaves: a guest that goes down in one loses none of those before it.
-pub(crate) const CYCLE: &str = "load cycle";
-/// The fact of all cycles, which is left only where all were done.
-pub(crate) const ALL_CYCLES: &str = "cycles";
-
-/// What is looked at after each cycle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Cycle {
-    /// Its number, from 0.
-    pub(crate) number: u32,
-    pub(crate) microseconds: u64,
-    /// What a leak shows in: see [`kernel_memory_kib`].
-    pub(crate) kernel_memory_kib: i64,
-    /// Allocations of the module that it still had when it went, and those that outlived it.
-    pub(crate) live_allocations: u64,
-}
 
 pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let file = ModuleFile::of_running_kernel()?;
@@ -49,23 +33,23 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     for number in 0..CYCLES {
         // The console then says in which cycle a kernel went down.
         KernelLog::mark(&format!("{}: cycle {number}", context.trial()))?;
-        let cycle = || -> Result<Cycle, Failure> {
+        let cycle = || -> Result<LoadCycle, Failure> {
             let started = Instant::now();
             let live = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
             let microseconds = u64::try_from(started.elapsed().as_micros())?;
             let live_allocations = live + outlived()?.saturating_sub(of_others);
             let kernel_memory_kib = kernel_memory_kib()?;
-            Ok(Cycle { number, microseconds, kernel_memory_kib, live_allocations })
+            Ok(LoadCycle { number, microseconds, kernel_memory_kib, live_allocations })
         };
         let cycle = cycle().when(format!("cycle {number}"))?;
-        context.fact(CYCLE, &cycle)?;
+        context.fact(LOAD_CYCLE, &cycle)?;
         done.push(cycle);
     }
     let bound = statistics::failure_rate_bound(CYCLES, 0.05);
     let memory: Vec<i64> = done.iter().map(|one| one.kernel_memory_kib).collect();
     let live: Vec<u64> = done.iter().map(|one| one.live_allocations).collect();
     context.fact(
-        ALL_CYCLES,
+        LOAD_CYCLES,
         json!({
             "done": done.len(),
             "used_every": USED_EVERY,

@@ -7,19 +7,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use evidence::baselines::Baselines;
+use evidence::place::Place;
+use evidence::protocol::PROTOCOL;
 use serde_json::{Value, json};
 use vexfs_uapi::client::Declaration;
 
 use super::module::watched;
-use crate::baselines::Baselines;
 use crate::contender::{Contender, Driver, InProcess, Limits, Process, Program, VexfsFile, fill};
 use crate::dataset::{BASE_SHA256, Dataset, QUERIES_SHA256, compare, values};
 use crate::failure::{Failure, While};
 use crate::fuse::FuseMount;
 use crate::kernel::{KernelMount, ModuleFile};
-use crate::place::Place;
 use crate::project;
-use crate::protocol::PROTOCOL;
 use crate::require;
 use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
@@ -91,7 +91,7 @@ fn numpy(context: &Context) -> Result<(), Failure> {
 
 /// The recorded figures are there and well-formed.
 fn recorded_figures(context: &Context) -> Result<(), Failure> {
-    context.fact("recorded figures", Baselines::load(&Baselines::path())?)
+    context.fact("recorded figures", Baselines::load(&project::recorded_figures())?)
 }
 
 /// A competitor is given the protocol, and its rows come back as they went in.

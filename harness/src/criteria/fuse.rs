@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use evidence::place::Place;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
@@ -22,7 +23,6 @@ use crate::failure::{Failure, While};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
 use crate::mount::{is_mounted, unmount};
-use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 use crate::{config, require};

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::place::Place;
 use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 
@@ -17,7 +18,6 @@ use crate::filesystem::{Effort, all_operations, requests_end_well};
 use crate::fuse::{FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile, live_allocations};
 use crate::mount::unmount_by_force;
-use crate::place::Place;
 use crate::require;
 use crate::requirement::Requirement;
 use crate::torture::scale;

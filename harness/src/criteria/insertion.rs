@@ -2,16 +2,16 @@
 
 use std::thread;
 
+use evidence::Round;
+use evidence::protocol::PROTOCOL;
+use evidence::stats::Ratio;
 use serde_json::json;
 use vexfs_uapi::Home;
 
 use crate::contender::{Contender, InsertionRounds, VexfsFile, fill};
 use crate::dataset::{Dataset, compare};
-use crate::evidence::Round;
 use crate::failure::{Failure, While};
-use crate::protocol::PROTOCOL;
 use crate::require;
-use crate::stats::Ratio;
 use crate::trial::Context;
 
 /// Rounds of an insertion, and what their times count.
@@ -102,7 +102,7 @@ pub(super) fn fill_both(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Order;
+    use evidence::Order;
 
     fn rounds(a_ns: u64, b_ns: u64) -> Vec<Round> {
         let (a_ns, b_ns) = (vec![a_ns], vec![b_ns]);

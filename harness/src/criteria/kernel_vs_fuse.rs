@@ -6,6 +6,11 @@
 
 use std::path::Path;
 
+use evidence::Side;
+use evidence::place::Place;
+use evidence::protocol::of_first_queries;
+use evidence::protocol::{PROTOCOL, Protocol};
+use evidence::thresholds::{self, Rule};
 use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric};
@@ -16,20 +21,16 @@ use crate::contender::{
 };
 use crate::criteria::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
 use crate::criteria::module::watched;
-use crate::criteria::ratio::{Pass, judge, of_first_queries};
+use crate::criteria::ratio::{Pass, judge};
 use crate::criteria::served::{Asked, Served};
 use crate::criteria::{alike, claimed};
 use crate::dataset::Dataset;
-use crate::evidence::Side;
 use crate::failure::{Failure, While};
 use crate::fuse::FuseMount;
 use crate::kernel::{KernelMount, ModuleFile};
 use crate::oracle::Oracle;
-use crate::place::Place;
-use crate::protocol::{PROTOCOL, Protocol};
 use crate::require;
 use crate::requirement::Requirement;
-use crate::thresholds::{self, Rule};
 use crate::trial::{Context, Trial};
 
 /// What a trial does on both mounts.

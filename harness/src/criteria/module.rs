@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::place::Place;
 use nix::errno::Errno;
 use serde_json::json;
 use vexfs_uapi::Home;
@@ -17,7 +18,6 @@ use crate::kernel::{
     EXPECTED_TAINT, KernelLog, KernelMount, Kmemleak, Logged, ModuleFile, Surroundings, Taint,
     is_listed, live_allocations, registered,
 };
-use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 use crate::{project, require};

@@ -2,14 +2,16 @@
 
 use std::env;
 
-use crate::clock::Clock;
-use crate::contender::SLOWED_BY;
-use crate::evidence::{Measurement, Round, Side};
+use evidence::clock::Clock;
+use evidence::protocol::PROTOCOL;
+use evidence::protocol::SLOWED_BY;
+use evidence::stats::{LOOKS, Outcome};
+use evidence::thresholds::{Bound, Rule, Scene};
+use evidence::{Measurement, Round, Side};
+
+use crate::clock;
 use crate::failure::{Failure, While};
-use crate::protocol::{PROTOCOL, Protocol};
 use crate::require;
-use crate::stats::{LOOKS, Outcome};
-use crate::thresholds::{Bound, Rule, Scene};
 use crate::trial::Context;
 use crate::verdict::Decision;
 
@@ -40,7 +42,7 @@ pub fn judge(
     operations_per_round: usize,
     pass: impl FnMut(usize) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
-    let clock = Clock::here()?;
+    let clock = clock::here()?;
     let bound = bound_here(context, rule)?;
     // Rounds on the instruction clock are as good as equal: more of them say no more. What decides
     // nothing is not worth the time.
@@ -122,22 +124,12 @@ pub fn measure(
     Ok(measurement)
 }
 
-/// Queries of a round where the CPU is emulated, which answers some tens of them a second, and the
-/// protocol is not what counts.
-const EMULATED_QUERIES: usize = 25;
-
-/// The protocol with fewer queries, its first.
-#[must_use]
-pub fn of_first_queries() -> Protocol {
-    Protocol { queries: EMULATED_QUERIES, ..PROTOCOL }
-}
-
 /// What a ratio is held against in the trial's place.
 ///
 /// # Errors
 /// The launcher's word on the clock cannot be read.
 pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
-    let (place, emulated, clock) = (context.place(), context.emulated(), Clock::here()?);
+    let (place, emulated, clock) = (context.place(), context.emulated(), clock::here()?);
     Ok(rule.at(Scene { place, emulated, clock }))
 }
 

@@ -4,57 +4,23 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use libm::log;
-use serde::{Deserialize, Serialize};
+use evidence::baselines::{Baselines, MAX_DIM, Operation, System};
+use evidence::clock::Clock;
+use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
+use evidence::protocol::PROTOCOL;
+use evidence::stats::Outcome;
+use evidence::thresholds::{self, Scene};
 use vexfs_uapi::client::Declaration;
 
-use crate::baselines::{Baselines, Figure, Operation, System};
-use crate::clock::Clock;
 use crate::contender::{Contender, VexfsFile};
 use crate::dataset::{Dataset, compare};
 use crate::failure::{Failure, While};
 use crate::measure::nanoseconds;
-use crate::protocol::PROTOCOL;
-use crate::require;
-use crate::stats::{Outcome, Ratio};
-use crate::thresholds::{self, Scene};
 use crate::trial::Context;
+use crate::{project, require};
 
-/// The fact that holds a ratio to a recorded figure of the same operation, dimension and size.
-pub const COMPARED: &str = "compared with a recorded figure";
-/// The fact that lists the other figures, each with the reason why it is compared with nothing.
-pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
-
-/// The fact that says where the figures come from.
-pub const PROVENANCE: &str = "provenance of the recorded figures";
-
-/// An insertion beside a recorded figure of the same operation, dimension and size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Compared {
-    /// What was recorded.
-    pub figure: Figure,
-    /// The threshold, repeated.
-    pub threshold: f64,
-    /// Whether the criterion depends on it.
-    pub decides: bool,
-    /// Nanoseconds of each of our batches, warm-ups left out. All else is computed from them.
-    pub batch_ns: Vec<u64>,
-}
-
-impl Compared {
-    /// The rate of each of our batches over the recorded one.
-    ///
-    /// # Errors
-    /// Batches that are not the protocol's, or one that took no time.
-    pub fn ratio(&self) -> Result<Ratio, Failure> {
-        let (batches, runs) = (self.batch_ns.len(), PROTOCOL.runs);
-        require!(batches == runs, "{batches} batches, where the protocol asks for {runs}");
-        let rows = self.figure.rows as f64 / PROTOCOL.rounds() as f64;
-        let log_ratio = |&time: &u64| log(rows / (time as f64 / 1e9) / self.figure.value);
-        let logs: Vec<f64> = self.batch_ns.iter().map(log_ratio).collect();
-        Ratio::of_rounds(&logs).ok_or_else(|| Failure::new("a batch has a time that is none"))
-    }
-}
+// The figures are checked on a floor that does not know the contract.
+const _: () = assert!(MAX_DIM == vexfs_uapi::MAX_DIM, "evidence repeats the contract's limit");
 
 /// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
 /// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
@@ -65,7 +31,7 @@ impl Compared {
 /// A ratio to ChromaDB's recorded insertion whose upper bound is below the threshold, where that
 /// decides: not on an emulated CPU, since the figures were recorded on a real one.
 pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
-    let baselines = Baselines::load(&Baselines::path())?;
+    let baselines = Baselines::load(&project::recorded_figures())?;
     let rule = &thresholds::FUSE_OVER_RECORDED_INSERTION;
     let bound =
         rule.at(Scene { place: context.place(), emulated: context.emulated(), clock: Clock::Wall });
@@ -149,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_recorded_figure_is_compared_or_has_its_reason() {
-        let baselines = Baselines::load(&Baselines::path()).unwrap();
+        let baselines = Baselines::load(&project::recorded_figures()).unwrap();
         assert_eq!(
             sizes(&baselines).into_iter().collect::<Vec<_>>(),
             [(1_000, 384), (5_000, 768), (10_000, 1_536)]

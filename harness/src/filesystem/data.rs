@@ -79,8 +79,8 @@ fn large_file_by_hash(dir: &Path) -> Result<(), Failure> {
     require!(
         written == read,
         "32 MiB were written with SHA-256 {} and read with {}",
-        crate::sha256_hex(&written),
-        crate::sha256_hex(&read)
+        evidence::digest::hex(&written),
+        evidence::digest::hex(&read)
     );
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What a reader of CI is told of a trial that is not well: why, its output, its part of the kernel
 //! log, the console's end.
 
+use evidence::Event;
+use evidence::place::Place;
+
 use super::{Bad, Outcome};
-use crate::evidence::Event;
-use crate::place::Place;
 use crate::report::Run;
 use crate::verdict::Fate;
 

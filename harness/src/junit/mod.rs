@@ -24,15 +24,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use evidence::Event;
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::Outcome as Decided;
 use nextest::Nextest;
 pub use nextest::raw_file;
 
-use crate::clock::Clock;
-use crate::criterion::Criterion;
-use crate::evidence::Event;
-use crate::place::Place;
 use crate::report::Run;
-use crate::stats::Outcome as Decided;
 use crate::verdict::{CriterionVerdict, Fate, State};
 
 /// The file's name in a run's directory.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use evidence::place::Place;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 
 use super::{Bad, Case, Outcome, Suite};
-use crate::place::Place;
 
 /// What `fixtures/guest/init.sh` leaves of a guest's last run of nextest.
 const GUESTS_LAST: &str = "nextest-junit.xml";

@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use evidence::{TrialState, Writer};
+
 use super::schema::{Element, check};
 use super::*;
-use crate::evidence::{TrialState, Writer};
 use crate::report::tests::golden::{CASES, golden};
 use crate::verdict::tests::finished;
 
@@ -79,7 +80,7 @@ fn a_guest_that_failed_after_its_trials_is_red() {
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
             end.how = "the guest's kernel failed: Oops: 0000".to_owned();
-            end.fault = crate::evidence::GuestFault::Kernel;
+            end.fault = evidence::GuestFault::Kernel;
         }
     }
     let dir = tempfile::tempdir().unwrap();

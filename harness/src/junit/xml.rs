@@ -4,11 +4,11 @@
 
 use std::io;
 
+use evidence::utc::Utc;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::{Bad, Case, Outcome, Suite};
-use crate::utc::Utc;
 
 /// Characters of a `message`, which readers show on one line.
 const MESSAGE: usize = 300;

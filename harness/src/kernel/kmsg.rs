@@ -5,8 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use evidence::kernel_log::{Finding, Trouble, trouble_in};
+
 use crate::failure::{Failure, While};
-use crate::vm::console::{self, Finding};
 
 const DEVICE: &str = "/dev/kmsg";
 
@@ -57,10 +58,10 @@ impl LogRecord {
     /// What of trouble it tells, if it does.
     #[must_use]
     pub fn trouble(&self) -> Option<Finding> {
-        console::classify(&self.text).or_else(|| {
+        trouble_in(&self.text).or_else(|| {
             let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
             let headline = self.text.clone();
-            found.then_some(Finding { trouble: console::Trouble::Warning, headline })
+            found.then_some(Finding { trouble: Trouble::Warning, headline })
         })
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::protocol::PROTOCOL;
+use evidence::stats::median;
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::Kind;
 use vexfs_uapi::client::Declaration;
@@ -13,8 +15,6 @@ use crate::dataset::Dataset;
 use crate::failure::{Failure, While};
 use crate::fuse::FuseMount;
 use crate::kernel::{KernelMount, ModuleFile};
-use crate::protocol::PROTOCOL;
-use crate::stats::median;
 
 /// What a guest leaves in the evidence directory.
 pub const COSTS_FILE: &str = "costs.json";

@@ -2,7 +2,7 @@
 //! clock.
 //!
 //! Each commit is measured in a boot of its own, by the same harness. Two boots agree to
-//! [`REPRODUCIBLE_TO`](crate::clock::REPRODUCIBLE_TO), so that [`BOUND`] can be told from nothing.
+//! [`REPRODUCIBLE_TO`](evidence::clock::REPRODUCIBLE_TO), so that [`BOUND`] can be told from nothing.
 
 mod costs;
 mod table;

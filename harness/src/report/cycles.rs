@@ -1,15 +1,14 @@
 //! What the kernel held, and how long it took, over the load/unload cycles.
 
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle, SoakCycle};
+use evidence::stats::median;
+use evidence::{Event, Record};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::plot::{Axis, Frame, Plot, Scale, number};
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::criteria::cycles::{ALL_CYCLES, CYCLE, Cycle};
-use crate::evidence::{Event, Record};
-use crate::soak;
-use crate::stats::median;
 
 /// The cycles of a trial, as far as it came.
 struct OfTrial<'r> {
@@ -97,15 +96,15 @@ fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<OfTrial<'r>> 
         let Event::Fact { trial, name, value } = &record.event else { continue };
         let latest = found.iter().rposition(|one| one.trial == trial);
         let open = latest.filter(|&at| !found[at].all);
-        if name == ALL_CYCLES {
+        if name == LOAD_CYCLES {
             let series = SERIES.map(|(name, ..)| numbers(&value[name]));
             let whole = OfTrial { trial, series, all: true };
             match open {
                 Some(at) => found[at] = whole,
                 None => found.push(whole),
             }
-        } else if name == CYCLE
-            && let Ok(cycle) = Cycle::deserialize(value)
+        } else if name == LOAD_CYCLE
+            && let Ok(cycle) = LoadCycle::deserialize(value)
         {
             // A trial that is run again begins anew.
             let at = open.filter(|_| cycle.number > 0).unwrap_or_else(|| {
@@ -126,8 +125,8 @@ fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<OfTrial<'r>> 
 }
 
 /// The series of a soak, in the order of [`SERIES`].
-fn of_soak(history: &[soak::Cycle]) -> [Vec<f64>; 3] {
-    let series = |of: fn(&soak::Cycle) -> f64| history.iter().map(of).collect();
+fn of_soak(history: &[SoakCycle]) -> [Vec<f64>; 3] {
+    let series = |of: fn(&SoakCycle) -> f64| history.iter().map(of).collect();
     [
         series(|one| one.kernel_memory_kib as f64),
         series(|one| one.live_allocations as f64),
@@ -161,27 +160,27 @@ fn curve(title: &str, unit: &str, alt: &str, series: &[f64]) -> Plot {
 
 #[cfg(test)]
 mod tests {
+    use evidence::place::Place;
+    use evidence::{Writer, read_trail};
     use serde_json::json;
 
     use super::*;
-    use crate::evidence::{Writer, read_trail};
-    use crate::place::Place;
 
     fn cycle(number: u32) -> Event {
-        let cycle = Cycle {
+        let cycle = LoadCycle {
             number,
             microseconds: 55_000,
             kernel_memory_kib: 61_000 + i64::from(number),
             live_allocations: 0,
         };
-        Event::Fact { trial: "module::a".into(), name: CYCLE.into(), value: json!(cycle) }
+        Event::Fact { trial: "module::a".into(), name: LOAD_CYCLE.into(), value: json!(cycle) }
     }
 
     fn all(count: u32) -> Event {
         let memory: Vec<u32> = (0..count).map(|number| 61_000 + number).collect();
         let value = json!({ "microseconds": vec![55_000; count as usize],
             "kernel_memory_kib": memory, "live_allocations": vec![0; count as usize] });
-        Event::Fact { trial: "module::a".into(), name: ALL_CYCLES.into(), value }
+        Event::Fact { trial: "module::a".into(), name: LOAD_CYCLES.into(), value }
     }
 
     /// How many cycles each run of the trial did, the last one's memory, and whether that was all.

@@ -1,12 +1,12 @@
 //! Every ratio with its interval and threshold: a forest plot.
 
+use evidence::clock::Clock;
+use evidence::stats::Ratio;
 use maud::html;
 
 use super::plot::{Axis, Frame, Plot, Scale, lines, number, r};
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::clock::Clock;
-use crate::stats::Ratio;
 use crate::verdict::{JudgedRatio, State, accelerator_name};
 
 const ROW: f64 = 44.0;

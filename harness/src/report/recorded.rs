@@ -1,12 +1,12 @@
 //! Recorded figures: those that ours are compared with, and why the others are not.
 
+use evidence::Event;
+use evidence::facts::{NOT_COMPARABLE, PROVENANCE};
+use evidence::stats::Ratio;
 use serde_json::Value;
 
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::criteria::recorded::{NOT_COMPARABLE, PROVENANCE};
-use crate::evidence::Event;
-use crate::stats::Ratio;
 use crate::verdict::{JudgedFigure, State, accelerator_name};
 
 pub(super) fn section(run: &Run) -> Section {

@@ -8,12 +8,14 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use evidence::clock::Clock;
+use evidence::guest::DEFAULT_SERIES;
+use evidence::place::Place;
+use evidence::shell::quoted;
+use evidence::{Environment, Event};
+
 use super::run::{PLACES, Run};
-use crate::clock::Clock;
-use crate::evidence::{Environment, Event};
-use crate::place::Place;
 use crate::verdict::Fate;
-use crate::vm::{DEFAULT_SERIES, quoted};
 
 /// The directory of the scripts in a run's directory.
 pub(super) const DIRECTORY: &str = "repro";

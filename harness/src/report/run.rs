@@ -4,14 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::files::{CONSOLE_FILE, LAUNCH_FILE};
+use evidence::guest::GuestLaunch;
+use evidence::place::Place;
+use evidence::{Environment, Event, GuestEnded, Measurement, Record};
+
 use super::sanitizers::Sanitized;
-use crate::clock::Clock;
-use crate::criterion::Criterion;
-use crate::evidence::{Environment, Event, GuestEnd, Measurement, Record};
-use crate::place::Place;
 use crate::sabotage::Account;
 use crate::verdict::{self, Evidence, Fate, Verdict};
-use crate::vm::{CONSOLE_FILE, GuestLaunch, LAUNCH_FILE};
 
 /// The two places, in the order of a run.
 pub(super) const PLACES: [Place; 2] = [Place::Host, Place::Guest];
@@ -48,7 +50,7 @@ pub struct Boot {
     /// How it was launched.
     pub launch: GuestLaunch,
     /// How it ended; `None` where nobody says so.
-    pub end: Option<GuestEnd>,
+    pub end: Option<GuestEnded>,
 }
 
 /// The boots that the launcher tells of.
@@ -69,7 +71,7 @@ fn boots(evidence: &Evidence) -> Vec<Boot> {
 /// Whether there is no file of evidence in `dir`, which is another thing than one that cannot be read.
 fn has_no_evidence(dir: &Path) -> bool {
     PLACES.into_iter().all(|place| {
-        let file = fs::symlink_metadata(dir.join(crate::evidence::file_name(place)));
+        let file = fs::symlink_metadata(dir.join(evidence::files::trail(place)));
         file.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     })
 }
@@ -145,7 +147,7 @@ impl Run {
     fn look_for_missing(&self, dir: &Path) -> Vec<String> {
         let mut missing = self.verdict.damage.clone();
         for place in PLACES {
-            let file = crate::evidence::file_name(place);
+            let file = evidence::files::trail(place);
             if self.evidence.records(place).next().is_none() {
                 missing.push(format!("{file}: there is no record of the {place}"));
             } else if self.environment(place).is_none() {

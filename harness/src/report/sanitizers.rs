@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use evidence::criterion::Criterion;
+use evidence::guest::GuestLaunch;
+use evidence::place::Place;
+
 use super::run::Run;
 use super::section::{Section, Table};
 use super::shortened;
-use crate::criterion::Criterion;
-use crate::place::Place;
 use crate::verdict::{self, Evidence, Fate};
-use crate::vm::GuestLaunch;
 
 /// Characters of a message.
 const SHOWN: usize = 240;

@@ -1,14 +1,14 @@
 //! Latencies of every operation (ECDF), and recall against speed.
 
+use evidence::place::Place;
+use evidence::stats::median;
+use evidence::thresholds::Rule;
+use evidence::{Measurement, Round};
 use maud::html;
 
 use super::plot::{Axis, Frame, Plot, Scale, number, r};
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::evidence::{Measurement, Round};
-use crate::place::Place;
-use crate::stats::median;
-use crate::thresholds::Rule;
 
 /// Points of a curve: a pixel or two from each other.
 const POINTS: usize = 160;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use evidence::place::Place;
+use evidence::utc::Utc;
+
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::place::Place;
-use crate::utc::Utc;
 use crate::verdict::{self, Fate, State, Verdict, accelerator_name};
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.

@@ -1,16 +1,17 @@
 //! What a reader needs around the numbers: trials, machine, kernel log, how to do it again.
 
+use evidence::facts::LOAD_CYCLE;
+use evidence::facts::{COMPARED, NOT_COMPARABLE, PROVENANCE};
+use evidence::guest::{DEFAULT_SERIES, GuestLaunch};
+use evidence::kernel_log::trouble_in;
+use evidence::place::Place;
+use evidence::{Event, GuestEnded};
 use serde_json::Value;
 
 use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
-use crate::criteria::cycles::CYCLE;
-use crate::criteria::recorded::{COMPARED, NOT_COMPARABLE, PROVENANCE};
-use crate::evidence::{Event, GuestEnd};
-use crate::place::Place;
 use crate::verdict::Fate;
-use crate::vm::{GuestLaunch, classify};
 
 /// Lines of the console's end that are shown.
 const TAIL: usize = 60;
@@ -24,7 +25,7 @@ const EXCERPTS: usize = 5;
 const SHOWN: usize = 160;
 
 /// Facts that have a section of their own.
-const ELSEWHERE: [&str; 4] = [CYCLE, COMPARED, NOT_COMPARABLE, PROVENANCE];
+const ELSEWHERE: [&str; 4] = [LOAD_CYCLE, COMPARED, NOT_COMPARABLE, PROVENANCE];
 
 pub(super) fn trials(run: &Run) -> Section {
     let mut section = Section::new("trials", "Trials, and skips with their reasons");
@@ -96,7 +97,7 @@ pub(super) fn environment(run: &Run) -> Section {
             versions.rows.into_iter().map(|row| row.join(" ")).collect(),
         ));
     }
-    let boots: Vec<(&GuestLaunch, Option<&GuestEnd>)> = if run.boots.is_empty() {
+    let boots: Vec<(&GuestLaunch, Option<&GuestEnded>)> = if run.boots.is_empty() {
         run.launch.iter().map(|launch| (launch, run.evidence.guest_end())).collect()
     } else {
         run.boots.iter().map(|boot| (&boot.launch, boot.end.as_ref())).collect()
@@ -125,7 +126,7 @@ pub(super) fn environment(run: &Run) -> Section {
     section
 }
 
-fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnd>) -> Table {
+fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnded>) -> Table {
     let mut table = Table::new(name, &["what", "value"]);
     let mut row = |what: &str, value: String| table.rows.push(vec![what.to_owned(), value]);
     row("QEMU", format!("{} ({})", launch.qemu.version, launch.qemu.path.display()));
@@ -152,7 +153,7 @@ pub(super) fn kernel_log(run: &Run) -> Section {
     }
     let console = run.console.as_deref().unwrap_or_default();
     let trouble: Vec<String> =
-        console.iter().filter(|line| classify(line).is_some()).cloned().collect();
+        console.iter().filter(|line| trouble_in(line).is_some()).cloned().collect();
     if run.console.is_none() {
         section.text("There is no console of the guest.");
     } else if trouble.is_empty() {
@@ -193,7 +194,7 @@ fn around_trouble(console: &[String], section: &mut Section) {
     let mut excerpts = 0;
     for (at, line) in console.iter().enumerate() {
         // What an excerpt shows already, as the further headlines of one oops, has none of its own.
-        let Some(finding) = classify(line).filter(|_| at >= shown_to) else { continue };
+        let Some(finding) = trouble_in(line).filter(|_| at >= shown_to) else { continue };
         if excerpts == EXCERPTS {
             left_out += 1;
             continue;
@@ -213,7 +214,7 @@ fn around_trouble(console: &[String], section: &mut Section) {
 
 pub(super) fn again(run: &Run) -> Section {
     let mut section = Section::new("again", "How to do it again");
-    let kernel = run.guest_kernel().unwrap_or("6.12");
+    let kernel = run.guest_kernel().unwrap_or(DEFAULT_SERIES);
     let mut commands = Vec::new();
     if let Some(commit) = run.commit() {
         let (clean, dirty) = commit.strip_suffix("-dirty").map_or((commit, false), |c| (c, true));

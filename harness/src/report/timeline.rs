@@ -1,12 +1,12 @@
 //! What ran when: phases, and the trials of each criterion.
 
+use evidence::criterion::Criterion;
+use evidence::{Event, PhaseState, Record, TrialState};
 use maud::html;
 
 use super::plot::{Axis, Frame, Plot, Scale, number, r, shortened};
 use super::run::{PLACES, Run};
 use super::section::{Section, Table};
-use crate::criterion::Criterion;
-use crate::evidence::{Event, PhaseState, Record, TrialState};
 use crate::verdict::State;
 
 const ROW: f64 = 34.0;

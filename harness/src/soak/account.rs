@@ -3,15 +3,16 @@
 use std::io;
 use std::path::Path;
 
+use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
+use evidence::place::Place;
+use evidence::stats::{clopper_pearson_upper, median};
+use evidence::thresholds::Endurance;
+use evidence::{
+    Event, GuestEnded, GuestFault, Record, Trail, TrialState, against_the_launcher, read_trail,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{ALPHA, CYCLE, Cycle, MODULE, TRIAL};
-use crate::evidence::{
-    Event, GuestEnd, GuestFault, Record, Trail, TrialState, against_the_launcher, read_trail,
-};
-use crate::place::Place;
-use crate::stats::{clopper_pearson_upper, median};
-use crate::thresholds::Endurance;
+use super::ALPHA;
 
 /// A leak of 4 KiB a cycle is four times as much.
 const GROWTH_KIB_A_CYCLE: f64 = 1.0;
@@ -56,7 +57,7 @@ pub struct Soak {
     pub faults: Vec<String>,
     /// The cycles, for the report; the verdict leaves them out.
     #[serde(skip)]
-    pub history: Vec<Cycle>,
+    pub history: Vec<SoakCycle>,
 }
 
 impl Soak {
@@ -69,7 +70,7 @@ impl Soak {
         let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
         let is_soak = |record: &Record| match &record.event {
-            Event::Expected { trials, .. } => trials.iter().any(|trial| trial == TRIAL),
+            Event::Expected { trials, .. } => trials.iter().any(|trial| trial == SOAK_TRIAL),
             _ => false,
         };
         if !host.iter().flat_map(|trail| &trail.records).any(is_soak) {
@@ -85,7 +86,7 @@ impl Soak {
         let mut soak = Soak { name, ..Soak::default() };
         for trail in [host, guest].into_iter().flatten() {
             let place = trail.place;
-            let damage = |one: &crate::evidence::Damage| {
+            let damage = |one: &evidence::Damage| {
                 format!("{place} evidence, line {}: {}", one.line, one.what)
             };
             soak.faults.extend(trail.damage.iter().map(damage));
@@ -124,16 +125,16 @@ impl Soak {
                 self.commit.clone_from(&one.commit);
                 self.module_sha256 = one.programs.get("vexfs.ko").cloned().unwrap_or_default();
             }
-            Event::Fact { trial, name, value } if trial == TRIAL && name == MODULE => {
+            Event::Fact { trial, name, value } if trial == SOAK_TRIAL && name == MODULE => {
                 value["srcversion"].as_str().unwrap_or_default().clone_into(&mut self.srcversion);
             }
-            Event::Fact { trial, name, value } if trial == TRIAL && name == CYCLE => {
+            Event::Fact { trial, name, value } if trial == SOAK_TRIAL && name == SOAK_CYCLE => {
                 match serde_json::from_value(value.clone()) {
                     Ok(cycle) => self.count(cycle),
                     Err(error) => self.faults.push(format!("a cycle cannot be read: {error}")),
                 }
             }
-            Event::TrialFinished { trial, state, message, .. } if trial == TRIAL => {
+            Event::TrialFinished { trial, state, message, .. } if trial == SOAK_TRIAL => {
                 if *state != TrialState::Passed {
                     self.failures += 1;
                     self.faults.push(message.clone());
@@ -146,7 +147,7 @@ impl Soak {
     }
 
     /// Takes the launcher's word on the guest's end, which only success makes good.
-    fn take_end(&mut self, end: &GuestEnd, finished: bool) {
+    fn take_end(&mut self, end: &GuestEnded, finished: bool) {
         if end.fault != GuestFault::None {
             self.faults.push(end.how.clone());
             self.failures += u32::from(end.fault == GuestFault::Kernel && !finished);
@@ -164,7 +165,7 @@ impl Soak {
         }
     }
 
-    fn count(&mut self, cycle: Cycle) {
+    fn count(&mut self, cycle: SoakCycle) {
         if cycle.number != self.cycles {
             let number = cycle.number;
             self.faults.push(format!("cycle {number} where {} is due", self.cycles));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use evidence::facts::SoakCycle;
 
 use crate::criteria::faults::unloading;
 use crate::criteria::module::{nothing_left, use_it};
@@ -18,29 +18,6 @@ const ATTEMPTS: u32 = 100;
 /// One cycle of so many takes its turn of each of the other loads.
 const OTHER_LOADS_EVERY: u32 = 10;
 
-/// What a cycle did, and what was looked at after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cycle {
-    /// Its number, from 0.
-    pub number: u32,
-    /// Wall time.
-    pub microseconds: u64,
-    /// What else was done in it: `fio`, `stress-ng`, `mounts of others`.
-    pub loads: Vec<String>,
-    /// Searches answered.
-    pub searches: u64,
-    /// Rows written.
-    pub writes: u64,
-    /// Attempts to unload that were refused, as they must be under load.
-    pub refused: u32,
-    /// What the kernel held after it: see [`kernel_memory_kib`].
-    pub kernel_memory_kib: i64,
-    /// Allocations of the module that it still had when it went, and those that outlived it.
-    pub live_allocations: u64,
-    /// Lines of the kernel's log that fell into it, beside our own mark.
-    pub log_lines: usize,
-}
-
 /// What a cycle needs to know of the time before the first.
 pub(super) struct Before {
     /// [`outlived`] then: what other modules have left.
@@ -53,7 +30,7 @@ pub(super) fn run(
     module: &File,
     before: &Before,
     number: u32,
-) -> Result<Cycle, Failure> {
+) -> Result<SoakCycle, Failure> {
     let started = Instant::now();
     let turn = number % OTHER_LOADS_EVERY;
     let mut loads = Vec::new();
@@ -80,7 +57,7 @@ pub(super) fn run(
     nothing_left()?;
     let live_allocations = left + outlived()?.saturating_sub(before.outlived);
     crate::require!(live_allocations == 0, "{live_allocations} allocations outlive the module");
-    Ok(Cycle {
+    Ok(SoakCycle {
         number,
         microseconds: u64::try_from(started.elapsed().as_micros())?,
         loads,

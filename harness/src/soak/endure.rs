@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::time::Duration;
 
+use evidence::facts::{MODULE, SOAK_CYCLE, SoakCycle};
 use serde_json::json;
 
-use super::cycle::{self, Before, Cycle};
-use super::{CYCLE, MODULE};
+use super::cycle::{self, Before};
 use crate::criteria::module::check_log;
 use crate::failure::{Failure, While};
 use crate::kernel::{EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, outlived};
@@ -39,8 +39,8 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
         if lines.len() > 1 || done.is_err() {
             context.kernel_log(lines)?;
         }
-        let cycle = || -> Result<Cycle, Failure> {
-            let done = Cycle { log_lines: logged.records.len().saturating_sub(1), ..done? };
+        let cycle = || -> Result<SoakCycle, Failure> {
+            let done = SoakCycle { log_lines: logged.records.len().saturating_sub(1), ..done? };
             check_log(&logged)?;
             let beyond = Taint::now()?.beyond(taint | EXPECTED_TAINT);
             require!(beyond.is_clean(), "the kernel is tainted: {beyond}");
@@ -58,7 +58,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
             cycle.kernel_memory_kib
         );
         under_load += Duration::from_micros(cycle.microseconds);
-        context.fact(CYCLE, cycle)?;
+        context.fact(SOAK_CYCLE, cycle)?;
         if under_load >= time {
             break;
         }

@@ -11,19 +11,9 @@ mod endure;
 mod repetitions;
 
 pub use account::Soak;
-pub use cycle::Cycle;
 pub use endure::endure;
-pub use repetitions::{Ended, Repetitions, Tests};
+pub use repetitions::Repetitions;
 
-/// The trial that the cycles are recorded for.
-pub const TRIAL: &str = "soak::load_and_unload_under_load";
-/// The fact that each cycle leaves.
-pub const CYCLE: &str = "soak cycle";
-/// The fact that tells what module is soaked: `vermagic` and `srcversion`, as in the module's own
-/// trial.
-pub const MODULE: &str = "module";
-/// The fact that each repetition of a criterion leaves.
-pub const REPETITION: &str = "repetition";
 /// One-sided error of the bounds.
 pub const ALPHA: f64 = 0.05;
 

@@ -4,42 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use evidence::facts::{REPETITION, Repeated, Tests};
+use evidence::place::Place;
+use evidence::stats::clopper_pearson_upper;
+use evidence::{Event, GuestFault, Trail, TrialState, against_the_launcher, read_trail};
+use serde::Deserialize as _;
 
-use super::{ALPHA, REPETITION};
-use crate::criterion::Criterion;
-use crate::evidence::{Event, GuestFault, Trail, TrialState, against_the_launcher, read_trail};
-use crate::place::Place;
-use crate::stats::clopper_pearson_upper;
-
-/// The fact that ends a repetition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
-    /// What was repeated.
-    pub criterion: Criterion,
-    /// Which repetition, from 1.
-    pub number: u32,
-    /// Of how many.
-    pub of: u32,
-    /// What nextest said of it. Trials alone do not tell: a test that dies before its first record
-    /// or after its last, or that leaves a process behind, leaves no trial that failed.
-    pub tests: Tests,
-    /// More, for a person.
-    #[serde(default)]
-    pub note: String,
-}
-
-/// What nextest came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tests {
-    /// All passed.
-    Passed,
-    /// Some failed.
-    Failed,
-    /// nextest itself failed: they were not run, or not all of them.
-    NotRun,
-}
+use super::ALPHA;
 
 /// One repetition, as the trials in it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,7 +92,7 @@ impl Repetitions {
                     let one = std::mem::take(&mut current);
                     let trials: BTreeSet<_> =
                         one.passed.iter().chain(&one.failed).cloned().collect();
-                    match Ended::deserialize(value) {
+                    match Repeated::deserialize(value) {
                         Ok(ended) => {
                             let number = ended.number;
                             if repetitions.push(one, ended) {
@@ -146,7 +117,7 @@ impl Repetitions {
     }
 
     /// Takes a repetition as it ended; whether it is counted.
-    fn push(&mut self, mut one: Repetition, ended: Ended) -> bool {
+    fn push(&mut self, mut one: Repetition, ended: Repeated) -> bool {
         let number = ended.number;
         one.number = number;
         match ended.tests {
@@ -211,10 +182,11 @@ fn not_run(expected: &BTreeSet<String>, ran: &BTreeMap<u32, BTreeSet<String>>) -
 
 #[cfg(test)]
 mod tests {
+    use evidence::Writer;
+    use evidence::criterion::Criterion;
     use serde_json::json;
 
     use super::*;
-    use crate::evidence::Writer;
     use crate::verdict::tests::finished;
 
     fn read(events: Vec<Event>) -> Repetitions {
@@ -228,7 +200,7 @@ mod tests {
 
     fn end(number: u32, tests: Tests) -> Event {
         let note = "it ended with status 101".to_owned();
-        let ended = Ended { criterion: Criterion::Fuse, number, of: 20, tests, note };
+        let ended = Repeated { criterion: Criterion::Fuse, number, of: 20, tests, note };
         Event::Fact { trial: "soak".into(), name: REPETITION.into(), value: json!(ended) }
     }
 

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use evidence::place::Place;
+use evidence::thresholds::{ENDURANCE, Endurance};
+use evidence::{
+    Event, GuestEnded, GuestFault, Record, SCHEMA_VERSION, Trail, TrailEnd, TrialState, Writer,
+    end_of_trail,
+};
 use serde_json::json;
 
 use super::*;
-use crate::evidence::{
-    Environment, Event, GuestEnd, GuestFault, Record, SCHEMA_VERSION, Trail, TrailEnd, TrialState,
-    Writer, end_of_trail,
-};
-use crate::place::Place;
-use crate::thresholds::{ENDURANCE, Endurance};
-use crate::verdict::tests::finished;
+use crate::verdict::tests::{finished, machine};
+use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 
 /// What the tests' modules call themselves.
 pub(crate) const SRCVERSION: &str = "0123456789ABCDEF0123456";
@@ -22,8 +23,8 @@ pub(crate) struct Made {
     pub(crate) guest: Vec<Event>,
 }
 
-pub(crate) fn cycle(number: u32) -> Cycle {
-    Cycle {
+pub(crate) fn cycle(number: u32) -> SoakCycle {
+    SoakCycle {
         number,
         microseconds: 7_200_000,
         loads: vec!["fio".into()],
@@ -38,24 +39,24 @@ pub(crate) fn cycle(number: u32) -> Cycle {
 
 pub(crate) fn fact(name: &str, value: impl serde::Serialize) -> Event {
     let value = serde_json::to_value(value).unwrap();
-    Event::Fact { trial: TRIAL.into(), name: name.into(), value }
+    Event::Fact { trial: SOAK_TRIAL.into(), name: name.into(), value }
 }
 
 impl Made {
     /// One that held for so many cycles of 7.2 s on `kernel_release`.
     pub(crate) fn held(kernel_release: &str, cycles: u32) -> Made {
-        let mut environment = Environment::of_this_machine("tcg");
+        let mut environment = machine("tcg");
         environment.kernel_release = kernel_release.into();
         environment.commit = "c0ffee".into();
         environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
-        let [started, ended] = finished(TRIAL, TrialState::Passed, "");
+        let [started, ended] = finished(SOAK_TRIAL, TrialState::Passed, "");
         let mut guest = vec![Event::Environment(Box::new(environment)), started];
         guest.push(fact(MODULE, json!({"vermagic": kernel_release, "srcversion": SRCVERSION})));
-        guest.extend((0..cycles).map(|number| fact(CYCLE, cycle(number))));
+        guest.extend((0..cycles).map(|number| fact(SOAK_CYCLE, cycle(number))));
         guest.push(ended);
         let host = vec![
-            Event::Expected { at: Place::Guest, trials: vec![TRIAL.into()] },
-            Event::GuestEnded(GuestEnd {
+            Event::Expected { at: Place::Guest, trials: vec![SOAK_TRIAL.into()] },
+            Event::GuestEnded(GuestEnded {
                 how: "the guest's command ended with status 0".into(),
                 fault: GuestFault::None,
                 code: Some(0),
@@ -126,27 +127,27 @@ fn one_that_held_long_enough_lacks_nothing() {
 #[case::too_few_cycles(|made: &mut Made| { made.guest.remove(102); }, "99 of 100 cycles")]
 #[case::a_gap(|made: &mut Made| { made.guest.remove(50); }, "cycle 48 where 47 is due")]
 #[case::too_short(
-    |made: &mut Made| made.guest[3] = fact(CYCLE, Cycle { microseconds: 1, ..cycle(0) }),
+    |made: &mut Made| made.guest[3] = fact(SOAK_CYCLE, SoakCycle { microseconds: 1, ..cycle(0) }),
     "713 of 720 s"
 )]
 #[case::another_kernel(|made: &mut Made| made.guest[0] = Made::held("6.120.1", 0).guest.remove(0),
     "kernel 6.120.1 is not of the matrix")]
 #[case::left_behind(
-    |made: &mut Made| made.guest[9] = fact(CYCLE, Cycle { live_allocations: 2, ..cycle(6) }),
+    |made: &mut Made| made.guest[9] = fact(SOAK_CYCLE, SoakCycle { live_allocations: 2, ..cycle(6) }),
     "2 allocations outlive the module in cycle 6"
 )]
 #[case::a_leak(
     |made: &mut Made| for number in 0..100 {
         let kernel_memory_kib = 60_000 + 40 * i64::from(number);
-        made.guest[3 + number as usize] = fact(CYCLE, Cycle { kernel_memory_kib, ..cycle(number) });
+        made.guest[3 + number as usize] = fact(SOAK_CYCLE, SoakCycle { kernel_memory_kib, ..cycle(number) });
     },
     "a leak"
 )]
-#[case::no_cycle(|made: &mut Made| made.guest[3] = fact(CYCLE, 7), "a cycle cannot be read")]
+#[case::no_cycle(|made: &mut Made| made.guest[3] = fact(SOAK_CYCLE, 7), "a cycle cannot be read")]
 #[case::failed(
     |made: &mut Made| {
         made.guest.pop();
-        made.guest.extend(finished(TRIAL, TrialState::Failed, "cycle 100: EBUSY"));
+        made.guest.extend(finished(SOAK_TRIAL, TrialState::Failed, "cycle 100: EBUSY"));
     },
     "cycle 100: EBUSY"
 )]
@@ -195,7 +196,7 @@ fn a_failure_that_was_made_a_pass_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut made = Made::held("6.12.117+deb12-amd64", 100);
     made.guest.pop();
-    made.guest.extend(finished(TRIAL, TrialState::Failed, "").into_iter().skip(1));
+    made.guest.extend(finished(SOAK_TRIAL, TrialState::Failed, "").into_iter().skip(1));
     let soak = made.write(dir.path(), "soak");
     let path = soak.join("guest.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();

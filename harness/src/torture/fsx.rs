@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::place::Place;
 use serde::Serialize;
 
 use super::{program, scale};
 use crate::child::{Finished, Running};
 use crate::failure::{Failure, While};
-use crate::place::Place;
 use crate::require;
 
 /// Seeds that run side by side, each on a file of its own, since behind FUSE a run mostly waits; and

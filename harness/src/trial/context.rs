@@ -1,10 +1,10 @@
 //! What a trial's body is given.
 
+use evidence::place::Place;
+use evidence::{Event, Measurement, Writer};
 use serde::Serialize;
 
-use crate::evidence::{Event, Measurement, Writer};
 use crate::failure::Failure;
-use crate::place::Place;
 
 /// The place a trial runs in and the evidence that it writes.
 pub struct Context {

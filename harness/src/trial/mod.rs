@@ -1,7 +1,7 @@
 //! Trials: what a criterion is made of, and how libtest-mimic runs them.
 //!
 //! ```no_run
-//! use harness::place::Place;
+//! use evidence::place::Place;
 //! use harness::requirement::Requirement;
 //! use harness::trial::{Context, Trial};
 //!
@@ -27,13 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use context::Context;
+use evidence::place::Place;
 pub use exclusion::{Exclusion, take as take_machine};
 pub use policy::{Decision, decide};
 pub(crate) use runner::run_recorded;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
 
 use crate::failure::Failure;
-use crate::place::Place;
 use crate::requirement::Requirement;
 use watch::Limit;
 

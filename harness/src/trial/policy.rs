@@ -5,7 +5,8 @@
 //! | the trial's own place | runs | fails, saying what is missing and what provides it |
 //! | another place | skipped, with the reason | skipped, with the reason |
 
-use crate::place::Place;
+use evidence::place::Place;
+
 use crate::requirement::Missing;
 
 /// What becomes of a trial here.

@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use evidence::exit;
+use evidence::place::Place;
+use evidence::{Event, TrialState};
 use libtest_mimic::{Arguments, Completion, Failed};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Decision, Trial, decide, exclusion, watch};
-use crate::evidence::{self, Event, TrialState};
-use crate::exit;
 use crate::failure::Failure;
 use crate::kernel::KernelLog;
 use crate::part;
-use crate::place::{self, Place};
+use crate::place;
 use crate::temporary;
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
@@ -136,7 +137,7 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
 
 fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
     let event = Event::Skipped { trial: trial.to_owned(), reason: reason.to_owned() };
-    let written = evidence::of_this_process().and_then(|writer| writer.write(event));
+    let written = place::evidence_writer().and_then(|writer| writer.write(event));
     written.map_err(|error| Failed::from(format!("skip in the {place} not recorded: {error}")))
 }
 
@@ -147,7 +148,7 @@ pub(crate) fn run_recorded(
     place: Place,
     body: impl FnOnce(&Context) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let evidence = evidence::of_this_process()?;
+    let evidence = place::evidence_writer()?;
     let context = Context::new(trial, place, evidence);
     context.record(Event::TrialStarted { trial: trial.to_owned() })?;
     let started = Instant::now();

@@ -84,8 +84,8 @@ mod tests {
     use std::thread::sleep;
 
     use super::*;
-    use crate::evidence::Writer;
-    use crate::place::Place;
+    use evidence::Writer;
+    use evidence::place::Place;
 
     #[test]
     fn whoever_takes_too_long_fails() {

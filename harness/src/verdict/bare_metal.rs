@@ -3,19 +3,20 @@
 //! Each lists the evidence that speaks for it and what is still missing. It is met where nothing
 //! is missing, and where there is no evidence everything is.
 
+use evidence::Event;
+use evidence::baselines::Figure;
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::facts::MODULE;
+use evidence::facts::{COMPARED, NOT_COMPARABLE};
+use evidence::place::Place;
+use evidence::stats::Outcome;
+use evidence::thresholds::{ENDURANCE, Rule, Scene};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{CriterionVerdict, Evidence, Fate, JudgedRatio, State};
-use crate::baselines::Figure;
-use crate::clock::Clock;
-use crate::criteria::recorded::{COMPARED, NOT_COMPARABLE};
-use crate::criterion::Criterion;
-use crate::evidence::Event;
-use crate::place::Place;
-use crate::soak::{MODULE, Soak};
-use crate::stats::Outcome;
-use crate::thresholds::{ENDURANCE, Rule, Scene};
+use crate::soak::Soak;
 
 /// Trials or figures that a line names before it only counts them.
 const NAMED: usize = 4;
@@ -148,7 +149,7 @@ fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition 
     let scene = Scene { place: Place::Guest, emulated: false, clock: Clock::Wall };
     let strict =
         |rule: &&Rule| rule.criterion == Criterion::KernelVsFuse && rule.at(scene).strictly;
-    for rule in crate::thresholds::ALL.iter().filter(strict) {
+    for rule in evidence::thresholds::ALL.iter().filter(strict) {
         let on_kvm: Vec<&JudgedRatio> = ratios(criteria)
             .filter(|one| {
                 one.rule == rule.id && one.accelerator == "kvm" && one.clock == Clock::Wall

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
+use evidence::clock::{Clock, REPRODUCIBLE_TO};
+use evidence::protocol::SLOWED_BY;
+use evidence::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
+use evidence::thresholds::Rule;
+use evidence::{Controls, Measurement, Round};
 use libm::exp;
 
 use super::soundness;
-use crate::clock::{Clock, REPRODUCIBLE_TO};
-use crate::contender::SLOWED_BY;
-use crate::evidence::{Controls, Measurement, Round};
-use crate::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
-use crate::thresholds::Rule;
 
 /// By how much longer queries that were never asked before may take than the others. What is
 /// answered from memory takes a small part of the time of a search.

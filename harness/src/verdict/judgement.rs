@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Outcome;
+use evidence::stats::Outcome;
 
 /// A criterion's state. Ordered by precedence: one FAIL outweighs any INCONCLUSIVE, and one
 /// INCONCLUSIVE any number of PASS.

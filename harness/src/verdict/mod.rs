@@ -19,19 +19,19 @@ use serde::{Deserialize, Serialize};
 
 pub use bare_metal::{BareMetal, Condition};
 pub use decision::Decision;
+use evidence::criterion::Criterion;
+use evidence::exit::{self, Exit};
+use evidence::place::Place;
+use evidence::{
+    Environment, Event, GuestEnded, GuestFault, PhaseState, Record, Trail, against_the_launcher,
+    read_trail,
+};
 pub use judgement::{Judgement, Reason, State};
 pub use ratios::{Disturbances, JudgedRatio, recall_below};
 pub use recorded::JudgedFigure;
 pub use table::{accelerator_name, table};
 pub use trials::{Fate, not_run};
 
-use crate::criterion::Criterion;
-use crate::evidence::{
-    Environment, Event, GuestEnd, GuestFault, PhaseState, Record, Trail, against_the_launcher,
-    read_trail,
-};
-use crate::exit::{self, Exit};
-use crate::place::Place;
 use crate::soak::Soak;
 
 /// What a run amounts to.
@@ -163,7 +163,7 @@ impl Evidence {
 
     /// How the guest ended; of several boots the one that ended worst.
     #[must_use]
-    pub fn guest_end(&self) -> Option<&GuestEnd> {
+    pub fn guest_end(&self) -> Option<&GuestEnded> {
         let ends = self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(end),
             _ => None,
@@ -320,7 +320,7 @@ fn stability(evidence: &Evidence) -> Vec<String> {
             _ => None,
         })
         .map(|cycles| {
-            let bound = crate::stats::failure_rate_bound(cycles, 0.05) * 100.0;
+            let bound = evidence::stats::failure_rate_bound(cycles, 0.05) * 100.0;
             format!(
                 "{cycles} of {cycles} load/unload cycles without a failure prove a failure rate \
                  below {bound:.2} % a cycle at 95 %"

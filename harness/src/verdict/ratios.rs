@@ -2,15 +2,15 @@
 
 use std::fmt;
 
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::{Bootstrap, Outcome, Ratio};
+use evidence::thresholds::{self, Rule, Scene};
+use evidence::{Event, Measurement, Round};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Evidence, Judgement};
-use crate::clock::Clock;
-use crate::criterion::Criterion;
-use crate::evidence::{Event, Measurement, Round};
-use crate::place::Place;
-use crate::stats::{Bootstrap, Outcome, Ratio};
-use crate::thresholds::{self, Rule, Scene};
 
 /// A ratio with the rule that it was judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,5 +246,5 @@ pub fn recall_below(measurement: &Measurement) -> Option<String> {
 fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {
     let of = |round: &Round| round.speeds(measurement.operations_per_round);
     let (a, b): (Vec<f64>, Vec<f64>) = measurement.counted().map(of).unzip();
-    Some((crate::stats::median(&a)?, crate::stats::median(&b)?))
+    Some((evidence::stats::median(&a)?, evidence::stats::median(&b)?))
 }

@@ -1,17 +1,17 @@
 //! Ratios to recorded figures, recomputed from the times of our batches.
 
+use evidence::Event;
+use evidence::baselines::{Baselines, Figure};
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::facts::{COMPARED, Compared};
+use evidence::place::Place;
+use evidence::stats::{Outcome, Ratio};
+use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
 use serde::{Deserialize, Serialize};
 
 use super::ratios::self_test;
 use super::{Evidence, Judgement};
-use crate::baselines::{Baselines, Figure};
-use crate::clock::Clock;
-use crate::criteria::recorded::{COMPARED, Compared};
-use crate::criterion::Criterion;
-use crate::evidence::Event;
-use crate::place::Place;
-use crate::stats::{Outcome, Ratio};
-use crate::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
 
 /// A ratio to a recorded figure, judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,13 @@
 //! Whether the rounds of a measurement are those that the protocol and a rule ask for, before
 //! anything is computed of them.
 
-use crate::clock::Clock;
-use crate::contender::{SLOWED_BY, UNSEEN_A_TURN};
-use crate::criteria::ratio::of_first_queries;
-use crate::evidence::{Controls, Measurement, Round};
-use crate::measure::{REPEATS, controlled_order_of};
-use crate::protocol::PROTOCOL;
-use crate::thresholds::{Rule, Work};
+use evidence::clock::Clock;
+use evidence::protocol::PROTOCOL;
+use evidence::protocol::of_first_queries;
+use evidence::protocol::{REPEATS, controlled_order_of};
+use evidence::protocol::{SLOWED_BY, UNSEEN_A_TURN};
+use evidence::thresholds::{Rule, Work};
+use evidence::{Controls, Measurement, Round};
 
 /// Passes of the protocol's rounds, in their orders, the same number of samples on all sides, and
 /// the registered slow-down.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use evidence::clock::Clock;
+use evidence::place::Place;
+
 use super::{Disturbances, JudgedRatio, State, Verdict};
-use crate::clock::Clock;
-use crate::place::Place;
 
 /// What an accelerator is called in front of a person.
 #[must_use]

@@ -2,8 +2,9 @@
 
 mod made;
 
+use evidence::{Controls, GuestFault, Measurement, Order, TrialState};
+
 use super::*;
-use crate::evidence::{Controls, GuestFault, Measurement, Order, TrialState};
 
 pub(crate) use made::*;
 
@@ -90,7 +91,7 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
             trials.push("module::cycles".into());
         }
     }
-    run.host.push(Event::GuestEnded(GuestEnd {
+    run.host.push(Event::GuestEnded(GuestEnded {
         how: "the guest's kernel panicked: not syncing".into(),
         fault: GuestFault::Kernel,
         code: None,

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::{Event, GuestFault, TrialState};
+
 use super::{Evidence, Judgement};
-use crate::criterion::Criterion;
-use crate::evidence::{Event, GuestFault, TrialState};
-use crate::place::Place;
 
 /// How many trials a criterion has, and how many held.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //! and hangs. So KVM is believed when the kernel has reached its first program on it. The answer
 //! holds until the machine reboots, and is remembered per kernel and QEMU.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -14,6 +13,7 @@ use std::str::FromStr;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+use evidence::guest::{Accelerator, Qemu};
 use serde::{Deserialize, Serialize};
 
 use super::error::VmError;
@@ -21,30 +21,10 @@ use super::initramfs;
 use super::kernel::Kernel;
 use super::lines::{self, Event, Stream};
 use super::process::Reaped;
-use super::qemu::Qemu;
 use crate::{place, project};
 
 /// A working KVM boots the probe in one or two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
-
-/// What executes the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// The CPU itself.
-    Kvm,
-    /// QEMU's translator; numbers from it are 'measured under emulation'.
-    Tcg,
-}
-
-impl fmt::Display for Accelerator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Accelerator::Kvm => "kvm",
-            Accelerator::Tcg => "tcg",
-        })
-    }
-}
 
 /// What the user wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,89 +1,9 @@
 //! How a guest ended: one verdict from the console, the status and the supervisor.
 
-use std::fmt;
+use evidence::guest::GuestEnd;
+use evidence::kernel_log::{Finding, Trouble};
 
-use serde::{Deserialize, Serialize};
-
-use super::console::{Finding, Trouble};
 use super::status::GuestStatus;
-use crate::exit::{self, Exit};
-
-/// How a guest ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "end", content = "detail", rename_all = "snake_case")]
-pub enum GuestEnd {
-    /// The command ran to its end; its exit status.
-    Exited(u8),
-    /// The kernel panicked; its words.
-    Panicked(String),
-    /// The kernel reported an oops or `BUG`; its words. Whatever the command made of it, nothing
-    /// after it can be trusted.
-    Oopsed(String),
-    /// The kernel reported a lock-up, stall or hung task, and the command never ended.
-    LockedUp(String),
-    /// The command printed nothing for longer than its limit, seconds.
-    Silent(u64),
-    /// The command ran for longer than its limit, seconds.
-    TimedOut(u64),
-    /// The machine ended without a status of the command: powered off, or QEMU is gone.
-    Died,
-    /// It never came up; why.
-    BootFailed(String),
-    /// It came up, but lacks what the launcher promises the command; what.
-    SetupFailed(String),
-    /// Ctrl-C.
-    Interrupted,
-}
-
-impl GuestEnd {
-    /// The exit code for a program that ran the guest: the command's own, or one that tells why
-    /// there is none.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            GuestEnd::Exited(code) => *code,
-            other => other.lost().map_or(exit::DIED.code, |exit| exit.code),
-        }
-    }
-
-    /// The exit that tells why there is no code of the command's own; `None` where there is one.
-    #[must_use]
-    pub fn lost(&self) -> Option<Exit> {
-        Some(match self {
-            GuestEnd::Exited(_) => return None,
-            GuestEnd::Panicked(_) => exit::PANIC,
-            GuestEnd::Oopsed(_) => exit::OOPS,
-            GuestEnd::LockedUp(_) => exit::LOCKUP,
-            GuestEnd::Silent(_) => exit::SILENT,
-            GuestEnd::TimedOut(_) => exit::TIMEOUT,
-            GuestEnd::Died => exit::DIED,
-            GuestEnd::BootFailed(_) => exit::BOOT,
-            GuestEnd::SetupFailed(_) => exit::SETUP,
-            GuestEnd::Interrupted => exit::INTERRUPTED,
-        })
-    }
-}
-
-impl fmt::Display for GuestEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GuestEnd::Exited(code) => write!(f, "the guest's command ended with status {code}"),
-            GuestEnd::Panicked(words) => write!(f, "the guest's kernel panicked: {words}"),
-            GuestEnd::Oopsed(words) => write!(f, "the guest's kernel failed: {words}"),
-            GuestEnd::LockedUp(words) => write!(f, "the guest's kernel is stuck: {words}"),
-            GuestEnd::Silent(limit) => {
-                write!(f, "the guest's command printed nothing for {limit} s, its limit")
-            }
-            GuestEnd::TimedOut(limit) => {
-                write!(f, "the guest's command was not done after {limit} s, its limit")
-            }
-            GuestEnd::Died => f.write_str("the guest ended before its command did"),
-            GuestEnd::BootFailed(why) => write!(f, "the guest did not come up: {why}"),
-            GuestEnd::SetupFailed(what) => write!(f, "the guest cannot run the command: {what}"),
-            GuestEnd::Interrupted => f.write_str("interrupted; the guest has been ended"),
-        }
-    }
-}
 
 /// Why the supervisor stopped watching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

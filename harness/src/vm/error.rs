@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::exit::{self, Exit};
+use evidence::exit::{self, Exit};
 
 /// What provides the programs and kernels that the launcher needs.
 const SETUP: &str = "provide it with: make setup";
 
 /// A guest that could not be started or observed. What became of a guest that did start is a
-/// [`GuestEnd`](super::GuestEnd).
+/// [`GuestEnd`](evidence::GuestEnd).
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
     /// The VexFS that `vexfs.toml` gives as sources cannot be built for the guest.

@@ -10,11 +10,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use evidence::guest::DEFAULT_SERIES;
+
 use super::error::VmError;
 use crate::project;
-
-/// The series that is booted unless another is asked for.
-pub const DEFAULT_SERIES: &str = "6.12";
 
 /// Which kernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]

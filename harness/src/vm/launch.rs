@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::accelerator::Accelerator;
+use evidence::guest::{Accelerator, Qemu};
+
 use super::error::VmError;
 use super::kernel::Kernel;
 use super::programs;
-use super::qemu::Qemu;
 use super::resources::Resources;
 use super::script;
 use crate::{place, project};

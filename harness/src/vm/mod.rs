@@ -6,7 +6,7 @@
 //! machine's root directory read-only, with throw-away writable copies of the checkout and of the
 //! system's directories; only the evidence directory is written through. Its first program of
 //! ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says how it ended. The
-//! [`console`] is read beside it, so that a panic, an oops, a lock-up and a silent guest are told
+//! console is read beside it, so that a panic, an oops, a lock-up and a silent guest are told
 //! apart from a failing command and a failing set-up ([`GuestEnd`]). Whatever happens, nothing of
 //! the guest is left behind.
 //!
@@ -14,7 +14,6 @@
 //! programs to be used in place of those on the path.
 
 mod accelerator;
-pub mod console;
 mod end;
 mod error;
 mod initramfs;
@@ -39,22 +38,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use accelerator::{Accelerator, AcceleratorChoice};
-pub use console::{Finding, Trouble, classify};
-pub use end::GuestEnd;
+pub use accelerator::AcceleratorChoice;
 pub use error::VmError;
-pub use kernel::{DEFAULT_SERIES, Kernel, KernelChoice};
+use evidence::guest::{Accelerator, GuestEnd, GuestLaunch};
+use evidence::kernel_log::Finding;
+use evidence::place::Place;
+use evidence::{TrailEnd, end_of_trail, exit};
+pub use kernel::{Kernel, KernelChoice};
 pub use programs::{on_path as find_program, project_directories};
-pub use qemu::Qemu;
-pub use record::{GuestLaunch, LAUNCH_FILE};
-pub use script::{COMMAND_FILE, quoted};
+pub(crate) use qemu::find as find_qemu;
+pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};
-pub use supervise::{CONSOLE_FILE, OUTPUT_FILE, TAIL_LINES};
+pub use supervise::OUTPUT_FILE;
 
 use crate::clock::ClockChoice;
-use crate::evidence::{TrailEnd, end_of_trail};
-use crate::place::Place;
-use crate::{exit, project};
+use crate::project;
 
 /// What the guest is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +179,7 @@ impl GuestOutcome {
 /// # Errors
 /// It, QEMU or virtme-ng is missing, and what provides it.
 pub fn guest_kernel() -> Result<Kernel, VmError> {
-    Qemu::find()?;
+    find_qemu()?;
     launch::virtme_run()?;
     Kernel::find(&KernelChoice::of_environment())
 }
@@ -213,10 +211,10 @@ pub fn accelerator_for(
     kernel: &KernelChoice,
 ) -> Result<(Accelerator, String), VmError> {
     let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
-    let qemu = Qemu::find()?;
+    let qemu = find_qemu()?;
     let kernel = Kernel::find(kernel)?;
     let decision = accelerator::decide(choice, &kernel, &qemu, &|| watch.interrupted())?;
-    qemu.must_be_fit_for(decision.accelerator)?;
+    qemu::must_be_fit_for(&qemu, decision.accelerator)?;
     Ok((decision.accelerator, decision.reason))
 }
 
@@ -229,7 +227,7 @@ pub fn accelerator_for(
 pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestOutcome, VmError> {
     let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
     let interrupted = || watch.interrupted();
-    let qemu = Qemu::find()?;
+    let qemu = find_qemu()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
     crate::sources::build_for_guest(&kernel)?;
@@ -238,7 +236,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     launch::must_be_shareable(project::root())?;
 
     let decision = accelerator::decide(accelerator_choice(request)?, &kernel, &qemu, &interrupted)?;
-    qemu.must_be_fit_for(decision.accelerator)?;
+    qemu::must_be_fit_for(&qemu, decision.accelerator)?;
     let instruction_clock = match request.clock {
         ClockChoice::Wall => false,
         ClockChoice::Instructions => true,
@@ -289,7 +287,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
         command_line: words(&command),
         qemu,
     };
-    launch.write(&evidence)?;
+    record::write(&launch, &evidence)?;
 
     let seen = supervise::Watch {
         evidence: &evidence,
@@ -376,5 +374,5 @@ fn random_token() -> Result<String, VmError> {
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(VmError::system("/dev/urandom cannot be read"))?;
-    Ok(crate::sha256_hex(&bytes))
+    Ok(evidence::digest::hex(&bytes))
 }

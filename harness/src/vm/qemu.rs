@@ -1,11 +1,9 @@
 //! The QEMU that runs the guest.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
+use evidence::guest::{Accelerator, Qemu};
 
-use super::accelerator::Accelerator;
 use super::error::VmError;
 use super::programs;
 
@@ -15,50 +13,39 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// arrays silently came back unsorted.
 const OLDEST_FOR_EMULATION: u32 = 10;
 
-/// An installed QEMU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Qemu {
-    /// The program.
-    pub path: PathBuf,
-    /// Its version, e.g. `10.0.2`.
-    pub version: String,
+/// Finds QEMU: `VEXFS_QEMU`, or on the path.
+///
+/// # Errors
+/// It is not there, or does not tell its version.
+pub(crate) fn find() -> Result<Qemu, VmError> {
+    let path = programs::find("VEXFS_QEMU", PROGRAM)
+        .ok_or_else(|| VmError::NoQemu { program: PROGRAM.to_owned() })?;
+    let output = Command::new(&path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(VmError::system(format!("{} cannot be run", path.display())))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match version(&said) {
+        Some(version) => Ok(Qemu { version: version.to_owned(), path }),
+        None => Err(VmError::QemuVersion { path, said }),
+    }
 }
 
-impl Qemu {
-    /// Finds QEMU: `VEXFS_QEMU`, or on the path.
-    ///
-    /// # Errors
-    /// It is not there, or does not tell its version.
-    pub fn find() -> Result<Self, VmError> {
-        let path = programs::find("VEXFS_QEMU", PROGRAM)
-            .ok_or_else(|| VmError::NoQemu { program: PROGRAM.to_owned() })?;
-        let output = Command::new(&path)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(VmError::system(format!("{} cannot be run", path.display())))?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        match version(&said) {
-            Some(version) => Ok(Qemu { version: version.to_owned(), path }),
-            None => Err(VmError::QemuVersion { path, said }),
-        }
+/// Refuses emulation by a QEMU that computes wrongly.
+///
+/// # Errors
+/// [`VmError::QemuTooOld`].
+pub(super) fn must_be_fit_for(qemu: &Qemu, accelerator: Accelerator) -> Result<(), VmError> {
+    let major = qemu.version.split('.').next().and_then(|digits| digits.parse::<u32>().ok());
+    if accelerator == Accelerator::Kvm || major >= Some(OLDEST_FOR_EMULATION) {
+        return Ok(());
     }
-
-    /// Refuses emulation by a QEMU that computes wrongly.
-    ///
-    /// # Errors
-    /// [`VmError::QemuTooOld`].
-    pub fn must_be_fit_for(&self, accelerator: Accelerator) -> Result<(), VmError> {
-        let major = self.version.split('.').next().and_then(|digits| digits.parse::<u32>().ok());
-        if accelerator == Accelerator::Kvm || major >= Some(OLDEST_FOR_EMULATION) {
-            return Ok(());
-        }
-        Err(VmError::QemuTooOld {
-            path: self.path.clone(),
-            version: self.version.clone(),
-            needed: OLDEST_FOR_EMULATION,
-        })
-    }
+    Err(VmError::QemuTooOld {
+        path: qemu.path.clone(),
+        version: qemu.version.clone(),
+        needed: OLDEST_FOR_EMULATION,
+    })
 }
 
 /// `10.0.2` of `QEMU emulator version 10.0.2 (Debian …)`.
@@ -91,6 +78,6 @@ mod tests {
         #[case] fit: bool,
     ) {
         let qemu = Qemu { path: PROGRAM.into(), version: version.into() };
-        assert_eq!(qemu.must_be_fit_for(accelerator).is_ok(), fit);
+        assert_eq!(must_be_fit_for(&qemu, accelerator).is_ok(), fit);
     }
 }

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use evidence::shell::quoted;
+
 use super::Work;
 use super::error::VmError;
 use super::programs;
@@ -62,7 +64,7 @@ fn base_environment() -> Vec<(String, String)> {
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ];
     // Beside what changes a build the reader's wishes and our own settings.
-    environment.extend(crate::evidence::settings());
+    environment.extend(crate::environment::settings());
     environment
 }
 
@@ -78,12 +80,6 @@ fn guest_path() -> String {
     let directories: Vec<String> =
         directories.iter().map(|directory| directory.display().to_string()).collect();
     directories.join(":")
-}
-
-/// One word for a POSIX shell.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::console::{self, Finding, Trouble};
+use evidence::files::CONSOLE_FILE;
+use evidence::guest::TAIL_LINES;
+use evidence::kernel_log::{Finding, Trouble, trouble_in};
+
 use super::end::Stop;
 use super::error::VmError;
 use super::lines::{self, Event, Stream};
@@ -17,13 +20,8 @@ use super::status::GuestStatus;
 use super::terminal::Foreground;
 use super::{Limits, Observer};
 
-/// The kernel's console and what QEMU and virtme-ng say, in the evidence directory.
-pub const CONSOLE_FILE: &str = "console.log";
 /// What the command printed, in the evidence directory.
 pub const OUTPUT_FILE: &str = "guest-output.log";
-
-/// Lines of the console that are kept for a person.
-pub const TAIL_LINES: usize = 40;
 
 /// How often limits, signals and the guest's status are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -189,7 +187,7 @@ impl Session<'_> {
             }
             Event::Line(Stream::Console, line) => {
                 append(&mut self.console, &line, self.watch.evidence)?;
-                if let Some(finding) = console::classify(&line) {
+                if let Some(finding) = trouble_in(&line) {
                     // A stuck kernel says so again and again; that is no progress.
                     if self.seen.findings.is_empty() {
                         self.last_output = Instant::now();

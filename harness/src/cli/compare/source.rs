@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
+use evidence::protocol::PROTOCOL;
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 use vexfs_uapi::client::Declaration;
@@ -14,7 +15,6 @@ use crate::contender::{
 };
 use crate::failure::Failure;
 use crate::fuse::FuseMount;
-use crate::protocol::PROTOCOL;
 
 /// A contender that can be made, with the mount that it needs.
 pub(super) struct Source<'a> {

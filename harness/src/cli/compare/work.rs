@@ -1,5 +1,6 @@
 //! Whether a contender did the work that it was sent, and by which index.
 
+use evidence::protocol::PROTOCOL;
 use serde_json::Value;
 use vexfs_uapi::Kind;
 
@@ -7,7 +8,6 @@ use super::source::Source;
 use crate::criteria::competitor_index;
 use crate::criteria::served::{Asked, Served};
 use crate::failure::Failure;
-use crate::protocol::PROTOCOL;
 use crate::require;
 
 /// What a contender has counted, where it counts.

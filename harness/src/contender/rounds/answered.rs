@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use evidence::protocol::Protocol;
+
 use super::search::UNSEEN_RECALL;
 use super::unseen::{Unseen, UnseenAnswers};
 use crate::contender::{Answer, Contender};
 use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
-use crate::protocol::Protocol;
 use crate::require;
 
 /// What a contender answered over all rounds.

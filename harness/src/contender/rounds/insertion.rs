@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use evidence::protocol::Arm;
+use evidence::protocol::Protocol;
+use evidence::{Controls, Round};
+
 use super::Sides;
 use crate::contender::Contender;
 use crate::dataset::Dataset;
-use crate::evidence::{Controls, Round};
 use crate::failure::Failure;
-use crate::measure::{self, Arm, Turn};
-use crate::protocol::Protocol;
+use crate::measure::{self, Turn};
 
 /// Insertion of the protocol's rows, a batch a round.
 pub struct InsertionRounds {

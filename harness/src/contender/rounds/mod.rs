@@ -6,15 +6,15 @@ mod search;
 mod unseen;
 
 pub use answered::Answered;
+use evidence::protocol::Arm;
+use evidence::protocol::Protocol;
 pub use insertion::{InsertionRounds, insertion_rounds};
 pub use search::{SearchRounds, search_rounds};
-pub use unseen::{UNSEEN_A_TURN, Unseen};
+pub use unseen::Unseen;
 
 use super::Contender;
 use crate::dataset::Dataset;
 use crate::failure::Failure;
-use crate::measure::Arm;
-use crate::protocol::Protocol;
 
 /// Inserts the base of `dataset` into an empty contender, in the protocol's batches.
 ///

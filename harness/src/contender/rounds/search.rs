@@ -1,12 +1,16 @@
 //! Searches, the protocol's queries a round.
 
-use super::{Answered, Sides, UNSEEN_A_TURN, Unseen};
-use crate::clock::Clock;
-use crate::evidence::Round;
+use evidence::Round;
+use evidence::clock::Clock;
+use evidence::protocol::Arm;
+use evidence::protocol::Protocol;
+use evidence::protocol::{REPEATS, UNSEEN_A_TURN};
+
+use super::{Answered, Sides, Unseen};
+use crate::clock;
 use crate::failure::{Failure, While};
-use crate::measure::{self, Arm, Turn};
+use crate::measure::{self, Turn};
 use crate::oracle::Oracle;
-use crate::protocol::Protocol;
 
 /// Searches, the protocol's queries a round.
 pub struct SearchRounds {
@@ -39,7 +43,7 @@ pub fn search_rounds(
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
     // A count of instructions is not disturbed by who else has the processor.
-    let repeats = if Clock::here()? == Clock::Wall { measure::REPEATS } else { 0 };
+    let repeats = if clock::here()? == Clock::Wall { REPEATS } else { 0 };
     let measure::Controlled { rounds, disturbed } =
         measure::controlled_rounds(protocol.rounds(), repeats, |arm, _| {
             let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);

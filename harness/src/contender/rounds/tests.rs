@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use evidence::Controls;
+use evidence::protocol::{Metric, UNSEEN_A_TURN};
 use serde_json::Value;
 use vexfs_uapi::client::Declaration;
 
 use super::super::{Answer, Answers, InProcess, Insertion, Slowed};
 use super::*;
-use crate::evidence::Controls;
 use crate::oracle::Oracle;
-use crate::protocol::Metric;
 
 const SMALL: Protocol = Protocol {
     rows: 80,

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
+use evidence::protocol::UNSEEN_A_TURN;
+
 use crate::contender::{Answer, Contender};
 use crate::dataset::{Dataset, NumpyRandom};
 use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
-
-/// Queries that open a side's turn and that it has not been asked before: what answers from
-/// memory does not know them. They also bring its data back into the processor's caches, and
-/// their times are not those of the round.
-pub const UNSEEN_A_TURN: usize = 4;
 
 /// Queries of a dataset's stream, each of which is drawn once. One lasts for as long as any of the
 /// contenders that are asked them: a query that comes again, in a later pass or in another search

@@ -1,9 +1,10 @@
 //! The FUSE daemon dies in the middle of its work.
 
+use evidence::place::Place;
+
 use crate::criteria::homes::ENDED;
 use crate::filesystem::requests_end_well;
 use crate::fuse::{FuseMount, build_if_missing};
-use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::Trial;
 

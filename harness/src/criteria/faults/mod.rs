@@ -6,10 +6,10 @@ mod killed_daemon;
 mod power_cut;
 pub(crate) mod unloading;
 
+use evidence::place::Place;
 use vexfs_uapi::Home;
 
 use super::module;
-use crate::place::Place;
 use crate::requirement::Requirement;
 use crate::trial::{Body, Trial};
 

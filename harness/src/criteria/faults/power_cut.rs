@@ -6,18 +6,20 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use evidence::criterion::Criterion;
+use evidence::files::CONSOLE_FILE;
+use evidence::guest::GuestEnd;
+use evidence::place::Place;
+use evidence::{Event, Trail, TrialState, Writer, read_trail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 use serde_json::json;
 
-use crate::criterion::Criterion;
 use crate::deadline::wait_for;
-use crate::evidence::{Event, Trail, TrialState, Writer, read_trail};
 use crate::failure::{Failure, While};
-use crate::place::Place;
 use crate::trial::Context;
 use crate::verdict::{self, Evidence, State};
-use crate::vm::{self, CONSOLE_FILE, GuestEnd, GuestRequest, KernelChoice, Work};
+use crate::vm::{self, GuestRequest, KernelChoice, Work};
 use crate::{fail, project, require};
 
 /// The trial that ends before the power is cut, and the one in which it is.
@@ -36,7 +38,7 @@ pub(super) fn is_told(context: &Context) -> Result<(), Failure> {
     host.write(Event::Expected { at: Place::Guest, trials })?;
     let outcome = cut_power(dir)?;
     require!(outcome.end == GuestEnd::Died, "the guest's end is told as: {}", outcome.end);
-    host.write(Event::GuestEnded((&outcome).into()))?;
+    host.write(Event::GuestEnded(outcome.ended()))?;
 
     let Some(trail) = read_trail(dir, Place::Guest)? else { fail!("the guest left no evidence") };
     require!(trail.damage.is_empty(), "the guest's evidence is damaged: {:?}", trail.damage);

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use evidence::Controls;
+use evidence::protocol::{Arm, Protocol, controlled_order_of};
 use serde_json::{Value, json};
 use vexfs_uapi::client::Declaration;
 
@@ -13,8 +15,7 @@ use crate::contender::{
     Answers, Contender, InProcess, Insertion, Sides, Unseen, fill, search_rounds,
 };
 use crate::dataset::Dataset;
-use crate::evidence::Controls;
-use crate::measure::controlled_order_of;
+use crate::measure::{Turn, controlled_rounds};
 use crate::oracle::Oracle;
 
 const SUBJECT: Subject<'_> = Subject {
@@ -157,4 +158,25 @@ fn a_pass_that_fails_ends_it() {
         _ => Err(Failure::new("driver died")),
     });
     assert_eq!(failed.unwrap_err().to_string(), "driver died");
+}
+
+/// The rounds that are measured are those that the verdict decides on.
+#[test]
+fn what_is_measured_is_decided_on() {
+    let pass = |_| {
+        let done = controlled_rounds(PROTOCOL.rounds(), 0, |arm, _| {
+            let nanoseconds = match arm {
+                Arm::A | Arm::Again => 1000,
+                Arm::B => 2000,
+                Arm::Slowed => 1050,
+            };
+            Ok(Turn::of(vec![Duration::from_nanos(nanoseconds)]))
+        })?;
+        let side = Side { contender: "x".to_owned(), recall: None, description: json!({}) };
+        let (rounds, disturbed) = (done.rounds, done.disturbed);
+        Ok(Pass { rounds, disturbed, a: side.clone(), b: side })
+    };
+    let measurement = measure(&SUBJECT, 1, 1, pass).unwrap();
+    let decision = Decision::of(&measurement).unwrap();
+    assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
 }

@@ -6,20 +6,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use evidence::clock::Clock;
+use evidence::facts::{LOAD_CYCLE, LoadCycle};
+use evidence::files;
+use evidence::guest::{Accelerator, GuestLaunch, TAIL_LINES};
+use evidence::noise::Noise;
+use evidence::place::{Mark, Place};
+use evidence::{
+    Environment, Event, GuestEnded, GuestFault, Measurement, PhaseState, Record, Round,
+    SCHEMA_VERSION, TrailEnd, TrialState,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::clock::Clock;
-use crate::criteria::cycles::{CYCLE, Cycle};
-use crate::evidence::{
-    Environment, Event, GuestEnd, GuestFault, Measurement, PhaseState, Record, Round,
-    SCHEMA_VERSION, TrailEnd, TrialState, file_name,
-};
-use crate::noise::Noise;
-use crate::place::{Mark, Place};
-use crate::verdict::tests::{Run as Made, finished};
+use crate::verdict::tests::{Run as Made, finished, launch};
 use crate::verdict::{self, Evidence};
-use crate::vm::{Accelerator, GuestLaunch, TAIL_LINES};
 
 /// Set, it writes the golden runs anew.
 const UPDATE_VARIABLE: &str = "VEXFS_VALIDATION_UPDATE_GOLDEN";
@@ -197,7 +198,7 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
     );
     run.guest.truncate(at.unwrap());
     run.host.retain(|event| !matches!(event, Event::GuestEnded(_)));
-    run.host.push(Event::GuestEnded(GuestEnd {
+    run.host.push(Event::GuestEnded(GuestEnded {
         how: how.into(),
         fault: GuestFault::Kernel,
         code: None,
@@ -227,13 +228,13 @@ fn panicked_in_cycle_150(console: &[String]) -> Made {
 }
 
 fn load_cycle(number: u32) -> Event {
-    let cycle = Cycle {
+    let cycle = LoadCycle {
         number,
         microseconds: 55_000 + 100 * u64::from(number % 7),
         kernel_memory_kib: 61_000 + 8 * i64::from(number % 5),
         live_allocations: 0,
     };
-    Event::Fact { trial: "module::loads".into(), name: CYCLE.into(), value: json!(cycle) }
+    Event::Fact { trial: "module::loads".into(), name: LOAD_CYCLE.into(), value: json!(cycle) }
 }
 
 /// A host in the guest's clothes: nothing that it measures is emulated.
@@ -314,8 +315,8 @@ fn spoil(case: &str, place: Place, text: &mut String) {
 
 fn launch_of(case: &str) -> GuestLaunch {
     match case {
-        "as-on-kvm" => GuestLaunch::made_up(Accelerator::Kvm, "a kernel boots on it"),
-        _ => GuestLaunch::made_up(Accelerator::Tcg, "/dev/kvm cannot be opened"),
+        "as-on-kvm" => launch(Accelerator::Kvm, "a kernel boots on it"),
+        _ => launch(Accelerator::Tcg, "/dev/kvm cannot be opened"),
     }
 }
 
@@ -333,7 +334,7 @@ fn write_run(case: &str, mut run: Made, dir: &Path) {
             }
         }
         let mut text = String::new();
-        let mut prev = crate::sha256_hex(&Sha256::digest(b""));
+        let mut prev = evidence::digest::hex(&Sha256::digest(b""));
         // A host that poses as the guest has the guest's file, and cannot write as the guest.
         let writer = if case == "wrong-place" { Place::Host } else { place };
         for (seq, event) in (0..).zip(events) {
@@ -341,7 +342,7 @@ fn write_run(case: &str, mut run: Made, dir: &Path) {
             let record =
                 Record { v: SCHEMA_VERSION, seq, prev, time_ms, place: writer, pid: 1, event };
             let line = serde_json::to_string(&record).unwrap();
-            prev = crate::sha256_hex(&Sha256::digest(&line));
+            prev = evidence::digest::hex(&Sha256::digest(&line));
             text += &(line + "\n");
             if place == Place::Guest {
                 let lines = text.lines().count();
@@ -350,7 +351,7 @@ fn write_run(case: &str, mut run: Made, dir: &Path) {
         }
         spoil(case, place, &mut text);
         if !text.is_empty() {
-            fs::write(dir.join(file_name(place)), text).unwrap();
+            fs::write(dir.join(files::trail(place)), text).unwrap();
         }
     }
     if case == "interrupted" {

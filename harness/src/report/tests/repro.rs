@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use evidence::clock::Clock;
+use evidence::guest::{Accelerator, GuestLaunch};
+use evidence::place::Place;
+use evidence::{Event, TrialState, Writer};
+
 use super::golden::golden;
-use crate::clock::Clock;
-use crate::evidence::{Environment, Event, TrialState, Writer};
-use crate::place::Place;
 use crate::report::{Run, repro};
-use crate::verdict::tests::finished;
-use crate::vm::{Accelerator, GuestLaunch};
+use crate::verdict::tests::{finished, launch, machine};
 
 /// The only script of a golden run.
 fn script(case: &str) -> String {
@@ -154,10 +155,10 @@ fn a_trial_is_repeated_in_the_boot_that_it_failed_in() {
             instruction_clock: by_instructions,
             cpus: if by_instructions { 1 } else { 4 },
             memory_mib: if by_instructions { 4096 } else { 8192 },
-            ..GuestLaunch::made_up(Accelerator::Tcg, "a golden run")
+            ..launch(Accelerator::Tcg, "a golden run")
         };
         write(Place::Host, Event::GuestLaunched(Box::new(launched)));
-        let mut environment = Environment::of_this_machine("tcg");
+        let mut environment = machine("tcg");
         (environment.clock, environment.cpus) = (Some(clock), 4);
         write(Place::Guest, Event::Environment(Box::new(environment)));
         for event in finished(trial, TrialState::Failed, "EINVAL") {

@@ -1,17 +1,17 @@
 //! What makes a module eligible, and what is missing where one of its conditions is not met.
 
+use evidence::TrialState;
+use evidence::thresholds;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::evidence::TrialState;
 use crate::soak::tests::{Made, SRCVERSION};
-use crate::thresholds;
 use crate::verdict::tests::{Run, finished, measurement, recorded};
 
 const RELEASE: &str = "6.12.117+deb12-amd64";
 
-fn guest_environment(run: &mut Run) -> &mut crate::evidence::Environment {
+fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
     let found = run.guest.iter_mut().find_map(|event| match event {
         Event::Environment(one) => Some(one),
         _ => None,
@@ -78,7 +78,7 @@ fn all_four_conditions_make_it_eligible() {
     insta::assert_json_snapshot!(bare_metal.conditions);
 }
 
-fn another_environment(made: &mut Made, change: fn(&mut crate::evidence::Environment)) {
+fn another_environment(made: &mut Made, change: fn(&mut evidence::Environment)) {
     for event in &mut made.guest {
         if let Event::Environment(one) = event {
             change(one);
@@ -196,7 +196,11 @@ fn each_condition_is_needed(#[case] spoil: Spoil, #[case] id: &str, #[case] word
 fn a_longer_soak_heals_one_that_was_too_short_but_not_one_that_failed() {
     let mut failed = Made::held(RELEASE, 3);
     failed.guest.pop();
-    failed.guest.extend(finished(crate::soak::TRIAL, TrialState::Failed, "cycle 3: EBUSY"));
+    failed.guest.extend(finished(
+        evidence::facts::SOAK_TRIAL,
+        TrialState::Failed,
+        "cycle 3: EBUSY",
+    ));
     let state = |further: Made| {
         let mut soaks = named_soaks(soaks());
         soaks.push(further.soak("further"));

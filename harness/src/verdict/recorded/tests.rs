@@ -1,9 +1,9 @@
 //! Comparisons with recorded figures, and what keeps one from counting.
 
+use evidence::baselines::System;
 use serde_json::json;
 
 use super::*;
-use crate::baselines::System;
 use crate::verdict::Verdict;
 use crate::verdict::tests::{PASSED, Run, states};
 

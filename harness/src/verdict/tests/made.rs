@@ -1,24 +1,54 @@
 //! Runs made up record by record, which the verdict and what is made of it are tried on.
 
+use std::collections::BTreeMap;
+
+use evidence::baselines::{Baselines, Figure, Operation};
+use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
+use evidence::guest::{Accelerator, GuestLaunch, Qemu};
+use evidence::noise::Noise;
+use evidence::protocol::{PROTOCOL, SLOWED_BY, controlled_order_of, of_first_queries};
+use evidence::thresholds::{self, Scene, Work};
+use evidence::{
+    Controls, Environment, GuestFault, Measurement, Round, Side, TrialState, Writer, end_of_trail,
+};
 use serde_json::json;
 
 use super::super::*;
-use crate::baselines::{Baselines, Figure, Operation};
-use crate::contender::SLOWED_BY;
-use crate::criteria::ratio::of_first_queries;
-use crate::criteria::recorded::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
-use crate::evidence::{
-    Controls, Environment, GuestFault, Measurement, Round, Side, TrialState, Writer, end_of_trail,
-};
-use crate::measure::controlled_order_of;
-use crate::noise::Noise;
-use crate::protocol::PROTOCOL;
-use crate::thresholds::{self, Scene, Work};
+
+/// A machine that is the same everywhere.
+pub(crate) fn machine(accelerator: &str) -> Environment {
+    Environment {
+        place_reason: "made up".into(),
+        place_marks: vec![],
+        kernel_release: "6.12.117+deb12-amd64".into(),
+        cpu: "A processor".into(),
+        cpus: 2,
+        memory_kib: 8 << 20,
+        accelerator: accelerator.into(),
+        commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        programs: BTreeMap::new(),
+        versions: BTreeMap::new(),
+        clock: None,
+        variables: BTreeMap::new(),
+    }
+}
+
+/// A launch on that machine.
+pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
+    GuestLaunch {
+        accelerator,
+        accelerator_reason: reason.into(),
+        instruction_clock: false,
+        qemu: Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() },
+        kernel_release: "6.12.117+deb12-amd64".into(),
+        memory_mib: 8192,
+        cpus: 2,
+        command_line: vec!["virtme-run".into()],
+    }
+}
 
 fn environment(accelerator: &str) -> Event {
-    let mut environment = Environment::of_this_machine(accelerator);
-    environment.programs.clear();
-    Event::Environment(Box::new(environment))
+    Event::Environment(Box::new(machine(accelerator)))
 }
 
 fn trials(place: Place) -> Vec<String> {
@@ -95,7 +125,7 @@ pub(crate) fn recorded(place: Place, emulated: bool, ratio: f64) -> Vec<Event> {
         name: name.into(),
         value,
     };
-    let scene = Scene { place, emulated, clock: crate::clock::Clock::Wall };
+    let scene = Scene { place, emulated, clock: evidence::clock::Clock::Wall };
     let bound = thresholds::FUSE_OVER_RECORDED_INSERTION.at(scene);
     let baselines = Baselines::registered().unwrap();
     let insertions = |one: &&Figure| one.operation == Operation::Insertion;
@@ -164,7 +194,7 @@ impl Run {
             name: "cycles".into(),
             value: json!({ "microseconds": vec![55_000; 300] }),
         });
-        host.push(Event::GuestEnded(GuestEnd {
+        host.push(Event::GuestEnded(GuestEnded {
             how: "the guest's command ended with status 0".into(),
             fault: GuestFault::None,
             code: Some(0),

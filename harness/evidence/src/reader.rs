@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Record, SCHEMA_VERSION, TrailEnd};
-use super::file_name;
-use super::writer::hash;
+use crate::digest::sha256;
+use crate::event::{Record, SCHEMA_VERSION};
+use crate::files;
+use crate::guest::TrailEnd;
 use crate::place::Place;
 
 /// The records of one place, as far as they can be trusted.
@@ -51,7 +52,7 @@ pub struct Damage {
 /// # Errors
 /// The error of reading the file.
 pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
-    match fs::read(dir.join(file_name(place))) {
+    match fs::read(dir.join(files::trail(place))) {
         Ok(bytes) => Ok(Some(parse(&bytes, place))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -71,11 +72,11 @@ pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
 
 fn parse(bytes: &[u8], place: Place) -> Trail {
     let mut trail = Trail { place, records: Vec::new(), damage: Vec::new(), hashes: Vec::new() };
-    let mut previous = hash(b"");
+    let mut previous = sha256(b"");
     let mut expected_seq = 0;
     for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let mut note = |what: String| trail.damage.push(Damage { line: index + 1, what });
-        trail.hashes.push(hash(line.strip_suffix(b"\n").unwrap_or(line)));
+        trail.hashes.push(sha256(line.strip_suffix(b"\n").unwrap_or(line)));
         let Some(line) = line.strip_suffix(b"\n") else {
             note("cut off in the middle".into());
             break;
@@ -106,9 +107,9 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::{Event, TrialState};
-    use super::super::{Writer, read_trail};
     use super::*;
+    use crate::event::{Event, TrialState};
+    use crate::writer::Writer;
 
     fn written(count: usize) -> (tempfile::TempDir, Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();

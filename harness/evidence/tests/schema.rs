@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use boon::{Compiler, SchemaIndex, Schemas};
+use evidence::Event;
+use evidence::facts::{SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use serde_json::{Value, json};
 
-use crate::project;
-use crate::soak::tests::{cycle, fact};
+/// The schema that is published.
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence.schema.json");
 
 struct Schema {
     schemas: Schemas,
@@ -16,9 +18,8 @@ struct Schema {
 
 impl Schema {
     fn load() -> Schema {
-        let path = project::root().join("docs/evidence.schema.json");
         let mut schemas = Schemas::new();
-        let record = Compiler::new().compile(path.to_str().unwrap(), &mut schemas);
+        let record = Compiler::new().compile(SCHEMA, &mut schemas);
         Schema { record: record.unwrap_or_else(|error| panic!("{error}")), schemas }
     }
 
@@ -29,7 +30,7 @@ impl Schema {
 
 /// Every whole line of the golden runs.
 fn records() -> Vec<Value> {
-    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/runs");
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/runs");
     let files = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
     };
@@ -53,7 +54,7 @@ fn every_record_is_as_the_schema_says() {
         schema.check(&record).unwrap_or_else(|why| panic!("{record}\n{why}"));
         seen.insert(record["event"].as_str().unwrap().to_owned());
     }
-    let page = std::fs::read_to_string(project::root().join("docs/evidence.schema.json")).unwrap();
+    let page = std::fs::read_to_string(SCHEMA).unwrap();
     let known: Value = serde_json::from_str(&page).unwrap();
     let references = known["oneOf"].as_array().unwrap();
     let named = |one: &Value| one["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
@@ -66,7 +67,19 @@ fn a_soaks_cycle_is_as_the_schema_says() {
     let mut record = records().swap_remove(0);
     let fields = record.as_object_mut().unwrap();
     fields.retain(|name, _| ["v", "seq", "prev", "time_ms", "place", "pid"].contains(&&**name));
-    let fact = fact(crate::soak::CYCLE, cycle(0));
+    let cycle = SoakCycle {
+        number: 0,
+        microseconds: 7_200_000,
+        loads: vec!["fio".into()],
+        searches: 50,
+        writes: 40,
+        refused: 100,
+        kernel_memory_kib: 60_000,
+        live_allocations: 0,
+        log_lines: 0,
+    };
+    let (trial, name) = (SOAK_TRIAL.to_owned(), SOAK_CYCLE.to_owned());
+    let fact = Event::Fact { trial, name, value: json!(cycle) };
     fields.append(serde_json::to_value(fact).unwrap().as_object_mut().unwrap());
     schema.check(&record).unwrap_or_else(|why| panic!("{record}\n{why}"));
     record["value"]["nosuch"] = json!(1);

@@ -1,14 +1,12 @@
 //! The five success criteria.
 
-use clap::ValueEnum;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// A success criterion; its trials' names begin with [`Criterion::id`] and `::`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum Criterion {
     /// FUSE preservation.
     Fuse,
@@ -59,7 +57,15 @@ impl Criterion {
     /// The criterion of the trial called `name`.
     #[must_use]
     pub fn of_trial(name: &str) -> Option<Criterion> {
-        let (id, _) = name.split_once("::")?;
-        Criterion::ALL.into_iter().find(|criterion| criterion.id() == id)
+        name.split_once("::")?.0.parse().ok()
+    }
+}
+
+impl FromStr for Criterion {
+    type Err = String;
+
+    fn from_str(id: &str) -> Result<Self, Self::Err> {
+        let found = Criterion::ALL.into_iter().find(|criterion| criterion.id() == id);
+        found.ok_or_else(|| format!("{id:?} is no criterion"))
     }
 }

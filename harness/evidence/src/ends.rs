@@ -3,8 +3,9 @@
 //! The chain of hashes holds every line but those at the end. What the launcher saw when a guest
 //! ended is in the host's own chain, and so the guest's evidence is whole only with it.
 
-use super::event::{Event, GuestEnd};
-use super::reader::Trail;
+use crate::event::{Event, Record};
+use crate::guest::GuestEnded;
+use crate::reader::Trail;
 
 /// What is wrong with the guest's evidence by the launcher's word in the host's: lines that are
 /// missing, changed or added since a guest ended, and guests of whose end there is no word.
@@ -28,7 +29,7 @@ pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<
     damage
 }
 
-fn lines_against(ends: &[&GuestEnd], guest: Option<&Trail>) -> Vec<String> {
+fn lines_against(ends: &[&GuestEnded], guest: Option<&Trail>) -> Vec<String> {
     let at = |line: usize, what: &str| format!("guest evidence, line {line}: {what}");
     let seen = || ends.iter().filter_map(|end| end.evidence.as_ref());
     let Some(guest) = guest.filter(|trail| !trail.hashes.is_empty()) else {
@@ -59,7 +60,7 @@ fn lines_against(ends: &[&GuestEnd], guest: Option<&Trail>) -> Vec<String> {
 /// The lines with which a boot of the guest begins. In a damaged trail they are only about right.
 fn boots(guest: &Trail) -> impl Iterator<Item = usize> {
     let records = guest.records.iter().enumerate();
-    let begins = |(index, record): (usize, &super::Record)| {
+    let begins = |(index, record): (usize, &Record)| {
         matches!(record.event, Event::Environment(_)).then_some(index + 1)
     };
     records.filter_map(begins)
@@ -67,11 +68,14 @@ fn boots(guest: &Trail) -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::{GuestFault, TrailEnd};
-    use super::super::{Environment, Writer, end_of_trail, read_trail};
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::environment::Environment;
+    use crate::guest::{Accelerator, GuestFault, GuestLaunch, Qemu, TrailEnd};
     use crate::place::Place;
-    use crate::vm::{Accelerator, GuestLaunch};
+    use crate::reader::{end_of_trail, read_trail};
+    use crate::writer::Writer;
 
     /// A run's directory in the making.
     struct Made(tempfile::TempDir);
@@ -88,21 +92,42 @@ mod tests {
 
         /// A boot, and a trial in it.
         fn boots(self) -> Self {
-            let environment = Environment::of_this_machine("tcg");
-            let environment = Event::Environment(Box::new(environment));
-            self.write(Place::Guest, environment)
+            let environment = Environment {
+                place_reason: "made up".into(),
+                place_marks: vec![],
+                kernel_release: "6.12.117+deb12-amd64".into(),
+                cpu: "QEMU TCG CPU".into(),
+                cpus: 2,
+                memory_kib: 8_000_000,
+                accelerator: "tcg".into(),
+                commit: "c0ffee".into(),
+                programs: BTreeMap::new(),
+                versions: BTreeMap::new(),
+                clock: None,
+                variables: BTreeMap::new(),
+            };
+            self.write(Place::Guest, Event::Environment(Box::new(environment)))
                 .write(Place::Guest, Event::TrialStarted { trial: "module::loads".into() })
         }
 
         /// The launcher says how.
         fn launched(self) -> Self {
-            let launch = GuestLaunch::made_up(Accelerator::Tcg, "a golden run");
+            let launch = GuestLaunch {
+                accelerator: Accelerator::Tcg,
+                accelerator_reason: "made up".into(),
+                instruction_clock: false,
+                qemu: Qemu { path: "/usr/bin/qemu".into(), version: "10.0.2".into() },
+                kernel_release: "6.12.117+deb12-amd64".into(),
+                memory_mib: 8192,
+                cpus: 2,
+                command_line: vec!["virtme-run".into()],
+            };
             self.write(Place::Host, Event::GuestLaunched(Box::new(launch)))
         }
 
         /// The launcher says so.
         fn ended(self, evidence: Option<TrailEnd>) -> Self {
-            let end = GuestEnd {
+            let end = GuestEnded {
                 how: "the guest's command ended with status 0".into(),
                 fault: GuestFault::None,
                 code: Some(0),

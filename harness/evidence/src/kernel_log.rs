@@ -65,7 +65,7 @@ const BEGINNINGS: &[(&str, Trouble)] = &[
 
 /// What one line of the console tells, if it tells of trouble.
 #[must_use]
-pub fn classify(line: &str) -> Option<Finding> {
+pub fn trouble_in(line: &str) -> Option<Finding> {
     let message = without_stamps(line);
     let trouble = BEGINNINGS
         .iter()
@@ -108,37 +108,37 @@ mod tests {
     fn findings(transcript: &str) -> String {
         transcript
             .lines()
-            .filter_map(classify)
+            .filter_map(trouble_in)
             .map(|finding| format!("{:?}: {}\n", finding.trouble, finding.headline))
             .collect()
     }
 
     #[rstest::rstest]
-    #[case::healthy(include_str!("../../tests/data/console/healthy.log"), "")]
+    #[case::healthy(include_str!("../tests/console/healthy.log"), "")]
     #[case::panic(
-        include_str!("../../tests/data/console/panic.log"),
+        include_str!("../tests/console/panic.log"),
         "Panic: Kernel panic - not syncing: sysrq triggered crash\n"
     )]
     #[case::oops(
-        include_str!("../../tests/data/console/oops.log"),
+        include_str!("../tests/console/oops.log"),
         "Oops: BUG: kernel NULL pointer dereference, address: 0000000000000000\n\
          Oops: Oops: Oops: 0002 [#1] PREEMPT SMP NOPTI\n"
     )]
     #[case::bug(
-        include_str!("../../tests/data/console/bug.log"),
+        include_str!("../tests/console/bug.log"),
         "Oops: kernel BUG at /tmp/fault/fault.c:14!\n\
          Oops: Oops: invalid opcode: 0000 [#1] PREEMPT SMP NOPTI\n"
     )]
     #[case::soft_lockup(
-        include_str!("../../tests/data/console/soft_lockup.log"),
+        include_str!("../tests/console/soft_lockup.log"),
         "LockUp: watchdog: BUG: soft lockup - CPU#0 stuck for 44s! [insmod:212]\n"
     )]
     #[case::hung_task(
-        include_str!("../../tests/data/console/hung_task.log"),
+        include_str!("../tests/console/hung_task.log"),
         "HungTask: INFO: task insmod:213 blocked for more than 10 seconds.\n"
     )]
     #[case::warning(
-        include_str!("../../tests/data/console/warning.log"),
+        include_str!("../tests/console/warning.log"),
         "Warning: WARNING: CPU: 1 PID: 216 at /tmp/fault/fault.c:12 fault_init+0x7b/0xff0 [fault]\n"
     )]
     fn transcripts_are_understood(#[case] transcript: &str, #[case] expected: &str) {
@@ -153,13 +153,13 @@ mod tests {
     #[case("")]
     #[case("[unfinished")]
     fn remarks_are_not_trouble(#[case] line: &str) {
-        assert_eq!(classify(line), None);
+        assert_eq!(trouble_in(line), None);
     }
 
     #[test]
     fn debug_kernels_stamp_twice() {
         let finding =
-            classify("[   15.250000][  T123] WARNING: possible recursive locking detected\r");
+            trouble_in("[   15.250000][  T123] WARNING: possible recursive locking detected\r");
         assert_eq!(finding.map(|finding| finding.trouble), Some(Trouble::Warning));
     }
 }

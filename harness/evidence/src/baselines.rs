@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, While};
 use crate::thresholds::Bound;
-use crate::{project, require};
 
+/// The most components that a vector file can have: `vexfs_uapi::MAX_DIM`, which is above this floor.
+pub const MAX_DIM: u32 = 4080;
 /// Embedding models give dimensions that are multiples of this; rates are not.
 const DIM_STEP: u32 = 32;
 /// Benchmarks load round numbers of rows, multiples of this; rates are not.
@@ -22,7 +22,21 @@ const ROWS_STEP: u64 = 100;
 const FASTEST: f64 = 10e6;
 
 /// The figures as they were when this program was built: what evidence repeats is held against them.
-const REGISTERED: &str = include_str!("../../fixtures/baselines/http-2025-05-31.json");
+const REGISTERED: &str = include_str!("../../../fixtures/baselines/http-2025-05-31.json");
+
+/// Why recorded figures are refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFigures(String);
+
+/// Returns [`BadFigures`] with a formatted message unless the condition holds.
+macro_rules! require {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(BadFigures(format!($($message)+)));
+        }
+    };
+}
 
 /// A recorded file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,17 +141,11 @@ impl fmt::Display for Operation {
 }
 
 impl Baselines {
-    /// Where the recorded figures are kept.
-    #[must_use]
-    pub fn path() -> PathBuf {
-        project::root().join("fixtures/baselines/http-2025-05-31.json")
-    }
-
     /// The figures that a verdict knows, wherever it is told.
     ///
     /// # Errors
     /// They are not well-formed; a test says that they are.
-    pub fn registered() -> Result<Self, Failure> {
+    pub fn registered() -> Result<Self, BadFigures> {
         Self::parse(REGISTERED)
     }
 
@@ -146,23 +154,26 @@ impl Baselines {
     /// # Errors
     /// It is not there, cut short, lacks a field, or holds a number that cannot be what its
     /// field says.
-    pub fn load(path: &Path) -> Result<Self, Failure> {
+    pub fn load(path: &Path) -> Result<Self, BadFigures> {
         let restore = "restore it with: git restore fixtures/baselines";
-        let text = fs::read_to_string(path)
-            .when(format!("the recorded figures in {} ({restore})", path.display()))?;
-        Self::parse(&text).map_err(|failure| {
-            failure.while_doing(format!("{} is not well-formed ({restore})", path.display()))
+        let path_shown = path.display();
+        let text = fs::read_to_string(path).map_err(|error| {
+            BadFigures(format!("the recorded figures in {path_shown} ({restore}): {error}"))
+        })?;
+        Self::parse(&text).map_err(|error| {
+            BadFigures(format!("{path_shown} is not well-formed ({restore}): {error}"))
         })
     }
 
-    fn parse(text: &str) -> Result<Self, Failure> {
-        let baselines: Baselines = serde_json::from_str(text)?;
+    fn parse(text: &str) -> Result<Self, BadFigures> {
+        let baselines: Baselines =
+            serde_json::from_str(text).map_err(|error| BadFigures(error.to_string()))?;
         require!(!baselines.provenance.trim().is_empty(), "it does not say where it comes from");
         require!(!baselines.figures.is_empty(), "it holds no figure");
         let mut seen = BTreeSet::new();
         for (number, figure) in baselines.figures.iter().enumerate() {
             let name = format!("figure {}, {figure}", number + 1);
-            figure.check().when(&name)?;
+            figure.check().map_err(|error| BadFigures(format!("{name}: {error}")))?;
             let Figure { system, operation, rows, dim, transport, .. } = *figure;
             let first = seen.insert((system, operation, rows, dim, transport));
             require!(first, "{name}: it is there twice");
@@ -216,9 +227,9 @@ impl Figure {
         bound.decides && (self.system, self.operation) == about
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), BadFigures> {
         let Figure { rows, dim, value, .. } = *self;
-        let max = vexfs_uapi::MAX_DIM;
+        let max = MAX_DIM;
         require!(
             (1..=max).contains(&dim) && dim.is_multiple_of(DIM_STEP),
             "{dim} is no dimension of embeddings (a multiple of {DIM_STEP} up to {max}); are \
@@ -252,10 +263,16 @@ fn is_date(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
+    fn file() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/baselines/http-2025-05-31.json")
+    }
+
     fn text() -> String {
-        fs::read_to_string(Baselines::path()).unwrap()
+        fs::read_to_string(file()).unwrap()
     }
 
     fn refusal(text: &str) -> String {
@@ -264,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_949_is_an_insertion_of_1536_dimensions() {
-        let baselines = Baselines::load(&Baselines::path()).unwrap();
+        let baselines = Baselines::load(&file()).unwrap();
         let figure =
             baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
         assert_eq!((figure.value, figure.unit), (948.54, Unit::RowsPerSecond));
@@ -273,13 +290,13 @@ mod tests {
 
     #[test]
     fn the_registered_figures_are_those_of_the_file() {
-        let read = Baselines::load(&Baselines::path()).unwrap();
+        let read = Baselines::load(&file()).unwrap();
         assert_eq!(Baselines::registered().unwrap(), read);
     }
 
     #[test]
     fn nothing_else_is_comparable() {
-        let baselines = Baselines::load(&Baselines::path()).unwrap();
+        let baselines = Baselines::load(&file()).unwrap();
         let reason =
             baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 128).unwrap_err();
         assert!(reason.contains("10000 x 128 was not recorded"), "{reason}");

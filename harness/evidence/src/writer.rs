@@ -5,11 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::{Flock, FlockArg};
-use sha2::{Digest, Sha256};
-
-use super::event::{Event, Record, SCHEMA_VERSION};
-use super::file_name;
+use crate::digest::sha256;
+use crate::event::{Event, Record, SCHEMA_VERSION};
+use crate::files;
 use crate::place::Place;
 
 /// Evidence that could not be written.
@@ -22,7 +20,8 @@ pub struct EvidenceError {
 
 impl EvidenceError {
     /// The file, and what the system said.
-    pub(crate) fn into_parts(self) -> (PathBuf, io::Error) {
+    #[must_use]
+    pub fn into_parts(self) -> (PathBuf, io::Error) {
         (self.path, self.source)
     }
 }
@@ -52,7 +51,7 @@ impl Writer {
     /// # Errors
     /// [`EvidenceError`] where the directory or its file cannot be made.
     pub fn open(dir: &Path, place: Place) -> Result<Self, EvidenceError> {
-        let path = dir.join(file_name(place));
+        let path = dir.join(files::trail(place));
         let attempt = || {
             fs::create_dir_all(dir)?;
             OpenOptions::new().create(true).append(true).open(&path)
@@ -87,14 +86,13 @@ impl Writer {
 }
 
 fn append(path: &Path, place: Place, event: Event) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
-    // Processes of one place take turns: the chain needs the line before.
-    let mut file =
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+    let mut file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
+    // Processes of one place take turns: the chain needs the line before. Closing it unlocks it.
+    file.lock()?;
     let last = last_line(&mut file)?;
     let (seq, prev) = match &last {
-        Some(line) => (sequence_of(&line.text).map_or(0, |seq| seq + 1), hash(&line.text)),
-        None => (0, hash(b"")),
+        Some(line) => (sequence_of(&line.text).map_or(0, |seq| seq + 1), sha256(&line.text)),
+        None => (0, sha256(b"")),
     };
     let record = Record {
         v: SCHEMA_VERSION,
@@ -146,11 +144,6 @@ fn last_line(file: &mut File) -> io::Result<Option<LastLine>> {
 
 fn sequence_of(line: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64()
-}
-
-/// SHA-256 in hex.
-pub(super) fn hash(bytes: &[u8]) -> String {
-    crate::sha256_hex(&Sha256::digest(bytes))
 }
 
 fn unix_milliseconds() -> u64 {

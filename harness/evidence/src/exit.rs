@@ -62,8 +62,7 @@ mod tests {
 
     #[test]
     fn codes_are_distinct_and_documented() {
-        let page = std::fs::read_to_string(crate::project::root().join("docs/exit-codes.md"))
-            .expect("docs/exit-codes.md");
+        let page = include_str!("../../../docs/exit-codes.md");
         for (index, exit) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| other.code != exit.code), "{}", exit.code);
             let row = format!("| {} | {} |", exit.code, exit.meaning);

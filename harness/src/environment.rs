@@ -1,4 +1,4 @@
-//! What the records speak of: machine, kernel, programs, data.
+//! Looks at this machine, for the manifest of its evidence.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,44 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use evidence::Environment;
+use evidence::place::Place;
 
-use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::place::{self, Mark, Place};
-use crate::{project, vm};
-
-/// The environment of a place, as the manifest of its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Environment {
-    /// Why this is the host or the guest.
-    pub place_reason: String,
-    /// Everything that recognition looked at.
-    pub place_marks: Vec<Mark>,
-    /// `uname -r`.
-    pub kernel_release: String,
-    /// Model name of /proc/cpuinfo.
-    pub cpu: String,
-    /// Processors online.
-    pub cpus: usize,
-    /// MemTotal of /proc/meminfo.
-    pub memory_kib: u64,
-    /// What computes: `native` on the host, `kvm` or `tcg` in the guest.
-    pub accelerator: String,
-    /// Commit of the checkout, with `-dirty` where it has changes.
-    pub commit: String,
-    /// SHA-256 of the programs under test, by name; `missing` where there is none.
-    pub programs: BTreeMap<String, String>,
-    /// Versions of what was used, by name.
-    pub versions: BTreeMap<String, String>,
-    /// What the place's time counts; not told by a place that has but one time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clock: Option<Clock>,
-    /// Variables that were set and change what is built, tested or how (see [`SETTINGS`]).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub variables: BTreeMap<String, String>,
-}
+use crate::{clock, place, project, vm};
 
 /// Variables that change what cargo builds and how trials behave: a guest must find what the host
 /// built, and who repeats a trial must repeat them.
@@ -76,48 +43,46 @@ pub(crate) fn settings() -> impl Iterator<Item = (String, String)> {
         })
 }
 
-impl Environment {
-    /// Looks at this machine.
-    #[must_use]
-    pub fn of_this_machine(accelerator: &str) -> Self {
-        let here = place::here();
-        let release = project::running_kernel();
-        let programs = [
-            ("vexfs_fuse", project::fuse_daemon()),
-            ("vexfs.ko", project::kernel_module(&release)),
-            ("vexfs-validate", std::env::current_exe().map_err(Failure::from)),
-        ];
-        Environment {
-            place_reason: here.reason.clone(),
-            place_marks: here.marks.clone(),
-            cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
-            cpus: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_kib: field("/proc/meminfo", "MemTotal")
-                .and_then(|text| text.split_whitespace().next()?.parse().ok())
-                .unwrap_or(0),
-            accelerator: accelerator.to_owned(),
-            commit: commit(),
-            programs: programs
-                .into_iter()
-                .map(|(name, path)| (name.to_owned(), path.map_or_else(not_told, file_hash)))
-                .collect(),
-            versions: versions(&release),
-            kernel_release: release,
-            clock: match here.place {
-                Place::Host => None,
-                Place::Guest => Clock::here().ok(),
-            },
-            // Where evidence goes is the run's own business. The kernel is for trials on the host
-            // that boot a guest.
-            variables: settings()
-                .filter(|(name, _)| name != super::DIR_VARIABLE)
-                .chain(
-                    std::env::var("VEXFS_KERNEL")
-                        .ok()
-                        .map(|kernel| ("VEXFS_KERNEL".to_owned(), kernel)),
-                )
-                .collect(),
-        }
+/// Looks at this machine.
+#[must_use]
+pub fn of_this_machine(accelerator: &str) -> Environment {
+    let here = place::here();
+    let release = project::running_kernel();
+    let programs = [
+        ("vexfs_fuse", project::fuse_daemon()),
+        ("vexfs.ko", project::kernel_module(&release)),
+        ("vexfs-validate", std::env::current_exe().map_err(Failure::from)),
+    ];
+    Environment {
+        place_reason: here.reason.clone(),
+        place_marks: here.marks.clone(),
+        cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+        cpus: std::thread::available_parallelism().map_or(0, usize::from),
+        memory_kib: field("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0),
+        accelerator: accelerator.to_owned(),
+        commit: commit(),
+        programs: programs
+            .into_iter()
+            .map(|(name, path)| (name.to_owned(), path.map_or_else(not_told, file_hash)))
+            .collect(),
+        versions: versions(&release),
+        kernel_release: release,
+        clock: match here.place {
+            Place::Host => None,
+            Place::Guest => clock::here().ok(),
+        },
+        // Where evidence goes is the run's own business. The kernel is for trials on the host
+        // that boot a guest.
+        variables: settings()
+            .filter(|(name, _)| name != place::DIR_VARIABLE)
+            .chain(
+                std::env::var("VEXFS_KERNEL")
+                    .ok()
+                    .map(|kernel| ("VEXFS_KERNEL".to_owned(), kernel)),
+            )
+            .collect(),
     }
 }
 
@@ -136,8 +101,7 @@ fn not_told(why: Failure) -> String {
 
 /// SHA-256 of the file at `path`, or `missing`.
 pub(crate) fn file_hash(path: PathBuf) -> String {
-    fs::read(path)
-        .map_or_else(|_| "missing".to_owned(), |bytes| crate::sha256_hex(&Sha256::digest(bytes)))
+    fs::read(path).map_or_else(|_| "missing".to_owned(), |bytes| evidence::digest::sha256(&bytes))
 }
 
 /// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
@@ -198,7 +162,7 @@ fn tools() -> &'static BTreeMap<String, String> {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Some(((*name).to_owned(), version_in(&text)?.to_owned()))
         });
-        let qemu = vm::Qemu::find().ok().map(|qemu| ("QEMU".to_owned(), qemu.version));
+        let qemu = vm::find_qemu().ok().map(|qemu| ("QEMU".to_owned(), qemu.version));
         said.chain(qemu).collect()
     })
 }

@@ -1,0 +1,39 @@
+//! What the records speak of: machine, kernel, programs, data.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::place::Mark;
+
+/// The environment of a place, as the manifest of its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Why this is the host or the guest.
+    pub place_reason: String,
+    /// Everything that recognition looked at.
+    pub place_marks: Vec<Mark>,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// Model name of /proc/cpuinfo.
+    pub cpu: String,
+    /// Processors online.
+    pub cpus: usize,
+    /// MemTotal of /proc/meminfo.
+    pub memory_kib: u64,
+    /// What computes: `native` on the host, `kvm` or `tcg` in the guest.
+    pub accelerator: String,
+    /// Commit of the checkout, with `-dirty` where it has changes.
+    pub commit: String,
+    /// SHA-256 of the programs under test, by name; `missing` where there is none.
+    pub programs: BTreeMap<String, String>,
+    /// Versions of what was used, by name.
+    pub versions: BTreeMap<String, String>,
+    /// What the place's time counts; not told by a place that has but one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// Variables that were set and change what is built, tested or how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}

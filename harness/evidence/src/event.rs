@@ -1,0 +1,139 @@
+//! The records of the evidence.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::environment::Environment;
+use crate::guest::{GuestEnded, GuestLaunch};
+use crate::measurement::Measurement;
+use crate::place::Place;
+
+/// Version of the record format; a reader refuses others.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One line of evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`].
+    pub v: u32,
+    /// Line number in its file, from 0.
+    pub seq: u64,
+    /// SHA-256 of the line before, in hex; of nothing for the first.
+    pub prev: String,
+    /// Unix time in milliseconds, by the clock of the place.
+    pub time_ms: u64,
+    /// Where it was written.
+    pub place: Place,
+    /// The process that wrote it.
+    pub pid: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The machine and the programs that the records after it speak of.
+    Environment(Box<Environment>),
+    /// The trials that must run in a place, from the expected-tests manifest.
+    Expected {
+        /// The place (`place` is where the record was written).
+        at: Place,
+        /// Trial names.
+        trials: Vec<String>,
+    },
+    /// A phase of the run began.
+    PhaseStarted {
+        /// Its name.
+        phase: String,
+    },
+    /// A phase of the run ended.
+    PhaseFinished {
+        /// Its name.
+        phase: String,
+        /// How.
+        state: PhaseState,
+        /// Wall time.
+        seconds: f64,
+        /// More, for a person.
+        note: String,
+    },
+    /// The emulator was tested before any number is believed.
+    SelfTest {
+        /// Whether SIMD gave what scalar code gives.
+        passed: bool,
+        /// What was compared, and what differed.
+        detail: String,
+    },
+    /// A trial will not run here, and why.
+    Skipped {
+        /// Trial name.
+        trial: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A trial began; without its end it died.
+    TrialStarted {
+        /// Trial name.
+        trial: String,
+    },
+    /// A trial ended.
+    TrialFinished {
+        /// Trial name.
+        trial: String,
+        /// How.
+        state: TrialState,
+        /// Why, where it failed.
+        message: String,
+        /// Wall time.
+        seconds: f64,
+    },
+    /// Raw samples of one contender against another.
+    Measurement(Box<Measurement>),
+    /// Anything else that a trial saw and a reader may want.
+    Fact {
+        /// Trial name.
+        trial: String,
+        /// What it is.
+        name: String,
+        /// The value.
+        value: Value,
+    },
+    /// Kernel-log lines that fell into a trial.
+    KernelLog {
+        /// Trial name.
+        trial: String,
+        /// `level seq seconds text` of each.
+        lines: Vec<String>,
+    },
+    /// How a guest was launched, before it was.
+    GuestLaunched(Box<GuestLaunch>),
+    /// How the guest ended, as the launcher saw it from outside.
+    GuestEnded(GuestEnded),
+}
+
+/// How a phase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseState {
+    /// It did what it should.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was not begun, since a phase that it depends on failed.
+    NotRun,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It held.
+    Passed,
+    /// It did not, or a requirement of its own place is missing.
+    Failed,
+    /// What would tell whether it did is lost.
+    Undecided,
+}

@@ -1,0 +1,133 @@
+//! Names and shapes of the facts that trials leave and the verdict reads.
+
+use libm::log;
+use serde::{Deserialize, Serialize};
+
+use crate::baselines::Figure;
+use crate::criterion::Criterion;
+use crate::protocol::PROTOCOL;
+use crate::stats::Ratio;
+
+/// The fact that holds a ratio to a recorded figure of the same operation, dimension and size.
+pub const COMPARED: &str = "compared with a recorded figure";
+/// The fact that lists the other figures, each with the reason why it is compared with nothing.
+pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
+
+/// The fact that says where the figures come from.
+pub const PROVENANCE: &str = "provenance of the recorded figures";
+
+/// Why times of batches give no ratio.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadBatches(String);
+
+/// An insertion beside a recorded figure of the same operation, dimension and size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// What was recorded.
+    pub figure: Figure,
+    /// The threshold, repeated.
+    pub threshold: f64,
+    /// Whether the criterion depends on it.
+    pub decides: bool,
+    /// Nanoseconds of each of our batches, warm-ups left out. All else is computed from them.
+    pub batch_ns: Vec<u64>,
+}
+
+impl Compared {
+    /// The rate of each of our batches over the recorded one.
+    ///
+    /// # Errors
+    /// Batches that are not the protocol's, or one that took no time.
+    pub fn ratio(&self) -> Result<Ratio, BadBatches> {
+        let (batches, runs) = (self.batch_ns.len(), PROTOCOL.runs);
+        if batches != runs {
+            return Err(BadBatches(format!(
+                "{batches} batches, where the protocol asks for {runs}"
+            )));
+        }
+        let rows = self.figure.rows as f64 / PROTOCOL.rounds() as f64;
+        let log_ratio = |&time: &u64| log(rows / (time as f64 / 1e9) / self.figure.value);
+        let logs: Vec<f64> = self.batch_ns.iter().map(log_ratio).collect();
+        Ratio::of_rounds(&logs).ok_or_else(|| BadBatches("a batch has a time that is none".into()))
+    }
+}
+
+/// The fact that each load/unload cycle leaves: a guest that goes down in one loses none of those before it.
+pub const LOAD_CYCLE: &str = "load cycle";
+/// The fact of all of them, which is left only where all were done.
+pub const LOAD_CYCLES: &str = "cycles";
+
+/// What is looked at after each load/unload cycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadCycle {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Wall time.
+    pub microseconds: u64,
+    /// What a leak shows in: what the kernel holds (the harness's `kernel_memory_kib`).
+    pub kernel_memory_kib: i64,
+    /// Allocations of the module that it still had when it went, and those that outlived it.
+    pub live_allocations: u64,
+}
+
+/// The trial that the cycles of a soak are recorded for.
+pub const SOAK_TRIAL: &str = "soak::load_and_unload_under_load";
+/// The fact that each of those cycles leaves.
+pub const SOAK_CYCLE: &str = "soak cycle";
+/// The fact that tells what module is soaked: `vermagic` and `srcversion`, as in the module's own
+/// trial.
+pub const MODULE: &str = "module";
+/// The fact that each repetition of a criterion leaves.
+pub const REPETITION: &str = "repetition";
+/// What a cycle of a soak did, and what was looked at after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoakCycle {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Wall time.
+    pub microseconds: u64,
+    /// What else was done in it: `fio`, `stress-ng`, `mounts of others`.
+    pub loads: Vec<String>,
+    /// Searches answered.
+    pub searches: u64,
+    /// Rows written.
+    pub writes: u64,
+    /// Attempts to unload that were refused, as they must be under load.
+    pub refused: u32,
+    /// What the kernel held after it: the harness's `kernel_memory_kib`.
+    pub kernel_memory_kib: i64,
+    /// Allocations of the module that it still had when it went, and those that outlived it.
+    pub live_allocations: u64,
+    /// Lines of the kernel's log that fell into it, beside our own mark.
+    pub log_lines: usize,
+}
+
+/// The fact that ends a repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// What was repeated.
+    pub criterion: Criterion,
+    /// Which repetition, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+    /// What nextest said of it. Trials alone do not tell: a test that dies before its first record
+    /// or after its last, or that leaves a process behind, leaves no trial that failed.
+    pub tests: Tests,
+    /// More, for a person.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What nextest came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tests {
+    /// All passed.
+    Passed,
+    /// Some failed.
+    Failed,
+    /// nextest itself failed: they were not run, or not all of them.
+    NotRun,
+}

@@ -1,0 +1,41 @@
+//! What a run writes down, and what it was registered to show.
+//!
+//! A run's directory holds one append-only file of JSON lines per place (`host.jsonl`,
+//! `guest.jsonl`). Every record is synced before the writer goes on, so a guest that panics
+//! loses nothing that was finished, and carries the hash of the line before it, so a changed,
+//! missing or doubled line shows. `docs/evidence.md` describes the records for readers.
+//!
+//! This crate is the bottom floor: it knows types, numbers and files, and nothing of mounts,
+//! guests, processes or devices. Begin with [`Event`], then [`facts`] for what trials add to it;
+//! [`protocol`] and [`thresholds`] are the registered design, [`stats`] the arithmetic.
+
+pub mod baselines;
+pub mod clock;
+pub mod criterion;
+pub mod digest;
+mod ends;
+mod environment;
+mod event;
+pub mod exit;
+pub mod facts;
+pub mod files;
+pub mod guest;
+pub mod kernel_log;
+mod measurement;
+pub mod noise;
+pub mod place;
+pub mod protocol;
+mod reader;
+pub mod shell;
+pub mod stats;
+pub mod thresholds;
+pub mod utc;
+mod writer;
+
+pub use ends::against_the_launcher;
+pub use environment::Environment;
+pub use event::{Event, PhaseState, Record, SCHEMA_VERSION, TrialState};
+pub use guest::{GuestEnd, GuestEnded, GuestFault, GuestLaunch, TrailEnd};
+pub use measurement::{Controls, Measurement, Order, Round, Side};
+pub use reader::{Damage, Trail, end_of_trail, read_trail};
+pub use writer::{EvidenceError, Writer};

@@ -1,0 +1,33 @@
+//! Host or guest, and what was looked at to tell.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The machine that the person sits at; modules are never loaded here.
+    Host,
+    /// The virtual machine that our launcher booted.
+    Guest,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::Host => "host",
+            Place::Guest => "guest",
+        })
+    }
+}
+
+/// A fact that was looked at, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// What was looked at.
+    pub source: String,
+    /// What stood there.
+    pub found: String,
+}

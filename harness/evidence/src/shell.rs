@@ -1,0 +1,7 @@
+//! Words as a shell reads them.
+
+/// One word for a POSIX shell.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
