@@ -8,9 +8,9 @@ use evidence::stats::{ALPHA_OF_LOOKS, LOOKS, Outcome, look, order_statistic};
 use evidence::thresholds::Bound;
 use evidence::{Controls, Measurement, Round, Side};
 use harness::criteria::ratio::{Pass, Subject, measure};
-use harness::verdict::Decision;
 use rand_mt::Mt;
 use serde_json::Value;
+use verdict::Decision;
 
 /// P(Bin(n, 1/2) <= k) by adding a coin at a time.
 fn binomial_at_most(n: usize, k: usize) -> f64 {

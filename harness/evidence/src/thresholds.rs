@@ -5,6 +5,9 @@ use crate::clock::Clock;
 use crate::criterion::Criterion;
 use crate::place::Place;
 
+/// One-sided error of the bounds of a soak: its failure rate, and the rate of false alarms.
+pub const SOAK_ALPHA: f64 = 0.05;
+
 /// Where a ratio is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scene {

@@ -30,7 +30,7 @@ impl Schema {
 
 /// Every whole line of the golden runs.
 fn records() -> Vec<Value> {
-    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/runs");
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verdict/tests/runs");
     let files = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
     };

@@ -12,6 +12,7 @@ use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::Bound;
 use evidence::{Measurement, Side};
+use verdict::{Decision, recall_below};
 
 use self::named::Named;
 use self::source::{Four, Source, Two};
@@ -25,7 +26,6 @@ use crate::failure::{Failure, While};
 use crate::oracle::Oracle;
 use crate::require;
 use crate::trial::{Exclusion, take_machine};
-use crate::verdict::{Decision, recall_below};
 
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use evidence::exit;
+use verdict::diff::Difference;
 
 use super::Stop;
 use super::output::out;
-use crate::difference::Difference;
 
 pub(super) fn run(before: &Path, after: &Path) -> Result<ExitCode, Stop> {
     let difference = Difference::of(before, after).map_err(|error| {

@@ -12,6 +12,8 @@ use evidence::guest::{self, GuestEnd};
 use evidence::place::Place;
 use evidence::{Event, Writer, read_trail};
 use indicatif::ProgressBar;
+use verdict::Fate;
+use verdict::report::{self, Run};
 
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::clock::ClockChoice;
@@ -19,8 +21,6 @@ use crate::environment;
 use crate::expected::Expected;
 use crate::place;
 use crate::project;
-use crate::report::{self, Run};
-use crate::verdict::Fate;
 use crate::vm::{self, AcceleratorChoice, GuestOutcome, GuestRequest, KernelChoice, Work};
 
 /// Options of `guest`.

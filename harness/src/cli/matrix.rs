@@ -11,6 +11,7 @@ use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::place::Place;
 use evidence::thresholds::ENDURANCE;
+use verdict::{self, CriterionVerdict, Evidence, State, accelerator_name};
 
 use super::output::{out, outln};
 use super::run::{begin, in_the_guest};
@@ -18,7 +19,6 @@ use super::{Accelerator, Machine, Stop, run_dir};
 use crate::expected::Expected;
 use crate::place;
 use crate::project;
-use crate::verdict::{self, CriterionVerdict, Evidence, State, accelerator_name};
 
 /// Options of `matrix`.
 #[derive(Debug, Clone, Args)]
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_kernel_has_a_column_also_where_no_guest_came_up() {
-        let runs = project::root().join("harness/tests/data/runs");
+        let runs = project::root().join("harness/verdict/tests/runs");
         let lost = Stop::new(exit::BOOT, "the guest did not come up");
         let columns = [
             column("6.12", runs.join("emulated"), None).unwrap(),

@@ -12,9 +12,9 @@ use crate::child::die_with_us;
 use crate::deadline::wait_for;
 
 use evidence::place::Place;
+use verdict::junit;
 
 use crate::failure::{Failure, While};
-use crate::junit;
 use crate::project;
 use crate::vm::interrupt::Watch;
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use evidence::exit;
+use verdict::report;
 
 use super::Stop;
 use super::output::outln;
-use crate::report;
 
 pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<ExitCode, Stop> {
     let page = write(dir, into.unwrap_or(dir), soaks)?;

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::Args;
 use evidence::criterion::Criterion;
 use evidence::exit;
+use evidence::files;
 use evidence::guest::{Accelerator, GuestEnd};
 use evidence::place::Place;
 use evidence::{Event, EvidenceError, PhaseState, Writer, read_trail};
+use verdict::soak::Soak;
 
 use super::guest;
 use super::nextest::{self, Tests};
@@ -21,10 +23,7 @@ use crate::expected::Expected;
 use crate::failure::{Failure, While};
 use crate::place;
 use crate::project;
-use crate::report;
 use crate::sabotage;
-use crate::soak::Soak;
-use crate::verdict;
 use crate::vm::{GuestOutcome, Work};
 
 /// Options of `run`.
@@ -54,7 +53,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let evidence = run_dir::begin(&dir)?;
     outln!("evidence: {}", dir.display());
     begin(&evidence, &expected).map_err(no_evidence)?;
-    adopt(&options.soak, &dir.join(verdict::SOAKS))?;
+    adopt(&options.soak, &dir.join(files::SOAKS))?;
 
     match phases(options, &dir, &evidence) {
         Ok(()) => conclude(&dir, &evidence, &options.only),
@@ -128,8 +127,8 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
 /// Copies what lanes of their own have found into the run's directory, for its report.
 fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
     for (lane, name) in [
-        (sabotage::directory(), report::SABOTAGE),
-        (project::root().join("target/guest/sanitize"), report::SANITIZED),
+        (sabotage::directory(), files::SABOTAGE),
+        (project::root().join("target/guest/sanitize"), files::SANITIZED),
     ] {
         if lane.is_dir() {
             copy_files(&lane, &dir.join(name)).map_err(|error| {
@@ -294,16 +293,18 @@ fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCod
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     // Once more, now that phase 4 itself is part of the evidence.
     let verdict = verdict_command::of(dir, &[])?;
-    fs::write(dir.join("verdict.json"), verdict_command::to_json(&verdict)?).map_err(|error| {
-        // Half a verdict is none.
-        let _ = fs::remove_file(dir.join("verdict.json"));
-        let message = format!(
-            "verdict.json: {error}; free some space, or name another directory with \
+    fs::write(dir.join(files::VERDICT_FILE), verdict_command::to_json(&verdict)?).map_err(
+        |error| {
+            // Half a verdict is none.
+            let _ = fs::remove_file(dir.join(files::VERDICT_FILE));
+            let message = format!(
+                "verdict.json: {error}; free some space, or name another directory with \
                  --evidence; what was finished is in {}",
-            dir.display()
-        );
-        Stop::new(exit::EVIDENCE, message)
-    })?;
+                dir.display()
+            );
+            Stop::new(exit::EVIDENCE, message)
+        },
+    )?;
     out!("\n{}", verdict::table(&verdict));
     adopt_lanes(dir)?;
     outln!("\nall of it: {}", dir.display());

@@ -4,12 +4,13 @@ use std::fs;
 use std::process::ExitCode;
 
 use evidence::exit;
+use verdict::sabotage::{Account, markdown};
 
 use super::Stop;
 use super::output::out;
 use crate::failure::{Failure, While};
 use crate::project;
-use crate::sabotage::{Account, directory, markdown};
+use crate::sabotage::directory;
 
 /// Between these lines stands the table.
 const BEGIN: &str = "<!-- vexfs-validate sabotaged --update: begin -->";

@@ -12,6 +12,8 @@ use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::thresholds::ENDURANCE;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use verdict::accelerator_name;
+use verdict::soak::{Repetitions, Soak};
 
 use super::nextest;
 use super::output::outln;
@@ -22,9 +24,8 @@ use crate::expected::Expected;
 use crate::failure::Failure;
 use crate::place;
 use crate::project;
-use crate::soak::{Repetitions, Soak, endure};
+use crate::soak::endure;
 use crate::trial;
-use crate::verdict::accelerator_name;
 use crate::vm::{GuestOutcome, Work};
 
 /// Time beside the cycles: the boot, and a last cycle that began just before the end.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use evidence::exit;
+use verdict::{self, Evidence, Verdict};
 
 use super::Stop;
 use super::output::out;
-use crate::verdict::{self, Evidence, Verdict};
 
 pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {
     let verdict = of(dir, soaks)?;

@@ -8,12 +8,12 @@ use evidence::protocol::SLOWED_BY;
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::{Bound, Rule, Scene};
 use evidence::{Measurement, Round, Side};
+use verdict::Decision;
 
 use crate::clock;
 use crate::failure::{Failure, While};
 use crate::require;
 use crate::trial::Context;
-use crate::verdict::Decision;
 
 /// Environment variable: how many of the preset looks a measurement may take, all of them where it
 /// is not set. A test of the suite itself is content with the first, and says INCONCLUSIVE sooner.

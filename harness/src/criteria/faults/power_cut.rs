@@ -14,11 +14,11 @@ use evidence::{Event, Trail, TrialState, Writer, read_trail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 use serde_json::json;
+use verdict::{self, Evidence, State};
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::trial::Context;
-use crate::verdict::{self, Evidence, State};
 use crate::vm::{self, GuestRequest, KernelChoice, Work};
 use crate::{fail, project, require};
 

@@ -1,0 +1,358 @@
+//! Whether the module may be loaded on bare metal: four conditions, all of which must be met.
+//!
+//! Each lists the evidence that speaks for it and what is still missing. It is met where nothing
+//! is missing, and where there is no evidence everything is.
+
+use evidence::Event;
+use evidence::baselines::Figure;
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::facts::MODULE;
+use evidence::facts::{COMPARED, NOT_COMPARABLE};
+use evidence::place::Place;
+use evidence::stats::Outcome;
+use evidence::thresholds::{ENDURANCE, Rule, Scene};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::criterion_verdict::CriterionVerdict;
+use crate::rule::judgement::State;
+use crate::rule::ratios::JudgedRatio;
+use crate::soak::account::Soak;
+use crate::trails::Evidence;
+use crate::trials::Fate;
+
+/// Trials or figures that a line names before it only counts them.
+const NAMED: usize = 4;
+/// Competitors that must have been measured: what their rules' names begin with, and their own.
+const COMPETITORS: [(&str, &str); 2] =
+    [("fuse_over_chromadb_", "ChromaDB"), ("fuse_over_qdrant_", "Qdrant")];
+
+/// The answer, with its conditions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BareMetal {
+    /// `ELIGIBLE` or `NOT ELIGIBLE`.
+    pub state: String,
+    /// The four conditions.
+    pub conditions: Vec<Condition>,
+    /// The soaks that were looked at, also those that count for nothing.
+    pub soaks: Vec<Soak>,
+}
+
+/// A condition of bare metal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `vm`, `improvement`, `endurance` or `comparable`.
+    pub id: String,
+    /// What is demanded.
+    pub demand: String,
+    /// Whether the evidence shows it: nothing is missing.
+    pub met: bool,
+    /// What speaks for it.
+    pub evidence: Vec<String>,
+    /// What is still missing.
+    pub missing: Vec<String>,
+}
+
+impl BareMetal {
+    /// Looks at the four conditions.
+    #[must_use]
+    pub(super) fn of(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Self {
+        let conditions = vec![
+            vm(evidence, criteria),
+            improvement(evidence, criteria),
+            endurance(evidence),
+            comparable(evidence, criteria),
+        ];
+        let eligible = conditions.iter().all(|one| one.met);
+        BareMetal {
+            state: if eligible { "ELIGIBLE" } else { "NOT ELIGIBLE" }.to_owned(),
+            conditions,
+            soaks: evidence.soaks().to_vec(),
+        }
+    }
+}
+
+impl Condition {
+    fn new(id: &str, demand: impl Into<String>) -> Self {
+        let (evidence, missing) = (Vec::new(), Vec::new());
+        Condition { id: id.to_owned(), demand: demand.into(), met: false, evidence, missing }
+    }
+
+    /// Files `text` under what speaks for the condition, or what is missing.
+    fn note(&mut self, holds: bool, text: impl Into<String>) {
+        if holds { &mut self.evidence } else { &mut self.missing }.push(text.into());
+    }
+
+    /// Notes the state of a criterion that the condition rests on.
+    fn rests_on(&mut self, criteria: &[CriterionVerdict], id: Criterion) {
+        let state =
+            criteria.iter().find(|one| one.id == id).map_or(State::Inconclusive, |one| one.state);
+        self.note(state == State::Pass, format!("{}: {state}", id.title()));
+    }
+
+    fn concluded(mut self) -> Self {
+        self.met = self.missing.is_empty() && !self.evidence.is_empty();
+        self
+    }
+}
+
+fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
+    let mut condition = Condition::new("vm", "the tests in the VM are 100 % successful");
+    let expected = evidence.expected(Place::Guest);
+    let mut others = Vec::new();
+    let mut passed = 0;
+    for (trial, fate) in
+        Criterion::ALL.into_iter().flat_map(|one| evidence.fates(one, Place::Guest))
+    {
+        match fate {
+            Fate::Passed if expected.contains(&trial) => passed += 1,
+            Fate::Skipped(_) if !expected.contains(&trial) => {}
+            Fate::Passed => others.push(format!("{trial} (not in the manifest)")),
+            Fate::NotRun => others.push(format!("{trial} (not run)")),
+            Fate::Skipped(_) => others.push(format!("{trial} (skipped)")),
+            Fate::Began => others.push(format!("{trial} (began and never ended)")),
+            Fate::Failed(_) => others.push(format!("{trial} (failed)")),
+            Fate::Undecided(_) => others.push(format!("{trial} (not decided)")),
+        }
+    }
+    let whole = passed == expected.len() && passed > 0;
+    condition.note(whole, format!("{passed} of {} trials in the guest passed", expected.len()));
+    if !others.is_empty() {
+        condition.note(false, named(&others));
+    }
+    let passing = criteria.iter().filter(|one| one.state == State::Pass).count();
+    let all = passing == Criterion::ALL.len();
+    condition.note(all, format!("{passing} of {} criteria PASS", Criterion::ALL.len()));
+    condition.concluded()
+}
+
+/// The first few of `items`, and how many more there are.
+fn named(items: &[String]) -> String {
+    let more = items.len().saturating_sub(NAMED);
+    let first = items[..items.len() - more].join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
+    let mut condition = Condition::new(
+        "improvement",
+        "in the VM, on KVM, the kernel module is faster than FUSE: the lower bound is above 1 \
+         wherever it must be",
+    );
+    condition.rests_on(criteria, Criterion::KernelVsFuse);
+    match evidence.accelerator().as_str() {
+        "kvm" => {}
+        "tcg" => condition.note(
+            false,
+            "it was measured on an emulated CPU (TCG), which never counts here; run it where KVM \
+             boots the kernel",
+        ),
+        _ => condition.note(false, "there was no guest"),
+    }
+    let scene = Scene { place: Place::Guest, emulated: false, clock: Clock::Wall };
+    let strict =
+        |rule: &&Rule| rule.criterion == Criterion::KernelVsFuse && rule.at(scene).strictly;
+    for rule in evidence::thresholds::ALL.iter().filter(strict) {
+        let on_kvm: Vec<&JudgedRatio> = ratios(criteria)
+            .filter(|one| {
+                one.rule == rule.id && one.accelerator == "kvm" && one.clock == Clock::Wall
+            })
+            .collect();
+        if on_kvm.is_empty() {
+            condition.note(false, format!("{}: not measured on KVM", rule.title));
+        }
+        for one in on_kvm {
+            let numbers = one.ratio.map_or_else(
+                || "no ratio".to_owned(),
+                |ratio| format!("{:.3} [{:.3}, {:.3}]", ratio.estimate, ratio.lower, ratio.upper),
+            );
+            let holds = one.improvement && one.outcome == Outcome::Pass;
+            condition.note(holds, format!("{}: {numbers} on KVM", rule.title));
+        }
+    }
+    condition.concluded()
+}
+
+fn ratios(criteria: &[CriterionVerdict]) -> impl Iterator<Item = &JudgedRatio> {
+    criteria.iter().flat_map(|one| &one.ratios)
+}
+
+fn endurance(evidence: &Evidence) -> Condition {
+    let mut condition = Condition::new(
+        "endurance",
+        format!(
+            "the module endures a soak of at least {} h and {} load/unload cycles under load on \
+             each kernel of the matrix ({})",
+            ENDURANCE.seconds / 3600,
+            ENDURANCE.cycles,
+            ENDURANCE.kernels.join(", ")
+        ),
+    );
+    let module = Module::of(evidence);
+    for &series in ENDURANCE.kernels {
+        let soaks: Vec<&Soak> =
+            evidence.soaks().iter().filter(|one| one.series(&ENDURANCE) == Some(series)).collect();
+        if soaks.is_empty() {
+            condition.note(
+                false,
+                format!(
+                    "no soak on {series}; make one with: vexfs-validate soak --for {}h --kernel \
+                     {series}",
+                    ENDURANCE.seconds / 3600
+                ),
+            );
+        }
+        // A longer soak heals one that was too short; nothing heals one that failed.
+        let counts = |soak: &&&Soak| short(soak, module.as_ref()).is_empty();
+        let counting = soaks.iter().find(counts);
+        for soak in &soaks {
+            let short = short(soak, module.as_ref());
+            let text = format!("{}: {}", soak.name, soak.summary());
+            if short.is_empty() {
+                condition.note(true, text);
+            } else if counting.is_none() || !soak.faults.is_empty() {
+                condition.note(false, format!("{text}; does not count: {}", short.join("; ")));
+            }
+        }
+    }
+    condition.concluded()
+}
+
+/// The module that a run tested.
+struct Module<'e> {
+    srcversion: &'e str,
+    sha256: &'e str,
+    kernel_release: &'e str,
+    commit: &'e str,
+}
+
+impl<'e> Module<'e> {
+    fn of(evidence: &'e Evidence) -> Option<Self> {
+        let guest = || evidence.records(Place::Guest).map(|record| &record.event);
+        let srcversion = guest().find_map(|event| match event {
+            Event::Fact { trial, name, value }
+                if trial.starts_with("module::") && name == MODULE =>
+            {
+                value["srcversion"].as_str()
+            }
+            _ => None,
+        })?;
+        guest().find_map(|event| match event {
+            Event::Environment(one) => Some(Module {
+                srcversion,
+                sha256: one.programs.get("vexfs.ko").map_or("", String::as_str),
+                kernel_release: &one.kernel_release,
+                commit: &one.commit,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Why `soak` is one of another module. `srcversion` covers the C sources; the engine's are in
+    /// the file, which is the same on the same kernel, and of the same commit on another.
+    fn differs(&self, soak: &Soak) -> Option<String> {
+        if soak.srcversion != self.srcversion {
+            return Some(format!(
+                "it is of another module (srcversion {}, this run's is {})",
+                soak.srcversion, self.srcversion
+            ));
+        }
+        if soak.kernel_release == self.kernel_release {
+            let same = soak.module_sha256 == self.sha256 && !self.sha256.is_empty();
+            return (!same).then(|| "its module file is another than this run's".to_owned());
+        }
+        if soak.commit == self.commit && !says_all(self.commit) {
+            return Some(format!(
+                "it may be of another module: commit {} does not say of which sources",
+                self.commit
+            ));
+        }
+        (soak.commit != self.commit).then(|| {
+            format!("it is of another commit ({}, this run's is {})", soak.commit, self.commit)
+        })
+    }
+}
+
+/// Whether a commit says of which sources something was built: not where some were in none.
+fn says_all(commit: &str) -> bool {
+    commit != "unknown" && !commit.ends_with("-dirty")
+}
+
+/// What keeps `soak` from counting for the run.
+fn short(soak: &Soak, module: Option<&Module>) -> Vec<String> {
+    let mut short = soak.shortfall(&ENDURANCE);
+    match module {
+        None => short.push("this run does not say which module it tested".to_owned()),
+        Some(module) => short.extend(module.differs(soak)),
+    }
+    short
+}
+
+fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
+    let mut condition = Condition::new(
+        "comparable",
+        "the results are directly comparable to the competitors': same data, same protocol, \
+         measured live, recorded figures only where they are of the same operation, dimension and \
+         size",
+    );
+    condition.rests_on(criteria, Criterion::Dataset);
+    condition.rests_on(criteria, Criterion::Baseline);
+    for (rules, competitor) in COMPETITORS {
+        let places: Vec<String> = [Place::Host, Place::Guest]
+            .into_iter()
+            .filter(|&place| {
+                ratios(criteria).any(|one| {
+                    one.rule.starts_with(rules) && one.place == place && one.ratio.is_some()
+                })
+            })
+            .map(|place| format!("in the {place}"))
+            .collect();
+        if places.is_empty() {
+            condition.note(false, format!("{competitor} was not measured"));
+        } else {
+            condition.note(true, format!("{competitor} was measured {}", places.join(" and ")));
+        }
+    }
+    recorded(evidence, &mut condition);
+    condition.concluded()
+}
+
+fn recorded(evidence: &Evidence, condition: &mut Condition) {
+    let facts = |wanted: &'static str| {
+        evidence.all_records().filter_map(move |record| match &record.event {
+            Event::Fact { name, value, .. } if name == wanted => Some(value),
+            _ => None,
+        })
+    };
+    let mut compared: Vec<String> = Vec::new();
+    for value in facts(COMPARED) {
+        match serde_json::from_value::<Figure>(value["figure"].clone()) {
+            Ok(figure) if !compared.contains(&figure.to_string()) => {
+                compared.push(figure.to_string());
+            }
+            Ok(_) => {}
+            Err(error) => condition.note(false, format!("a compared figure is none: {error}")),
+        }
+    }
+    let some = !compared.is_empty();
+    condition.note(
+        some,
+        if some {
+            format!("recorded figures compared at their own size: {}", compared.join(", "))
+        } else {
+            "no recorded figure was compared".to_owned()
+        },
+    );
+    let reasons: Option<usize> =
+        facts(NOT_COMPARABLE).filter_map(Value::as_array).map(Vec::len).max();
+    match reasons {
+        Some(count) => {
+            condition.note(true, format!("{count} comparisons are shown as not comparable"))
+        }
+        None => condition.note(false, "it is not shown which recorded figures are not comparable"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

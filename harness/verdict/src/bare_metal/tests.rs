@@ -1,0 +1,211 @@
+//! What makes a module eligible, and what is missing where one of its conditions is not met.
+
+use evidence::TrialState;
+use evidence::thresholds;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::made::{Run, finished, measurement, recorded};
+use crate::soak::tests::{Made, SRCVERSION};
+
+const RELEASE: &str = "6.12.117+deb12-amd64";
+
+fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
+    let found = run.guest.iter_mut().find_map(|event| match event {
+        Event::Environment(one) => Some(one),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+/// A run on KVM in which everything was measured, and of whose module something is known.
+fn on_kvm() -> Run {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
+    let measured = thresholds::ALL.iter().map(|rule| measurement(rule, Place::Guest, false, 3.0));
+    run.guest.extend(measured);
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.accelerator = "kvm".into();
+        }
+    }
+    let environment = guest_environment(&mut run);
+    environment.accelerator = "kvm".into();
+    environment.kernel_release = RELEASE.into();
+    environment.commit = "c0ffee".into();
+    environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
+    // What an emulated CPU says of recorded figures decides nothing.
+    let recorded_there = "baseline::recorded";
+    run.guest
+        .retain(|event| !matches!(event, Event::Fact { trial, .. } if trial == recorded_there));
+    run.guest.extend(recorded(Place::Guest, false, 3.0));
+    run.guest.push(Event::Fact {
+        trial: "module::loads".into(),
+        name: MODULE.into(),
+        value: json!({"vermagic": RELEASE, "srcversion": SRCVERSION}),
+    });
+    run
+}
+
+/// Takes a fact out of both places.
+fn forget(run: &mut Run, fact: &str) {
+    for events in [&mut run.host, &mut run.guest] {
+        events.retain(|event| !matches!(event, Event::Fact { name, .. } if name == fact));
+    }
+}
+
+fn judged(run: Run, soaks: Vec<Soak>) -> BareMetal {
+    let dir = TempDir::new().unwrap();
+    run.write(dir.path());
+    let mut evidence = Evidence::read(dir.path()).unwrap();
+    evidence.soaks = soaks;
+    crate::judge::of(&evidence).bare_metal
+}
+
+fn named_soaks(soaks: [Made; 2]) -> Vec<Soak> {
+    ["old", "new"].into_iter().zip(soaks).map(|(name, made)| made.soak(name)).collect()
+}
+
+fn soaks() -> [Made; 2] {
+    ["6.1.0-56-amd64", RELEASE].map(|release| Made::held(release, ENDURANCE.cycles))
+}
+
+#[test]
+fn all_four_conditions_make_it_eligible() {
+    let bare_metal = judged(on_kvm(), named_soaks(soaks()));
+    assert_eq!(bare_metal.state, "ELIGIBLE", "{:#?}", bare_metal.conditions);
+    insta::assert_json_snapshot!(bare_metal.conditions);
+}
+
+fn another_environment(made: &mut Made, change: fn(&mut evidence::Environment)) {
+    for event in &mut made.guest {
+        if let Event::Environment(one) = event {
+            change(one);
+        }
+    }
+}
+
+/// Has the run and the soak built from `commit`.
+fn of_commit(run: &mut Run, made: &mut Made, commit: &str) {
+    guest_environment(run).commit = commit.into();
+    for event in &mut made.guest {
+        if let Event::Environment(one) = event {
+            one.commit = commit.into();
+        }
+    }
+}
+
+/// Takes the bounds of every measurement of `rule` to where A is as fast as B.
+fn as_fast(run: &mut Run, rule: &str) {
+    for event in &mut run.guest {
+        if let Event::Measurement(one) = event
+            && one.rule == rule
+        {
+            for round in one.passes.iter_mut().flatten() {
+                round.b_ns.clone_from(&round.a_ns);
+            }
+        }
+    }
+}
+
+type Spoil = fn(&mut Run, &mut [Made; 2]);
+
+#[rstest::rstest]
+#[case::a_failed_trial(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL")),
+    "vm", "module::loads (failed)"
+)]
+#[case::an_emulated_cpu(
+    |run: &mut Run, _: &mut [Made; 2]| {
+        guest_environment(run).accelerator = "tcg".into();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event { end.accelerator = "tcg".into(); }
+        }
+    },
+    "improvement", "never counts here"
+)]
+#[case::not_faster(
+    |run: &mut Run, _: &mut [Made; 2]| as_fast(run, "kernel_over_fuse_insertion"),
+    "improvement", "kernel over FUSE, Flat insertion: 1.000"
+)]
+#[case::no_soak(|_: &mut Run, soaks: &mut [Made; 2]| soaks[1] = Made::held("6.1.0-56-amd64", 1), "endurance", "no soak on 6.12")]
+#[case::too_short(
+    |_: &mut Run, soaks: &mut [Made; 2]| soaks[0] = Made::held("6.1.0-56-amd64", 999),
+    "endurance", "does not count: 7193 of 7200 s under load; 999 of 1000 cycles"
+)]
+#[case::another_module(
+    |_: &mut Run, soaks: &mut [Made; 2]| for event in &mut soaks[1].guest {
+        if let Event::Fact { name, value, .. } = event && name == MODULE {
+            *value = json!({"srcversion": "FEDCBA"});
+        }
+    },
+    "endurance", "it is of another module (srcversion FEDCBA"
+)]
+#[case::another_file(
+    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[1], |one| { one.programs.clear(); }),
+    "endurance", "its module file is another than this run's"
+)]
+#[case::another_commit(
+    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[0], |one| one.commit = "decaf".into()),
+    "endurance", "it is of another commit (decaf, this run's is c0ffee)"
+)]
+#[case::changes_in_no_commit(
+    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "c0ffee-dirty"),
+    "endurance", "commit c0ffee-dirty does not say of which sources"
+)]
+#[case::no_checkout(
+    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "unknown"),
+    "endurance", "commit unknown does not say of which sources"
+)]
+#[case::no_file(
+    |run: &mut Run, soaks: &mut [Made; 2]| {
+        guest_environment(run).programs.clear();
+        another_environment(&mut soaks[1], |one| one.programs.clear());
+    },
+    "endurance", "its module file is another than this run's"
+)]
+#[case::no_module_named(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == MODULE)),
+    "endurance", "this run does not say which module it tested"
+)]
+#[case::no_qdrant(
+    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Measurement(one)
+        if one.rule.starts_with("fuse_over_qdrant"))),
+    "comparable", "Qdrant was not measured"
+)]
+#[case::nothing_recorded(
+    |run: &mut Run, _: &mut [Made; 2]| forget(run, COMPARED),
+    "comparable", "no recorded figure was compared"
+)]
+#[case::silent_about_the_rest(
+    |run: &mut Run, _: &mut [Made; 2]| forget(run, NOT_COMPARABLE),
+    "comparable", "not shown which recorded figures"
+)]
+fn each_condition_is_needed(#[case] spoil: Spoil, #[case] id: &str, #[case] words: &str) {
+    let (mut run, mut soaks) = (on_kvm(), soaks());
+    spoil(&mut run, &mut soaks);
+    let bare_metal = judged(run, named_soaks(soaks));
+    assert_eq!(bare_metal.state, "NOT ELIGIBLE");
+    let condition = bare_metal.conditions.iter().find(|one| one.id == id).unwrap();
+    let missing = condition.missing.join("\n");
+    assert!(!condition.met && missing.contains(words), "{missing}");
+}
+
+#[test]
+fn a_longer_soak_heals_one_that_was_too_short_but_not_one_that_failed() {
+    let mut failed = Made::held(RELEASE, 3);
+    failed.guest.pop();
+    failed.guest.extend(finished(
+        evidence::facts::SOAK_TRIAL,
+        TrialState::Failed,
+        "cycle 3: EBUSY",
+    ));
+    let state = |further: Made| {
+        let mut soaks = named_soaks(soaks());
+        soaks.push(further.soak("further"));
+        judged(on_kvm(), soaks).state
+    };
+    assert_eq!(state(Made::held(RELEASE, 3)), "ELIGIBLE");
+    assert_eq!(state(failed), "NOT ELIGIBLE");
+}

@@ -1,0 +1,250 @@
+//! Two runs beside each other: what changed in states, trials, skips and ratios.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::path::Path;
+
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::Ratio;
+
+use crate::judge::{self, Verdict};
+use crate::rule::judgement::State;
+use crate::rule::ratios::JudgedRatio;
+use crate::trails::Evidence;
+use crate::trials::Fate;
+
+/// What is in one run and not in the other.
+const ABSENT: &str = "absent";
+
+/// A run as far as it is compared.
+struct Run {
+    verdict: Verdict,
+    fates: BTreeMap<String, Fate>,
+}
+
+/// Something that is not the same in both runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it is.
+    pub what: String,
+    /// In the first run.
+    pub before: String,
+    /// In the second.
+    pub after: String,
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.what, self.before, self.after)
+    }
+}
+
+/// All that changed from one run to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The verdict, bare metal, accelerators and criteria.
+    pub states: Vec<Change>,
+    /// Trials that ended in another way, skips and their reasons among them.
+    pub trials: Vec<Change>,
+    /// Ratios whose outcome is another, or whose intervals do not meet: what noise alone would
+    /// seldom bring about.
+    pub ratios: Vec<Change>,
+}
+
+impl Difference {
+    /// Compares the runs of two directories.
+    ///
+    /// # Errors
+    /// As [`Evidence::read`].
+    pub fn of(before: &Path, after: &Path) -> std::io::Result<Difference> {
+        let (before, after) = (Run::read(before)?, Run::read(after)?);
+        Ok(Difference {
+            states: changes(&states(&before.verdict), &states(&after.verdict)),
+            trials: changes(&told(&before.fates), &told(&after.fates)),
+            ratios: ratios(&before.verdict, &after.verdict),
+        })
+    }
+
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty() && self.trials.is_empty() && self.ratios.is_empty()
+    }
+}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("states", &self.states),
+            ("trials and skips", &self.trials),
+            ("ratios", &self.ratios),
+        ];
+        for (heading, changes) in parts {
+            let same = if changes.is_empty() { ": no change" } else { "" };
+            writeln!(f, "{heading}{same}")?;
+            for change in changes {
+                writeln!(f, "  {}", change.to_string().replace('\n', "\n    "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    fn read(dir: &Path) -> std::io::Result<Run> {
+        let evidence = Evidence::read(dir)?;
+        let mut fates = BTreeMap::new();
+        for place in [Place::Host, Place::Guest] {
+            for criterion in Criterion::ALL {
+                let named = |(trial, fate)| (format!("{trial} ({place})"), fate);
+                fates.extend(evidence.fates(criterion, place).into_iter().map(named));
+            }
+        }
+        Ok(Run { verdict: judge::of(&evidence), fates })
+    }
+}
+
+fn states(verdict: &Verdict) -> BTreeMap<String, String> {
+    let whole = [
+        ("verdict", verdict.state.to_string()),
+        ("bare metal", verdict.bare_metal.state.clone()),
+        ("accelerator", verdict.accelerator.clone()),
+        ("damage", format!("{} of the evidence's lines", verdict.damage.len())),
+    ];
+    let criteria = verdict.criteria.iter().map(|one| {
+        let state = format!("{}, {} of {} trials", one.state, one.passed, one.expected);
+        (one.title.clone(), state)
+    });
+    whole.into_iter().map(|(name, state)| (name.to_owned(), state)).chain(criteria).collect()
+}
+
+fn told(fates: &BTreeMap<String, Fate>) -> BTreeMap<String, String> {
+    let words = |fate: &Fate| match fate {
+        Fate::NotRun => "not run".to_owned(),
+        Fate::Skipped(reason) => format!("skipped: {reason}"),
+        Fate::Began => "began and never ended".to_owned(),
+        Fate::Passed => "passed".to_owned(),
+        Fate::Failed(why) => format!("failed: {why}"),
+        Fate::Undecided(why) => format!("not decided: {why}"),
+    };
+    fates.iter().map(|(trial, fate)| (trial.clone(), words(fate))).collect()
+}
+
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let value = |of: &BTreeMap<String, String>, name| {
+        of.get(name).cloned().unwrap_or_else(|| ABSENT.to_owned())
+    };
+    names
+        .into_iter()
+        .map(|name| Change {
+            what: name.clone(),
+            before: value(before, name),
+            after: value(after, name),
+        })
+        .filter(|change| change.before != change.after)
+        .collect()
+}
+
+fn ratios(before: &Verdict, after: &Verdict) -> Vec<Change> {
+    let by_name = |verdict: &Verdict| -> BTreeMap<String, JudgedRatio> {
+        let all = verdict.criteria.iter().flat_map(|one| &one.ratios);
+        all.map(|one| (format!("{} ({}, {})", one.title, one.place, one.clock.name()), one.clone()))
+            .collect()
+    };
+    let (before, after) = (by_name(before), by_name(after));
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let shown = |one: Option<&JudgedRatio>| one.map_or_else(|| ABSENT.to_owned(), words);
+    names
+        .into_iter()
+        .filter(|name| match (before.get(*name), after.get(*name)) {
+            (Some(before), Some(after)) => differ(before, after),
+            _ => true,
+        })
+        .map(|name| Change {
+            what: name.clone(),
+            before: shown(before.get(name)),
+            after: shown(after.get(name)),
+        })
+        .collect()
+}
+
+fn differ(before: &JudgedRatio, after: &JudgedRatio) -> bool {
+    let apart = |one: &Ratio, other: &Ratio| one.upper < other.lower || other.upper < one.lower;
+    before.outcome != after.outcome
+        || (before.threshold, before.decides) != (after.threshold, after.decides)
+        || match (&before.ratio, &after.ratio) {
+            (Some(before), Some(after)) => apart(before, after),
+            (before, after) => before.is_some() != after.is_some(),
+        }
+}
+
+fn words(one: &JudgedRatio) -> String {
+    let state = State::from(one.outcome);
+    one.ratio.map_or_else(
+        || format!("no ratio, {state}"),
+        |ratio| {
+            format!(
+                "{:.3} [{:.3}, {:.3}] against {}, {state}",
+                ratio.estimate, ratio.lower, ratio.upper, one.threshold
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The golden runs of the report.
+    fn between(before: &str, after: &str) -> Difference {
+        let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runs");
+        Difference::of(&runs.join(before), &runs.join(after)).unwrap()
+    }
+
+    #[test]
+    fn a_run_does_not_differ_from_itself() {
+        assert!(between("emulated", "emulated").is_empty());
+    }
+
+    #[rstest::rstest]
+    #[case("emulated", "failed")]
+    #[case("emulated", "skipped-in-the-guest")]
+    #[case("panicked", "emulated")]
+    fn what_changed_is_told(#[case] before: &str, #[case] after: &str) {
+        insta::assert_snapshot!(format!("{before}-{after}"), between(before, after).to_string());
+    }
+
+    #[test]
+    fn intervals_that_meet_are_no_change() {
+        let ratio = |estimate: f64| JudgedRatio {
+            rule: "x".into(),
+            title: "x".into(),
+            place: Place::Host,
+            accelerator: "native".into(),
+            clock: evidence::clock::Clock::Wall,
+            ratio: Some(Ratio {
+                estimate,
+                lower: estimate - 0.1,
+                upper: estimate + 0.1,
+                rounds: 20,
+                alpha: 0.02,
+            }),
+            bootstrap: None,
+            equal: None,
+            slowed: None,
+            speeds: None,
+            recalls: (None, None),
+            threshold: 1.0,
+            strictly: false,
+            improvement: true,
+            outcome: evidence::stats::Outcome::Pass,
+            decides: true,
+            disturbances: None,
+            note: String::new(),
+        };
+        assert!(!differ(&ratio(2.0), &ratio(2.15)));
+        assert!(differ(&ratio(2.0), &ratio(2.25)));
+    }
+}

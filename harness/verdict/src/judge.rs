@@ -1,0 +1,129 @@
+//! Judges a run: all criteria, in both places.
+//!
+//! It fails closed. Whatever is missing, cut off, skipped in its own place or not in the
+//! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
+
+use evidence::Event;
+use evidence::criterion::Criterion;
+use evidence::exit::{self, Exit};
+use evidence::facts::LOAD_CYCLES;
+use evidence::place::Place;
+use evidence::stats::failure_rate_bound;
+use serde::{Deserialize, Serialize};
+
+use crate::bare_metal::BareMetal;
+use crate::criterion_verdict::CriterionVerdict;
+use crate::rule::judgement::{Judgement, State};
+use crate::rule::{ratios, recorded};
+use crate::trails::{Evidence, Phase};
+use crate::trials::{self, Fate};
+
+/// What a run amounts to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// PASS only if every criterion is.
+    pub state: State,
+    /// The exit code that goes with it.
+    pub exit_code: u8,
+    /// `kvm`, `tcg` (an emulated CPU), or `none` where no guest ran.
+    pub accelerator: String,
+    /// The five criteria.
+    pub criteria: Vec<CriterionVerdict>,
+    /// Whether the module may leave the VM.
+    pub bare_metal: BareMetal,
+    /// The run's phases, in order.
+    pub phases: Vec<Phase>,
+    /// What is wrong with the evidence itself.
+    pub damage: Vec<String>,
+}
+
+/// Judges the evidence.
+#[must_use]
+pub fn of(evidence: &Evidence) -> Verdict {
+    let damage = evidence.damage();
+    let criteria = criteria(evidence, &[Place::Host, Place::Guest], &damage);
+    let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
+    let accelerator = evidence.accelerator();
+    Verdict {
+        state,
+        exit_code: exit_of(state).code,
+        bare_metal: BareMetal::of(evidence, &criteria),
+        accelerator,
+        phases: evidence.phases(),
+        criteria,
+        damage,
+    }
+}
+
+/// The criteria as far as they belong in the guest; what the host must show is left out.
+#[must_use]
+pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
+    criteria(evidence, &[Place::Guest], &evidence.damage())
+}
+
+fn criteria(evidence: &Evidence, places: &[Place], damage: &[String]) -> Vec<CriterionVerdict> {
+    let judge = |criterion| judge(criterion, evidence, places, damage);
+    Criterion::ALL.into_iter().map(judge).collect()
+}
+
+/// The exit code of a state.
+#[must_use]
+pub fn exit_of(state: State) -> Exit {
+    match state {
+        State::Pass => exit::SUCCESS,
+        State::Fail => exit::FAIL,
+        State::Inconclusive => exit::INCONCLUSIVE,
+    }
+}
+
+fn judge(
+    criterion: Criterion,
+    evidence: &Evidence,
+    places: &[Place],
+    damage: &[String],
+) -> CriterionVerdict {
+    let mut judgement = Judgement::default();
+    for what in damage {
+        judgement.inconclusive(format!("the evidence is damaged: {what}"));
+    }
+    let count = trials::judge(criterion, evidence, places, &mut judgement);
+    let ratios = ratios::judge(criterion, evidence, places, &mut judgement);
+    let recorded = recorded::judge(criterion, evidence, places, &mut judgement);
+    CriterionVerdict {
+        id: criterion,
+        title: criterion.title().to_owned(),
+        state: judgement.state(),
+        passed: count.passed,
+        expected: count.expected,
+        reasons: judgement.into_reasons(),
+        ratios,
+        recorded,
+        notes: if criterion == Criterion::Module { stability(evidence) } else { Vec::new() },
+    }
+}
+
+/// What the load/unload cycles of trials that held prove, recomputed from their number.
+fn stability(evidence: &Evidence) -> Vec<String> {
+    let fates = evidence.fates(Criterion::Module, Place::Guest);
+    evidence
+        .records(Place::Guest)
+        .filter_map(|record| match &record.event {
+            Event::Fact { trial, name, value }
+                if name == LOAD_CYCLES && fates.get(trial) == Some(&Fate::Passed) =>
+            {
+                u32::try_from(value["microseconds"].as_array()?.len()).ok().filter(|&n| n > 0)
+            }
+            _ => None,
+        })
+        .map(|cycles| {
+            let bound = failure_rate_bound(cycles, 0.05) * 100.0;
+            format!(
+                "{cycles} of {cycles} load/unload cycles without a failure prove a failure rate \
+                 below {bound:.2} % a cycle at 95 %"
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! The verdict on evidence made up record by record.
+
+use evidence::{Controls, GuestEnded, GuestFault, Measurement, Order, TrialState};
+
+use super::*;
+use crate::made::*;
+use crate::table::table;
+
+#[test]
+fn a_healthy_emulated_run_passes_and_stays_in_the_vm() {
+    let verdict = Run::healthy().verdict();
+    assert_eq!(states(&verdict), PASSED);
+    assert_eq!((verdict.state, verdict.exit_code), (State::Pass, 0));
+    assert_eq!(verdict.accelerator, "tcg");
+    assert_eq!(verdict.bare_metal.state, "NOT ELIGIBLE");
+    insta::assert_snapshot!(table(&verdict));
+}
+
+#[test]
+fn a_failed_trial_fails_its_criterion_alone() {
+    let mut run = Run::healthy();
+    run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL"));
+    // A retry that passes does not undo it.
+    run.guest.extend(finished("module::loads", TrialState::Passed, ""));
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=FAIL"));
+    assert_eq!(verdict.exit_code, 1);
+    assert_eq!(verdict.criteria[3].reasons[0].text, "module::loads (guest) failed: EINVAL");
+}
+
+#[rstest::rstest]
+#[case::vanished(None, "was not run")]
+#[case::skipped(
+    Some(Event::Skipped { trial: "module::loads".into(), reason: "no module".into() }),
+    "was skipped in its place: no module"
+)]
+#[case::unended(
+    Some(Event::TrialStarted { trial: "module::loads".into() }),
+    "began and never ended"
+)]
+fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] reason: &str) {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| {
+        !matches!(event, Event::TrialStarted { trial } | Event::TrialFinished { trial, .. }
+            if trial == "module::loads")
+    });
+    run.guest.extend(instead);
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=INCONCLUSIVE"));
+    assert_eq!(verdict.exit_code, 3);
+    assert!(verdict.criteria[3].reasons[0].text.contains(reason));
+}
+
+/// A kernel that warns between two trials, or after the last.
+#[test]
+fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
+    const WARNING: &str = "WARNING: CPU: 0 PID: 9 at fs/inode.c:417 drop_nlink+0x2c/0x40";
+    let warned = |logged: bool| {
+        let mut run = Run::healthy();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event {
+                end.trouble = vec![WARNING.into()];
+            }
+        }
+        if logged {
+            run.guest.push(Event::KernelLog {
+                trial: "module::loads".into(),
+                lines: vec![format!("4 417 45.610873 {WARNING}")],
+            });
+        }
+        run.verdict()
+    };
+    let verdict = warned(false);
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=INCONCLUSIVE"));
+    assert_eq!(
+        verdict.criteria[3].reasons[0].text,
+        format!("the guest's kernel told of trouble that fell into no trial: {WARNING}")
+    );
+    // That trial has looked at it.
+    assert_eq!(states(&warned(true)), PASSED);
+}
+
+#[test]
+fn a_guest_that_panics_fails_the_trial_it_died_in() {
+    let mut run = Run::healthy();
+    run.guest.push(Event::TrialStarted { trial: "module::cycles".into() });
+    for event in &mut run.host {
+        if let Event::Expected { at: Place::Guest, trials } = event {
+            trials.push("module::cycles".into());
+        }
+    }
+    run.host.push(Event::GuestEnded(GuestEnded {
+        how: "the guest's kernel panicked: not syncing".into(),
+        fault: GuestFault::Kernel,
+        code: None,
+        console_tail: vec!["Kernel panic - not syncing".into()],
+        trouble: vec![],
+        boot_seconds: Some(15.0),
+        first_output_seconds: Some(16.0),
+        total_seconds: 30.0,
+        accelerator: "tcg".into(),
+        evidence: None,
+    }));
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=FAIL"));
+    assert_eq!(verdict.criteria[3].reasons[0].text, "the guest's kernel panicked: not syncing");
+    let text = &verdict.criteria[3].reasons[1].text;
+    assert_eq!(
+        text,
+        "module::cycles (guest) began, and then: the guest's kernel panicked: not syncing"
+    );
+}
+
+#[test]
+fn a_trial_that_the_manifest_does_not_know_is_inconclusive() {
+    let mut run = Run::healthy();
+    run.host.extend(finished("fuse::new", TrialState::Passed, ""));
+    assert_eq!(states(&run.verdict()), PASSED.replace("fuse=PASS b", "fuse=INCONCLUSIVE b"));
+}
+
+fn replace_measurement(run: &mut Run, with: impl FnOnce(&mut Measurement)) {
+    let mut found = run.guest.iter_mut().find_map(|event| match event {
+        Event::Measurement(one) if one.rule == "kernel_over_fuse_hnsw" => Some(one),
+        _ => None,
+    });
+    with(found.as_mut().unwrap());
+}
+
+fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
+    for round in measurement.passes.iter_mut().flatten() {
+        round.controls.iter_mut().for_each(&change);
+    }
+}
+
+#[rstest::rstest]
+#[case::slower(
+    |one: &mut Measurement| {
+        one.passes[0].iter_mut().for_each(|round| round.b_ns = vec![100_000; 25]);
+        for_controls(one, |controls| controls.b_unseen_ns = vec![110_000; 4]);
+    },
+    "FAIL", "against 1"
+)]
+#[case::answers_from_memory(
+    |one: &mut Measurement| for_controls(one, |controls| controls.a_unseen_ns = vec![9_000_000; 4]),
+    "INCONCLUSIVE", "never asked before"
+)]
+#[case::nothing_unseen(
+    |one: &mut Measurement| for_controls(one, |controls| controls.b_unseen_ns.clear()),
+    "INCONCLUSIVE", "opens with none that is new"
+)]
+#[case::few_rounds(|one: &mut Measurement| one.passes[0].truncate(20), "INCONCLUSIVE", "the protocol asks")]
+#[case::other_order(
+    |one: &mut Measurement| one.passes[0][3].order = Order::BA, "INCONCLUSIVE", "its design asks for AB"
+)]
+#[case::lost_samples(
+    |one: &mut Measurement| one.passes[0][7].b_ns.truncate(24), "INCONCLUSIVE", "24 of the other"
+)]
+#[case::other_threshold(
+    |one: &mut Measurement| one.threshold = 0.5, "INCONCLUSIVE", "another rule"
+)]
+#[case::control_not_equal(
+    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_100_000; 25]),
+    "INCONCLUSIVE", "A against a copy of A gave 1.100"
+)]
+#[case::control_not_found(
+    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_000_000; 25]),
+    "INCONCLUSIVE", "slowed down by 5 % was not found"
+)]
+#[case::control_implausible(
+    |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_200_000; 25]),
+    "INCONCLUSIVE", "which is not 5 %"
+)]
+#[case::another_slow_down(
+    |one: &mut Measurement| one.slowed_by = 0.5, "INCONCLUSIVE", "slowed down by 0.5, where 0.05"
+)]
+#[case::no_recall(
+    |one: &mut Measurement| (one.a.recall, one.b.recall) = (None, None), "INCONCLUSIVE",
+    "recall of a side is not told"
+)]
+#[case::other_queries(
+    |one: &mut Measurement| one.operations_per_round = 10, "INCONCLUSIVE", "10 operations a round"
+)]
+#[case::put_aside(
+    |one: &mut Measurement| one.disturbed = vec![one.passes[0][9].clone()], "INCONCLUSIVE",
+    "rounds were put aside"
+)]
+#[case::no_controls(
+    |one: &mut Measurement| one.passes[0][9].controls = None, "INCONCLUSIVE", "has no controls"
+)]
+#[case::between_looks(
+    |one: &mut Measurement| one.passes.push(one.passes[0].clone()), "INCONCLUSIVE", "preset looks"
+)]
+#[case::went_on(
+    |one: &mut Measurement| one.passes = vec![one.passes[0].clone(); 3], "INCONCLUSIVE",
+    "though 20 had decided"
+)]
+#[case::worse_recall(|one: &mut Measurement| one.a.recall = Some(0.9), "FAIL", "recall 0.9000 is below")]
+fn a_ratio_must_be_sound(
+    #[case] spoil: fn(&mut Measurement),
+    #[case] state: &str,
+    #[case] reason: &str,
+) {
+    let mut run = Run::healthy();
+    replace_measurement(&mut run, spoil);
+    let verdict = run.verdict();
+    let expected = PASSED.replace("kernel_vs_fuse=PASS", &format!("kernel_vs_fuse={state}"));
+    assert_eq!(states(&verdict), expected);
+    let text = &verdict.criteria[4].reasons[0].text;
+    assert!(text.contains(reason), "{text}");
+}
+
+#[rstest::rstest]
+#[case::untested(None)]
+#[case::wrong(Some(Event::SelfTest { passed: false, detail: "3 of 200 wrong".into() }))]
+fn numbers_of_an_emulator_that_is_not_proven_do_not_count(#[case] test: Option<Event>) {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| !matches!(event, Event::SelfTest { .. }));
+    run.guest.extend(test);
+    let verdict = run.verdict();
+    let expected = "fuse=PASS baseline=INCONCLUSIVE dataset=PASS module=PASS \
+                    kernel_vs_fuse=INCONCLUSIVE";
+    assert_eq!(states(&verdict), expected);
+}
+
+#[test]
+fn a_launcher_that_disagrees_with_the_guest_is_damage() {
+    let mut run = Run::healthy();
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.accelerator = "kvm".into();
+        }
+    }
+    let verdict = run.verdict();
+    assert_eq!(verdict.state, State::Inconclusive);
+    assert!(verdict.damage[0].contains("accelerator"));
+}
+
+/// All trials have passed, and the launcher was killed, or its last records are gone.
+#[test]
+fn a_guest_without_the_launchers_word_is_damage() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::GuestEnded(_)));
+    let verdict = run.verdict();
+    assert_eq!((verdict.state, verdict.exit_code), (State::Inconclusive, 3));
+    assert!(verdict.damage[0].contains("no word of the launcher"), "{:?}", verdict.damage);
+}
+
+/// A command in the guest ran them: they are counted, and nothing is damaged.
+#[test]
+fn trials_of_the_guest_alone_are_no_validation() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::Expected { at: Place::Host, .. }));
+    run.guest.retain(|event| !matches!(event, Event::Environment(_)));
+    let verdict = run.verdict();
+    assert_eq!((verdict.state, verdict.damage), (State::Inconclusive, vec![]));
+    let module = &verdict.criteria[3];
+    assert_eq!((module.passed, module.expected), (1, 1));
+    let reasons: Vec<&str> = module.reasons.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(reasons, ["the evidence names no trial that the host must run"]);
+}
+
+#[test]
+fn a_guest_that_does_not_say_what_it_ran_on_is_damage() {
+    let mut run = Run::healthy();
+    run.guest.retain(|event| !matches!(event, Event::Environment(_)));
+    let verdict = run.verdict();
+    assert!(verdict.damage[0].contains("the guest saw accelerator none"), "{:?}", verdict.damage);
+}
+
+#[test]
+fn where_nothing_is_expected_no_trial_is_unknown() {
+    let mut run = Run::healthy();
+    run.host.retain(|event| !matches!(event, Event::Expected { .. }));
+    let verdict = run.verdict();
+    assert_eq!(verdict.state, State::Inconclusive);
+    let reasons = verdict.criteria.iter().flat_map(|one| &one.reasons);
+    let texts: Vec<&str> = reasons.map(|one| one.text.as_str()).collect();
+    assert!(texts.contains(&"the evidence names no trial that the guest must run"), "{texts:?}");
+    assert!(!texts.iter().any(|text| text.contains("expected-tests manifest")), "{texts:?}");
+}
+
+#[test]
+fn no_guest_is_inconclusive() {
+    let mut run = Run::healthy();
+    run.guest.clear();
+    let verdict = run.verdict();
+    assert_eq!(verdict.exit_code, 3);
+    assert_eq!(verdict.criteria[3].state, State::Inconclusive);
+}
+
+#[test]
+fn a_directory_without_evidence_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Evidence::read(dir.path()).is_err());
+}

@@ -1,0 +1,90 @@
+//! What a reader of CI is told of a trial that is not well: why, its output, its part of the kernel
+//! log, the console's end.
+
+use evidence::Event;
+use evidence::place::Place;
+
+use super::suite::{Bad, Outcome};
+use crate::report::run::Run;
+use crate::trials::Fate;
+
+/// Lines of each excerpt: CI shows it on a page.
+const LINES: usize = 60;
+/// How our marks in the kernel log begin (see `KernelLog::mark`).
+const MARK: &str = "vexfs-validation: ";
+
+/// The outcome of a trial whose `fate` is neither a pass nor a rightful skip.
+pub(super) fn bad(
+    run: &Run,
+    place: Place,
+    trial: &str,
+    fate: Fate,
+    output: Option<&str>,
+) -> Outcome {
+    let told = |kind, message: String| {
+        let details = details(run, place, trial, &message, output);
+        Bad { kind, message, details }
+    };
+    let no_trace = |kind, message: String| Bad { kind, details: message.clone(), message };
+    match fate {
+        Fate::Failed(why) => Outcome::Failure(told("failed", why)),
+        Fate::Undecided(why) => Outcome::Error(told("not decided", why)),
+        Fate::Began => Outcome::Error(told("never ended", never_ended(run, place))),
+        Fate::Skipped(reason) => {
+            Outcome::Error(no_trace("not run", format!("skipped in its own place: {reason}")))
+        }
+        Fate::NotRun | Fate::Passed => Outcome::Error(no_trace(
+            "not run",
+            "expected by fixtures/expected-tests.json, and not run".to_owned(),
+        )),
+    }
+}
+
+fn never_ended(run: &Run, place: Place) -> String {
+    let end = run.evidence.guest_end().filter(|_| place == Place::Guest);
+    match end {
+        Some(end) => format!("began and never ended: {}", end.how),
+        None => "began and never ended: the run was cut short".to_owned(),
+    }
+}
+
+fn details(run: &Run, place: Place, trial: &str, message: &str, output: Option<&str>) -> String {
+    let mut text = format!("{message}\n");
+    let mut add = |title: &str, lines: &[String]| {
+        let from = lines.len().saturating_sub(LINES);
+        if let Some(last) = lines.get(from..).filter(|last| !last.is_empty()) {
+            let cut = if from > 0 { format!(", the last {LINES} lines") } else { String::new() };
+            text += &format!("\n== {title}{cut}\n{}\n", last.join("\n"));
+        }
+    };
+    let output: Vec<String> = output.unwrap_or_default().lines().map(str::to_owned).collect();
+    add("what it printed", &output);
+    add("kernel log of the trial", &kernel_log(run, place, trial));
+    if place == Place::Guest {
+        let seen = run.evidence.guest_end().map(|end| end.console_tail.as_slice());
+        let console = run.console.as_deref().unwrap_or_default();
+        add("the console's end", seen.filter(|tail| !tail.is_empty()).unwrap_or(console));
+    }
+    text
+}
+
+/// The lines that the trial itself wrote down; else what the console says between its mark and the
+/// next one.
+fn kernel_log(run: &Run, place: Place, trial: &str) -> Vec<String> {
+    let recorded = run.evidence.records(place).filter_map(|record| match &record.event {
+        Event::KernelLog { trial: of, lines } if of == trial => Some(lines),
+        _ => None,
+    });
+    if let Some(lines) = recorded.last() {
+        return lines.clone();
+    }
+    let console = run.console.as_deref().filter(|_| place == Place::Guest).unwrap_or_default();
+    let marked = |line: &String| line.split_once(MARK).map(|(_, of)| of.trim().to_owned());
+    let Some(at) = console.iter().rposition(|line| marked(line).as_deref() == Some(trial)) else {
+        return Vec::new();
+    };
+    // A trial's own marks within it begin with its name and a colon.
+    let own = |of: String| of == trial || of.starts_with(&format!("{trial}: "));
+    let still = |line: &&String| marked(line).is_none_or(own);
+    console[at..].iter().take_while(still).cloned().collect()
+}

@@ -1,0 +1,241 @@
+//! The run's JUnit file, for GitHub, GitLab and Jenkins: one suite per place and criterion, made of
+//! the evidence.
+//!
+//! nextest's own file has a generic message for every skip, and says nothing of what became of a
+//! trial under which the guest went down, of the kernel's log, or of a ratio that stayed open. Here
+//! it only lends what a failed trial printed, and the tests that are no trials.
+//!
+//! The verdict has a suite of its own, with a case per criterion: what no trial says of itself, as
+//! damage, a guest that went down after its trials or a ratio that stayed open, is red there.
+//!
+//! What fails closed is an error: a trial that never ended, was not run, or was skipped in its own
+//! place. A trial whose deciding ratio is INCONCLUSIVE counts as skipped, with the ratio: CI must
+//! not take it for a pass.
+
+mod details;
+mod nextest;
+#[cfg(test)]
+mod schema;
+mod suite;
+#[cfg(test)]
+mod tests;
+mod xml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use evidence::Event;
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::Outcome as Decided;
+use nextest::Nextest;
+pub use nextest::raw_file;
+use suite::{Bad, Case, Outcome, Suite};
+
+use crate::criterion_verdict::CriterionVerdict;
+use crate::report::run::Run;
+use crate::rule::judgement::State;
+use crate::trials::Fate;
+
+/// The file's name in a run's directory.
+pub const FILE: &str = "junit.xml";
+
+/// Writes the JUnit text of `run`, whose directory is `dir`.
+///
+/// # Errors
+/// None that an environment can cause: the text is written to memory.
+pub fn of(run: &Run, dir: &Path) -> io::Result<String> {
+    let nextest = Nextest::read(dir);
+    let mut suites = Vec::new();
+    for place in [Place::Host, Place::Guest] {
+        for criterion in Criterion::ALL {
+            suites.push(suite(run, place, criterion, &nextest));
+        }
+    }
+    let trials: BTreeSet<(Place, String)> = [Place::Host, Place::Guest]
+        .into_iter()
+        .flat_map(|place| run.fates(place).into_iter().map(move |(trial, _)| (place, trial)))
+        .collect();
+    suites.extend(nextest.others(&trials));
+    suites.extend(verdict(run));
+    suites.retain(|suite| !suite.cases.is_empty() || !suite.errors.is_empty());
+    xml::text(&suites)
+}
+
+fn suite(run: &Run, place: Place, criterion: Criterion, nextest: &Nextest) -> Suite {
+    let records = || {
+        let of_criterion = move |trial: &str| Criterion::of_trial(trial) == Some(criterion);
+        run.evidence.records(place).filter(move |record| match &record.event {
+            Event::TrialStarted { trial } | Event::TrialFinished { trial, .. } => {
+                of_criterion(trial)
+            }
+            Event::Measurement(one) => of_criterion(&one.trial),
+            _ => false,
+        })
+    };
+    let mut seconds: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut clocks: BTreeSet<&str> = BTreeSet::new();
+    for record in records() {
+        match &record.event {
+            Event::TrialFinished { trial, seconds: took, .. } => {
+                *seconds.entry(trial).or_default() += took;
+            }
+            Event::Measurement(one) => {
+                clocks.insert(one.clock.name());
+            }
+            _ => {}
+        }
+    }
+    let undecided = undecided(run, place, criterion);
+    let expected = run.evidence.expected(place);
+    // A part of the trials, as of `vexfs-validate guest`, is no accusation of the others.
+    let part = run.evidence.is_part();
+    let fates = run.evidence.fates(criterion, place).into_iter();
+    let fates = fates.filter(|(_, fate)| !(part && *fate == Fate::NotRun));
+    let cases = fates.map(|(trial, fate)| Case {
+        class: format!("{place}.{}", criterion.id()),
+        seconds: seconds.get(trial.as_str()).copied().unwrap_or_default(),
+        outcome: match fate {
+            Fate::Passed => {
+                undecided.get(&trial).cloned().map_or(Outcome::Passed, Outcome::Skipped)
+            }
+            Fate::Skipped(reason) if !expected.contains(&trial) => Outcome::Skipped(reason),
+            fate => details::bad(run, place, &trial, fate, nextest.output(place, &trial)),
+        },
+        name: trial,
+    });
+    Suite {
+        name: format!("{place}.{}", criterion.id()),
+        cases: cases.collect(),
+        properties: properties(run, place, clocks),
+        began_ms: records()
+            .next()
+            .or_else(|| run.evidence.records(place).next())
+            .or_else(|| run.records().next())
+            .map_or(0, |record| record.time_ms),
+        notes: verdict_of(run, criterion),
+        errors: String::new(),
+    }
+}
+
+/// Why trials of a criterion in a place that ended well count as skipped: their ratio is open.
+fn undecided(run: &Run, place: Place, criterion: Criterion) -> BTreeMap<String, String> {
+    let trial_of: BTreeMap<&str, &str> = run
+        .measurements()
+        .filter(|(at, _)| *at == place)
+        .map(|(_, one)| (one.rule.as_str(), one.trial.as_str()))
+        .collect();
+    let verdict = || run.verdict.criteria.iter().filter(|one| one.id == criterion);
+    let recorded = verdict()
+        .flat_map(|one| &one.recorded)
+        .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
+        .map(|one| (one.trial.clone(), format!("INCONCLUSIVE: {}", one.summary())));
+    verdict()
+        .flat_map(|one| &one.ratios)
+        .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
+        .filter_map(|one| {
+            let trial = trial_of.get(one.rule.as_str())?;
+            Some(((*trial).to_owned(), format!("INCONCLUSIVE: {} {}", one.title, one.note)))
+        })
+        .chain(recorded)
+        .collect()
+}
+
+fn properties(run: &Run, place: Place, clocks: BTreeSet<&str>) -> Vec<(&'static str, String)> {
+    let here = run.environment(place);
+    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    let kernel = match place {
+        Place::Host => here.map(|one| one.kernel_release.clone()),
+        Place::Guest => run.guest_kernel().map(str::to_owned),
+    };
+    let launched = run.launch.as_ref().filter(|_| place == Place::Guest);
+    let accelerator = here
+        .map(|one| one.accelerator.clone())
+        .or_else(|| launched.map(|launch| launch.accelerator.to_string()));
+    let clock = if clocks.is_empty() {
+        let by_instructions = match here.and_then(|one| one.clock) {
+            Some(clock) => clock == Clock::Instructions,
+            None => launched.is_some_and(|launch| launch.instruction_clock),
+        };
+        if by_instructions { Clock::Instructions } else { Clock::Wall }.name().to_owned()
+    } else {
+        clocks.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    vec![
+        ("place", place.to_string()),
+        ("kernel", known(kernel)),
+        ("accelerator", known(accelerator)),
+        ("clock", clock),
+        ("commit", known(run.commit().map(str::to_owned))),
+    ]
+}
+
+/// A case per criterion of a whole run, which is one that expects trials of both places:
+/// `vexfs-validate guest` and the guests of a matrix are no verdict.
+fn verdict(run: &Run) -> Option<Suite> {
+    if [Place::Host, Place::Guest].iter().any(|at| run.evidence.expected(*at).is_empty()) {
+        return None;
+    }
+    let cases = run.verdict.criteria.iter().map(|one| Case {
+        class: "verdict".to_owned(),
+        name: format!("verdict::{}", one.id.id()),
+        seconds: 0.0,
+        outcome: match one.state {
+            State::Pass => Outcome::Passed,
+            State::Fail => Outcome::Failure(reasons(one)),
+            State::Inconclusive => Outcome::Error(reasons(one)),
+        },
+    });
+    let known = |value: Option<&str>| value.unwrap_or("unknown").to_owned();
+    Some(Suite {
+        name: "verdict".to_owned(),
+        cases: cases.collect(),
+        properties: vec![
+            ("verdict", run.verdict.state.to_string()),
+            ("bare metal", run.verdict.bare_metal.state.to_string()),
+            ("kernel", known(run.guest_kernel())),
+            ("accelerator", run.verdict.accelerator.clone()),
+            ("commit", known(run.commit())),
+        ],
+        began_ms: run.records().next().map_or(0, |record| record.time_ms),
+        notes: String::new(),
+        errors: String::new(),
+    })
+}
+
+/// Why a criterion is not PASS; what decides comes first.
+fn reasons(one: &CriterionVerdict) -> Bad {
+    let mut reasons: Vec<_> = one.reasons.iter().collect();
+    reasons.sort_by_key(|reason| reason.state != one.state);
+    let more = match reasons.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let first = reasons.first().map_or("no reason is known", |reason| &reason.text);
+    Bad {
+        kind: match one.state {
+            State::Fail => "FAIL",
+            State::Inconclusive | State::Pass => "INCONCLUSIVE",
+        },
+        message: format!("{}: {}: {first}{more}", one.title, one.state),
+        details: reasons
+            .iter()
+            .map(|reason| format!("{}: {}\n", reason.state, reason.text))
+            .collect(),
+    }
+}
+
+/// What the verdict says of the criterion, over both places.
+fn verdict_of(run: &Run, criterion: Criterion) -> String {
+    // `vexfs-validate guest` runs a part, and so judges nothing.
+    let judged = !run.evidence.expected(Place::Host).is_empty();
+    let found = run.verdict.criteria.iter().find(|one| one.id == criterion);
+    let Some(one) = found.filter(|_| judged) else { return String::new() };
+    let mut text = format!("{}, over both places: {}\n", one.title, one.state);
+    for reason in one.reasons.iter().filter(|_| one.state != State::Pass) {
+        text += &format!("{}: {}\n", reason.state, reason.text);
+    }
+    text
+}

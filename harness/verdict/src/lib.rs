@@ -1,0 +1,36 @@
+//! The judge: what a run's directory proves, and how it is told to people and machines.
+//!
+//! Everything here is a pure function of the evidence: the verdict, the account of a soak, the
+//! report, `junit.xml`, and the difference between two runs. So anyone who doubts a verdict can
+//! build this crate alone, on any machine, and compute it again.
+//!
+//! It stands on `evidence` and knows files, and nothing of mounts, guests, processes or devices.
+//! Begin with [`Evidence`], which reads a directory once, and [`of`], which judges it; [`report`]
+//! and [`junit`] write down what came of it, and [`soak`] and [`diff`] answer their own questions.
+
+mod bare_metal;
+mod criterion_verdict;
+pub mod diff;
+mod judge;
+pub mod junit;
+#[cfg(test)]
+mod made;
+pub mod report;
+mod rule;
+pub mod sabotage;
+pub mod soak;
+mod table;
+mod text;
+mod trails;
+mod trials;
+
+pub use bare_metal::{BareMetal, Condition};
+pub use criterion_verdict::CriterionVerdict;
+pub use judge::{Verdict, exit_of, in_the_guest, of};
+pub use rule::decision::Decision;
+pub use rule::judgement::{Judgement, Reason, State};
+pub use rule::ratios::{Disturbances, JudgedRatio, recall_below};
+pub use rule::recorded::JudgedFigure;
+pub use table::{accelerator_name, table};
+pub use trails::{Evidence, Phase};
+pub use trials::{Fate, not_run};

@@ -1,0 +1,89 @@
+//! The run as KTAP 1 (the kernel's Documentation/dev-tools/ktap.rst), for kernel CI.
+//!
+//! Criteria are tests, the trials of both places their subtests. What fails closed is `not ok`:
+//! an INCONCLUSIVE criterion, a trial that never ended, was not run or was skipped in its place.
+
+use std::fmt::Write;
+
+use super::run::{PLACES, Run};
+use crate::criterion_verdict::CriterionVerdict;
+use crate::rule::judgement::State;
+use crate::trials::Fate;
+
+/// Writes the whole file.
+#[must_use]
+pub fn ktap(run: &Run) -> String {
+    let mut text = "KTAP version 1\n".to_owned();
+    let _ = writeln!(text, "1..{}", run.verdict.criteria.len());
+    for (index, one) in run.verdict.criteria.iter().enumerate() {
+        criterion(run, index + 1, one, &mut text);
+    }
+    let _ = writeln!(text, "# verdict: {}", run.verdict.state);
+    let _ = writeln!(text, "# bare metal: {}", run.verdict.bare_metal.state);
+    for condition in &run.verdict.bare_metal.conditions {
+        let met = if condition.met { "met" } else { "not met" };
+        diagnostic("", &format!("{met}: {}", condition.demand), &mut text);
+    }
+    crate::text::clean(&text)
+}
+
+fn criterion(run: &Run, number: usize, one: &CriterionVerdict, text: &mut String) {
+    let trials: Vec<(String, Fate, bool)> = PLACES
+        .into_iter()
+        .flat_map(|place| {
+            let expected = run.evidence.expected(place);
+            let fates = run.evidence.fates(one.id, place).into_iter();
+            // A command in the guest leaves out what it was not asked for.
+            let part = run.evidence.is_part();
+            fates.filter(move |(_, fate)| !(part && *fate == Fate::NotRun)).map(
+                move |(trial, fate)| {
+                    let due = expected.contains(&trial);
+                    (format!("{trial} in the {place}"), fate, due)
+                },
+            )
+        })
+        .collect();
+    let _ = writeln!(text, "  KTAP version 1\n  # Subtest: {}\n  1..{}", one.id.id(), trials.len());
+    for (index, (name, fate, due)) in trials.into_iter().enumerate() {
+        trial(index + 1, &name, &fate, due, text);
+    }
+    for reason in &one.reasons {
+        diagnostic("", &format!("{}: {}", reason.state, reason.text), text);
+    }
+    let (result, why) = match one.state {
+        State::Pass => ("ok", ""),
+        State::Inconclusive => ("not ok", " # ERROR INCONCLUSIVE"),
+        State::Fail => ("not ok", ""),
+    };
+    let _ = writeln!(text, "{result} {number} {}{why}", one.id.id());
+}
+
+fn trial(number: usize, name: &str, fate: &Fate, due: bool, text: &mut String) {
+    let (result, why) = match fate {
+        Fate::Passed => ("ok", String::new()),
+        Fate::Skipped(reason) if !due => ("ok", format!(" # SKIP {}", one_line(reason))),
+        Fate::Skipped(reason) => {
+            ("not ok", format!(" # ERROR skipped in its place: {}", one_line(reason)))
+        }
+        Fate::Failed(why) => {
+            diagnostic("  ", why, text);
+            ("not ok", String::new())
+        }
+        Fate::Undecided(why) => ("not ok", format!(" # ERROR not decided: {}", one_line(why))),
+        Fate::Began => ("not ok", " # ERROR began and never ended".to_owned()),
+        Fate::NotRun => ("not ok", " # ERROR not run".to_owned()),
+    };
+    let _ = writeln!(text, "  {result} {number} {name}{why}");
+}
+
+/// Each line of `words` as a diagnostic line.
+fn diagnostic(indent: &str, words: &str, text: &mut String) {
+    for line in words.lines() {
+        let _ = writeln!(text, "{indent}# {line}");
+    }
+}
+
+/// A directive's reason ends with its line, and a `#` in it would begin another.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").replace('#', "no.")
+}

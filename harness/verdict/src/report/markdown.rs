@@ -1,0 +1,92 @@
+//! The report for a pull request: words and tables, no drawing.
+
+use std::fmt::Write;
+
+use super::run::Run;
+use super::section::{Part, Table};
+use super::sections::sections;
+use super::summary;
+
+/// Lines of a log that a pull request is shown; the page has them all.
+const LINES: usize = 30;
+
+/// Writes the whole report.
+#[must_use]
+pub fn markdown(run: &Run) -> String {
+    let mut text = format!("# VexFS validation: {}\n\n", run.verdict.state);
+    let _ = writeln!(text, "{}\n", plain(&summary::subtitle(run)));
+    let _ = writeln!(text, "Bare metal: **{}**", run.verdict.bare_metal.state);
+    for section in sections(run) {
+        let _ = writeln!(text, "\n## {}", section.title);
+        for part in &section.parts {
+            write(part, &mut text);
+        }
+    }
+    crate::text::clean(&text)
+}
+
+fn write(part: &Part, text: &mut String) {
+    text.push('\n');
+    match part {
+        Part::Text(words) => {
+            let _ = writeln!(text, "{}", plain(words));
+        }
+        Part::List(items) => {
+            for item in items {
+                let _ = writeln!(text, "- {}", plain(item));
+            }
+        }
+        Part::Table(rows) | Part::Figures(_, rows) => table(rows, text),
+        Part::Lines(caption, lines) => {
+            let left_out = lines.len().saturating_sub(LINES);
+            let note = if left_out > 0 {
+                format!("; the first {left_out} are in the page")
+            } else {
+                String::new()
+            };
+            folded(&(plain(caption) + &note), &lines[left_out..], text);
+        }
+        Part::Excerpt(caption, lines) => folded(&plain(caption), lines, text),
+        Part::Commands(commands) => code(commands, text),
+    }
+}
+
+fn folded(caption: &str, lines: &[String], text: &mut String) {
+    let _ = writeln!(text, "<details><summary>{caption}</summary>\n");
+    code(lines, text);
+    let _ = writeln!(text, "\n</details>");
+}
+
+fn table(table: &Table, text: &mut String) {
+    let _ = writeln!(text, "{}:\n", plain(&table.caption));
+    let _ = writeln!(text, "| {} |", table.head.join(" | "));
+    let _ = writeln!(text, "|{}", " --- |".repeat(table.head.len()));
+    for row in &table.rows {
+        let cells: Vec<String> = row.iter().map(|cell| plain(cell)).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+}
+
+/// A block that no line in it can end: indented, not fenced.
+fn code(lines: &[String], text: &mut String) {
+    for line in lines {
+        let _ = writeln!(text, "    {line}");
+    }
+}
+
+/// Text that Markdown takes as it is, on one line.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for glyph in text.chars() {
+        match glyph {
+            '\n' | '\r' => plain.push_str("<br>"),
+            '<' => plain.push_str("&lt;"),
+            '|' | '*' | '_' | '`' | '\\' | '[' | ']' => {
+                plain.push('\\');
+                plain.push(glyph);
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}

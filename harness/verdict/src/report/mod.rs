@@ -1,0 +1,35 @@
+//! The report of a run: a page for a person, Markdown for a pull request, KTAP for kernel CI.
+//!
+//! A pure function of the run's directory. [`Run`] reads it, also where it is cut short; modules
+//! make [`Section`]s of it, in words, tables and drawings; [`html`] and [`markdown`] write those
+//! down. No drawing is without its table, so Markdown has every number that the page has.
+
+mod cycles;
+mod html;
+mod ktap;
+mod markdown;
+mod plot;
+mod ratios;
+mod recorded;
+mod repro;
+pub(crate) mod run;
+mod sabotage;
+mod sanitized;
+mod sanitizers;
+mod section;
+mod sections;
+mod speed;
+mod summary;
+mod surroundings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod timeline;
+mod write;
+
+pub use html::html;
+pub use ktap::ktap;
+pub use markdown::markdown;
+pub use run::Run;
+pub use section::{Part, Section, Table};
+pub use sections::sections;
+pub use write::{write, write_for_machines};

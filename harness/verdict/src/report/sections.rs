@@ -1,0 +1,32 @@
+//! What a report says, in reading order.
+
+use super::run::Run;
+use super::section::Section;
+use super::{
+    cycles, ratios, recorded, sabotage, sanitizers, speed, summary, surroundings, timeline,
+};
+
+/// All sections, in reading order.
+#[must_use]
+pub fn sections(run: &Run) -> Vec<Section> {
+    let mut sections = vec![summary::criteria(run)];
+    sections.extend(summary::missing(run));
+    sections.extend([
+        summary::bare_metal(run),
+        ratios::section(run),
+        recorded::section(run),
+        speed::latencies(run),
+        speed::recall(run),
+        cycles::section(run),
+        timeline::section(run),
+    ]);
+    sections.extend(sabotage::section(run));
+    sections.extend(sanitizers::section(run));
+    sections.extend([
+        surroundings::trials(run),
+        surroundings::environment(run),
+        surroundings::kernel_log(run),
+        surroundings::again(run),
+    ]);
+    sections
+}

@@ -1,0 +1,252 @@
+//! Ratios, recomputed from the raw samples.
+
+use std::fmt;
+
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::place::Place;
+use evidence::stats::{Bootstrap, Outcome, Ratio};
+use evidence::thresholds::{self, Rule, Scene};
+use evidence::{Event, Measurement, Round};
+use serde::{Deserialize, Serialize};
+
+use crate::rule::decision::Decision;
+use crate::rule::judgement::Judgement;
+use crate::trails::Evidence;
+
+/// A ratio with the rule that it was judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedRatio {
+    /// [`Rule::id`].
+    pub rule: String,
+    /// [`Rule::title`].
+    pub title: String,
+    /// Where it was measured.
+    pub place: Place,
+    /// The accelerator stamped on it: `native`, `kvm` or `tcg` (an emulated CPU).
+    pub accelerator: String,
+    /// What its times count.
+    pub clock: Clock,
+    /// Speed of A over speed of B, with bounds.
+    pub ratio: Option<Ratio>,
+    /// The bootstrap's bounds of it, which decide nothing.
+    pub bootstrap: Option<Bootstrap>,
+    /// Control: speed of A over that of its copy.
+    pub equal: Option<Ratio>,
+    /// Control: speed of the copy over that of the copy slowed down by 5 %.
+    pub slowed: Option<Ratio>,
+    /// Median operations per second of A and of B.
+    pub speeds: Option<(f64, f64)>,
+    /// Recall@k of A and of B, where answers were given.
+    pub recalls: (Option<f64>, Option<f64>),
+    /// The threshold.
+    pub threshold: f64,
+    /// Whether the lower bound must lie above the threshold; else it is enough to reach it.
+    pub strictly: bool,
+    /// Whether A may be called faster than B: the lower bound is above 1, and the controls hold.
+    pub improvement: bool,
+    /// What the ratio says about it.
+    pub outcome: Outcome,
+    /// Whether the criterion depends on it.
+    pub decides: bool,
+    /// What the machine's noise did to it, where its clock knows any.
+    pub disturbances: Option<Disturbances>,
+    /// Why not, or what keeps it from counting.
+    pub note: String,
+}
+
+/// Rounds that the machine's noise met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disturbances {
+    /// Done again, beyond the bounds.
+    pub repeated: usize,
+    /// Beyond the bounds, and counted: no more could be done again.
+    pub counted: usize,
+    /// Counted, without word of the kernel on how disturbed they were.
+    pub unknown: usize,
+}
+
+impl Disturbances {
+    /// `None` on guest instructions, which no one else takes away.
+    fn of(measurement: &Measurement) -> Option<Self> {
+        let mut found = Disturbances { repeated: measurement.disturbed.len(), ..Self::default() };
+        for round in measurement.counted() {
+            match round.noise.and_then(|noise| noise.is_beyond_bounds()) {
+                Some(beyond) => found.counted += usize::from(beyond),
+                None => found.unknown += 1,
+            }
+        }
+        (measurement.clock == Clock::Wall).then_some(found)
+    }
+}
+
+impl fmt::Display for Disturbances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.repeated, "done again"),
+            (self.counted, "disturbed and counted"),
+            (self.unknown, "of unknown noise"),
+        ];
+        let told: Vec<String> = all
+            .into_iter()
+            .filter(|&(count, _)| count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        f.write_str(if told.is_empty() { "none" } else { "" })?;
+        f.write_str(&told.join(", "))
+    }
+}
+
+impl JudgedRatio {
+    /// What its lower bound must be.
+    #[must_use]
+    pub fn demand(&self) -> String {
+        format!("{} {}", if self.strictly { ">" } else { ">=" }, self.threshold)
+    }
+}
+
+pub(crate) fn judge(
+    criterion: Criterion,
+    evidence: &Evidence,
+    places: &[Place],
+    judgement: &mut Judgement,
+) -> Vec<JudgedRatio> {
+    let mut judged = Vec::new();
+    for &place in places {
+        let accelerator = match place {
+            Place::Host => "native".to_owned(),
+            Place::Guest => evidence.accelerator(),
+        };
+        let emulated = accelerator == "tcg";
+        let self_test = self_test(evidence, place);
+        for rule in thresholds::ALL.iter().filter(|rule| rule.criterion == criterion) {
+            let clock = rule.clock(place, emulated);
+            let decisive = rule.at(Scene { place, emulated, clock }).decides;
+            let measured: Vec<&Measurement> = measurements(evidence, place, rule).collect();
+            if decisive && !measured.iter().any(|one| one.clock == clock) {
+                let (title, clock) = (rule.title, clock.name());
+                judgement.inconclusive(format!("{title} ({place}) was not measured on {clock}"));
+            }
+            for measurement in measured {
+                let scene = Scene { place, emulated, clock: measurement.clock };
+                let bound = rule.at(scene);
+                let mut one = judge_one(rule, scene, measurement);
+                one.accelerator.clone_from(&accelerator);
+                if let Err(why) = &self_test {
+                    one.outcome = Outcome::Inconclusive;
+                    one.note.clone_from(why);
+                }
+                if bound.decides {
+                    count(&one, judgement);
+                }
+                judged.push(one);
+            }
+        }
+    }
+    judged
+}
+
+/// No number from a guest whose emulator has not shown that it computes rightly.
+pub(super) fn self_test(evidence: &Evidence, place: Place) -> Result<(), String> {
+    if place == Place::Host {
+        return Ok(());
+    }
+    let last = evidence.records(place).filter_map(|record| match &record.event {
+        Event::SelfTest { passed, detail } => Some((*passed, detail)),
+        _ => None,
+    });
+    match last.last() {
+        Some((true, _)) => Ok(()),
+        Some((false, detail)) => Err(format!("the guest's CPU computes wrongly: {detail}")),
+        None => Err("the guest's CPU was not tested".to_owned()),
+    }
+}
+
+fn measurements<'e>(
+    evidence: &'e Evidence,
+    place: Place,
+    rule: &'e Rule,
+) -> impl Iterator<Item = &'e Measurement> {
+    evidence.records(place).filter_map(|record| match &record.event {
+        Event::Measurement(one) if one.rule == rule.id => Some(&**one),
+        _ => None,
+    })
+}
+
+fn count(one: &JudgedRatio, judgement: &mut Judgement) {
+    let numbers = one.ratio.map_or_else(
+        || "no ratio".to_owned(),
+        |ratio| {
+            format!(
+                "{:.3} [{:.3}, {:.3}] against {}",
+                ratio.estimate, ratio.lower, ratio.upper, one.threshold
+            )
+        },
+    );
+    let (title, place, clock) = (&one.title, one.place, one.clock.name());
+    let text = format!("{title} ({place}, {clock}): {numbers} {}", one.note);
+    match one.outcome {
+        Outcome::Pass => {}
+        Outcome::Fail => judgement.fail(text.trim_end()),
+        Outcome::Inconclusive => judgement.inconclusive(text.trim_end()),
+    }
+}
+
+fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
+    let bound = rule.at(scene);
+    let decision = Decision::by(rule, scene.emulated, measurement);
+    let (mut outcome, mut note) = match &decision {
+        Ok(decision) => {
+            let note = decision.controls_fail().unwrap_or_else(|| bound.reason.to_owned());
+            (decision.outcome(), note)
+        }
+        Err(why) => (Outcome::Inconclusive, why.clone()),
+    };
+    if (measurement.threshold, measurement.strictly, measurement.decides)
+        != (bound.threshold, bound.strictly, bound.decides)
+    {
+        outcome = Outcome::Inconclusive;
+        note = format!(
+            "the evidence repeats another rule (threshold {}, decides: {}) than is registered",
+            measurement.threshold, measurement.decides
+        );
+    }
+    if let Some(why) = recall_below(measurement) {
+        outcome = Outcome::Fail;
+        note = why;
+    }
+    let decision = decision.ok();
+    JudgedRatio {
+        rule: rule.id.to_owned(),
+        title: rule.title.to_owned(),
+        place: scene.place,
+        accelerator: String::new(),
+        clock: scene.clock,
+        speeds: speeds(measurement),
+        ratio: decision.as_ref().map(|one| one.ratio),
+        bootstrap: decision.as_ref().and_then(Decision::bootstrap),
+        equal: decision.as_ref().map(|one| one.equal),
+        slowed: decision.as_ref().map(|one| one.slowed),
+        recalls: (measurement.a.recall, measurement.b.recall),
+        threshold: bound.threshold,
+        strictly: bound.strictly,
+        improvement: decision.as_ref().is_some_and(Decision::is_improvement),
+        outcome,
+        decides: bound.decides,
+        disturbances: Disturbances::of(measurement),
+        note,
+    }
+}
+
+/// Why a measurement's ratio counts for nothing: A's recall is below B's.
+#[must_use]
+pub fn recall_below(measurement: &Measurement) -> Option<String> {
+    let (a, b) = (measurement.a.recall?, measurement.b.recall?);
+    (a < b).then(|| format!("recall {a:.4} is below the other's {b:.4}"))
+}
+
+fn speeds(measurement: &Measurement) -> Option<(f64, f64)> {
+    let of = |round: &Round| round.speeds(measurement.operations_per_round);
+    let (a, b): (Vec<f64>, Vec<f64>) = measurement.counted().map(of).unzip();
+    Some((evidence::stats::median(&a)?, evidence::stats::median(&b)?))
+}

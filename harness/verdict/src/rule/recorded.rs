@@ -1,0 +1,169 @@
+//! Ratios to recorded figures, recomputed from the times of our batches.
+
+use evidence::Event;
+use evidence::baselines::{Baselines, Figure};
+use evidence::clock::Clock;
+use evidence::criterion::Criterion;
+use evidence::facts::{COMPARED, Compared};
+use evidence::place::Place;
+use evidence::stats::{Outcome, Ratio};
+use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
+use serde::{Deserialize, Serialize};
+
+use super::ratios::self_test;
+use crate::rule::judgement::Judgement;
+use crate::trails::Evidence;
+
+/// A ratio to a recorded figure, judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedFigure {
+    /// The trial that measured ours.
+    pub trial: String,
+    /// What was recorded.
+    pub figure: Figure,
+    /// Where ours was measured.
+    pub place: Place,
+    /// The accelerator stamped on it, as on a ratio of rounds.
+    pub accelerator: String,
+    /// Ours, rows a second, in the median over batches.
+    pub ours: Option<f64>,
+    /// Ours over the recorded rate, with bounds.
+    pub ratio: Option<Ratio>,
+    /// The threshold.
+    pub threshold: f64,
+    /// What the ratio says about it.
+    pub outcome: Outcome,
+    /// Whether the criterion depends on it.
+    pub decides: bool,
+    /// Why not, or what keeps it from counting.
+    pub note: String,
+}
+
+/// All comparisons with recorded figures. Where they decide, each figure that can be compared must
+/// have been.
+pub(crate) fn judge(
+    criterion: Criterion,
+    evidence: &Evidence,
+    places: &[Place],
+    judgement: &mut Judgement,
+) -> Vec<JudgedFigure> {
+    if criterion != RULE.criterion {
+        return Vec::new();
+    }
+    let registered = match Baselines::registered() {
+        Ok(registered) => registered,
+        Err(why) => {
+            judgement.inconclusive(format!("the registered figures cannot be read: {why}"));
+            return Vec::new();
+        }
+    };
+    let mut judged = Vec::new();
+    for &place in places {
+        let accelerator = match place {
+            Place::Host => "native".to_owned(),
+            Place::Guest => evidence.accelerator(),
+        };
+        let scene = Scene { place, emulated: accelerator == "tcg", clock: Clock::Wall };
+        let self_test = self_test(evidence, place);
+        let from = judged.len();
+        for record in evidence.records(place) {
+            let Event::Fact { trial, name, value } = &record.event else { continue };
+            if name != COMPARED {
+                continue;
+            }
+            match serde_json::from_value::<Compared>(value.clone()) {
+                Ok(compared) => {
+                    let mut one = judge_one(trial, &compared, scene, &registered);
+                    one.accelerator.clone_from(&accelerator);
+                    if let Err(why) = &self_test {
+                        one.outcome = Outcome::Inconclusive;
+                        one.note.clone_from(why);
+                    }
+                    judged.push(one);
+                }
+                Err(error) => judgement.inconclusive(format!(
+                    "{trial} ({place}) compares with a recorded figure, and does not say how: \
+                     {error}"
+                )),
+            }
+        }
+        let here = &judged[from..];
+        here.iter().filter(|one| one.decides).for_each(|one| count(one, judgement));
+        for figure in registered.figures.iter().filter(|one| one.decides(RULE.at(scene))) {
+            if here.iter().all(|one| one.figure != *figure) {
+                judgement.inconclusive(format!("FUSE over {figure} ({place}) was not compared"));
+            }
+        }
+    }
+    judged
+}
+
+fn judge_one(
+    trial: &str,
+    compared: &Compared,
+    scene: Scene,
+    registered: &Baselines,
+) -> JudgedFigure {
+    let bound = RULE.at(scene);
+    let figure = &compared.figure;
+    let decides = figure.decides(bound);
+    let ratio = compared.ratio();
+    let (mut outcome, mut note) = match &ratio {
+        Ok(ratio) => (ratio.outcome(bound.threshold), bound.reason.to_owned()),
+        Err(why) => (Outcome::Inconclusive, why.to_string()),
+    };
+    if !decides && note.is_empty() {
+        note.push_str("reported beside the criterion, which is about ChromaDB");
+    }
+    if (compared.threshold, compared.decides) != (bound.threshold, decides) {
+        outcome = Outcome::Inconclusive;
+        note = format!(
+            "the evidence repeats another rule (threshold {}, decides: {}) than is registered",
+            compared.threshold, compared.decides
+        );
+    }
+    if !registered.figures.contains(figure) {
+        outcome = Outcome::Inconclusive;
+        note = "the evidence repeats another figure than is registered".to_owned();
+    }
+    JudgedFigure {
+        trial: trial.to_owned(),
+        figure: figure.clone(),
+        place: scene.place,
+        accelerator: String::new(),
+        ours: ratio.as_ref().ok().map(|ratio| ratio.estimate * figure.value),
+        ratio: ratio.ok(),
+        threshold: bound.threshold,
+        outcome,
+        decides,
+        note,
+    }
+}
+
+impl JudgedFigure {
+    /// The ratio, its threshold and the note, for a person.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let numbers = self.ratio.map_or_else(
+            || "no ratio".to_owned(),
+            |Ratio { estimate, lower, upper, .. }| {
+                format!("{estimate:.3} [{lower:.3}, {upper:.3}] against {}", self.threshold)
+            },
+        );
+        let (figure, place) = (&self.figure, self.place);
+        format!("FUSE over {figure}, as recorded ({place}): {numbers} {}", self.note)
+            .trim_end()
+            .to_owned()
+    }
+}
+
+fn count(one: &JudgedFigure, judgement: &mut Judgement) {
+    match one.outcome {
+        Outcome::Pass => {}
+        Outcome::Fail => judgement.fail(one.summary()),
+        Outcome::Inconclusive => judgement.inconclusive(one.summary()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

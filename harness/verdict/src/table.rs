@@ -1,0 +1,120 @@
+//! The verdict as a person reads it on a terminal.
+
+use std::fmt::Write;
+
+use evidence::clock::Clock;
+use evidence::place::Place;
+
+use crate::judge::Verdict;
+use crate::rule::judgement::State;
+use crate::rule::ratios::Disturbances;
+use crate::rule::ratios::JudgedRatio;
+
+/// What an accelerator is called in front of a person.
+#[must_use]
+pub fn accelerator_name(accelerator: &str) -> &str {
+    match accelerator {
+        "tcg" => "emulated CPU (TCG)",
+        "kvm" => "virtual CPU (KVM)",
+        "native" => "native CPU",
+        _ => "no guest",
+    }
+}
+
+/// A short table of the five criteria, why they are not PASS, the ratios and the verdict.
+#[must_use]
+pub fn table(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let guest = accelerator_name(&verdict.accelerator);
+    let _ = writeln!(text, "{:<2} {:<34} {:<13} {:>9}  guest", "#", "criterion", "state", "trials");
+    for (index, one) in verdict.criteria.iter().enumerate() {
+        let trials = format!("{}/{}", one.passed, one.expected);
+        let _ = writeln!(
+            text,
+            "{:<2} {:<34} {:<13} {:>9}  {guest}",
+            index + 1,
+            one.title,
+            one.state,
+            trials
+        );
+    }
+    for note in verdict.criteria.iter().flat_map(|one| &one.notes) {
+        let _ = writeln!(text, "\n{note}");
+    }
+    ratios(verdict, &mut text);
+    reasons(verdict, &mut text);
+    let _ = writeln!(text, "\nverdict: {}, {guest}", verdict.state);
+    let conditions = &verdict.bare_metal.conditions;
+    let met = conditions.iter().filter(|one| one.met).count();
+    let _ = writeln!(
+        text,
+        "bare metal: {} ({met} of {} conditions met)",
+        verdict.bare_metal.state,
+        conditions.len()
+    );
+    for condition in conditions {
+        let sign = if condition.met { "yes" } else { "no " };
+        let _ = writeln!(text, "  {sign} {}", condition.demand);
+        for evidence in &condition.evidence {
+            let _ = writeln!(text, "      - {evidence}");
+        }
+        for missing in &condition.missing {
+            let _ = writeln!(text, "      - missing: {missing}");
+        }
+    }
+    text
+}
+
+fn ratios(verdict: &Verdict, text: &mut String) {
+    let all: Vec<_> = verdict.criteria.iter().flat_map(|one| &one.ratios).collect();
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\nratios of speed, with bounds, against their thresholds (in brackets: does not decide)"
+    );
+    let mut scenes: Vec<_> = all.iter().map(|one| scene(one)).collect();
+    scenes.sort_by_key(|&(place, _, clock)| (place, clock.name()));
+    scenes.dedup();
+    for at in scenes {
+        let (place, accelerator, clock) = at;
+        let _ = writeln!(text, "  {place}, {}, {}", accelerator_name(accelerator), clock.name());
+        let mut here: Vec<_> = all.iter().filter(|one| scene(one) == at).collect();
+        here.sort_by_key(|one| !one.decides);
+        let widest = here.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
+        for one in here {
+            let ratio = one.ratio.map_or_else(
+                || "no ratio".to_owned(),
+                |r| format!("{:7.3} [{:7.3}, {:7.3}]", r.estimate, r.lower, r.upper),
+            );
+            let outcome = State::from(one.outcome);
+            let outcome = if one.decides { format!(" {outcome}") } else { format!("({outcome})") };
+            let (title, demand) = (&one.title, one.demand());
+            let _ = writeln!(text, "    {title:<widest$} {ratio:>26} {demand:<7} {outcome}");
+            let disturbances = one.disturbances.unwrap_or_default();
+            if disturbances != Disturbances::default() {
+                let _ = writeln!(text, "      rounds: {disturbances}");
+            }
+        }
+    }
+}
+
+/// Where a ratio was measured, on what, and what its times count.
+fn scene(one: &JudgedRatio) -> (Place, &str, Clock) {
+    (one.place, &one.accelerator, one.clock)
+}
+
+fn reasons(verdict: &Verdict, text: &mut String) {
+    const SHOWN: usize = 8;
+    for one in verdict.criteria.iter().filter(|one| one.state != State::Pass) {
+        let _ = writeln!(text, "\n{}: {}", one.title, one.state);
+        for reason in one.reasons.iter().take(SHOWN) {
+            let _ = writeln!(text, "  - {}", reason.text.replace('\n', "\n    "));
+        }
+        if one.reasons.len() > SHOWN {
+            let rest = one.reasons.len() - SHOWN;
+            let _ = writeln!(text, "  - and {rest} more; verdict.json has them all");
+        }
+    }
+}

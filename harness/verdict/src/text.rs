@@ -1,0 +1,35 @@
+//! Text as every output may hold it.
+
+use std::io;
+use std::path::Path;
+
+use crate::rule::judgement::State;
+
+/// `text` as a page, Markdown and XML may hold it: consoles and programs send colours and other
+/// controls.
+pub(crate) fn clean(text: &str) -> String {
+    let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    anstream::adapter::strip_str(text).to_string().chars().filter(shown).collect()
+}
+
+/// `text`, or as much of it as `glyphs` allow.
+pub(crate) fn shortened(text: &str, glyphs: usize) -> String {
+    if text.chars().count() <= glyphs {
+        return text.to_owned();
+    }
+    text.chars().take(glyphs.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The class of a state's colour.
+pub(crate) fn class_of(state: State) -> &'static str {
+    match state {
+        State::Pass => "pass",
+        State::Fail => "fail",
+        State::Inconclusive => "inconclusive",
+    }
+}
+
+/// Puts the path before an error's words.
+pub(crate) fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,175 @@
+//! The evidence of a run, read once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use evidence::files::SOAKS;
+use evidence::place::Place;
+use evidence::{
+    Environment, Event, GuestEnded, GuestFault, PhaseState, Record, Trail, against_the_launcher,
+    read_trail,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::soak::account::Soak;
+
+/// A phase of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub phase: String,
+    /// How it ended.
+    pub state: PhaseState,
+    /// Wall time, by the clock of its place.
+    pub seconds: f64,
+    /// More, for a person.
+    pub note: String,
+}
+
+/// The evidence of a run, both places, and the soaks that go with it.
+#[derive(Default)]
+pub struct Evidence {
+    host: Option<Trail>,
+    guest: Option<Trail>,
+    pub(crate) soaks: Vec<Soak>,
+}
+
+impl Evidence {
+    /// Reads a run's directory, with the soaks in it.
+    ///
+    /// # Errors
+    /// Where the directory or a file in it cannot be read, or holds no evidence at all.
+    pub fn read(dir: &Path) -> io::Result<Evidence> {
+        let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
+        let mut evidence = Evidence { host, guest, soaks: Vec::new() };
+        if evidence.host.is_none() && evidence.guest.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} holds no evidence (no host.jsonl, no guest.jsonl)", dir.display()),
+            ));
+        }
+        evidence.add_soaks(&soaks_in(&dir.join(SOAKS))?)?;
+        Ok(evidence)
+    }
+
+    /// Reads further soaks, which are judged with the run's own.
+    ///
+    /// # Errors
+    /// Where a directory cannot be read, or holds no soak.
+    pub fn add_soaks(&mut self, dirs: &[PathBuf]) -> io::Result<()> {
+        for dir in dirs {
+            self.soaks.push(Soak::read(dir)?);
+        }
+        Ok(())
+    }
+
+    /// The soaks.
+    #[must_use]
+    pub fn soaks(&self) -> &[Soak] {
+        &self.soaks
+    }
+
+    fn trail(&self, place: Place) -> Option<&Trail> {
+        match place {
+            Place::Host => self.host.as_ref(),
+            Place::Guest => self.guest.as_ref(),
+        }
+    }
+
+    /// The records that were written in `place`.
+    pub fn records(&self, place: Place) -> impl Iterator<Item = &Record> {
+        self.trail(place).into_iter().flat_map(|trail| &trail.records)
+    }
+
+    /// The machine of `place`, as its first record of one tells.
+    #[must_use]
+    pub fn environment(&self, place: Place) -> Option<&Environment> {
+        self.records(place).find_map(|record| match &record.event {
+            Event::Environment(environment) => Some(&**environment),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn all_records(&self) -> impl Iterator<Item = &Record> {
+        self.records(Place::Host).chain(self.records(Place::Guest))
+    }
+
+    /// How the guest ended; of several boots the one that ended worst.
+    #[must_use]
+    pub fn guest_end(&self) -> Option<&GuestEnded> {
+        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
+            Event::GuestEnded(end) => Some(end),
+            _ => None,
+        });
+        ends.max_by_key(|end| match end.fault {
+            GuestFault::None => 0,
+            GuestFault::Other => 1,
+            GuestFault::Kernel => 2,
+        })
+    }
+
+    /// The accelerator that the guest saw, `none` without a guest.
+    pub(crate) fn accelerator(&self) -> String {
+        self.environment(Place::Guest).map_or("none", |guest| &guest.accelerator).to_owned()
+    }
+
+    pub(crate) fn damage(&self) -> Vec<String> {
+        let mut damage: Vec<String> = [Place::Host, Place::Guest]
+            .into_iter()
+            .filter_map(|place| self.trail(place))
+            .flat_map(|trail| {
+                trail
+                    .damage
+                    .iter()
+                    .map(|one| format!("{} evidence, line {}: {}", trail.place, one.line, one.what))
+            })
+            .collect();
+        damage.extend(against_the_launcher(self.host.as_ref(), self.guest.as_ref()));
+        if let Some(end) = self.guest_end()
+            && self.accelerator() != end.accelerator
+            && self.guest.is_some()
+            && !(self.is_part() && self.environment(Place::Guest).is_none())
+        {
+            damage.push(format!(
+                "the guest saw accelerator {}, the launcher gave it {}",
+                self.accelerator(),
+                end.accelerator
+            ));
+        }
+        damage
+    }
+
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        let mut ended: Vec<(u64, Phase)> = self
+            .all_records()
+            .filter_map(|record| match &record.event {
+                Event::PhaseFinished { phase, state, seconds, note } => Some((
+                    record.time_ms,
+                    Phase {
+                        phase: phase.clone(),
+                        state: *state,
+                        seconds: *seconds,
+                        note: note.clone(),
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        ended.sort_by_key(|(time, _)| *time);
+        ended.into_iter().map(|(_, phase)| phase).collect()
+    }
+}
+
+/// The directories in `dir`, by name; none where it is not there.
+fn soaks_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut dirs: Vec<PathBuf> = paths
+        .filter(|path| path.as_ref().is_ok_and(|path| path.is_dir()))
+        .collect::<Result<_, _>>()?;
+    dirs.sort();
+    Ok(dirs)
+}
