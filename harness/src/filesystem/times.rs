@@ -7,14 +7,21 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fallocate, futimens,
+    utimensat,
+};
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach};
 
+use super::capacity::fill;
 use super::expect::expect_errno;
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
+use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::require;
+use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     times_in_nanoseconds,
@@ -22,6 +29,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     changes_move_mtime_and_ctime,
     changes_move_ctime_only,
     changes_move_the_times_of_directories,
+    a_change_in_part_moves_the_times.on("size=2M"),
     reading_moves_atime,
 ];
 
@@ -95,17 +103,23 @@ fn changed_at(file: &File) -> Result<Time, Failure> {
     Ok((metadata.ctime(), metadata.ctime_nsec()))
 }
 
+/// Sets the times of `file` but ctime to long ago. Returns ctime, when the clock has gone on from it.
+fn set_back(file: &File) -> Result<Time, Failure> {
+    set(file, (1, 1), (1, 1))?;
+    let set_at = changed_at(file)?;
+    wait_for("the clock of file systems", Duration::from_secs(10), || {
+        let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
+        Ok(((now.tv_sec(), now.tv_nsec()) > set_at).then_some(()))
+    })?;
+    Ok(set_at)
+}
+
 /// That each change moves ctime of `path`, and mtime if `moves_mtime`.
 fn check_moves(path: &Path, moves_mtime: bool, changes: &[Change]) -> Result<(), Failure> {
     let file = File::open(path)?;
     for Change { what, before, change } in changes {
         before().when(format!("before {what}"))?;
-        set(&file, (1, 1), (1, 1))?;
-        let set_at = changed_at(&file)?;
-        wait_for("the clock of file systems", Duration::from_secs(10), || {
-            let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
-            Ok(((now.tv_sec(), now.tv_nsec()) > set_at).then_some(()))
-        })?;
+        let set_at = set_back(&file)?;
         change().when(what)?;
         require!(changed_at(&file)? > set_at, "{what} does not move ctime");
         let (_, modified) = times(&file)?;
@@ -129,6 +143,37 @@ fn changes_move_mtime_and_ctime(dir: &Path) -> Result<(), Failure> {
             Change { what: "O_TRUNC", before, change: &|| File::create(&path).map(drop) },
         ],
     )
+}
+
+/// A hole whose rows find no room in an index ends early: what it has reached is changed.
+fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
+    const DIM: usize = 4;
+    const ROWS: usize = 16_384;
+    let path = dir.join("f");
+    let data = Dataset::generate(5, ROWS, DIM, 0);
+    fs::write(&path, dataset::bytes(&data.base))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    // All of its rows of zeros come into one list, which grows.
+    let params = [64, 0, 0, 0, 0, 0, 0, 0];
+    let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(DIM as u32) };
+    attach(&file, &declaration).when("ATTACH")?;
+    fill(&dir.join("filler"))?;
+    let set_at = set_back(&file)?;
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let punched = fallocate(&file, punch, 0, (ROWS * DIM * size_of::<f32>()) as u64);
+    if !matches!(punched, Ok(()) | Err(rustix::io::Errno::NOSPC)) {
+        punched.when("a hole on a full mount")?;
+    }
+    let changed = afresh::read(&path)? != dataset::bytes(&data.base);
+    require!(changed || punched.is_err(), "a hole was made, and the bytes are as before");
+    let moved = (times(&file)?.1 != (1, 1), changed_at(&file)? > set_at);
+    require!(
+        !changed || moved == (true, true),
+        "a hole that ended with {punched:?} changed bytes, and moved mtime: {}, ctime: {}",
+        moved.0,
+        moved.1
+    );
+    Ok(())
 }
 
 fn changes_move_ctime_only(dir: &Path) -> Result<(), Failure> {
