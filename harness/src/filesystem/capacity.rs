@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +23,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     a_full_mount_allocates_nothing.on("size=8M"),
     inodes_follow_the_size.on("size=32M"),
     symbolic_links_count.on("size=1M,nr_inodes=10000"),
+    room_is_free_when_it_was_given_back.on("size=256K,nr_inodes=3"),
     a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
     a_process_has_its_own_limit,
 ];
@@ -50,7 +51,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     same(&kept, &bytes).when("a full mount changed another file")?;
     // What is there can be written to, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
-    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).when("overwriting at the limit")?;
+    file.write_all_at(&bytes, 0).when("overwriting at the limit")?;
     file.set_len(2 << 20).when("a hole at the limit")?;
     fs::remove_file(&filler)?;
     wait_for("freed space that can be used again", FREED, || {
@@ -89,7 +90,7 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
     fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).when("fallocate of what fits")?;
     expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
     // What was allocated can be written to at any time.
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![5; 7 << 20], 0).when("writing to it")
+    file.write_all_at(&vec![5; 7 << 20], 0).when("writing to it")
 }
 
 /// What symbolic links point to is kept, so it counts: links fill a mount as files do.
@@ -117,6 +118,45 @@ fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
     wait_for("the room of the links", FREED, || {
         Ok(fs::write(dir.join("f"), vec![1; 1 << 19]).is_ok().then_some(()))
     })
+}
+
+/// A file that takes all room and all inodes is removed, and the next one made at once.
+fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
+    const ROUNDS: usize = 200;
+    let path = dir.join("all");
+    let limits = statvfs(dir)?;
+    let all = vec![1; usize::try_from(limits.blocks_free() * limits.fragment_size())?];
+    let due = (limits.blocks_free(), limits.files_free());
+    require!(due == (64, 1), "a mount of 64 pages and 3 inodes has {due:?} free");
+    for round in 0..ROUNDS {
+        let what = ["unlink", "close of an unlinked file", "truncate"][round % 3];
+        let told = |doing: &str| format!("round {round}, {doing} after {what} gave all room back");
+        let written = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let mut file = written.when(told("create"))?;
+        file.write_all(&all).when(told("write"))?;
+        match what {
+            "truncate" => {
+                file.set_len(0)?;
+                let free = statvfs(dir)?.blocks_free();
+                require!(free == due.0, "{free} of {} blocks are free: {}", due.0, told("statfs"));
+                file.write_all_at(&all, 0).when(told("write"))?;
+                drop(file);
+                fs::remove_file(&path)?;
+            }
+            "unlink" => {
+                drop(file);
+                fs::remove_file(&path)?;
+            }
+            _ => {
+                fs::remove_file(&path)?;
+                drop(file);
+            }
+        }
+        let limits = statvfs(dir)?;
+        let free = (limits.blocks_free(), limits.files_free());
+        require!(free == due, "{free:?} blocks and inodes of {due:?} are free: {}", told("statfs"));
+    }
+    Ok(())
 }
 
 fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {

@@ -1,9 +1,11 @@
 //! What a VexFS does as a file system and by the contract's ioctls, whatever home serves it.
 
 mod allocation;
+mod asynchronous;
 mod attributes;
 mod capacity;
 mod data;
+mod direct;
 mod directories;
 mod expect;
 mod handles;

@@ -1,8 +1,8 @@
 //! What open(2) is asked for, and files that are open while their names go.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
@@ -19,7 +19,6 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     open_truncates,
     exclusive_create,
     open_refuses_what_it_cannot_give,
-    direct_io_or_einval,
     temporary_file_or_eopnotsupp,
     unlink_while_open,
 ];
@@ -99,28 +98,6 @@ fn open_refuses_what_it_cannot_give(dir: &Path) -> Result<(), Failure> {
     expect_errno((&read_only).write(b"x"), libc::EBADF, "a write to a descriptor for reading")?;
     expect_errno(read_only.set_len(0), libc::EINVAL, "ftruncate of a descriptor for reading")?;
     same(&file, b"f")
-}
-
-/// Whoever opens with O_DIRECT must see the same bytes as everybody else, or be told EINVAL.
-fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
-    const BLOCK: usize = 4096;
-    let path = dir.join("f");
-    let mut bytes = noise(4 * BLOCK);
-    fs::write(&path, &bytes)?;
-    let direct = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(&path);
-    let direct = match direct {
-        Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(()),
-        opened => opened.when("open with O_DIRECT")?,
-    };
-    let mut memory = vec![0; 3 * BLOCK];
-    let start = memory.as_ptr().align_offset(BLOCK);
-    let block = &mut memory[start..start + BLOCK];
-    direct.read_exact_at(block, BLOCK as u64).when("a direct read")?;
-    same_bytes(block, &bytes[BLOCK..2 * BLOCK])?;
-    block.fill(0xA5);
-    direct.write_all_at(block, 2 * BLOCK as u64).when("a direct write")?;
-    bytes[2 * BLOCK..3 * BLOCK].fill(0xA5);
-    same(&path, &bytes)
 }
 
 /// FUSE has O_TMPFILE only where its library passes it on.

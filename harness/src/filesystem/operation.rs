@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{
-    allocation, attributes, capacity, data, directories, handles, links, mapping, open,
+    allocation, attributes, capacity, data, direct, directories, handles, links, mapping, open,
     permissions, rename, set_id, sparse, stores, times, transfer, vectors, vexctl, xattrs,
 };
 use crate::failure::{Failure, While};
@@ -90,6 +90,7 @@ pub fn all_operations() -> Vec<Operation> {
         data::OPERATIONS,
         allocation::OPERATIONS,
         open::OPERATIONS,
+        direct::OPERATIONS,
         sparse::OPERATIONS,
         transfer::OPERATIONS,
         mapping::OPERATIONS,

@@ -2,10 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate};
 use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, attach, detach, stats};
 
@@ -13,13 +15,14 @@ use super::{DIM, KINDS, ROW, declaration, expect_current, vector_file};
 use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::filesystem::expect::same;
+use crate::filesystem::expect::{expect_errno, same};
 use crate::filesystem::operation::{Operation, operations};
 use crate::{fail, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     indexes_beyond_the_limit_lose_nothing.on("size=8M"),
     rows_beyond_the_limit_lose_nothing.on("size=4M"),
+    rows_beyond_all_numbers_lose_nothing.on("size=64M"),
 ];
 
 /// 2 MiB of rows.
@@ -93,4 +96,56 @@ fn rows_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
         Ok(end.write(&bytes[1 << 19..][..50_000]).is_ok().then_some(()))
     })?;
     expect_current(&file, 0, true)
+}
+
+/// Sizes whose rows, and whose memory, are more than any number here holds: no sum wraps on the way
+/// to ENOSPC.
+fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
+    /// Just below what a file may be long, and what is a multiple of 2^32 rows of 4 bytes.
+    const SIZES: [u64; 4] = [i64::MAX as u64 - 8_192, 1 << 62, 1 << 34, (1 << 34) + 4];
+    for (number, dim) in [(0, 1), (1, DIM as u32), (2, 4_080)] {
+        let path = dir.join(format!("{number}.f32"));
+        let values = vec![1.0; 4_080];
+        std::fs::write(&path, dataset::bytes(&values))?;
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        for (kind, index) in KINDS.into_iter().zip(0..) {
+            attach(&file, &Declaration { kind, index, ..Declaration::flat(dim) })
+                .when(format!("ATTACH {kind:?}"))?;
+        }
+        let rows = (values.len() / dim as usize) as u64;
+        let lost_nothing = |what: &str| -> Result<(), Failure> {
+            same(&path, dataset::bytes(&values)).when(what)?;
+            for index in 0..KINDS.len() as u32 {
+                let indexed = stats(&file, index).when("STATS")?.rows;
+                require!(indexed == rows, "{what}: {indexed} rows are indexed, {rows} are there");
+            }
+            Ok(())
+        };
+        for size in SIZES {
+            let what = format!("a size of {size} over rows of {dim}");
+            expect_errno(file.set_len(size), libc::ENOSPC, &what)?;
+            lost_nothing(&what)?;
+            let what = format!("a write at {size} over rows of {dim}");
+            expect_errno(file.write_at(&[0; 4], size), libc::ENOSPC, &what)?;
+            lost_nothing(&what)?;
+            let what = format!("an allocation of {size} bytes over rows of {dim}");
+            let allocated = fallocate(&file, FallocateFlags::empty(), 0, size);
+            expect_errno(allocated, libc::ENOSPC, &what)?;
+            lost_nothing(&what)?;
+        }
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(&file, punch, 1 << 40, SIZES[1]).when("a hole behind the end")?;
+        lost_nothing("a hole behind the end")?;
+        for index in 0..KINDS.len() as u32 {
+            detach(&file, index).when("DETACH")?;
+        }
+        // A file that is there already is as long as it is.
+        file.set_len(SIZES[0]).when("a long file without an index")?;
+        for kind in KINDS {
+            let attached = attach(&file, &Declaration { kind, ..Declaration::flat(dim) });
+            expect_errno(attached, libc::ENOSPC, &format!("ATTACH {kind:?} of a long file"))?;
+        }
+        std::fs::remove_file(&path)?;
+    }
+    Ok(())
 }

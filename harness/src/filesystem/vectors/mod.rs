@@ -1,6 +1,7 @@
 //! Vector files: the contract's ioctls, whatever home serves them.
 
 mod concurrent;
+mod in_part;
 mod kinds;
 mod lifetime;
 mod limits;
@@ -30,6 +31,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         kinds::OPERATIONS,
         rows::OPERATIONS,
         sequences::OPERATIONS,
+        in_part::OPERATIONS,
         mapped_rows::OPERATIONS,
         lifetime::OPERATIONS,
         requests::OPERATIONS,
