@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Granted to any request: hundreds of times what the slowest takes on a quiet machine.
 const GRANTED: Duration = Duration::from_secs(2);
+/// Of the time that it takes, a thread may spend so much on the watchers' requests.
+const FOR_OTHERS: u32 = 10;
 /// As many times as much on an emulated CPU.
 const EMULATED: u32 = 5;
 /// A request is handed from thread to thread some times, and each is as late as the machine is.
@@ -70,6 +72,14 @@ impl Bound {
         self.granted + competing + self.lateness() * HANDS
     }
 
+    /// How much a thread may work, within `passed`, for a request whose sender has been killed. This
+    /// does not grow with what the machine does besides: a second, where a home that looks at signals
+    /// ends in milliseconds.
+    #[must_use]
+    pub fn worked(&self, passed: Duration) -> Duration {
+        self.granted / 2 + passed / FOR_OTHERS
+    }
+
     /// How long the adversary is left at what does not end: longer than any request may take.
     #[must_use]
     pub fn longer(&self) -> Duration {
@@ -96,6 +106,7 @@ mod tests {
         assert_eq!(late.now(), GRANTED + Duration::from_millis(2_150));
         let slow = late.with_idle(Duration::from_secs(9));
         assert_eq!(slow.now(), 2 * GRANTED + Duration::from_secs(2));
+        assert_eq!(slow.worked(Duration::from_secs(5)), Duration::from_millis(1_500));
         assert!(HANDS * LATEST + 2 * GRANTED < Duration::from_secs(15));
     }
 }

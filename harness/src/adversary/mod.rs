@@ -5,12 +5,13 @@
 //! (`VEXFS_VALIDATION_ADVERSARY_SEED`), and his answers he checks by a plain model. Meanwhile:
 //!
 //! - every request of the watchers is answered within a [bound](bound::Bound), and rightly;
-//! - SIGKILL ends him within another, whatever he waits for;
+//! - SIGKILL ends him within another, whatever he waits for, and little is worked for him after it;
 //! - what the home holds stays within the mount's size and a margin;
 //! - when he is gone and his files are removed, room and memory are as before.
 
 mod acts;
 mod bound;
+mod exertion;
 mod offender;
 mod scene;
 mod stage;

@@ -52,6 +52,12 @@ impl Offender {
         Ok(self.ended)
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time that it has had, in the kernel, too.
     #[must_use]
     pub fn worked(&self) -> Duration {

@@ -10,6 +10,7 @@ use vexfs_uapi::Home;
 
 use super::acts::{Act, Until};
 use super::bound::Bound;
+use super::exertion::Exertion;
 use super::offender::Offender;
 use super::scene::Order;
 use super::standing::Standing;
@@ -71,6 +72,8 @@ struct Stage<'a> {
     bound: Bound,
     before: Standing,
     most: Standing,
+    /// The most that was worked for him after he was killed.
+    worked: Duration,
     found: Vec<String>,
 }
 
@@ -102,8 +105,8 @@ impl<'a> Stage<'a> {
             emulated: context.emulated(),
             times: scale()?,
         };
-        let (most, found) = (before, Vec::new());
-        Ok(Stage { context, mounted, act, order, watchers, bound, before, most, found })
+        let (most, worked, found) = (before, Duration::ZERO, Vec::new());
+        Ok(Stage { context, mounted, act, order, watchers, bound, before, most, worked, found })
     }
 
     /// All of it; what was found.
@@ -207,10 +210,27 @@ impl<'a> Stage<'a> {
         let bound = self.bound.now();
         let killed = Instant::now();
         let doing = adversary.last_words();
+        let daemon = if let Mounted::Fuse(mount) = self.mounted { mount.pid() } else { None };
+        let before = Exertion::now(daemon.into_iter().chain([adversary.pid()]).collect());
+        let mut worked = Duration::ZERO;
         adversary.kill();
         let limit = bound + LAST_WAIT;
-        let ended = wait_for("", limit, || adversary.ended());
+        let ended = wait_for("", limit, || {
+            let ended = adversary.ended()?;
+            // Looked at while he is there, and not after.
+            worked = if ended.is_none() { before.most_since().max(worked) } else { worked };
+            Ok(ended)
+        });
         let took = killed.elapsed();
+        self.worked = self.worked.max(worked);
+        if worked > self.bound.worked(took) {
+            self.found.push(format!(
+                "{:.1} s of a processor were worked for him after SIGKILL ({:.1} s are granted), which \
+                 found him at: {doing}",
+                worked.as_secs_f64(),
+                self.bound.worked(took).as_secs_f64()
+            ));
+        }
         if took > bound {
             let how = if ended.is_ok() { "is gone only" } else { "is still there" };
             self.found.push(format!(
@@ -274,6 +294,7 @@ impl<'a> Stage<'a> {
                 "watchers": watchers,
                 "granted ms": self.bound.now().as_secs_f64() * 1e3,
                 "machine late ms": self.bound.lateness().as_secs_f64() * 1e3,
+                "worked after SIGKILL ms": self.worked.as_secs_f64() * 1e3,
                 "before": self.before,
                 "most": self.most,
             }),

@@ -88,9 +88,14 @@ impl Standing {
 
 /// Processor time of a process, by proc_pid_stat(5); none of one that is not there.
 pub fn processor_time(pid: u32) -> Duration {
+    processor_time_of(&format!("/proc/{pid}"))
+}
+
+/// Processor time of a process or a thread, by its directory in /proc.
+pub fn processor_time_of(directory: &str) -> Duration {
     /// Of USER_HZ, which is 100 everywhere.
     const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("{directory}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     // utime and stime are fields 14 and 15; behind the name the third is the first.
     let ticks = fields.split_whitespace().skip(11).take(2);

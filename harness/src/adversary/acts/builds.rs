@@ -78,6 +78,9 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
     let alike = scene.file("alike.f32")?;
     alike.write_all_at(&1_f32.to_le_bytes(), 0)?;
     alike.set_len(u64::from(rows) * 4)?;
+    let distinct = scene.file("distinct.f32")?;
+    let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
+    distinct.write_all_at(dataset::bytes(&values), 0)?;
     let wide = scene.file("wide.f32")?;
     let wide_rows = scene.sized(1_100, 300);
     for row in 0..wide_rows {
@@ -101,17 +104,24 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
         (&wide, broad, (Kind::Ivf, [256, 256, 0, 0, 0, 0, 0, 0])),
         (&wide, broad, (Kind::Lsh, [8_192, 10_000, 0, 0, 0, 0, 0, 0])),
         (&wide, broad, hnsw),
+        // These take minutes on any machine, so that a signal finds him at them.
+        (&distinct, narrow, most),
+        (&distinct, narrow, hnsw),
     ];
-    // The longest comes first in the first round; which of the others follow a seed decides.
     let any = |scene: &mut Scene| scene.dice.below(all.len() as u64) as usize;
-    let mut next = if scene.order.round == 0 { 0 } else { any(scene) };
+    // In the first round that which a home may take for long and need not; then those that do take
+    // long. Which of the others follow a seed decides.
+    let mut next = match scene.order.round {
+        0 => 0,
+        round => all.len() - 1 - (round as usize - 1) % 2,
+    };
     loop {
         let (file, declaration, (kind, params)) = all[next];
         let declaration = Declaration { kind, params, ..declaration };
         let told = format!(
             "ATTACH of {kind:?} ({:?}) over {} rows of {}",
             &params[..3],
-            if next < 5 { u64::from(rows) } else { wide_rows },
+            if declaration.dim == 1 { u64::from(rows) } else { wide_rows },
             declaration.dim
         );
         scene.says(&told);

@@ -16,11 +16,11 @@ const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat
 
 /// Changes rows, for an index whose changes take long, until he is killed.
 pub fn change_without_end(scene: &mut Scene) -> Result<(), Failure> {
-    if scene.order.round == 0 { append_without_end(scene) } else { cut_without_end(scene) }
+    if scene.order.round == 0 { append_without_end(scene) } else { make_lists_without_end(scene) }
 }
 
 /// A write of a megabyte to a graph, which takes minutes: the more of it is done the more there is
-/// to be taken back.
+/// to be taken back. A faster machine does it again with other rows.
 fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 8;
     let (there, new): (usize, usize) = scene.sized((1_000, 32_000), (200, 8_000));
@@ -32,23 +32,26 @@ fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     file.write_all_at(dataset::bytes(&first), 0).when("writing rows")?;
     attach(&file, &declaration).when("ATTACH")?;
     let told = format!("HNSW (M 64, efConstruction 1500) of {there} rows of {DIM}");
-    let new = values(scene, new);
+    let mut rows = values(scene, new);
     scene.ready();
-    scene.says(format!("write of {} bytes to {told}", new.len() * 4));
     let at = first.len() as u64 * 4;
-    file.write_all_at(dataset::bytes(&new), at).when("write")
+    loop {
+        scene.says(format!("write of {} bytes to {told}", rows.len() * 4));
+        file.write_all_at(dataset::bytes(&rows), at).when("write")?;
+        rows = values(scene, new);
+    }
 }
 
-/// Cuts a row off and puts it back, for an index whose training takes long.
-fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
-    let (rows, lists): (usize, u32) = (65_536, scene.sized(4_096, 2_048));
-    let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
-    let file = scene.file("cut.f32")?;
-    file.write_all_at(dataset::bytes(&values), 0).when("writing rows")?;
-    let told = format!("IVF of {lists} lists over {rows} rows of 1");
-    scene.says(format!("ATTACH of {told}"));
+/// Rows that become as many lists as the contract has, in one write; then they are overwritten, cut
+/// off and put back. None of the writes ends on any machine before he is killed.
+fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    // Four rows for a list, which is how many it takes to make lists.
+    let lists: u32 = scene.sized(65_536, 8_192);
+    let rows = 4 * lists as usize;
+    let file = scene.file("lists.f32")?;
     let params = [lists, 0, 0, 0, 0, 0, 0, 0];
     let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(1) };
+    let told = format!("IVF of {lists} lists");
     match attach(&file, &declaration) {
         Ok(_) => {}
         // As much as a home takes is what it can be asked for.
@@ -56,16 +59,14 @@ fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
         Err(error) => return Err(error).when(format!("ATTACH of {told}")),
     }
     scene.ready();
-    let bytes = dataset::bytes(&values);
     for number in 0_usize.. {
-        // To one row below a step, to another step and back, and all rows anew.
-        let left = [rows - 1, rows / 4 - 1, rows - 1, rows / 2][number % 4];
-        scene.says(format!("truncate to {left} rows under {told}"));
+        let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
+        scene.says(format!("write of {rows} rows of 1 under {told}"));
+        file.write_all_at(dataset::bytes(&values), 0).when("write")?;
+        // To one row below a step, and to another step.
+        let left = [rows - 1, rows / 4 - 1, rows / 2][number % 3];
+        scene.says(format!("truncate to {left} rows of {rows} under {told}"));
         file.set_len(left as u64 * 4).when("truncate")?;
-        scene.says(format!("write of {} rows from row {left} on under {told}", rows - left));
-        file.write_all_at(&bytes[left * 4..], left as u64 * 4).when("write")?;
-        scene.says(format!("overwriting {rows} rows under {told}"));
-        file.write_all_at(bytes, 0).when("overwriting")?;
     }
     Ok(())
 }
