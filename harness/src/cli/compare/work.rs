@@ -122,6 +122,26 @@ mod tests {
         assert_eq!(served(kind, before, after, 10).is_ok(), holds);
     }
 
+    /// A contender that counts too few distances, or too many, is refused here as by the criteria.
+    #[test]
+    fn what_the_criteria_refuse_is_refused() {
+        let (sent, rows, k) = (10, PROTOCOL.rows, PROTOCOL.k);
+        let (scan, named) = (sent * rows as u64, sent * k as u64);
+        let mut refused = 0;
+        for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Lsh, Kind::Ivf] {
+            let asked = Asked { kind, queries: sent, rows, k };
+            for distances in [0, 1, named - 1, named, scan / 2, scan - 1, scan, scan + 1] {
+                let criteria = Served { searches: sent, distances }.check("it", &asked);
+                let counted =
+                    |searches, distances| Counted { searches, distances: Some(distances) };
+                let here = served(kind, counted(5, 7), counted(sent + 5, distances + 7), sent);
+                assert_eq!(here.is_ok(), criteria.is_ok(), "{kind:?}, {distances} distances");
+                refused += u32::from(distances < named && here.is_err());
+            }
+        }
+        assert_eq!(refused, 15, "no kind of index may count fewer distances than it names");
+    }
+
     #[test]
     fn each_says_its_index() {
         let of = |configuration: Value| index_used(&json!({ "configuration": configuration }));

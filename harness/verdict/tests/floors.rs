@@ -1,0 +1,144 @@
+//! The two pure crates stand on what is named here, and on nothing else: cargo's own word for it.
+//!
+//! Nothing pure may reach what mounts, boots, forks or opens a device. So each edge is listed, and
+//! below all of them the crates that make system calls are looked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// A pure crate and what it may stand on.
+struct Floor {
+    name: &'static str,
+    /// Crates of this workspace, also for its tests.
+    ours: &'static [&'static str],
+    /// Crates of others; those for its tests are free.
+    others: &'static [&'static str],
+}
+
+const FLOORS: [Floor; 2] = [
+    Floor {
+        name: "evidence",
+        ours: &[],
+        others: &["libm", "rand_mt", "serde", "serde_json", "sha2", "thiserror"],
+    },
+    Floor {
+        name: "verdict",
+        ours: &["evidence"],
+        others: &["anstream", "libm", "maud", "quick-junit", "quick-xml", "serde", "serde_json"],
+    },
+];
+
+/// Crates that make system calls, which must not be found below a pure one, however deep.
+const SYSTEM_CALLS: [&str; 8] =
+    ["fuser", "libc", "linux-raw-sys", "mio", "nix", "rustix", "signal-hook", "tokio"];
+
+/// What is not allowed in a workspace, edge by edge.
+fn forbidden(metadata: &Value) -> Vec<String> {
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let names: BTreeMap<String, String> = list(&metadata["packages"])
+        .iter()
+        .map(|one| (text(&one["id"]), text(&one["name"])))
+        .collect();
+    let members: BTreeSet<String> =
+        list(&metadata["workspace_members"]).iter().map(|id| names[&text(id)].clone()).collect();
+    // From each crate: the crates that it uses, and whether it does so outside of its tests.
+    let mut uses: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let edges = list(&node["deps"]).into_iter().map(|edge| {
+            let normal = list(&edge["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev");
+            (names[&text(&edge["pkg"])].clone(), normal)
+        });
+        uses.entry(names[&text(&node["id"])].clone()).or_default().extend(edges);
+    }
+    let mut found = Vec::new();
+    for Floor { name, ours, others } in &FLOORS {
+        let Some(edges) = uses.get(*name) else {
+            found.push(format!("{name}: there is no such crate"));
+            continue;
+        };
+        for (on, normal) in edges {
+            let allowed = if members.contains(on) {
+                ours.contains(&on.as_str())
+            } else {
+                !normal || others.contains(&on.as_str())
+            };
+            if !allowed {
+                found.push(format!("{name} -> {on}"));
+            }
+        }
+        let (mut seen, mut next) = (BTreeSet::new(), vec![vec![(*name).to_owned()]]);
+        while let Some(path) = next.pop() {
+            for (on, _) in uses[&path[path.len() - 1]].iter().filter(|(_, normal)| *normal) {
+                let path = [path.as_slice(), std::slice::from_ref(on)].concat();
+                if SYSTEM_CALLS.contains(&on.as_str()) {
+                    found.push(path.join(" -> "));
+                } else if seen.insert(on.clone()) {
+                    next.push(path);
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn the_pure_crates_stand_on_nothing_that_makes_system_calls() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let words = ["metadata", "--format-version", "1", "--offline", "--locked"];
+    let platform = ["--filter-platform", "x86_64-unknown-linux-gnu"];
+    let mut command = Command::new(cargo);
+    command.args(words).args(platform).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let said = command.output().unwrap();
+    assert!(said.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&said.stderr));
+    let found = forbidden(&serde_json::from_slice(&said.stdout).unwrap());
+    assert!(found.is_empty(), "edges that are not allowed: {}", found.join(", "));
+}
+
+/// A workspace of the two crates and the harness, with these edges beside those that are allowed.
+fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
+    let names = ["evidence", "verdict", "harness", "serde", "nix", "libc", "tempfile"];
+    let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
+    let own = [("verdict", "evidence", None), ("evidence", "serde", None)];
+    let all: Vec<_> = own.iter().chain(edges).collect();
+    let node = |name: &&str| {
+        let of_this = all.iter().filter(|(from, ..)| from == name);
+        let deps: Vec<Value> = of_this
+            .map(|(_, on, kind)| json!({"pkg": on, "dep_kinds": [{"kind": kind}]}))
+            .collect();
+        json!({"id": name, "deps": deps})
+    };
+    let nodes: Vec<Value> = names.iter().map(node).collect();
+    json!({
+        "packages": packages,
+        "workspace_members": ["evidence", "verdict", "harness"],
+        "resolve": {"nodes": nodes},
+    })
+}
+
+#[rstest::rstest]
+#[case::as_it_is(&[], &[])]
+#[case::a_crate_for_tests(&[("evidence", "tempfile", Some("dev"))], &[])]
+#[case::system_calls_of_tests(&[("verdict", "tempfile", Some("dev")), ("tempfile", "libc", None)], &[])]
+#[case::another_crate(&[("evidence", "tempfile", None)], &["evidence -> tempfile"])]
+#[case::upwards(&[("verdict", "harness", None)], &["verdict -> harness"])]
+#[case::upwards_in_tests(&[("verdict", "harness", Some("dev"))], &["verdict -> harness"])]
+#[case::a_ring(&[("evidence", "verdict", Some("dev"))], &["evidence -> verdict"])]
+#[case::system_calls(
+    &[("evidence", "nix", None)],
+    &["evidence -> nix", "verdict -> evidence -> nix"]
+)]
+#[case::system_calls_below(
+    &[("serde", "libc", None)],
+    &["evidence -> serde -> libc", "verdict -> evidence -> serde -> libc"]
+)]
+fn an_edge_that_is_not_allowed_is_named(
+    #[case] edges: &[(&str, &str, Option<&str>)],
+    #[case] named: &[&str],
+) {
+    assert_eq!(forbidden(&workspace(edges)), named);
+}
