@@ -10,38 +10,8 @@ use evidence::Environment;
 use evidence::place::Place;
 
 use crate::failure::Failure;
+use crate::settings::settings;
 use crate::{clock, place, project, vm};
-
-/// Variables that change what cargo builds and how trials behave: a guest must find what the host
-/// built, and who repeats a trial must repeat them.
-pub(crate) const SETTINGS: &[&str] = &[
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_INCREMENTAL",
-    "CARGO_TARGET_DIR",
-    "CI",
-    "NO_COLOR",
-    "PROPTEST_CASES",
-    "RUSTC_WRAPPER",
-    "RUSTFLAGS",
-    "RUSTUP_TOOLCHAIN",
-    "RUST_BACKTRACE",
-    "RUST_LOG",
-    "VEXFS_CONFIG",
-];
-
-/// Beginnings of further such variables.
-pub(crate) const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
-
-/// Those of them that are set, by name.
-pub(crate) fn settings() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| {
-            SETTINGS.contains(&name.as_str())
-                || SETTINGS_FAMILIES.iter().any(|family| name.starts_with(family))
-        })
-}
 
 /// Looks at this machine.
 #[must_use]

@@ -37,6 +37,7 @@ pub mod requirement;
 pub mod sabotage;
 pub mod selftest;
 pub mod sequence;
+mod settings;
 pub mod soak;
 pub mod sources;
 pub mod temporary;

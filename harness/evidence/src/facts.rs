@@ -80,6 +80,7 @@ pub const SOAK_CYCLE: &str = "soak cycle";
 pub const MODULE: &str = "module";
 /// The fact that each repetition of a criterion leaves.
 pub const REPETITION: &str = "repetition";
+
 /// What a cycle of a soak did, and what was looked at after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoakCycle {

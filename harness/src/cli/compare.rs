@@ -154,10 +154,7 @@ fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
 fn said(decision: &Decision, below: Option<String>) -> (String, Exit) {
     if let Some(why) = below {
         let ratio = decision.ratio;
-        let said = format!(
-            "{:.3} [{:.3}, {:.3}] after {} rounds counts for nothing: {why}",
-            ratio.estimate, ratio.lower, ratio.upper, ratio.rounds
-        );
+        let said = format!("{ratio} after {} rounds counts for nothing: {why}", ratio.rounds);
         return (said, exit::FAIL);
     }
     let exit = match decision.outcome() {

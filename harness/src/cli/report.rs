@@ -1,10 +1,11 @@
 //! `vexfs-validate report DIR`
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use evidence::exit;
-use verdict::report;
+use verdict::report::{self, Run};
 
 use super::Stop;
 use super::output::outln;
@@ -17,8 +18,13 @@ pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<
 
 /// Writes the report of the run in `from` and of `soaks` beside its own into `into`; the page's
 /// path.
-pub(super) fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> Result<PathBuf, Stop> {
-    report::write(from, into, soaks).map_err(|error| {
+fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> Result<PathBuf, Stop> {
+    write_run(Run::read(from, soaks), from, into)
+}
+
+/// Writes the report of `run`, whose directory is `from`, into `into`; the page's path.
+pub(super) fn write_run(run: io::Result<Run>, from: &Path, into: &Path) -> Result<PathBuf, Stop> {
+    run.and_then(|run| report::write(&run, from, into)).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
             format!(

@@ -10,7 +10,9 @@ use evidence::exit;
 use evidence::files;
 use evidence::guest::{Accelerator, GuestEnd};
 use evidence::place::Place;
-use evidence::{Event, EvidenceError, PhaseState, Writer, read_trail};
+use evidence::{Event, EvidenceError, PhaseState, Writer};
+use verdict::Evidence;
+use verdict::report::Run;
 use verdict::soak::Soak;
 
 use super::guest;
@@ -269,19 +271,7 @@ fn boot(
 /// A failed baseline does not stop the VM; a FUSE that no longer works does: everything after
 /// it is measured against FUSE.
 fn fuse_is_preserved(dir: &Path) -> bool {
-    let Ok(Some(trail)) = read_trail(dir, Place::Host) else { return false };
-    let mut passed = 0;
-    for record in &trail.records {
-        if let Event::TrialFinished { trial, state, .. } = &record.event
-            && trial.starts_with("fuse::")
-        {
-            if *state != evidence::TrialState::Passed {
-                return false;
-            }
-            passed += 1;
-        }
-    }
-    passed > 0
+    Evidence::read(dir).is_ok_and(|evidence| verdict::fuse_is_preserved(&evidence))
 }
 
 /// Phase 4: the verdict, its files and its table.
@@ -291,8 +281,8 @@ fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCod
         Ok((PhaseState::Done, String::new()))
     })
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    // Once more, now that phase 4 itself is part of the evidence.
-    let verdict = verdict_command::of(dir, &[])?;
+    // Read for good, now that phase 4 itself is part of the evidence.
+    let (read, verdict) = verdict_command::of(dir, &[])?;
     fs::write(dir.join(files::VERDICT_FILE), verdict_command::to_json(&verdict)?).map_err(
         |error| {
             // Half a verdict is none.
@@ -308,8 +298,10 @@ fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCod
     out!("\n{}", verdict::table(&verdict));
     adopt_lanes(dir)?;
     outln!("\nall of it: {}", dir.display());
-    outln!("report: {}", report_command::write(dir, dir, &[])?.display());
     let asked = |one: &&verdict::CriterionVerdict| only.is_empty() || only.contains(&one.id);
     let state = verdict.criteria.iter().filter(asked).map(|one| one.state).max();
-    Ok(verdict::exit_of(state.unwrap_or(verdict.state)).into())
+    let code = verdict::exit_of(state.unwrap_or(verdict.state));
+    let page = report_command::write_run(Run::of(dir, read, verdict), dir, dir)?;
+    outln!("report: {}", page.display());
+    Ok(code.into())
 }

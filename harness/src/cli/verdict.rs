@@ -10,7 +10,7 @@ use super::Stop;
 use super::output::out;
 
 pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {
-    let verdict = of(dir, soaks)?;
+    let (_, verdict) = of(dir, soaks)?;
     if json {
         out!("{}", to_json(&verdict)?);
     } else {
@@ -19,7 +19,8 @@ pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode,
     Ok(verdict::exit_of(verdict.state).into())
 }
 
-pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<Verdict, Stop> {
+/// Reads the evidence in `dir`, with the soaks beside its own, and judges it.
+pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<(Evidence, Verdict), Stop> {
     let mut evidence = Evidence::read(dir).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
@@ -29,7 +30,8 @@ pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<Verdict, Stop> {
     evidence.add_soaks(soaks).map_err(|error| {
         Stop::new(exit::EVIDENCE, format!("{error}; name directories of `soak --for` with --soak"))
     })?;
-    Ok(verdict::of(&evidence))
+    let verdict = verdict::of(&evidence);
+    Ok((evidence, verdict))
 }
 
 pub(super) fn to_json(verdict: &Verdict) -> Result<String, Stop> {

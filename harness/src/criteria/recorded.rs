@@ -50,10 +50,7 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
                 batch_ns: nanoseconds(&times),
             };
             let ratio = compared.ratio()?;
-            println!(
-                "FUSE over {figure}, recorded at {} rows/s: {:.2} [{:.2}, {:.2}]",
-                figure.value, ratio.estimate, ratio.lower, ratio.upper
-            );
+            println!("FUSE over {figure}, recorded at {} rows/s: {ratio:.2}", figure.value);
             if compared.decides && ratio.outcome(bound.threshold) == Outcome::Fail {
                 below.push(format!("{figure}: {:.2}, at most {:.2}", ratio.estimate, ratio.upper));
             }

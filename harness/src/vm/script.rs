@@ -64,7 +64,7 @@ fn base_environment() -> Vec<(String, String)> {
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ];
     // Beside what changes a build the reader's wishes and our own settings.
-    environment.extend(crate::environment::settings());
+    environment.extend(crate::settings::settings());
     environment
 }
 

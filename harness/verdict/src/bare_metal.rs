@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::criterion_verdict::CriterionVerdict;
+use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
 use crate::soak::account::Soak;
 use crate::trails::Evidence;
-use crate::trials::Fate;
 
 /// Trials or figures that a line names before it only counts them.
 const NAMED: usize = 4;
@@ -111,7 +111,7 @@ fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
             Fate::Passed => others.push(format!("{trial} (not in the manifest)")),
             Fate::NotRun => others.push(format!("{trial} (not run)")),
             Fate::Skipped(_) => others.push(format!("{trial} (skipped)")),
-            Fate::Began => others.push(format!("{trial} (began and never ended)")),
+            Fate::Began => others.push(format!("{trial} ({UNENDED})")),
             Fate::Failed(_) => others.push(format!("{trial} (failed)")),
             Fate::Undecided(_) => others.push(format!("{trial} (not decided)")),
         }
@@ -163,10 +163,8 @@ fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition 
             condition.note(false, format!("{}: not measured on KVM", rule.title));
         }
         for one in on_kvm {
-            let numbers = one.ratio.map_or_else(
-                || "no ratio".to_owned(),
-                |ratio| format!("{:.3} [{:.3}, {:.3}]", ratio.estimate, ratio.lower, ratio.upper),
-            );
+            let numbers =
+                one.ratio.map_or_else(|| "no ratio".to_owned(), |ratio| ratio.to_string());
             let holds = one.improvement && one.outcome == Outcome::Pass;
             condition.note(holds, format!("{}: {numbers} on KVM", rule.title));
         }

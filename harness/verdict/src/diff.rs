@@ -8,11 +8,11 @@ use evidence::criterion::Criterion;
 use evidence::place::Place;
 use evidence::stats::Ratio;
 
+use crate::fate::{Fate, UNENDED};
 use crate::judge::{self, Verdict};
 use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
 use crate::trails::Evidence;
-use crate::trials::Fate;
 
 /// What is in one run and not in the other.
 const ABSENT: &str = "absent";
@@ -123,7 +123,7 @@ fn told(fates: &BTreeMap<String, Fate>) -> BTreeMap<String, String> {
     let words = |fate: &Fate| match fate {
         Fate::NotRun => "not run".to_owned(),
         Fate::Skipped(reason) => format!("skipped: {reason}"),
-        Fate::Began => "began and never ended".to_owned(),
+        Fate::Began => UNENDED.to_owned(),
         Fate::Passed => "passed".to_owned(),
         Fate::Failed(why) => format!("failed: {why}"),
         Fate::Undecided(why) => format!("not decided: {why}"),
@@ -184,12 +184,7 @@ fn words(one: &JudgedRatio) -> String {
     let state = State::from(one.outcome);
     one.ratio.map_or_else(
         || format!("no ratio, {state}"),
-        |ratio| {
-            format!(
-                "{:.3} [{:.3}, {:.3}] against {}, {state}",
-                ratio.estimate, ratio.lower, ratio.upper, one.threshold
-            )
-        },
+        |ratio| format!("{ratio} against {}, {state}", one.threshold),
     )
 }
 

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bare_metal::BareMetal;
 use crate::criterion_verdict::CriterionVerdict;
+use crate::fate::Fate;
 use crate::rule::judgement::{Judgement, State};
 use crate::rule::{ratios, recorded};
 use crate::trails::{Evidence, Phase};
-use crate::trials::{self, Fate};
+use crate::trials;
 
 /// What a run amounts to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,13 @@ pub fn of(evidence: &Evidence) -> Verdict {
 #[must_use]
 pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
     criteria(evidence, &[Place::Guest], &evidence.damage())
+}
+
+/// Whether FUSE is preserved on the host: everything later is measured against it.
+#[must_use]
+pub fn fuse_is_preserved(evidence: &Evidence) -> bool {
+    let fuse = judge(Criterion::Fuse, evidence, &[Place::Host], &evidence.damage());
+    fuse.state == State::Pass
 }
 
 fn criteria(evidence: &Evidence, places: &[Place], damage: &[String]) -> Vec<CriterionVerdict> {

@@ -11,6 +11,7 @@
 mod bare_metal;
 mod criterion_verdict;
 pub mod diff;
+mod fate;
 mod judge;
 pub mod junit;
 #[cfg(test)]
@@ -26,11 +27,12 @@ mod trials;
 
 pub use bare_metal::{BareMetal, Condition};
 pub use criterion_verdict::CriterionVerdict;
-pub use judge::{Verdict, exit_of, in_the_guest, of};
+pub use fate::Fate;
+pub use judge::{Verdict, exit_of, fuse_is_preserved, in_the_guest, of};
 pub use rule::decision::Decision;
 pub use rule::judgement::{Judgement, Reason, State};
 pub use rule::ratios::{Disturbances, JudgedRatio, recall_below};
 pub use rule::recorded::JudgedFigure;
 pub use table::{accelerator_name, table};
 pub use trails::{Evidence, Phase};
-pub use trials::{Fate, not_run};
+pub use trials::not_run;

@@ -1,8 +1,11 @@
 //! The evidence of a run, read once.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evidence::criterion::Criterion;
 use evidence::files::SOAKS;
 use evidence::place::Place;
 use evidence::{
@@ -11,6 +14,7 @@ use evidence::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::fate::{self, Fate};
 use crate::soak::account::Soak;
 
 /// A phase of the run.
@@ -32,6 +36,8 @@ pub struct Evidence {
     host: Option<Trail>,
     guest: Option<Trail>,
     pub(crate) soaks: Vec<Soak>,
+    host_fates: OnceCell<BTreeMap<String, Fate>>,
+    guest_fates: OnceCell<BTreeMap<String, Fate>>,
 }
 
 impl Evidence {
@@ -41,7 +47,7 @@ impl Evidence {
     /// Where the directory or a file in it cannot be read, or holds no evidence at all.
     pub fn read(dir: &Path) -> io::Result<Evidence> {
         let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
-        let mut evidence = Evidence { host, guest, soaks: Vec::new() };
+        let mut evidence = Evidence { host, guest, ..Evidence::default() };
         if evidence.host.is_none() && evidence.guest.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -157,6 +163,73 @@ impl Evidence {
             .collect();
         ended.sort_by_key(|(time, _)| *time);
         ended.into_iter().map(|(_, phase)| phase).collect()
+    }
+
+    /// What became of the trials of `criterion` in `place`: those expected, and all others.
+    #[must_use]
+    pub fn fates(&self, criterion: Criterion, place: Place) -> BTreeMap<String, Fate> {
+        let is_of = |trial: &str| Criterion::of_trial(trial) == Some(criterion);
+        let all = self.all_fates(place).iter().filter(|(trial, _)| is_of(trial));
+        all.map(|(trial, fate)| (trial.clone(), fate.clone())).collect()
+    }
+
+    /// What became of every trial in `place`; computed once, since the trails do not change.
+    fn all_fates(&self, place: Place) -> &BTreeMap<String, Fate> {
+        let fates = match place {
+            Place::Host => &self.host_fates,
+            Place::Guest => &self.guest_fates,
+        };
+        fates.get_or_init(|| {
+            let expected = self.expected(place).into_iter();
+            let mut fates: BTreeMap<String, Fate> =
+                expected.map(|trial| (trial, Fate::NotRun)).collect();
+            fates.extend(fate::of_records(self.records(place)));
+            fates
+        })
+    }
+
+    /// The trials that `place` must run, as the manifest was when the run began.
+    #[must_use]
+    pub fn expected(&self, place: Place) -> BTreeSet<String> {
+        self.records(Place::Host)
+            .filter_map(|record| match &record.event {
+                Event::Expected { at, trials } if *at == place => Some(trials),
+                _ => None,
+            })
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// Headlines on the guest's console that no trial has in its part of the kernel log: what came
+    /// between trials, before or after them, and so made none of them fail.
+    pub(crate) fn trouble_beside_trials(&self) -> Vec<&str> {
+        let logged: Vec<&str> = self
+            .records(Place::Guest)
+            .filter_map(|record| match &record.event {
+                Event::KernelLog { lines, .. } => Some(lines),
+                _ => None,
+            })
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        self.records(Place::Host)
+            .filter_map(|record| match &record.event {
+                // Where the kernel went down it is accused already.
+                Event::GuestEnded(end) if end.fault != GuestFault::Kernel => Some(&end.trouble),
+                _ => None,
+            })
+            .flatten()
+            .map(String::as_str)
+            .filter(|headline| !logged.iter().any(|line| line.contains(headline)))
+            .collect()
+    }
+
+    /// Whether it is of a command in the guest (`vexfs-validate guest`), which may run a part of the
+    /// guest's trials: nothing was expected of the host. It can show much, and never all.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
     }
 }
 

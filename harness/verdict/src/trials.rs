@@ -1,11 +1,10 @@
 //! A criterion's trials, against the expected-tests manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use evidence::GuestFault;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
-use evidence::{Event, GuestFault, TrialState};
 
+use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::Judgement;
 use crate::trails::Evidence;
 
@@ -14,84 +13,6 @@ use crate::trails::Evidence;
 pub(super) struct Count {
     pub passed: usize,
     pub expected: usize,
-}
-
-/// What became of a trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It was expected, and nothing is known of it.
-    NotRun,
-    /// It was skipped, with the reason.
-    Skipped(String),
-    /// It began, and its end is missing.
-    Began,
-    /// It held.
-    Passed,
-    /// It did not, and why.
-    Failed(String),
-    /// Nobody can say, and why.
-    Undecided(String),
-}
-
-impl Evidence {
-    /// What became of the trials of `criterion` in `place`: those expected, and all others.
-    #[must_use]
-    pub fn fates(&self, criterion: Criterion, place: Place) -> BTreeMap<String, Fate> {
-        let mut fates: BTreeMap<String, Fate> = self
-            .expected(place)
-            .into_iter()
-            .filter(|trial| Criterion::of_trial(trial) == Some(criterion))
-            .map(|trial| (trial, Fate::NotRun))
-            .collect();
-        fates.extend(fates_of(criterion, self, place));
-        fates
-    }
-
-    /// The trials that `place` must run, as the manifest was when the run began.
-    #[must_use]
-    pub fn expected(&self, place: Place) -> BTreeSet<String> {
-        self.records(Place::Host)
-            .filter_map(|record| match &record.event {
-                Event::Expected { at, trials } if *at == place => Some(trials),
-                _ => None,
-            })
-            .flatten()
-            .cloned()
-            .collect()
-    }
-}
-
-impl Evidence {
-    /// Headlines on the guest's console that no trial has in its part of the kernel log: what came
-    /// between trials, before or after them, and so made none of them fail.
-    fn trouble_beside_trials(&self) -> Vec<&str> {
-        let logged: Vec<&str> = self
-            .records(Place::Guest)
-            .filter_map(|record| match &record.event {
-                Event::KernelLog { lines, .. } => Some(lines),
-                _ => None,
-            })
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        self.records(Place::Host)
-            .filter_map(|record| match &record.event {
-                // Where the kernel went down it is accused already.
-                Event::GuestEnded(end) if end.fault != GuestFault::Kernel => Some(&end.trouble),
-                _ => None,
-            })
-            .flatten()
-            .map(String::as_str)
-            .filter(|headline| !logged.iter().any(|line| line.contains(headline)))
-            .collect()
-    }
-
-    /// Whether it is of a command in the guest (`vexfs-validate guest`), which may run a part of the
-    /// guest's trials: nothing was expected of the host. It can show much, and never all.
-    #[must_use]
-    pub fn is_part(&self) -> bool {
-        self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
-    }
 }
 
 /// What the verdict says of an expected trial of which nothing is known.
@@ -172,42 +93,6 @@ fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgemen
         Some(end) if place == Place::Guest && end.fault == GuestFault::Other => {
             judgement.inconclusive(format!("{trial} (guest) began, and then: {}", end.how));
         }
-        _ => judgement.inconclusive(format!("{trial} ({place}) began and never ended")),
+        _ => judgement.inconclusive(format!("{trial} ({place}) {UNENDED}")),
     }
-}
-
-/// The last word on each trial. A failure stays, and what was not decided: a retry that passes does
-/// not undo it.
-fn fates_of(criterion: Criterion, evidence: &Evidence, place: Place) -> BTreeMap<String, Fate> {
-    let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
-    for record in evidence.records(place) {
-        let (trial, mut fate) = match &record.event {
-            Event::Skipped { trial, reason } => (trial, Fate::Skipped(reason.clone())),
-            Event::TrialStarted { trial } => (trial, Fate::Began),
-            Event::TrialFinished { trial, state: TrialState::Passed, .. } => (trial, Fate::Passed),
-            Event::TrialFinished { trial, state: TrialState::Failed, message, .. } => {
-                (trial, Fate::Failed(message.clone()))
-            }
-            Event::TrialFinished { trial, state: TrialState::Undecided, message, .. } => {
-                (trial, Fate::Undecided(message.clone()))
-            }
-            _ => continue,
-        };
-        // The guest is booted once more for the instruction clock: that a trial began there again
-        // must not hide that it had no end before.
-        if let (Fate::Began, Some(Fate::Began)) = (&fate, fates.get(trial)) {
-            fate = Fate::Failed("it began twice, and did not end the first time".to_owned());
-        }
-        if Criterion::of_trial(trial) != Some(criterion)
-            || matches!(fates.get(trial), Some(Fate::Failed(_)))
-            || matches!(
-                (fates.get(trial), &fate),
-                (Some(Fate::Undecided(_)), Fate::Passed | Fate::Began)
-            )
-        {
-            continue;
-        }
-        fates.insert(trial.clone(), fate);
-    }
-    fates
 }

@@ -1,5 +1,7 @@
 //! Ratios of speeds.
 
+use std::fmt;
+
 use libm::exp;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +74,15 @@ impl Ratio {
     }
 }
 
+/// The estimate and its bounds, as they are written everywhere; another precision can be asked for.
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (estimate, lower, upper) = (self.estimate, self.lower, self.upper);
+        let digits = f.precision().unwrap_or(3);
+        write!(f, "{estimate:.digits$} [{lower:.digits$}, {upper:.digits$}]")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +96,14 @@ mod tests {
         assert_eq!(ratio.outcome(2.05), Outcome::Pass);
         assert_eq!(ratio.outcome(2.1), Outcome::Inconclusive);
         assert_eq!(ratio.outcome(2.15), Outcome::Fail);
+    }
+
+    #[test]
+    fn it_is_written_with_its_bounds() {
+        let logs: Vec<f64> = (0..20).map(|i| (2.0 + 0.01 * f64::from(i)).ln()).collect();
+        let ratio = Ratio::of_rounds(&logs).unwrap();
+        assert_eq!(ratio.to_string(), "2.095 [2.050, 2.140]");
+        assert_eq!(format!("{ratio:.1}"), "2.1 [2.0, 2.1]");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use evidence::Event;
 use evidence::place::Place;
 
 use super::suite::{Bad, Outcome};
+use crate::fate::{Fate, UNENDED};
 use crate::report::run::Run;
-use crate::trials::Fate;
 
 /// Lines of each excerpt: CI shows it on a page.
 const LINES: usize = 60;
@@ -43,8 +43,8 @@ pub(super) fn bad(
 fn never_ended(run: &Run, place: Place) -> String {
     let end = run.evidence.guest_end().filter(|_| place == Place::Guest);
     match end {
-        Some(end) => format!("began and never ended: {}", end.how),
-        None => "began and never ended: the run was cut short".to_owned(),
+        Some(end) => format!("{UNENDED}: {}", end.how),
+        None => format!("{UNENDED}: the run was cut short"),
     }
 }
 

@@ -35,9 +35,9 @@ pub use nextest::raw_file;
 use suite::{Bad, Case, Outcome, Suite};
 
 use crate::criterion_verdict::CriterionVerdict;
+use crate::fate::Fate;
 use crate::report::run::Run;
 use crate::rule::judgement::State;
-use crate::trials::Fate;
 
 /// The file's name in a run's directory.
 pub const FILE: &str = "junit.xml";

@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use super::run::{PLACES, Run};
 use crate::criterion_verdict::CriterionVerdict;
+use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::State;
-use crate::trials::Fate;
 
 /// Writes the whole file.
 #[must_use]
@@ -70,7 +70,7 @@ fn trial(number: usize, name: &str, fate: &Fate, due: bool, text: &mut String) {
             ("not ok", String::new())
         }
         Fate::Undecided(why) => ("not ok", format!(" # ERROR not decided: {}", one_line(why))),
-        Fate::Began => ("not ok", " # ERROR began and never ended".to_owned()),
+        Fate::Began => ("not ok", format!(" # ERROR {UNENDED}")),
         Fate::NotRun => ("not ok", " # ERROR not run".to_owned()),
     };
     let _ = writeln!(text, "  {result} {number} {name}{why}");

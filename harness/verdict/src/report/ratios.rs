@@ -37,11 +37,8 @@ pub(super) fn section(run: &Run) -> Section {
         ],
     );
     for one in &all {
-        let bounds = |ratio: &Option<Ratio>| {
-            ratio.map_or_else(String::new, |r| {
-                format!("{:.3} [{:.3}, {:.3}]", r.estimate, r.lower, r.upper)
-            })
-        };
+        let bounds =
+            |ratio: &Option<Ratio>| ratio.map_or_else(String::new, |ratio| ratio.to_string());
         let (cpu, clock) = (accelerator_name(&one.accelerator), one.clock.name());
         let rounds = one.ratio.map_or_else(String::new, |ratio| ratio.rounds.to_string());
         let disturbed = one.disturbances.map(|rounds| rounds.to_string());

@@ -15,7 +15,7 @@ use evidence::shell::quoted;
 use evidence::{Environment, Event};
 
 use super::run::{PLACES, Run};
-use crate::trials::Fate;
+use crate::fate::Fate;
 
 /// The directory of the scripts in a run's directory.
 pub(super) const DIRECTORY: &str = "repro";

@@ -12,10 +12,10 @@ use evidence::place::Place;
 use evidence::{Environment, Event, GuestEnded, Measurement, Record};
 
 use super::sanitized::Sanitized;
+use crate::fate::{Fate, UNENDED};
 use crate::judge::{self, Verdict};
 use crate::sabotage::Account;
 use crate::trails::Evidence;
-use crate::trials::Fate;
 
 /// The two places, in the order of a run.
 pub(super) const PLACES: [Place; 2] = [Place::Host, Place::Guest];
@@ -87,6 +87,15 @@ impl Run {
         let launched_only = dir.join(LAUNCH_FILE).is_file() && has_no_evidence(dir);
         let mut evidence = if launched_only { Evidence::default() } else { Evidence::read(dir)? };
         evidence.add_soaks(soaks)?;
+        let verdict = judge::of(&evidence);
+        Run::of(dir, evidence, verdict)
+    }
+
+    /// The run in `dir`, whose evidence was read and judged before.
+    ///
+    /// # Errors
+    /// Where the directory is not there.
+    pub fn of(dir: &Path, evidence: Evidence, verdict: Verdict) -> io::Result<Run> {
         let name = fs::canonicalize(dir)?;
         let mut unreadable = Vec::new();
         let mut named = |name: &str, error: &dyn std::fmt::Display| {
@@ -127,7 +136,7 @@ impl Run {
         }
         let mut run = Run {
             name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            verdict: judge::of(&evidence),
+            verdict,
             launch,
             boots,
             console,
@@ -152,12 +161,12 @@ impl Run {
             }
             for (trial, fate) in self.fates(place) {
                 if fate == Fate::Began {
-                    missing.push(format!("{trial} ({place}) began and never ended"));
+                    missing.push(format!("{trial} ({place}) {UNENDED}"));
                 }
             }
         }
         for phase in self.unfinished_phases() {
-            missing.push(format!("phase {phase} began and never ended: the run was interrupted"));
+            missing.push(format!("phase {phase} {UNENDED}: the run was interrupted"));
         }
         if self.evidence.guest_end().is_none() {
             missing.push("the launcher left no word on how the guest ended".to_owned());

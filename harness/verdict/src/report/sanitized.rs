@@ -8,8 +8,8 @@ use evidence::criterion::Criterion;
 use evidence::guest::GuestLaunch;
 use evidence::place::Place;
 
+use crate::fate::Fate;
 use crate::trails::Evidence;
-use crate::trials::Fate;
 
 /// The guest's own /proc/config.gz, unpacked.
 const CONFIGURATION: &str = "kernel.config";

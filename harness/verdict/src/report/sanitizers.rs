@@ -7,9 +7,9 @@ use evidence::place::Place;
 use super::run::Run;
 use super::sanitized::{Sanitized, TO_RUN, of_module};
 use super::section::{Section, Table};
+use crate::fate::{Fate, UNENDED};
 use crate::judge;
 use crate::text::shortened;
-use crate::trials::Fate;
 
 /// Characters of a message.
 const SHOWN: usize = 240;
@@ -87,7 +87,7 @@ pub(super) fn section(run: &Run) -> Option<Section> {
         let what = match fate {
             Fate::Passed => continue,
             Fate::Failed(why) | Fate::Undecided(why) | Fate::Skipped(why) => why,
-            Fate::Began => "began and never ended".to_owned(),
+            Fate::Began => UNENDED.to_owned(),
             Fate::NotRun => "was not run".to_owned(),
         };
         table.rows.push(vec![trial, shortened(&what, SHOWN)]);

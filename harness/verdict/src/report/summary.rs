@@ -7,10 +7,11 @@ use evidence::utc::Utc;
 
 use super::run::Run;
 use super::section::{Section, Table};
+use crate::fate::Fate;
 use crate::judge::Verdict;
 use crate::rule::judgement::State;
 use crate::table::accelerator_name;
-use crate::trials::{Fate, not_run};
+use crate::trials::not_run;
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
 const REASONS: usize = 8;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::repro;
 use super::run::{PLACES, Run};
 use super::section::{Part, Section, Table};
-use crate::trials::Fate;
+use crate::fate::{Fate, UNENDED};
 
 /// Lines of the console's end that are shown.
 const TAIL: usize = 60;
@@ -49,7 +49,7 @@ pub(super) fn trials(run: &Run) -> Section {
                 Fate::Skipped(reason) => ("skipped in its own place", reason),
                 Fate::Failed(why) => ("failed", why),
                 Fate::Undecided(why) => ("not decided", why),
-                Fate::Began => ("began and never ended", String::new()),
+                Fate::Began => (UNENDED, String::new()),
                 Fate::NotRun if run.evidence.is_part() => {
                     left_out.push(trial);
                     continue;

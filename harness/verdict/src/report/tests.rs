@@ -121,11 +121,13 @@ fn a_launcher_that_was_killed_leaves_a_report() {
 #[test]
 fn a_report_is_written_elsewhere_too() {
     let into = tempfile::tempdir().unwrap();
-    let page = write(&golden("cut"), into.path(), &[]).unwrap();
+    let cut = golden("cut");
+    let run = Run::read(&cut, &[]).unwrap();
+    let page = write(&run, &cut, into.path()).unwrap();
     assert_eq!(page, into.path().join(REPORT_PAGE));
     let names: Vec<String> = files(into.path()).into_keys().collect();
     assert_eq!(names, ["junit.xml", "report.html", "report.ktap", "report.md"]);
-    assert!(write(into.path(), into.path(), &[]).is_err(), "there is no evidence in it");
+    assert!(Run::read(into.path(), &[]).is_err(), "there is no evidence in it");
 }
 
 /// What `make sabotage` and `make sanitize` found before a run has sections of its own.

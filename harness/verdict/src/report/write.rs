@@ -14,21 +14,20 @@ use super::run::Run;
 use crate::junit;
 use crate::text::named;
 
-/// Writes `report.html`, `report.md`, `report.ktap` and `junit.xml` of the run in `from`, and of
-/// `soaks` beside its own, into `into`, with a script in `repro/` for each trial that failed, and
-/// returns the page's path.
+/// Writes `report.html`, `report.md`, `report.ktap` and `junit.xml` of `run`, whose directory is
+/// `from`, into `into`, with a script in `repro/` for each trial that failed, and returns the page's
+/// path.
 ///
 /// # Errors
-/// Where the evidence cannot be read or a file cannot be written.
-pub fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> io::Result<PathBuf> {
-    let run = Run::read(from, soaks)?;
+/// Where a file cannot be written.
+pub fn write(run: &Run, from: &Path, into: &Path) -> io::Result<PathBuf> {
     let files =
-        [(REPORT_PAGE, html(&run)), ("report.md", markdown(&run)), ("report.ktap", ktap(&run))];
+        [(REPORT_PAGE, html(run)), ("report.md", markdown(run)), ("report.ktap", ktap(run))];
     for (name, text) in files {
         let path = into.join(name);
         fs::write(&path, text).map_err(named(&path))?;
     }
-    write_for_machines(&run, from, into)?;
+    write_for_machines(run, from, into)?;
     Ok(into.join(REPORT_PAGE))
 }
 

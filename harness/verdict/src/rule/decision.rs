@@ -118,24 +118,17 @@ impl Decision {
     #[must_use]
     pub fn controls_fail(&self) -> Option<String> {
         if !self.equal.contains_one() {
-            let Ratio { estimate, lower, upper, .. } = self.equal;
-            return Some(format!(
-                "control: A against a copy of A gave {estimate:.3} [{lower:.3}, {upper:.3}], which \
-                 is not 1"
-            ));
+            let ratio = self.equal;
+            return Some(format!("control: A against a copy of A gave {ratio}, which is not 1"));
         }
         if self.slowed.lower <= 1.0 {
-            let Ratio { estimate, lower, upper, .. } = self.slowed;
-            return Some(format!(
-                "control: a copy slowed down by 5 % was not found ({estimate:.3} [{lower:.3}, \
-                 {upper:.3}])"
-            ));
+            let ratio = self.slowed;
+            return Some(format!("control: a copy slowed down by 5 % was not found ({ratio})"));
         }
         if self.slowed.lower > SLOWED_PLAUSIBLY {
-            let Ratio { estimate, lower, upper, .. } = self.slowed;
+            let ratio = self.slowed;
             return Some(format!(
-                "control: a copy slowed down by 5 % was {estimate:.3} [{lower:.3}, {upper:.3}] \
-                 times as slow, which is not 5 %"
+                "control: a copy slowed down by 5 % was {ratio} times as slow, which is not 5 %"
             ));
         }
         for (side, unseen) in ["A", "B"].into_iter().zip(self.unseen) {
@@ -198,9 +191,8 @@ fn resolved(ratio: Ratio, clock: Clock) -> Ratio {
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ratio { estimate, lower, upper, rounds, .. } = self.ratio;
-        write!(f, "{estimate:.3} [{lower:.3}, {upper:.3}] against {}", self.threshold)?;
-        write!(f, " after {rounds} rounds: {:?}", self.outcome())?;
+        write!(f, "{} against {}", self.ratio, self.threshold)?;
+        write!(f, " after {} rounds: {:?}", self.ratio.rounds, self.outcome())?;
         if self.is_improvement() {
             write!(f, ", an improvement")?;
         }

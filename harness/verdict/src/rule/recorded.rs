@@ -146,9 +146,7 @@ impl JudgedFigure {
     pub fn summary(&self) -> String {
         let numbers = self.ratio.map_or_else(
             || "no ratio".to_owned(),
-            |Ratio { estimate, lower, upper, .. }| {
-                format!("{estimate:.3} [{lower:.3}, {upper:.3}] against {}", self.threshold)
-            },
+            |ratio| format!("{ratio} against {}", self.threshold),
         );
         let (figure, place) = (&self.figure, self.place);
         format!("FUSE over {figure}, as recorded ({place}): {numbers} {}", self.note)

@@ -12,6 +12,8 @@ use evidence::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::fate::UNENDED;
+
 /// A leak of 4 KiB a cycle is four times as much.
 const GROWTH_KIB_A_CYCLE: f64 = 1.0;
 /// What the kernel holds for a moment, for reasons of its own.
@@ -106,7 +108,7 @@ impl Soak {
             Some(end) => soak.take_end(end, finished),
         }
         if !finished {
-            soak.faults.push("it began and never ended".to_owned());
+            soak.faults.push(format!("it {UNENDED}"));
         }
         let tried = soak.cycles + soak.failures;
         soak.failure_rate_below = clopper_pearson_upper(soak.failures, tried, SOAK_ALPHA);
