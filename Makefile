@@ -123,7 +123,7 @@ test-evidence:
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
-QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|hangs_in_read/)
+QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|hangs_in_read|forgets_handles/)
 SABOTEURS ?= not test(/sabotage::sanitizer::/)
 test-sabotage: ## the saboteurs that are found in seconds
 	$(begin)
