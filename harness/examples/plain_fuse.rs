@@ -1,8 +1,12 @@
 //! A FUSE file system that knows nothing of VexFS: files and directories in memory, without
 //! rename, links and the contract's requests. Somebody's first daemon: `plain_fuse [-o X] DIR`.
+//!
+//! `PLAIN_FUSE` makes it one that is dangerous to its users: `forgets` what is unlinked though it is
+//! in use, or `waits-for-itself`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +31,35 @@ struct Inode {
 }
 
 /// Inodes by number; one that is unlinked stays, for whoever has it open.
-struct Plain(Mutex<BTreeMap<INodeNo, Inode>>);
+struct Plain {
+    inodes: Mutex<BTreeMap<INodeNo, Inode>>,
+    fault: Fault,
+    mountpoint: PathBuf,
+}
+
+/// What it does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// An inode ends when it is unlinked: whoever has mapped it gets SIGBUS.
+    Forgets,
+    /// Making a directory it makes something else on its own mount, whose root is locked by then:
+    /// it sleeps for ever, and no signal ends it.
+    WaitsForItself,
+    /// It has no mkdir(2).
+    NoDirectories,
+}
+
+impl Fault {
+    fn of_environment() -> Fault {
+        match std::env::var("PLAIN_FUSE").as_deref() {
+            Ok("forgets") => Fault::Forgets,
+            Ok("waits-for-itself") => Fault::WaitsForItself,
+            Ok("no-directories") => Fault::NoDirectories,
+            _ => Fault::None,
+        }
+    }
+}
 
 type Inodes<'a> = MutexGuard<'a, BTreeMap<INodeNo, Inode>>;
 
@@ -55,7 +87,7 @@ fn inode(number: INodeNo, parent: INodeNo, kind: FileType, perm: u16, owner: (u3
 
 impl Plain {
     fn inodes(&self) -> Inodes<'_> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make(
@@ -67,7 +99,7 @@ impl Plain {
         mode: u32,
     ) -> Result<FileAttr, Errno> {
         let mut inodes = self.inodes();
-        let number = INodeNo(inodes.len() as u64 + 1);
+        let number = INodeNo(inodes.keys().next_back().map_or(0, |last| last.0) + 1);
         let directory = inodes.get_mut(&parent).ok_or(Errno::ENOENT)?;
         if directory.names.contains_key(name) {
             return Err(Errno::EEXIST);
@@ -91,6 +123,9 @@ impl Plain {
             (FileType::RegularFile, FileType::Directory) => return Err(Errno::ENOTDIR),
             _ if !removed.names.is_empty() => return Err(Errno::ENOTEMPTY),
             _ => removed.attr.nlink = 0,
+        }
+        if self.fault == Fault::Forgets {
+            inodes.remove(&number);
         }
         if let Some(directory) = inodes.get_mut(&parent) {
             directory.names.remove(name);
@@ -178,6 +213,12 @@ impl Filesystem for Plain {
         _: u32,
         reply: ReplyEntry,
     ) {
+        if self.fault == Fault::NoDirectories {
+            return reply.error(Errno::EPERM);
+        }
+        if self.fault == Fault::WaitsForItself {
+            let _ = std::fs::create_dir(self.mountpoint.join("another"));
+        }
         match self.make(request, parent, name, FileType::Directory, mode) {
             Ok(attr) => reply.entry(&VALID, &attr, GENERATION),
             Err(errno) => reply.error(errno),
@@ -285,6 +326,8 @@ fn main() -> std::io::Result<()> {
     };
     let owner = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let root = inode(INodeNo::ROOT, INodeNo::ROOT, FileType::Directory, 0o755, owner);
-    let plain = Plain(Mutex::new(BTreeMap::from([(INodeNo::ROOT, root)])));
+    let inodes = Mutex::new(BTreeMap::from([(INodeNo::ROOT, root)]));
+    let fault = Fault::of_environment();
+    let plain = Plain { inodes, fault, mountpoint: mountpoint.clone().into() };
     fuser::mount(plain, mountpoint, &Config::default())
 }

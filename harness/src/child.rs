@@ -1,19 +1,37 @@
 //! Programs that we start: none outlives its limit or us.
 
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tempfile::NamedTempFile;
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 
 /// Lines of a program's output that a failure repeats.
 const TAIL_LINES: usize = 30;
+/// Bytes that a program may print: none of those that are worth reading prints a tenth.
+const MOST_OUTPUT: u64 = 256 << 20;
+/// How long a killed program may take to end; one that waits for a file system that hangs does not.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a program ended: `exited with status 1`, `was killed by SIGSEGV`.
+#[must_use]
+pub fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, signal) => {
+            let number = signal.unwrap_or_default();
+            let name = Signal::try_from(number)
+                .map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned());
+            format!("was killed by {name}")
+        }
+    }
+}
 
 /// Makes the kernel send `signal` to the program when the thread that starts it ends: what a
 /// killed trial started must not stay.
@@ -30,8 +48,9 @@ pub fn die_with_us(command: &mut Command, signal: Signal) {
 pub struct Running {
     name: String,
     child: Child,
-    /// Its output and error stream; a file, since nobody needs to read it for it to go on.
-    output: NamedTempFile,
+    /// Its output and error stream; a file, since nobody needs to read it for it to go on, and
+    /// without a name, so that it goes with us.
+    output: File,
     /// Ends the wait for it.
     interrupted: fn() -> bool,
 }
@@ -52,8 +71,8 @@ impl Running {
     /// Where it cannot be started.
     pub fn start(command: &mut Command) -> Result<Running, Failure> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let output = NamedTempFile::new()?;
-        let stream = || File::options().append(true).open(output.path());
+        let output = tempfile::tempfile()?;
+        let stream = || output.try_clone();
         command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?).process_group(0);
         die_with_us(command, Signal::SIGKILL);
         let child = command.spawn().when(format!("starting {name}"))?;
@@ -82,11 +101,16 @@ impl Running {
     pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
         let ended = wait_for(&self.name, limit, || {
             let status = self.child.try_wait()?;
+            let printed = self.output.metadata()?.len();
+            crate::require!(printed <= MOST_OUTPUT, "{} prints without end", self.name);
             let stop = status.is_none() && (self.interrupted)();
             crate::require!(!stop, "interrupted while waiting for {}", self.name);
             Ok(status)
         });
-        let output = fs::read(self.output.path()).when(&self.name)?;
+        // Where it is still being written to, its position is not ours.
+        let length = self.output.metadata()?.len().min(MOST_OUTPUT);
+        let mut output = vec![0; usize::try_from(length)?];
+        self.output.read_exact_at(&mut output, 0).when(&self.name)?;
         let output = String::from_utf8_lossy(&output).into_owned();
         match ended {
             Ok(status) => Ok(Finished { status, output }),
@@ -99,7 +123,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Whatever of the group is left; it fails where nothing is.
         let _ = killpg(self.pid(), Signal::SIGKILL);
-        let _ = self.child.wait();
+        let _ = wait_for("", END_LIMIT, || Ok(self.child.try_wait()?));
     }
 }
 

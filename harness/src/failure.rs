@@ -42,6 +42,12 @@ impl Failure {
         Failure { errno, ..self }
     }
 
+    /// Puts `what` behind the message: what came of it, or what may explain it.
+    #[must_use]
+    pub fn and_then(self, what: impl fmt::Display) -> Self {
+        Failure { message: format!("{}{what}", self.message), ..self }
+    }
+
     /// Puts `what` before the message: what was being done when it happened.
     #[must_use]
     pub fn while_doing(self, what: impl fmt::Display) -> Self {

@@ -1,5 +1,6 @@
 //! Mount points: what is mounted there, and how it is taken down.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -31,14 +32,48 @@ pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         parent => parent.when(path.display())?,
     };
-    let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
-    Ok(is_among(&mounts, parent.join(name).as_os_str().as_bytes()))
+    let at = parent.join(name);
+    Ok(entries()?.iter().any(|one| one.at == at.as_os_str().as_bytes()))
 }
 
-/// Whether one of the lines of a mountinfo file is of a mount on `path`.
-fn is_among(mountinfo: &[u8], path: &[u8]) -> bool {
-    let lines = mountinfo.split(|&byte| byte == b'\n');
-    lines.filter_map(|line| line.split(|&byte| byte == b' ').nth(4)).any(|at| unescape(at) == path)
+/// A line of mountinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Major and minor number of its device, with a colon between.
+    pub(crate) device: Vec<u8>,
+    /// Where it is mounted.
+    pub(crate) at: Vec<u8>,
+    /// The file system's type: `fuse.vexfs`.
+    pub(crate) kind: Vec<u8>,
+}
+
+impl Entry {
+    /// Whether it is mounted on `directory` or somewhere beneath it.
+    pub(crate) fn is_beneath(&self, directory: &Path) -> bool {
+        Path::new(OsStr::from_bytes(&self.at)).starts_with(directory)
+    }
+
+    fn read(line: &[u8]) -> Option<Entry> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let device = fields.nth(2)?.to_vec();
+        let at = unescape(fields.nth(1)?);
+        // Options that may or may not be there end with a hyphen.
+        fields.find(|field| *field == b"-")?;
+        Some(Entry { device, at, kind: unescape(fields.next()?) })
+    }
+}
+
+/// What is mounted, in the order of mounting.
+///
+/// # Errors
+/// The list cannot be read.
+pub(crate) fn entries() -> Result<Vec<Entry>, Failure> {
+    let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
+    Ok(entries_of(&mounts))
+}
+
+fn entries_of(mountinfo: &[u8]) -> Vec<Entry> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(Entry::read).collect()
 }
 
 /// Undoes mountinfo's escapes: a backslash and three octal digits.
@@ -105,10 +140,15 @@ mod tests {
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 22 0:21 / /mnt/with\\040space\\134\xff rw shared:2 master:1 - tmpfs none rw,size=1k
 ";
-        assert!(is_among(mountinfo, b"/"));
-        assert!(is_among(mountinfo, b"/mnt/with space\\\xff"));
-        assert!(!is_among(mountinfo, b"/mnt/with"));
-        assert!(!is_among(b"", b"/"));
+        let all = entries_of(mountinfo);
+        let at: Vec<&[u8]> = all.iter().map(|one| one.at.as_slice()).collect();
+        assert_eq!(at, [&b"/"[..], b"/mnt/with space\\\xff"]);
+        assert_eq!(
+            (all[1].device.as_slice(), all[1].kind.as_slice()),
+            (&b"0:21"[..], &b"tmpfs"[..])
+        );
+        assert!(all[1].is_beneath(Path::new("/mnt")) && !all[1].is_beneath(Path::new("/mn")));
+        assert_eq!(entries_of(b""), []);
         assert_eq!(unescape(b"\\9\\04"), b"\\9\\04");
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::adversary;
 use crate::failure::{Failure, While};
-use crate::filesystem::stores;
+use crate::filesystem::{apart, stores};
 
 /// Variable that names the part.
 const VARIABLE: &str = "VEXFS_VALIDATION_PART";
@@ -18,7 +18,8 @@ const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 type Part = fn(&str) -> Result<(), Failure>;
 
 /// All parts, by name.
-const PARTS: &[(&str, Part)] = &[(adversary::PART, adversary::play), (stores::PART, stores::play)];
+const PARTS: &[(&str, Part)] =
+    &[(adversary::PART, adversary::play), (apart::PART, apart::play), (stores::PART, stores::play)];
 
 /// A command that does part `name`, with `order`.
 ///

@@ -13,6 +13,32 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
+/// That this program lies in the checkout that it was built of: cargo builds nothing anew in one that
+/// was copied or moved with its `target/`, and the old one's programs and configuration would be
+/// tried.
+///
+/// # Errors
+/// It lies in another, and what to do.
+pub fn is_where_it_was_built() -> Result<(), Failure> {
+    match copied_to(&std::env::current_exe()?, root()) {
+        None => Ok(()),
+        Some(here) => Err(Failure::new(format!(
+            "this program was built in {} and lies in {}, which was copied or moved; build it anew \
+             there with: cargo clean && make build",
+            root().display(),
+            here.display()
+        ))),
+    }
+}
+
+/// The checkout in which `program` lies, if that is another than `root`.
+fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
+    let mut above = program.ancestors();
+    let here = above.find(|directory| directory.join("harness/Cargo.toml").is_file())?;
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    (real(here) != real(root)).then(|| here.to_owned())
+}
+
 /// Where cargo puts what it builds of the checkout: its `target/`, unless the user's configuration
 /// or environment names another directory. That cargo is asked only where this program is
 /// elsewhere itself: every trial is a process, and asking takes a while in a guest.
@@ -116,6 +142,25 @@ mod tests {
     fn what_is_built_is_beside_the_tests() {
         let test = std::env::current_exe().unwrap().canonicalize().unwrap();
         assert!(test.starts_with(built().canonicalize().unwrap()), "{}", built().display());
+    }
+
+    #[test]
+    fn a_copied_checkout_is_noticed() {
+        let room = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| room.path().join(name));
+        for checkout in [&old, &new] {
+            fs::create_dir_all(checkout.join("harness")).unwrap();
+            fs::write(checkout.join("harness/Cargo.toml"), "").unwrap();
+        }
+        let program = Path::new("target/debug/deps/fuse-1");
+        assert_eq!(copied_to(&old.join(program), &old), None);
+        assert_eq!(copied_to(&new.join(program), &old), Some(new.clone()));
+        std::os::unix::fs::symlink(&old, room.path().join("link")).unwrap();
+        assert_eq!(copied_to(&room.path().join("link").join(program), &old), None);
+        fs::remove_dir_all(&old).unwrap();
+        assert_eq!(copied_to(&new.join(program), &old), Some(new));
+        assert_eq!(copied_to(Path::new("/elsewhere/target/fuse-1"), &old), None);
+        is_where_it_was_built().unwrap();
     }
 
     /// What the set-up asks of a virtual environment, in the words of its script.

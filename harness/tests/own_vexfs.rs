@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use harness::filesystem::run_all;
+use harness::filesystem::quick_operations;
 use harness::fuse::{FuseMount, Readiness};
 use harness::kernel::ModuleFile;
 use harness::mount::is_mounted;
@@ -26,7 +26,9 @@ fn plain_fuse() -> PathBuf {
 #[test]
 fn what_is_lacking_is_named_with_its_errno() {
     let mount = FuseMount::start_announced(&plain_fuse(), &[], Readiness::Unannounced).unwrap();
-    let outcomes: BTreeMap<_, _> = run_all(mount.path()).into_iter().collect();
+    let outcomes = quick_operations()
+        .map(|one| (one.name, one.run(mount.path()).map_err(|failure| failure.to_string())));
+    let outcomes: BTreeMap<_, _> = outcomes.collect();
     mount.unmount().unwrap();
     let said = |name: &str| outcomes[name].clone().err().unwrap_or_default();
     assert!(said("rename").starts_with("rename: ENOSYS ("), "{}", said("rename"));
@@ -83,6 +85,87 @@ fn criterion_1_runs_in_full_on_a_daemon_of_ones_own() {
     ] {
         run(trial).failure().stdout(predicates::str::contains(named));
     }
+}
+
+/// Criterion 1 with `vexfs.toml` as it is given, some of its trials in one process.
+fn criterion(config: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vexfs.toml");
+    fs::write(&path, config).unwrap();
+    let script = directory.path().join("daemon.sh");
+    fs::write(script, "exec \"$1\" \"$2\"\n").unwrap();
+    let output = Command::new(plain_fuse().with_file_name("fuse_criterion"))
+        .args(arguments)
+        .env("VEXFS_CONFIG", &path)
+        .env_remove("NEXTEST")
+        .env_remove("NEXTEST_RUN_ID")
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_file_system_without_mkdir_is_tried_in_its_root() {
+    let config = format!(
+        "fuse = {:?}\n",
+        ["env", "PLAIN_FUSE=no-directories", plain_fuse().to_str().unwrap()]
+    );
+    let text = criterion(&config, &["fuse::append", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    let text = criterion(&config, &["fuse::mkdir_and_rmdir", "--exact"]);
+    assert!(text.contains("mkdir_and_rmdir: EPERM ("), "{text}");
+}
+
+#[test]
+fn what_keeps_a_daemon_from_starting_is_said_once() {
+    let config = r#"fuse = ["sh", "-c", "echo the disk is on fire >&2; exit 7"]"#;
+    let text = criterion(config, &["fuse::rename", "--test-threads=1"]);
+    let said = text.lines().filter(|line| *line == "the disk is on fire");
+    assert_eq!(said.count(), 1, "{text}");
+    let cause = "the FUSE daemon does not start with -o size=256M";
+    assert!(text.contains(cause) && text.contains("exited with status 7"), "{text}");
+    assert!(
+        text.contains("it was run as: /usr/bin/sh -c echo") || text.contains("sh -c echo"),
+        "{text}"
+    );
+    let others = text.matches("\nnot tried: the FUSE daemon does not start; fuse::rename");
+    assert!(others.count() > 3, "{text}");
+}
+
+#[test]
+fn a_daemon_without_options_is_told_what_to_leave_out() {
+    let refuses = "case $1 in -o) echo unknown option -o >&2; exit 1;; esac; exec \"$0\" \"$1\"";
+    let daemon = plain_fuse();
+    let config = format!("fuse = {:?}\n", ["sh", "-c", refuses, daemon.to_str().unwrap()]);
+    let arguments = ["fuse::append", "--exact"];
+    let text = criterion(&config, &arguments);
+    assert!(text.contains("unknown option -o"), "{text}");
+    assert!(text.contains("fuse = \"{program} {mountpoint}\""), "{text}");
+    let config = format!("{config}mount.fuse = '{{program}} {{mountpoint}}'\n");
+    let text = criterion(&config, &arguments);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+}
+
+/// `fuse` alone, with an argument that is a path beside the file.
+#[test]
+fn a_command_runs_where_its_file_is() {
+    let config = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
+    let config = format!("{config}mount.fuse = '{{program}} {{mountpoint}}'\n");
+    let text = criterion(&config, &["fuse::append", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    // As it is without `mount.fuse`: the script takes the options for its mount point, and fails.
+    let alone = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
+    let text = criterion(&alone, &["fuse::unmount_leaves_nothing", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+}
+
+/// It goes to the background and says that all is well, as libfuse's examples do without `-f`.
+#[test]
+fn a_daemon_that_goes_to_the_background_refuses_nothing() {
+    let background = "setsid --fork \"$0\" \"$@\"";
+    let config = format!("fuse = {:?}\n", ["sh", "-c", background, plain_fuse().to_str().unwrap()]);
+    let text = criterion(&config, &["fuse::bad_mount_points_are_refused", "--exact"]);
+    let said = "\"does not exist\": it exited with status 0, where a refusal is due";
+    assert!(text.contains(said), "{text}");
 }
 
 #[test]

@@ -183,7 +183,8 @@ fn exit_codes() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
-    if let Err(failure) = temporary::prepare() {
+    let sound = crate::project::is_where_it_was_built().and_then(|()| temporary::prepare());
+    if let Err(failure) = sound {
         eprintln!("vexfs-validate: {failure}");
         return exit::SETUP.into();
     }

@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use evidence::place::Place;
-use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
 use nix::unistd::geteuid;
@@ -17,10 +16,11 @@ use vexfs_uapi::client::{Declaration, attach, stats};
 use super::homes::{self, Mounted};
 use super::module::{self, watched};
 use super::{adversary, faults, load, torture};
-use crate::child::{Finished, Running};
+use crate::child::{Finished, Running, in_words};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::fuse::{FuseMount, build_if_missing};
+use crate::filesystem::quick_operations;
+use crate::fuse::{self, FuseMount, build_if_missing};
 use crate::kernel::{KernelMount, ModuleFile};
 use crate::mount::{is_mounted, unmount};
 use crate::requirement::Requirement;
@@ -28,6 +28,10 @@ use crate::trial::{Body, Context, Trial};
 use crate::{config, require};
 
 const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
+/// For one operation of many, in an emulated guest.
+const EACH_LIMIT: Duration = Duration::from_secs(600);
+/// None of these trials takes a tenth of it where the machine is quiet.
+const OWN_LIMIT: Duration = Duration::from_secs(300);
 /// In which a daemon says that it cannot mount there.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
 const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
@@ -45,7 +49,11 @@ pub fn trials() -> Vec<Trial> {
         ("fuse::bad_mount_points_are_refused", bad_mount_points),
     ];
     homes::trials(Home::Fuse)
-        .chain(own.map(|(name, body)| Trial::new(name, EVERYWHERE, body).needs(NEEDS)))
+        .chain(
+            own.map(|(name, body)| {
+                Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT)
+            }),
+        )
         .chain([around_the_module()])
         .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
@@ -91,9 +99,13 @@ type Outcomes = BTreeMap<&'static str, Option<String>>;
 
 fn all_operations() -> Result<Outcomes, Failure> {
     let mounted = Mounted::new(Home::Fuse, "256M")?;
-    let outcomes = crate::filesystem::run_all(mounted.path());
+    let outcomes = quick_operations().map(|one| {
+        let outcome = one.run_apart(mounted.path(), EACH_LIMIT);
+        (one.name, outcome.err().map(|failure| failure.to_string()))
+    });
+    let outcomes = outcomes.collect();
     mounted.unmount()?;
-    Ok(outcomes.into_iter().map(|(name, outcome)| (name, outcome.err())).collect())
+    Ok(outcomes)
 }
 
 fn difference(before: &Outcomes, after: &Outcomes) -> String {
@@ -212,27 +224,44 @@ fn served_by_fuse(context: &Context) -> Result<(), Failure> {
     mount.unmount()
 }
 
+/// What cannot be mounted on is refused, and nothing is left. The kernel refuses a file and what
+/// is not there; libfuse may mount on what is mounted already, the reference may not.
 fn bad_mount_points(_: &Context) -> Result<(), Failure> {
-    let program = build_if_missing()?;
-    let own = config::current()?.fuse.is_some();
-    let file = tempfile::NamedTempFile::new()?;
-    let mount = FuseMount::start(&program, &[])?;
+    let config = config::current()?;
+    let own = config.fuse.is_some() || config.mount.fuse.is_some();
+    let directory = tempfile::Builder::new().prefix("vexfs-bad-").tempdir()?;
+    let room = directory.path().canonicalize()?;
+    let file = room.join("file");
+    fs::write(&file, "")?;
     let refused = |path: &Path, word: &str| {
-        let ended = Running::start(Command::new(&program).arg(path))?.finish(REFUSAL_LIMIT);
-        let Finished { status, output } = ended.inspect_err(|_| {
-            // It serves what it should refuse, and has just been killed.
-            let _ = umount2(path, MntFlags::MNT_DETACH);
-        })?;
+        let mut command = fuse::foreground(path)?;
+        let ended = Running::start(&mut command)?.finish(REFUSAL_LIMIT);
+        let left = fuse::end_all_of(path)?;
+        let Finished { status, output } =
+            ended.when(format!("a mount point that is {word:?}: it goes on"))?;
         // How it says so is its own affair where it is not the reference.
         let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(
             as_due && (own || output.contains(word)),
-            "a mount point that is {word:?} ended with {status}: {output}"
+            "a mount point that is {word:?}: it {}, where a refusal is due: {output}",
+            in_words(status)
         );
+        require!(left.is_empty(), "a mount point that is {word:?}: it left {}", left.join(", "));
         Ok::<_, Failure>(())
     };
-    refused(Path::new("/nonexistent/mount/point"), "does not exist")?;
-    refused(file.path(), "not a directory")?;
-    refused(mount.path(), "in use")?;
-    mount.unmount()
+    refused(&room.join("nonexistent"), "does not exist")?;
+    refused(&file, "not a directory")?;
+    if !own {
+        let mount = FuseMount::under_test()?;
+        let mut command = fuse::foreground(mount.path())?;
+        // It goes with the mount's own daemon.
+        let Finished { status, output } = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
+        require!(
+            status.code() == Some(3) && output.contains("in use"),
+            "a mount point that is in use: it {}, where a refusal is due: {output}",
+            in_words(status)
+        );
+        mount.unmount()?;
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use vexfs_uapi::Home;
 use super::module::{self, log_watched, watched};
 use crate::failure::{Failure, While};
 use crate::filesystem::{Effort, all_operations, requests_end_well};
-use crate::fuse::{FuseMount, build_if_missing};
+use crate::fuse::FuseMount;
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile, live_allocations};
 use crate::mount::unmount_by_force;
 use crate::require;
@@ -51,7 +51,7 @@ impl Mounted {
                 // Without it nobody but the one who mounts gets in; root alone may give it.
                 let others = if geteuid().is_root() { ",allow_other" } else { "" };
                 let options = format!("{options}{others}");
-                Mounted::Fuse(FuseMount::start(&build_if_missing()?, &["-o", &options])?)
+                Mounted::Fuse(FuseMount::for_trial(&["-o", &options])?)
             }
             Home::Kernel => {
                 let loaded = ModuleFile::of_running_kernel()?.load()?;
@@ -80,6 +80,14 @@ impl Mounted {
         match self {
             Mounted::Fuse(_) => Home::Fuse,
             Mounted::Kernel(..) => Home::Kernel,
+        }
+    }
+
+    /// `failure`, and how the daemon is by now where that may be its cause.
+    pub fn explain(&mut self, failure: Failure) -> Failure {
+        match self {
+            Mounted::Fuse(mount) => failure.and_then(mount.now()),
+            Mounted::Kernel(..) => failure,
         }
     }
 
@@ -163,15 +171,22 @@ fn unmounted(
 /// None of them takes a tenth of it where the machine is quiet.
 const OPERATION_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long an operation may take to end whose daemon was killed.
+const FREED_LIMIT: Duration = Duration::from_secs(60);
+
 /// What both homes do alike: an ordinary file system, the contract, and its limits.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     let operations = all_operations().into_iter().map(move |operation| {
-        let trial = unmounted(home, operation.name, move |_| {
-            let mounted = Mounted::with_options(home, operation.options)?;
-            operation.run(mounted.path())?;
+        let limit = OPERATION_LIMIT * scale().unwrap_or(1);
+        let trial = unmounted(home, operation.name, move |context| {
+            let mut mounted = Mounted::with_options(home, operation.options)?;
+            // The trial's own limit comes first, and frees whoever waits for a daemon.
+            let last = limit * if context.emulated() { 10 } else { 1 } + FREED_LIMIT;
+            operation
+                .run_apart(mounted.path(), last)
+                .map_err(|failure| mounted.explain(failure))?;
             mounted.unmount()
         });
-        let limit = OPERATION_LIMIT * scale().unwrap_or(1);
         let trial = trial.needs(operation.needs).within(limit);
         if home == Home::Fuse && operation.effort == Effort::ManyRequests {
             trial.only_in(Place::Host)

@@ -17,11 +17,14 @@ use crate::failure::{Failure, While};
 use crate::{afresh, dataset, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    allocated_room_is_taken,
-    allocation_beyond_the_mount,
-    punched_holes_are_zero_and_free,
+    allocated_room_is_taken.by_contract("SEEK_HOLE finds no hole in allocated room"),
+    allocation_beyond_the_mount.by_contract(
+        "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
+    ),
+    punched_holes_are_zero_and_free
+        .by_contract("a hole of any length can be punched, and is free to the page"),
     indexes_follow_fallocate,
-    other_allocations_are_refused,
+    other_allocations_are_refused.by_contract("other modes of fallocate(2) are EOPNOTSUPP"),
 ];
 
 const PAGE: u64 = 4096;

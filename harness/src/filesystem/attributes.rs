@@ -23,7 +23,9 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     umask,
     special_files,
     statfs_counts,
-    statfs_tells_the_limits.on("size=8M,nr_inodes=100"),
+    statfs_tells_the_limits
+        .on("size=8M,nr_inodes=100")
+        .by_contract("statfs(2) tells size= and nr_inodes= exactly"),
 ];
 
 fn mode_of(path: &Path) -> Result<u32, Failure> {

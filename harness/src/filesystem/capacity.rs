@@ -20,11 +20,19 @@ use crate::{fail, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     a_full_mount_loses_nothing.on("size=8M"),
-    a_full_mount_allocates_nothing.on("size=8M"),
-    inodes_follow_the_size.on("size=32M"),
-    symbolic_links_count.on("size=1M,nr_inodes=10000"),
-    room_is_free_when_it_was_given_back.on("size=256K,nr_inodes=3"),
-    a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
+    a_full_mount_allocates_nothing.on("size=8M").by_contract(
+        "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
+    ),
+    inodes_follow_the_size.on("size=32M").by_contract("there is an inode for each 4 KiB of size="),
+    symbolic_links_count
+        .on("size=1M,nr_inodes=10000")
+        .by_contract("symbolic links count against size= by their bytes"),
+    room_is_free_when_it_was_given_back
+        .on("size=256K,nr_inodes=3")
+        .by_contract("nr_inodes= counts to the inode, and further hard links"),
+    a_mount_out_of_inodes_loses_nothing
+        .on("size=8M,nr_inodes=40")
+        .by_contract("nr_inodes= counts to the inode, and further hard links"),
     a_process_has_its_own_limit,
 ];
 

@@ -12,7 +12,7 @@ use rustix::fs::{
     seek, unlinkat,
 };
 
-use super::expect::expect_errno;
+use super::expect::{directory_has_links, expect_errno};
 use super::operation::{Effort, Operation, operations};
 use super::threads::{beside, in_threads};
 use crate::failure::{Failure, While};
@@ -20,6 +20,8 @@ use crate::{afresh, require};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     mkdir_and_rmdir,
+    directories_are_links_to_their_parents
+        .by_contract("a directory has a link for each directory in it"),
     rmdir_of_an_open_directory,
     readdir_1000,
     readdir_into_small_buffers,
@@ -33,10 +35,24 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     names_by_several_threads,
 ];
 
+/// Where it counts its links at all, as btrfs does not.
+fn directories_are_links_to_their_parents(dir: &Path) -> Result<(), Failure> {
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let links = fs::metadata(dir)?.nlink();
+        let due = 2 + number as u64;
+        require!(
+            links == due,
+            "stat of a directory with {number} others says nlink {links}, {due} is due"
+        );
+        fs::create_dir(dir.join(name))?;
+    }
+    Ok(())
+}
+
 fn mkdir_and_rmdir(dir: &Path) -> Result<(), Failure> {
     let (outer, inner) = (dir.join("outer"), dir.join("outer/inner"));
     fs::create_dir_all(&inner)?;
-    require!(fs::metadata(&outer)?.nlink() == 3, "nlink {}", fs::metadata(&outer)?.nlink());
+    directory_has_links(&outer, 3)?;
     expect_errno(fs::create_dir(&outer), libc::EEXIST, "mkdir of what is there")?;
     expect_errno(fs::remove_dir(&outer), libc::ENOTEMPTY, "rmdir of a full directory")?;
     expect_errno(fs::remove_dir(outer.join(".")), libc::EINVAL, "rmdir of \".\"")?;
@@ -267,7 +283,6 @@ fn names_by_several_threads(dir: &Path) -> Result<(), Failure> {
     })?;
     let (in_one, in_two) = (fs::read_dir(&one)?.count(), fs::read_dir(&two)?.count());
     require!((in_one, in_two) == (0, 200), "{in_one} and {in_two} names are left, not 0 and 200");
-    let links = (fs::metadata(&one)?.nlink(), fs::metadata(&two)?.nlink());
-    require!(links == (2, 102), "the directories have {links:?} links");
-    Ok(())
+    directory_has_links(&one, 2)?;
+    directory_has_links(&two, 102)
 }

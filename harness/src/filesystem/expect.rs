@@ -1,6 +1,8 @@
 //! What is written, and what must come of it.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -28,6 +30,19 @@ pub(super) fn same_bytes(read: &[u8], written: &[u8]) -> Result<(), Failure> {
     if let Some(at) = read.iter().zip(written).position(|(a, b)| a != b) {
         fail!("byte {at} is {:#04x}, written was {:#04x}", read[at], written[at]);
     }
+    Ok(())
+}
+
+/// That a directory has `due` links, or 1: of a file system that does not count those of
+/// directories.
+pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> {
+    let links = fs::metadata(path)?.nlink();
+    require!(
+        links == due || links == 1,
+        "stat of {} says nlink {links}; {due} is due, one for each directory in it and two, or 1 \
+         where none is counted",
+        path.display()
+    );
     Ok(())
 }
 

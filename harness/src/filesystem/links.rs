@@ -17,7 +17,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     many_hard_links,
     hard_links_to_other_kinds,
     symbolic_link,
-    symbolic_links_are_as_long_as_paths,
+    symbolic_links_are_as_long_as_paths.by_contract("a symbolic link may have 4,095 bytes"),
     symbolic_links_end_in_eloop,
     long_and_odd_names,
 ];

@@ -18,7 +18,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     mappings_and_calls_see_the_same,
     mappings_grow_by_mremap,
     mappings_outlive_name_and_descriptor,
-    mapped_bytes_beyond_the_file_are_lost,
+    mapped_bytes_beyond_the_file_are_lost
+        .by_contract("what is stored behind the end of a file is zeros once it grows"),
     truncation_under_a_mapping_is_sigbus,
     programs_run,
 ];

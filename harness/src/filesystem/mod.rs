@@ -1,6 +1,7 @@
 //! What a VexFS does as a file system and by the contract's ioctls, whatever home serves it.
 
 mod allocation;
+pub(crate) mod apart;
 mod asynchronous;
 mod attributes;
 mod capacity;
@@ -29,6 +30,6 @@ mod vexctl;
 mod xattrs;
 
 pub(crate) use mapped::Mapping;
-pub use operation::{Effort, Operation, all_operations, run_all};
+pub use operation::{Effort, Operation, all_operations, quick_operations};
 pub use threads::in_thread;
 pub use vectors::{Served, requests_end_well};

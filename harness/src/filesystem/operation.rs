@@ -1,7 +1,8 @@
 //! The operations that both homes are tried with, as a table.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::{
     allocation, attributes, capacity, data, direct, directories, handles, links, mapping, open,
@@ -24,6 +25,8 @@ pub struct Operation {
     pub needs: &'static [Requirement],
     /// How much it asks for.
     pub effort: Effort,
+    /// What of it is asked by docs/contract.md alone, so that a good file system may lack it.
+    pub contract: Option<&'static str>,
 }
 
 /// How much an operation asks of a home.
@@ -44,11 +47,24 @@ const OPTIONS: &str = "size=256M";
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.
     pub(super) const fn new(name: &'static str, check: fn(&Path) -> Result<(), Failure>) -> Self {
-        Operation { name, check, options: OPTIONS, needs: &[], effort: Effort::Quick }
+        Operation {
+            name,
+            check,
+            options: OPTIONS,
+            needs: &[],
+            effort: Effort::Quick,
+            contract: None,
+        }
     }
 
     pub(super) const fn effort(self, effort: Effort) -> Self {
         Operation { effort, ..self }
+    }
+
+    /// It asks for more than POSIX and Linux do: `what`, in a few words, for which docs/contract.md
+    /// has the reason.
+    pub(super) const fn by_contract(self, what: &'static str) -> Self {
+        Operation { contract: Some(what), ..self }
     }
 
     /// It acts as other users, which only root can.
@@ -120,31 +136,95 @@ impl Operation {
     /// What the operation found, or a directory that cannot be made or removed. Where a system
     /// call failed its errno comes first: `rename: ENOSYS (Function not implemented ...)`.
     pub fn run(&self, mount: &Path) -> Result<(), Failure> {
-        let directory = mount.join(self.name);
-        fs::create_dir(&directory).when(format!("mkdir {}", self.name))?;
-        if let Err(failure) = (self.check)(&directory) {
+        let room = Room::on(mount, self.name)?;
+        if let Err(failure) = (self.check)(&room.directory) {
             // The next may be tried on the same mount; what it cannot remove it has not.
-            let _ = fs::remove_dir_all(&directory);
-            return Err(match failure.errno() {
-                Some(errno) => {
-                    Failure::new(format!("{}: {errno:?} ({failure})", self.name)).by(Some(errno))
-                }
-                None => failure.while_doing(self.name),
-            });
+            let _ = room.clear();
+            return Err(self.told(failure));
         }
-        fs::remove_dir_all(&directory).when(format!("removing {}", self.name))?;
-        require!(!directory.exists(), "{} is still there after its removal", self.name);
+        room.clear().when(format!("removing what {} made", self.name))
+    }
+
+    /// `failure`, with the operation and what a system call gave at its beginning.
+    fn told(&self, failure: Failure) -> Failure {
+        let asked = self.contract.map_or_else(String::new, |what| {
+            format!("; the contract asks more than POSIX: {what}")
+        });
+        match failure.errno() {
+            Some(errno) => {
+                Failure::new(format!("{}: {errno:?} ({failure}){asked}", self.name)).by(Some(errno))
+            }
+            None => failure.while_doing(self.name).and_then(asked),
+        }
+    }
+}
+
+/// The empty directory in which an operation is tried.
+struct Room {
+    directory: PathBuf,
+    /// The mount's root: a file system without mkdir(2) is tried in what it has.
+    is_root: bool,
+}
+
+impl Room {
+    fn on(mount: &Path, name: &str) -> Result<Room, Failure> {
+        let directory = mount.join(name);
+        match fs::create_dir(&directory) {
+            Ok(()) => Ok(Room { directory, is_root: false }),
+            Err(error) if lacks_mkdir(&error) && is_empty(mount) => {
+                Ok(Room { directory: mount.to_owned(), is_root: true })
+            }
+            Err(error) => Err(error).when(format!("mkdir {name}")),
+        }
+    }
+
+    fn clear(&self) -> Result<(), Failure> {
+        if !self.is_root {
+            fs::remove_dir_all(&self.directory)?;
+            require!(
+                !self.directory.exists(),
+                "{} is still there after its removal",
+                self.directory.display()
+            );
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let path = entry.path();
+            if kind.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
         Ok(())
     }
 }
 
-/// Tries those that are quick and fit on one mount, one after the other; the outcome of each by
-/// name.
-#[must_use]
-pub fn run_all(mount: &Path) -> Vec<(&'static str, Result<(), String>)> {
-    all_operations()
-        .iter()
-        .filter(|one| one.on_any_mount() && one.effort == Effort::Quick)
-        .map(|one| (one.name, one.run(mount).map_err(|failure| failure.to_string())))
-        .collect()
+/// What the kernel and libfuse say for a file system that has no mkdir(2).
+fn lacks_mkdir(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().unwrap_or_default();
+    [libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP].contains(&errno)
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut names| names.next().is_none())
+}
+
+/// Those that are quick and fit on one mount, to be tried one after the other.
+pub fn quick_operations() -> impl Iterator<Item = Operation> {
+    all_operations().into_iter().filter(|one| one.on_any_mount() && one.effort == Effort::Quick)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In so many words: who reads the message finds the reason there.
+    #[test]
+    fn the_contract_says_what_it_asks_beyond_posix() {
+        let path = crate::project::root().join("docs/contract.md");
+        let contract = fs::read_to_string(path).unwrap();
+        for operation in all_operations() {
+            let Some(asked) = operation.contract else { continue };
+            assert!(contract.contains(&format!("| {asked} | ")), "{}: {asked}", operation.name);
+        }
+    }
 }

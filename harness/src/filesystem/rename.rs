@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::expect::expect_errno;
+use super::expect::{directory_has_links, expect_errno};
 use super::operation::{Operation, operations};
 use crate::failure::{Failure, While};
 use crate::{afresh, require};
@@ -22,7 +22,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     rename_noreplace,
     rename_exchange,
     rename_exchange_across_directories,
-    rename_refuses_other_flags,
+    rename_refuses_other_flags.by_contract("RENAME_WHITEOUT is EINVAL"),
 ];
 
 /// What `path` is the name of.
@@ -107,8 +107,8 @@ fn renamed_directories_have_their_parent(dir: &Path) -> Result<(), Failure> {
     fs::rename(one.join("moved"), two.join("moved"))?;
     let parent = rustix::fs::statat(&moved, "..", rustix::fs::AtFlags::empty())?.st_ino;
     require!(parent == inode(&two)?, "\"..\" is {parent}, and not the new parent");
-    let links = (fs::metadata(&one)?.nlink(), fs::metadata(&two)?.nlink());
-    require!(links == (2, 3), "the old and the new parent have {links:?} links");
+    directory_has_links(&one, 2).when("the old parent")?;
+    directory_has_links(&two, 3).when("the new parent")?;
     fs::remove_dir(&one).when("rmdir of the old parent")
 }
 
@@ -154,8 +154,8 @@ fn rename_exchange_across_directories(dir: &Path) -> Result<(), Failure> {
     rename_with(&one.join("x"), &two.join("y"), RenameFlags::EXCHANGE).when("RENAME_EXCHANGE")?;
     require!(afresh::read(one.join("x"))? == b"y", "the file did not move");
     require!(two.join("y/in-x").is_dir(), "the directory did not move");
-    let links = (fs::metadata(&one)?.nlink(), fs::metadata(&two)?.nlink());
-    require!(links == (2, 3), "their parents have {links:?} links");
+    directory_has_links(&one, 2)?;
+    directory_has_links(&two, 3)?;
     let parent = inode(&two.join("y/.."))?;
     require!(parent == inode(&two)?, "\"..\" of the directory is not its new parent");
     Ok(())

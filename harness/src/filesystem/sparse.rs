@@ -12,8 +12,11 @@ use super::operation::{Operation, operations};
 use crate::failure::{Failure, While};
 use crate::require;
 
-pub(super) const OPERATIONS: &[Operation] =
-    operations![sparse_file, seek_data_and_hole, the_largest_offset,];
+pub(super) const OPERATIONS: &[Operation] = operations![
+    sparse_file,
+    seek_data_and_hole,
+    the_largest_offset.by_contract("a file may reach to the largest offset of off_t"),
+];
 
 /// What the homes store in: a page.
 const BLOCK: u64 = 4096;

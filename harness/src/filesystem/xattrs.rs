@@ -22,10 +22,12 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     xattrs_are_set_read_and_removed,
     xattrs_of_directories_and_open_files,
     xattrs_create_or_replace,
-    xattrs_have_sizes,
-    xattrs_of_other_names_and_kinds_are_refused,
+    xattrs_have_sizes.by_contract("an extended attribute may have 64 KiB"),
+    xattrs_of_other_names_and_kinds_are_refused.by_contract("extended attributes are user.* only"),
     xattrs_are_a_matter_of_permissions.as_root(),
-    xattrs_count_against_the_size.on("size=8M"),
+    xattrs_count_against_the_size
+        .on("size=8M")
+        .by_contract("extended attributes count against size="),
 ];
 
 const SET: XattrFlags = XattrFlags::empty();

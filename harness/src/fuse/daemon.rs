@@ -1,6 +1,6 @@
 //! A mounted FUSE daemon that is unmounted and reaped on every path.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,17 +12,20 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
-use crate::child::{Running, die_with_us};
+use crate::child::{Running, die_with_us, in_words};
 use crate::config;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::mount::{is_mounted, unmount, unmount_by_force};
+use crate::mount::{is_mounted, unmount};
 use crate::release::Program;
 use crate::{fail, project, require};
 
 use super::announcement::Announcement;
+use super::connection::{self, Connection};
+use super::guardian::Watched;
 use super::left_behind;
-use super::readiness::{Readiness, is_fuse};
+use super::readiness::{Readiness, is_fuse, serves};
+use super::words::Words;
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
 pub(super) const MOUNT_LIMIT: Duration = Duration::from_secs(30);
@@ -33,11 +36,17 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A daemon that serves a mount point of its own.
 #[derive(Debug)]
 pub struct FuseMount {
-    /// Holds the mount point and the daemon's stderr.
+    /// Holds the mount point.
     directory: TempDir,
     mountpoint: PathBuf,
     /// `None` once it has exited.
     child: Option<Child>,
+    /// How it has exited.
+    status: Option<ExitStatus>,
+    /// What was run, for a person.
+    command: String,
+    words: Words,
+    _watched: Watched,
 }
 
 /// The daemon under test; builds the reference where that is meant and not there yet.
@@ -87,9 +96,10 @@ impl FuseMount {
         readiness: Readiness,
     ) -> Result<FuseMount, Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
-        let mountpoint = directory.path().join("mnt");
+        // As the list of mounts has it.
+        let mountpoint = directory.path().canonicalize()?.join("mnt");
         fs::create_dir(&mountpoint)?;
-        let stderr = File::create(directory.path().join("stderr"))?;
+        let (stderr, words) = Words::stream()?;
         let mut command = command(&mountpoint);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
         command.env(left_behind::VARIABLE, &mountpoint);
@@ -104,29 +114,95 @@ impl FuseMount {
             command.get_program().display(),
             Program::FuseDaemon.build_command()
         ))?;
-        lock(&RUNNING).push((thread::current().id(), child.id()));
-        let mut mount = FuseMount { directory, mountpoint, child: Some(child) };
+        let group = Pid::from_raw(child.id().cast_signed());
+        let watched = Watched::new(group, mountpoint.parent().unwrap_or(&mountpoint), &mountpoint);
+        let daemon = Daemon { pid: child.id(), mountpoint: mountpoint.clone(), connection: None };
+        lock(&RUNNING).push((thread::current().id(), daemon));
+        let mut mount = FuseMount {
+            directory,
+            mountpoint,
+            child: Some(child),
+            status: None,
+            command: shown(&command),
+            words,
+            _watched: watched,
+        };
+        // Its end of the error stream is the daemon's alone.
+        drop(command);
+        mount.becomes_ready(announcement)?;
+        Ok(mount)
+    }
+
+    /// Waits until the daemon serves its mount.
+    fn becomes_ready(&mut self, announcement: Option<Announcement>) -> Result<(), Failure> {
         match announcement {
             Some(announcement) => {
                 if !announcement.arrives()? {
-                    let status = wait_for("its end", EXIT_LIMIT, || mount.ended())
+                    let status = wait_for("its end", EXIT_LIMIT, || self.ended())
                         .when("the FUSE daemon closed --ready-fd without a word")?;
-                    fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+                    return Err(self.ended_early(status));
                 }
                 require!(
-                    is_fuse(&mount.mountpoint)?,
+                    is_fuse(&self.mountpoint)?,
                     "the FUSE daemon announced a mount that is none{}",
-                    mount.said()
+                    self.said()
                 );
             }
             None => wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
-                if let Some(status) = mount.ended()? {
-                    fail!("the FUSE daemon {}{}", in_words(status), mount.said());
+                if let Some(status) = self.ended()? {
+                    return Err(self.ended_early(status));
                 }
-                Ok(is_fuse(&mount.mountpoint)?.then_some(()))
+                Ok(is_fuse(&self.mountpoint)?.then_some(()))
+            })
+            .map_err(|failure| match self.child {
+                Some(_) => {
+                    failure.and_then(format!("; it runs as: {}{}", self.command, self.said()))
+                }
+                None => failure,
             })?,
         }
-        Ok(mount)
+        let connection = Connection::of(&self.mountpoint)?;
+        if let Some(child) = &self.child
+            && let Some((_, daemon)) =
+                lock(&RUNNING).iter_mut().find(|(_, daemon)| daemon.pid == child.id())
+        {
+            daemon.connection = connection;
+        }
+        serves(&self.mountpoint).map_err(|failure| failure.and_then(self.now()))
+    }
+
+    /// Why a daemon that has ended was to go on.
+    fn ended_early(&self, status: ExitStatus) -> Failure {
+        let mounted = is_mounted(&self.mountpoint).unwrap_or(false);
+        let hint = match (status.success(), mounted) {
+            (true, true) => {
+                "; it has mounted and gone to the background, and has to stay in the foreground \
+                 (-f where libfuse parses the arguments)"
+            }
+            (true, false) => {
+                "; it has to serve until it is unmounted, in the foreground (-f where libfuse \
+                 parses the arguments)"
+            }
+            (false, _) => "",
+        };
+        let (command, said) = (&self.command, self.said());
+        Failure::new(format!(
+            "the FUSE daemon {}{hint}; it was run as: {command}{said}",
+            in_words(status)
+        ))
+    }
+
+    /// How the daemon is, where that may explain a failure: nothing while it runs and is quiet.
+    #[must_use]
+    pub fn now(&mut self) -> String {
+        // It is kept by whoever sees it first.
+        let _ = self.ended();
+        match self.status {
+            Some(status) => {
+                format!("; by then the FUSE daemon {}{}", in_words(status), self.last_words())
+            }
+            None => String::new(),
+        }
     }
 
     /// The daemon that `vexfs.toml` names, or else the reference, built if missing; with its
@@ -135,7 +211,7 @@ impl FuseMount {
     /// # Errors
     /// As [`FuseMount::start`].
     pub fn under_test() -> Result<FuseMount, Failure> {
-        FuseMount::start(&build_if_missing()?, &[])
+        FuseMount::for_trial(&[])
     }
 
     /// The mounted directory.
@@ -176,14 +252,20 @@ impl FuseMount {
         self.check_end("fusermount3 -u")
     }
 
-    /// Ends the daemon by a signal, which must unmount, and checks that nothing is left.
+    /// Ends the daemon by a signal, which must unmount, and checks that nothing is left. With what
+    /// status a daemon that is not the reference ends is its own affair: that of libfuse says by
+    /// which signal.
     ///
     /// # Errors
-    /// The daemon does not end well, or something is left behind.
+    /// The daemon does not end, the reference's not well, or something is left behind.
     pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
         kill(Pid::from_raw(pid.cast_signed()), signal)?;
-        self.check_end(signal.as_str())
+        if config::current()?.fuse.is_none() {
+            return self.check_end(signal.as_str());
+        }
+        wait_for(format!("the FUSE daemon's end after {signal}"), EXIT_LIMIT, || self.ended())?;
+        self.nothing_is_left(pid, signal.as_str())
     }
 
     /// SIGKILL: it unmounts nothing. [`FuseMount::clean_up_after_kill`] comes next.
@@ -268,6 +350,7 @@ impl FuseMount {
         let Some(child) = &mut self.child else { return Ok(None) };
         let status = child.try_wait()?;
         if status.is_some() {
+            self.status = status;
             self.forget_child();
         }
         Ok(status)
@@ -276,69 +359,99 @@ impl FuseMount {
     /// A child that was reaped: its number may be another's soon.
     fn forget_child(&mut self) -> Option<Child> {
         let child = self.child.take()?;
-        lock(&RUNNING).retain(|&(_, pid)| pid != child.id());
+        lock(&RUNNING).retain(|(_, daemon)| daemon.pid != child.id());
         Some(child)
     }
 
     /// What the daemon has said so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+        if self.child.is_some() { self.words.so_far() } else { self.words.to_the_end() }
     }
 
     fn said(&self) -> String {
         let text = self.log();
         if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
     }
+
+    /// The end of what it said, for a failure that is about something else.
+    fn last_words(&self) -> String {
+        const LINES: usize = 10;
+        let text = self.log();
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        match lines[lines.len().saturating_sub(LINES)..].join("\n") {
+            none if none.is_empty() => " without a word".to_owned(),
+            last => format!("; its last words:\n{last}"),
+        }
+    }
 }
 
 impl Drop for FuseMount {
     fn drop(&mut self) {
-        // Whatever has happened: no process, no mount. The processes go first, since whoever asks
-        // anything of a mount waits for as long as a daemon that hangs has it.
+        // Whatever has happened: no process, no mount. Requests are ended first: a daemon that waits
+        // for an answer of its own does not hear SIGKILL.
+        let directory = self.mountpoint.parent().unwrap_or(&self.mountpoint).to_owned();
         let mut child = self.forget_child();
+        if child.is_some()
+            && let Ok(Some(connection)) = Connection::of(&self.mountpoint)
+        {
+            connection.abort();
+        }
         if let Some(child) = &child {
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
         }
-        for process in left_behind::processes(&self.mountpoint) {
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        left_behind::kill(&self.mountpoint);
+        if !connection::detach_all(&directory) {
+            // What hangs there is not to be walked into; it is named rather than hidden.
+            eprintln!("{}: a mount could not be taken down", directory.display());
+            self.directory.disable_cleanup(true);
         }
-        let mut reap = |limit| {
-            if let Some(child) = &mut child {
-                let _ = wait_for("", limit, || Ok(child.try_wait()?));
-            }
-        };
-        reap(LINGER);
-        // Detaching succeeds even while files are open, and fails only where nothing is mounted.
-        if is_mounted(&self.mountpoint).unwrap_or(true) {
-            if geteuid().is_root() {
-                let _ = unmount_by_force(&self.mountpoint);
-            } else {
-                let _ = fusermount(&self.mountpoint, &["-u", "-z"]);
-            }
+        if let Some(child) = &mut child {
+            let _ = wait_for("", EXIT_LIMIT, || Ok(child.try_wait()?));
         }
-        // One that waits for an answer of its own ends when it is unmounted by force.
-        reap(EXIT_LIMIT);
+    }
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+struct Daemon {
+    pid: u32,
+    mountpoint: PathBuf,
+    /// Once it has mounted: while it is being unmounted the list of mounts has it no more.
+    connection: Option<Connection>,
+}
+
+impl Daemon {
+    /// Ends it, and whatever waits for it.
+    fn end(&self) {
+        let connection = Connection::of(&self.mountpoint).ok().flatten();
+        for connection in self.connection.iter().chain(&connection) {
+            connection.abort();
+        }
+        let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
     }
 }
 
 /// Daemons that run, by the thread that started them.
-static RUNNING: Mutex<Vec<(ThreadId, u32)>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Vec<(ThreadId, Daemon)>> = Mutex::new(Vec::new());
 
 /// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs; how
 /// many there were.
 pub(crate) fn kill_daemons_of(thread: ThreadId) -> usize {
     let running = lock(&RUNNING);
-    let theirs = running.iter().filter(|&&(starter, _)| starter == thread);
-    theirs
-        .map(|&(_, pid)| {
-            let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
-        })
-        .count()
+    let theirs = running.iter().filter(|(starter, _)| *starter == thread);
+    theirs.map(|(_, daemon)| daemon.end()).count()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A command as a person would write it.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
 }
 
 /// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
@@ -354,6 +467,8 @@ fn own_command(
     };
     let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
         arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
+        // Arguments may be paths, which begin beside the file.
+        directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
         ..config::Command::of("{program}".into())
     });
     let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
@@ -364,15 +479,44 @@ fn own_command(
     }))
 }
 
+/// The command that serves `mountpoint` in the foreground, as trials start it, without options;
+/// what it starts is [ended](end_all_of) by the mount point.
+///
+/// # Errors
+/// `vexfs.toml` is refused, or the reference cannot be built.
+pub fn foreground(mountpoint: &Path) -> Result<Command, Failure> {
+    let program = build_if_missing()?;
+    let mut command = match own_command(&program, &[])? {
+        Some(own) => own(mountpoint),
+        None => {
+            let mut command = Command::new(&program);
+            command.arg(mountpoint);
+            command
+        }
+    };
+    command.env(left_behind::VARIABLE, mountpoint);
+    Ok(command)
+}
+
+/// Ends whatever a command made by [`foreground`] has left of processes and mounts; what there was.
+///
+/// # Errors
+/// The list of mounts cannot be read.
+pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
+    let mut left: Vec<String> = left_behind::processes(mountpoint)
+        .iter()
+        .map(|one| format!("the process {} ({})", one.pid, one.name))
+        .collect();
+    if is_mounted(mountpoint)? {
+        left.push(format!("a mount on {}", mountpoint.display()));
+    }
+    left_behind::kill(mountpoint);
+    connection::detach_all(mountpoint);
+    Ok(left)
+}
+
 fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
     Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
         .finish(MOUNT_LIMIT)?
         .must_succeed(&format!("fusermount3 {}", options.join(" ")))
-}
-
-fn in_words(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
-    }
 }

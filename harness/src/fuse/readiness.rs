@@ -35,19 +35,38 @@ pub(super) fn is_fuse(path: &Path) -> Result<bool, Failure> {
 }
 
 /// What type the file system that is mounted there says that it has; `None` where it refuses to
-/// say. It is asked by a thread of its own, which a daemon that hangs holds until it is killed.
+/// say.
 fn kind_of(path: &Path) -> Result<Option<FsType>, Failure> {
+    answered(path, "statfs(2)", |path| statfs(path).ok().map(|stat| stat.filesystem_type()))
+}
+
+/// That the root answers when it is asked for a name. statfs(2) may be answered by a daemon that
+/// is not serving yet; whoever made a directory in such a root would hold its lock, and a daemon
+/// that opens something on its own mount to begin with would wait for that lock for ever.
+pub(super) fn serves(mountpoint: &Path) -> Result<(), Failure> {
+    answered(mountpoint, "a lookup in the root", |path| {
+        // Whatever the answer is, it is one.
+        let _ = path.join(".vexfs-validation-asks").symlink_metadata();
+    })
+}
+
+/// What `ask` finds; it is asked by a thread of its own, which a daemon that hangs holds until
+/// its mount is aborted.
+fn answered<T: Send + 'static>(
+    path: &Path,
+    what: &str,
+    ask: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Result<T, Failure> {
     let (tell, hear) = mpsc::channel();
     let asked = path.to_owned();
     thread::spawn(move || {
-        let kind = statfs(&asked).ok().map(|stat| stat.filesystem_type());
         // Nobody hears an answer that comes too late.
-        let _ = tell.send(kind);
+        let _ = tell.send(ask(&asked));
     });
     match hear.recv_timeout(MOUNT_LIMIT) {
-        Ok(kind) => Ok(kind),
+        Ok(answer) => Ok(answer),
         Err(_) => fail!(
-            "the FUSE daemon has mounted, but does not answer: statfs(2) of {} is not done within \
+            "the FUSE daemon has mounted, but does not answer: {what} of {} is not done within \
              {} s",
             path.display(),
             MOUNT_LIMIT.as_secs()

@@ -30,12 +30,13 @@ pub use context::Context;
 use evidence::place::Place;
 pub use exclusion::{Exclusion, take as take_machine};
 pub use policy::{Decision, decide};
-pub(crate) use runner::run_recorded;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
+pub(crate) use runner::{current, panicked, run_recorded};
 
 use crate::failure::Failure;
 use crate::requirement::Requirement;
 use watch::Limit;
+pub use watch::MOST_VARIABLE;
 
 type Work = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
 /// What a trial does, where it captures nothing.

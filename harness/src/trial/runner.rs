@@ -1,5 +1,6 @@
 //! Trials under libtest-mimic: `cargo test`, `cargo nextest`, `--list`, `--exact`, `--ignored`.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -14,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Decision, Trial, decide, exclusion, watch};
 use crate::failure::Failure;
+use crate::fuse::guardian;
 use crate::kernel::KernelLog;
 use crate::part;
 use crate::place;
+use crate::project;
 use crate::temporary;
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
@@ -29,7 +32,7 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         return declare(&trials);
     }
     let arguments = Arguments::from_args();
-    if let Err(failure) = temporary::prepare() {
+    if let Err(failure) = project::is_where_it_was_built().and_then(|()| temporary::prepare()) {
         eprintln!("error: {failure}");
         return exit::SETUP.into();
     }
@@ -44,6 +47,12 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         // libtest runs nothing and succeeds; a trial that vanished must not look like success.
         eprintln!("error: no trial is called {filter}; --list shows all");
         return exit::USAGE.into();
+    }
+    if !arguments.list
+        && let Err(failure) = guardian::start()
+    {
+        eprintln!("error: {failure}");
+        return exit::SETUP.into();
     }
     let here = place::here().place;
     let tests = trials
@@ -141,6 +150,15 @@ fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
     written.map_err(|error| Failed::from(format!("skip in the {place} not recorded: {error}")))
 }
 
+thread_local! {
+    static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The trial that this thread runs.
+pub(crate) fn current() -> Option<String> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
 /// Runs a body between its two records. The state is pessimistic: a trial that began and has no
 /// end in the evidence died.
 pub(crate) fn run_recorded(
@@ -152,6 +170,7 @@ pub(crate) fn run_recorded(
     let context = Context::new(trial, place, evidence);
     context.record(Event::TrialStarted { trial: trial.to_owned() })?;
     let started = Instant::now();
+    CURRENT.set(Some(trial.to_owned()));
     // A panic is a failure of this trial; guards of its mounts and children have run by then.
     let marked = || {
         if place == Place::Guest {
@@ -160,8 +179,9 @@ pub(crate) fn run_recorded(
         }
         body(&context)
     };
-    let result = catch_unwind(AssertUnwindSafe(marked))
-        .unwrap_or_else(|panic| Err(Failure::new(panic_message(&*panic))));
+    let result =
+        catch_unwind(AssertUnwindSafe(marked)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+    CURRENT.set(None);
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),
         Err(failure) if failure.is_undecided() => (TrialState::Undecided, failure.to_string()),
@@ -176,10 +196,11 @@ fn to_failed(failure: Failure) -> Failed {
     Failed::from(failure.to_string())
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+/// A panic as a failure.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+    Failure::new(format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned())))
 }

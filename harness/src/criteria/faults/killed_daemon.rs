@@ -4,7 +4,7 @@ use evidence::place::Place;
 
 use crate::criteria::homes::ENDED;
 use crate::filesystem::requests_end_well;
-use crate::fuse::{FuseMount, build_if_missing};
+use crate::fuse::FuseMount;
 use crate::requirement::Requirement;
 use crate::trial::Trial;
 
@@ -13,13 +13,12 @@ const TIMES: u32 = 3;
 
 pub(super) fn trial() -> Trial {
     Trial::new("fuse::killed_daemon_leaves_no_one_waiting", &[Place::Host, Place::Guest], |_| {
-        let program = build_if_missing()?;
         for _ in 0..TIMES {
-            let mount = FuseMount::start(&program, &["-o", "size=64M"])?;
+            let mount = FuseMount::for_trial(&["-o", "size=64M"])?;
             requests_end_well(mount.path(), ENDED, || mount.kill())?;
             mount.clean_up_after_kill()?;
         }
-        FuseMount::start(&program, &["-o", "size=64M"])?.unmount()
+        FuseMount::for_trial(&["-o", "size=64M"])?.unmount()
     })
     .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])
 }
