@@ -99,8 +99,8 @@ pub fn fuse_daemon() -> Result<PathBuf, Failure> {
 /// `vexfs.toml` is refused.
 pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
     Ok(match &config::current()?.module {
-        Some(own) if own.is_dir() => sources::module_product(release),
-        Some(own) => own.clone(),
+        Some(own) if own.path.is_dir() => sources::module_product(release),
+        Some(own) => own.path.clone(),
         None => root().join("target/vexfs-ko").join(release).join("vexfs.ko"),
     })
 }

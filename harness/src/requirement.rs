@@ -172,7 +172,7 @@ fn configured<T>(decided: Result<T, Failure>) -> Result<T, Missing> {
 }
 
 fn own_module_sources() -> Result<bool, Failure> {
-    Ok(config::current()?.module.as_ref().is_some_and(|module| module.is_dir()))
+    Ok(config::current()?.module.as_ref().is_some_and(|module| module.path.is_dir()))
 }
 
 fn module(release: &str) -> Result<(), Missing> {

@@ -55,8 +55,8 @@ fn build_all(kernel: &Kernel) -> Result<(), Failure> {
     if let Some(fuse) = config.fuse.as_ref().filter(|fuse| fuse.program.is_dir()) {
         build_fuse(&fuse.program)?;
     }
-    if let Some(module) = config.module.as_ref().filter(|module| module.is_dir()) {
-        build_module(module, kernel)?;
+    if let Some(module) = config.module.as_ref().filter(|own| own.path.is_dir()) {
+        build_module(&module.path, kernel)?;
     }
     Ok(())
 }

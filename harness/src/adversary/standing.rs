@@ -33,7 +33,11 @@ impl Standing {
     /// What cannot be looked at.
     pub fn now(mounted: &Mounted) -> Result<Standing, Failure> {
         let stat = statvfs(mounted.path()).when("statfs")?;
-        let live = if mounted.home() == Home::Kernel { live_allocations()? } else { 0 };
+        let live = if mounted.home() == Home::Kernel {
+            live_allocations()?.unwrap_or_default()
+        } else {
+            0
+        };
         Ok(Standing {
             used: (stat.blocks() - stat.blocks_free()) * stat.fragment_size(),
             inodes: stat.files() - stat.files_free(),

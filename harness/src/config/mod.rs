@@ -29,12 +29,50 @@ pub struct Config {
     /// the mount point are added behind them.
     pub fuse: Option<Command>,
     /// The module's file, built for the guest's kernel, or the directory of its sources.
-    pub module: Option<PathBuf>,
+    pub module: Option<Module>,
     /// How they are mounted.
     #[serde(default)]
     pub mount: Mount,
     /// The benchmark whose claims are checked.
     pub benchmark: Option<Command>,
+}
+
+/// A kernel module.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "WrittenModule")]
+pub struct Module {
+    /// Its file, or the directory of its sources.
+    pub path: PathBuf,
+    /// What it is called, where its `.modinfo` does not say so.
+    pub name: Option<String>,
+    /// What its file system is called, where that is not the module's name.
+    pub filesystem: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a module: its path, or a table of path, name and filesystem")]
+enum WrittenModule {
+    Path(PathBuf),
+    Table(ModuleTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModuleTable {
+    path: PathBuf,
+    name: Option<String>,
+    filesystem: Option<String>,
+}
+
+impl From<WrittenModule> for Module {
+    fn from(written: WrittenModule) -> Self {
+        match written {
+            WrittenModule::Path(path) => Module { path, name: None, filesystem: None },
+            WrittenModule::Table(ModuleTable { path, name, filesystem }) => {
+                Module { path, name, filesystem }
+            }
+        }
+    }
 }
 
 /// Commands that mount.
@@ -103,8 +141,8 @@ impl Config {
             );
         }
         if let Some(module) = &mut self.module {
-            *module = directory.join(&*module);
-            require!(module.exists(), "module: {} is not there", module.display());
+            module.path = directory.join(&module.path);
+            require!(module.path.exists(), "module: {} is not there", module.path.display());
         }
         Ok(())
     }
@@ -131,7 +169,13 @@ mod tests {
         let (directory, config) = written("fuse = 'daemon'\nmodule = './daemon'\n");
         let config = config.unwrap();
         assert_eq!(config.fuse.unwrap().program, directory.path().join("daemon"));
-        assert_eq!(config.module, Some(directory.path().join("daemon")));
+        let module = config.module.unwrap();
+        assert_eq!((module.path, module.name), (directory.path().join("daemon"), None));
+        let (directory, config) =
+            written("module = { path = 'daemon', name = 'a', filesystem = 'b' }\n");
+        let module = config.unwrap().module.unwrap();
+        assert_eq!(module.path, directory.path().join("daemon"));
+        assert_eq!((module.name.as_deref(), module.filesystem.as_deref()), (Some("a"), Some("b")));
     }
 
     #[rstest]
@@ -150,6 +194,7 @@ mod tests {
     #[case("mount = { fuse = '{program} {where}' }", "a placeholder that nobody knows")]
     #[case("mount = { module = 'mount -t vexfs none' }", "does not say {mountpoint}")]
     #[case("mount = 'mount'", "is refused")]
+    #[case("module = { path = 'daemon', nmae = 'x' }", "a module: its path, or a table")]
     #[case("fuse = []", "a command of no words")]
     #[case("module = ", "is refused")]
     fn what_is_wrong_is_named(#[case] text: &str, #[case] part: &str) {

@@ -123,7 +123,7 @@ impl Mounted {
             Mounted::Fuse(mount) => mount.unmount(),
             Mounted::Kernel(mount, loaded) => {
                 mount.unmount()?;
-                let live = live_allocations()?;
+                let live = live_allocations()?.unwrap_or_default();
                 require!(live == 0, "{live} allocations of the engine live after unmounting");
                 loaded.unload()
             }

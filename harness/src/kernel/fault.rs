@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::module::ModuleFile;
 use crate::failure::{Failure, While};
-use crate::project;
+use crate::{config, project};
 
 const OF_THE_MODULE: &str = "/sys/module/vexfs/parameters/fail_nth";
 const OF_THE_THREAD: &str = "/proc/thread-self/fail-nth";
@@ -21,8 +21,15 @@ const SIZE: &str = "/sys/module/vexfs/coresize";
 /// The module's test build for the running kernel.
 ///
 /// # Errors
-/// Where it is missing or no module.
+/// Where it is missing or no module; undecided where the module is not the reference.
 pub fn test_build() -> Result<ModuleFile, Failure> {
+    if let Some(own) = &config::current()?.module {
+        return Err(Failure::undecided(format!(
+            "not tried: there is no build of {} whose allocations can be made to fail, and the \
+             reference's says nothing of it",
+            own.path.display()
+        )));
+    }
     ModuleFile::read(&project::fault_injection_module(&project::running_kernel()))
 }
 

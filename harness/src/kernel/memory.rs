@@ -42,7 +42,7 @@ fn nameless_areas(vmallocinfo: &str) -> u64 {
 
 /// Lines of `name active_objs num_objs ...`.
 fn slab_objects(slabinfo: &str) -> u64 {
-    let caches = slabinfo.lines().filter(|line| line.starts_with(super::module::NAME));
+    let caches = slabinfo.lines().filter(|line| line.starts_with(&super::names().module));
     caches.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
 }
 

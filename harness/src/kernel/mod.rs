@@ -7,6 +7,7 @@ mod kmsg;
 mod memory;
 mod module;
 mod mount;
+mod names;
 mod surroundings;
 mod taint;
 
@@ -16,5 +17,7 @@ pub use kmsg::{KernelLog, LogRecord, Logged};
 pub use memory::{kernel_memory_kib, outlived};
 pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_open, registered};
 pub use mount::KernelMount;
+pub use mount::mounts_by_command;
+pub use names::{Names, names};
 pub use surroundings::Surroundings;
 pub use taint::{EXPECTED_TAINT, Taint};

@@ -1,6 +1,6 @@
 //! Loading and unloading `vexfs.ko`, and what the kernel lists of it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,13 +8,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
+use super::names::names;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::{fail, project, require};
+use crate::{config, fail, project, require};
 
-/// Name of the module and of its file system.
-pub(super) const NAME: &str = "vexfs";
-const C_NAME: &CStr = c"vexfs";
 /// How long a reference that somebody is just giving back may keep the module.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -103,7 +101,7 @@ pub fn load_open(file: &File) -> Result<LoadedModule, Failure> {
 }
 
 /// The value of a `key=value` string of the file's `.modinfo`: NUL-terminated, behind a NUL.
-fn modinfo(bytes: &[u8], key: &str) -> Option<String> {
+pub(super) fn modinfo(bytes: &[u8], key: &str) -> Option<String> {
     let needle: Vec<u8> = std::iter::once(0).chain(key.bytes()).collect();
     let start = bytes.windows(needle.len()).position(|window| window == needle)? + needle.len();
     let length = bytes[start..].iter().position(|&byte| byte == 0)?;
@@ -128,12 +126,10 @@ impl LoadedModule {
     /// # Errors
     /// Its errno; EBUSY only if it lasts for `limit`.
     pub fn unload_within(self, limit: Duration) -> Result<(), Failure> {
-        let result = wait_for("unloading (the module is in use)", limit, || {
-            match delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK) {
-                Ok(()) => Ok(Some(())),
-                Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
-                Err(errno) => Err(Failure::from(errno)).when("delete_module"),
-            }
+        let result = wait_for("unloading (the module is in use)", limit, || match delete() {
+            Ok(()) => Ok(Some(())),
+            Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
+            Err(errno) => Err(Failure::from(errno)).when("delete_module"),
         });
         if result.is_ok() {
             std::mem::forget(self);
@@ -146,16 +142,16 @@ impl LoadedModule {
     /// # Errors
     /// The errno with which it refused.
     pub fn try_unload(&self) -> Result<(), Errno> {
-        delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK)
+        delete()
     }
 
-    /// `/sys/module/vexfs/srcversion`: which sources the loaded module has.
+    /// `srcversion` in /sys/module: which sources the loaded module has.
     ///
     /// # Errors
     /// Where it cannot be read.
     pub fn srcversion(&self) -> Result<String, Failure> {
-        let path = "/sys/module/vexfs/srcversion";
-        Ok(fs::read_to_string(path).when(path)?.trim().to_owned())
+        let path = format!("/sys/module/{}/srcversion", names().module);
+        Ok(fs::read_to_string(&path).when(&path)?.trim().to_owned())
     }
 }
 
@@ -163,8 +159,14 @@ impl Drop for LoadedModule {
     fn drop(&mut self) {
         // Best effort on the way out of a failure; a module that cannot go stays listed, and the
         // next trial says so.
-        let _ = delete_module(C_NAME, DeleteModuleFlags::O_NONBLOCK);
+        let _ = delete();
     }
+}
+
+/// delete_module(2), which waits for nobody.
+fn delete() -> Result<(), Errno> {
+    let name = CString::new(names().module.as_str()).map_err(|_| Errno::EINVAL)?;
+    delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
 }
 
 /// Whether /proc/modules lists the module.
@@ -172,7 +174,7 @@ impl Drop for LoadedModule {
 /// # Errors
 /// Where it cannot be read.
 pub fn is_listed() -> Result<bool, Failure> {
-    first_words("/proc/modules", |line| line.split(' ').next() == Some(NAME))
+    first_words("/proc/modules", |line| line.split(' ').next() == Some(names().module.as_str()))
 }
 
 /// Whether /proc/filesystems lists the file system.
@@ -180,20 +182,26 @@ pub fn is_listed() -> Result<bool, Failure> {
 /// # Errors
 /// Where it cannot be read.
 pub fn registered() -> Result<bool, Failure> {
-    first_words("/proc/filesystems", |line| line.split('\t').nth(1) == Some(NAME))
+    first_words("/proc/filesystems", |line| {
+        line.split('\t').nth(1) == Some(names().file_system.as_str())
+    })
 }
 
 fn first_words(path: &str, is_it: impl Fn(&str) -> bool) -> Result<bool, Failure> {
     Ok(fs::read_to_string(path).when(path)?.lines().any(is_it))
 }
 
-/// Allocations of the module's engine that are alive, by its own count.
+/// Allocations of the module's engine that are alive, by its own count in /sys/fs. `None` where a
+/// module that is not the reference keeps none: its memory is looked at from outside.
 ///
 /// # Errors
-/// Where /sys/fs/vexfs cannot be read.
-pub fn live_allocations() -> Result<u64, Failure> {
-    let path = "/sys/fs/vexfs/live_allocations";
-    fs::read_to_string(path).when(path)?.trim().parse().when(path)
+/// The count cannot be read, or the reference has none.
+pub fn live_allocations() -> Result<Option<u64>, Failure> {
+    let path = format!("/sys/fs/{}/live_allocations", names().file_system);
+    if config::current()?.module.is_some() && !Path::new(&path).exists() {
+        return Ok(None);
+    }
+    Ok(Some(fs::read_to_string(&path).when(&path)?.trim().parse().when(path)?))
 }
 
 #[cfg(test)]

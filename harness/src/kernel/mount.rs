@@ -1,6 +1,7 @@
 //! A mount of the kernel's VexFS that is taken down on every path.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use nix::sys::statfs::statfs;
 use tempfile::TempDir;
 use vexfs_uapi::SUPER_MAGIC;
 
+use super::names::names;
 use crate::child::Running;
 use crate::failure::{Failure, While};
-use crate::mount::{is_mounted, unmount};
+use crate::mount::{entries, is_mounted, unmount};
 use crate::{config, project, require};
 
 /// How long a user's own command may take.
@@ -40,16 +42,31 @@ impl KernelMount {
             Some(own) => mount_by(own, options, &mounted.mountpoint)?,
             None => {
                 let (at, none) = (&mounted.mountpoint, MsFlags::empty());
-                mount(Some("none"), at, Some("vexfs"), none, Some(options))
-                    .when(format!("mount -t vexfs -o {options}"))?;
+                let kind = names().file_system.as_str();
+                mount(Some("none"), at, Some(kind), none, Some(options))
+                    .when(format!("mount -t {kind} -o {options}"))?;
             }
         }
-        let kind = statfs(&mounted.mountpoint)?.filesystem_type().0;
-        require!(
-            kind == SUPER_MAGIC,
-            "the mount's type is {kind:#x}, not the kernel's VexFS ({SUPER_MAGIC:#x})"
-        );
+        mounted.is_of_the_module()?;
         Ok(mounted)
+    }
+
+    /// The type is the contract's, or the name that `vexfs.toml` gives the file system.
+    fn is_of_the_module(&self) -> Result<(), Failure> {
+        if names().is_contracts() {
+            let kind = statfs(&self.mountpoint)?.filesystem_type().0;
+            require!(
+                kind == SUPER_MAGIC,
+                "the mount's type is {kind:#x}, not the kernel's VexFS ({SUPER_MAGIC:#x})"
+            );
+            return Ok(());
+        }
+        let at = self.mountpoint.canonicalize()?;
+        let mounted = entries()?.into_iter().rfind(|one| one.at == at.as_os_str().as_bytes());
+        let kind = mounted.map(|one| String::from_utf8_lossy(&one.kind).into_owned());
+        let due = &names().file_system;
+        require!(kind.as_ref() == Some(due), "{kind:?} is mounted, where {due} is due");
+        Ok(())
     }
 
     /// The mounted directory.
@@ -69,6 +86,11 @@ impl KernelMount {
         require!(left == 0, "{left} names are left beneath the mount");
         Ok(())
     }
+}
+
+/// Whether a command mounts, which can say that it did not, and not with which errno.
+pub fn mounts_by_command() -> Result<bool, Failure> {
+    Ok(config::current()?.mount.module.is_some())
 }
 
 /// Mounts as `vexfs.toml` says.

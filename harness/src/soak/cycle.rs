@@ -52,7 +52,7 @@ pub(super) fn run(
     let Served { searches, writes } =
         requests_end_well(mount.path(), &[], || unloading::refuses(&loaded, ATTEMPTS))?;
     mount.unmount()?;
-    let left = live_allocations()?;
+    let left = live_allocations()?.unwrap_or_default();
     loaded.unload()?;
     nothing_left()?;
     let live_allocations = left + outlived()?.saturating_sub(before.outlived);
