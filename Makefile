@@ -44,8 +44,8 @@ endif
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-evidence test-sabotage sabotage \
-  sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-evidence test-sabotage \
+  fuzz-daemon sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -128,6 +128,14 @@ SABOTEURS ?= not test(/sabotage::sanitizer::/)
 test-sabotage: ## the saboteurs that are found in seconds
 	$(begin)
 	cargo nextest run --locked --profile sabotage --test sabotage -E '$(QUICK)'
+
+# Each seed is a part of criterion 1, on a daemon that answers anything (SEEDS=FIRST..LAST).
+SEEDS ?= 0..200
+fuzz-daemon: ## no FUSE daemon, whatever it answers, ends or hangs the criterion
+	$(begin)
+	cargo build --locked --release -p vexfs-fuse -p saboteur-daemon
+	VEXFS_VALIDATION_SEEDS=$(SEEDS) cargo nextest run --locked --profile sabotage \
+	  -p saboteurs --test fuzzing_daemon
 
 sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filterset)
 	$(begin)
