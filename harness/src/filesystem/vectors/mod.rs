@@ -6,6 +6,8 @@ mod kinds;
 mod lifetime;
 mod limits;
 mod mapped_rows;
+mod offsets;
+mod reports;
 mod requests;
 mod rows;
 mod sequences;
@@ -29,6 +31,8 @@ pub use concurrent::{Served, requests_end_well};
 pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         kinds::OPERATIONS,
+        offsets::OPERATIONS,
+        reports::OPERATIONS,
         rows::OPERATIONS,
         sequences::OPERATIONS,
         in_part::OPERATIONS,

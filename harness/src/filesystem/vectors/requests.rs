@@ -9,7 +9,8 @@ use std::path::Path;
 use vexfs_uapi::client::{Declaration, attach, detach, stats};
 use vexfs_uapi::{
     ABI_VERSION, Attach, Detach, Hit, IOC_ATTACH, IOC_DETACH, IOC_MAX_SIZE, IOC_STATS, Kind,
-    MAX_DIM, MAX_INDEXES, MAX_K, Metric, Search, Stats, ioc_read_write, ioc_search, search_size,
+    MAX_DIM, MAX_INDEXES, MAX_K, Metric, STATS_SIZE_0, Search, Stats, ioc_read_write, ioc_search,
+    search_size,
 };
 
 use super::{DIM, K, declaration, expect_current, indexed, small, vector_file, write_row};
@@ -276,6 +277,7 @@ fn unknown_requests_are_no_ttys(dir: &Path) -> Result<(), Failure> {
         ("number 0", ioc_read_write(0, 16)),
         ("ATTACH of another size", ioc_read_write(1, size_of::<Attach>() + 8)),
         ("STATS of no size", ioc_read_write(4, 0)),
+        ("STATS of less than its first size", ioc_read_write(4, STATS_SIZE_0 - 8)),
         ("DETACH that only reads", (IOC_DETACH & !(3 << 30)) | 2 << 30),
         ("SEARCH that only writes", (ioc_search(400) & !(3 << 30)) | 1 << 30),
         ("ATTACH of another magic", IOC_ATTACH ^ 0x100),

@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 
 use nix::errno::Errno;
-use vexfs_uapi::{Attach, Hit, Home, Search, Stats};
+use vexfs_uapi::{Attach, Hit, Home, How, Report, Search, Stats, Why};
 
 use super::request::{Access, Kind, Request, Target, word};
 use crate::failure::Failure;
@@ -99,7 +99,7 @@ impl Bounds {
                 require!(rows <= self.rows(request.word(2)), "ATTACH says {rows} rows");
             }
             Kind::Stats => {
-                takes(offset_of!(Stats, home), size_of::<Stats>());
+                takes(offset_of!(Stats, home), size_of::<Stats>().min(after.len()));
                 self.check_stats(after)?;
             }
             Kind::Search => {
@@ -136,12 +136,26 @@ impl Bounds {
             let number = word(after, at(offset));
             require!((1..=last).contains(&number), "STATS has {number} at byte {offset}");
         }
-        let engine = &after[offset_of!(Stats, engine)..];
+        let engine = &after[offset_of!(Stats, engine)..offset_of!(Stats, report)];
         let end = engine.iter().position(|&byte| byte == 0).unwrap_or(engine.len());
         require!(
             end > 0 && engine[..end].is_ascii() && engine[end..].iter().all(|&byte| byte == 0),
             "STATS names its engine {engine:?}"
         );
+        if after.len() >= size_of::<Stats>() { self.check_report(after) } else { Ok(()) }
+    }
+
+    fn check_report(&self, after: &[u8]) -> Result<(), Failure> {
+        let of = |offset: usize| word(after, (offset_of!(Stats, report) + offset) / 4);
+        let (search, reason) = (of(offset_of!(Report, search)), of(offset_of!(Report, reason)));
+        let known = How::try_from(search).is_ok() && Why::try_from(reason).is_ok();
+        require!(known, "STATS says that searches do {search}, because of {reason}");
+        let exact = search == How::Exact as u32;
+        let effort = of(offset_of!(Report, effort));
+        require!(exact == (effort == 0), "STATS has effort {effort} of searches that do {search}");
+        let (neighbours, found) =
+            (of(offset_of!(Report, measured_neighbours)), of(offset_of!(Report, measured_found)));
+        require!(found <= neighbours, "STATS found {found} of {neighbours} neighbours");
         Ok(())
     }
 

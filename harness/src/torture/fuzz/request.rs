@@ -1,8 +1,9 @@
 //! Requests: valid ones, and what random changes make of them.
 
 use vexfs_uapi::{
-    ABI_VERSION, Attach, Detach, Hit, IOC_ATTACH, IOC_DETACH, IOC_MAX_SIZE, IOC_STATS, MAX_DIM,
-    MAX_INDEXES, MAX_K, Search, Stats, ioc_read_write, ioc_search, most_queries, search_size,
+    ABI_VERSION, Attach, Detach, Hit, IOC_ATTACH, IOC_DETACH, IOC_MAX_SIZE, MAX_DIM, MAX_INDEXES,
+    MAX_K, STATS_SIZE_0, Search, Stats, ioc_read_write, ioc_search, ioc_stats_of, most_queries,
+    search_size,
 };
 
 use super::dice::Dice;
@@ -17,7 +18,7 @@ pub enum Kind {
     Detach,
     /// `VEXFS_IOC_SEARCH` of some size.
     Search,
-    /// `VEXFS_IOC_STATS`.
+    /// `VEXFS_IOC_STATS` of some size that the contract allows.
     Stats,
     /// Nothing of the contract.
     Unknown,
@@ -29,9 +30,11 @@ impl Kind {
         match number {
             IOC_ATTACH => Kind::Attach,
             IOC_DETACH => Kind::Detach,
-            IOC_STATS => Kind::Stats,
-            _ if number == ioc_search(size_of_number(number)) => Kind::Search,
-            _ => Kind::Unknown,
+            _ => match size_of_number(number) {
+                size if number == ioc_search(size) => Kind::Search,
+                size if size >= STATS_SIZE_0 && number == ioc_stats_of(size) => Kind::Stats,
+                _ => Kind::Unknown,
+            },
         }
     }
 }
@@ -217,9 +220,11 @@ fn valid(dice: &mut Dice, dim: u32) -> (u32, Vec<u8>) {
             (IOC_DETACH, bytes_of(&words))
         }
         4..6 => {
-            let mut words = [0; size_of::<Stats>() / 4];
+            let sizes = [STATS_SIZE_0, size_of::<Stats>(), size_of::<Stats>() + 64];
+            let size = dice.pick(&sizes);
+            let mut words = [0; (size_of::<Stats>() + 64) / 4];
             words[..3].copy_from_slice(&[ABI_VERSION, 0, slot]);
-            (IOC_STATS, bytes_of(&words))
+            (ioc_stats_of(size), bytes_of(&words[..size / 4]))
         }
         _ => {
             let k = dice.pick(&[1, 1, 10, 10, 100, MAX_K]);
