@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use serde::Serialize;
 
 use crate::adversary;
+use crate::criteria::faults::{memory, msync};
 use crate::failure::{Failure, While};
 use crate::filesystem::{apart, stores};
 
@@ -18,8 +19,13 @@ const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 type Part = fn(&str) -> Result<(), Failure>;
 
 /// All parts, by name.
-const PARTS: &[(&str, Part)] =
-    &[(adversary::PART, adversary::play), (apart::PART, apart::play), (stores::PART, stores::play)];
+const PARTS: &[(&str, Part)] = &[
+    (adversary::PART, adversary::play),
+    (apart::PART, apart::play),
+    (stores::PART, stores::play),
+    (msync::PART, msync::play),
+    (memory::PART, memory::play),
+];
 
 /// A command that does part `name`, with `order`.
 ///

@@ -21,3 +21,4 @@ mod watcher;
 pub use acts::{ACTS, Act, Until};
 pub use scene::{PART, play};
 pub use stage::run;
+pub(crate) use standing::processor_time;

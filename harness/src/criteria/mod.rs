@@ -3,6 +3,7 @@
 pub mod adversary;
 pub mod alike;
 pub mod baseline;
+mod busy;
 mod claimed;
 pub(crate) mod competitor_index;
 mod containment;

@@ -10,7 +10,7 @@ use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
-use super::{adversary, containment, cycles, faults, homes, load, torture};
+use super::{adversary, busy, containment, cycles, faults, homes, load, torture};
 use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 9] = [
+    let all: [(&str, Body); 10] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -41,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
         ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
         ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
+        ("module::others_are_answered_while_an_index_is_built", busy::others_are_answered),
         ("module::survives_300_cycles", cycles::survives),
     ];
     all.into_iter()

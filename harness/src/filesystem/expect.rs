@@ -47,7 +47,7 @@ pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> 
 }
 
 /// That `result` is the error `errno`.
-pub(super) fn expect_errno<T, E: Into<io::Error>>(
+pub(crate) fn expect_errno<T, E: Into<io::Error>>(
     result: Result<T, E>,
     errno: i32,
     what: &str,

@@ -107,7 +107,7 @@ fn mapped_bytes_beyond_the_file_are_lost(dir: &Path) -> Result<(), Failure> {
 }
 
 /// The signal that ends a child which reads the byte at `address`; `None` where it reads it.
-fn signal_of_reading(address: *const u8) -> Result<Option<i32>, Failure> {
+pub(crate) fn signal_of_reading(address: *const u8) -> Result<Option<i32>, Failure> {
     let address = address as usize;
     let mut child = Command::new("true");
     child.stdin(Stdio::null());

@@ -29,7 +29,10 @@ mod vectors;
 mod vexctl;
 mod xattrs;
 
+pub(crate) use expect::expect_errno;
 pub(crate) use mapped::Mapping;
+pub(crate) use mapping::signal_of_reading;
 pub use operation::{Effort, Operation, all_operations, quick_operations};
 pub use threads::in_thread;
+pub(crate) use users::{NOBODY, SOMEBODY, as_user};
 pub use vectors::{Served, requests_end_well};

@@ -7,15 +7,15 @@ use super::threads::in_thread;
 use crate::failure::{Failure, While};
 
 /// A user who owns nothing, and the group of the same number.
-pub(super) const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 /// Another such.
-pub(super) const SOMEBODY: u32 = 54_321;
+pub(crate) const SOMEBODY: u32 = 54_321;
 
 /// Does `work` as user `uid` of group `gid` and no other group, without any capability.
 ///
 /// Credentials are a thread's in Linux; it is the C library that changes those of all threads
 /// together. So a thread becomes that user, and ends as that user.
-pub(super) fn as_user<T: Send>(
+pub(crate) fn as_user<T: Send>(
     uid: u32,
     gid: u32,
     work: impl FnOnce() -> Result<T, Failure> + Send,

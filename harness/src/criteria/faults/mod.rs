@@ -1,8 +1,10 @@
-//! Failures on purpose: of the module's allocations, of the FUSE daemon, of unloading, of the
-//! guest's power.
+//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) that is
+//! killed, of the FUSE daemon, of unloading, of the guest's power.
 
 mod allocations;
 mod killed_daemon;
+pub(crate) mod memory;
+pub(crate) mod msync;
 mod power_cut;
 pub(crate) mod unloading;
 
@@ -24,6 +26,11 @@ pub fn trials(home: Home) -> Vec<Trial> {
         Home::Fuse => vec![killed_daemon::trial()],
         Home::Kernel => vec![
             of_module("module::every_allocation_may_fail", allocations::fail_one_by_one)
+                .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::failed_memory_is_an_error", memory::is_an_error),
+            of_module("module::msync_indexes_each_row_once", msync::indexes_each_row_once)
+                .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::a_killed_msync_keeps_its_progress", msync::keeps_its_progress)
                 .needs(&[Requirement::FaultInjectionModule]),
             of_module("module::refuses_to_unload_under_load", unloading::refused_under_load),
             of_module("module::unloads_while_others_mount", unloading::races_with_mounts),
