@@ -147,7 +147,7 @@ sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filters
 # left out, and why; the report compares what was to run with what did. Less memory is sooner
 # searched for leaks.
 SANITIZER := fixtures/guest/sanitizer.sh
-SANITIZED ?= binary(module) and not test(/stress_ng|fio_|100_000|power_cut|cgroup/)
+SANITIZED ?= binary(module) and not (test(/stress_ng|fio_|100_000|power_cut|cgroup/) or $(LONG_ACTS))
 IN_SANITIZER := target/guest/sanitize
 sanitize: setup build ## the module's trials on a kernel with KASAN, kmemleak and lockdep
 	$(begin)
