@@ -12,6 +12,7 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
 use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
+use super::declared::EF_SEARCH;
 use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
 use super::ratio::{Pass, bound_here, further_queries, judge};
 use super::recorded::recorded;
@@ -92,12 +93,11 @@ struct Index {
 impl Index {
     const FLAT: Index = Index { kind: Kind::Flat, params: [0; 8] };
     const PQ: Index = Index { kind: Kind::Pq, params: [0; 8] };
-    /// At efSearch 320 its recall is not below that of the rivals' graphs at 256.
-    const HNSW: Index = Index { kind: Kind::Hnsw, params: [0, 0, 320, 0, 0, 0, 0, 0] };
+    const HNSW: Index = Index { kind: Kind::Hnsw, params: [0, 0, EF_SEARCH, 0, 0, 0, 0, 0] };
     /// A graph that is built with ChromaDB's parameters.
     const CHROMADBS_HNSW: Index = Index {
         kind: Kind::Hnsw,
-        params: [CHROMADB_M, CHROMADB_EF_CONSTRUCTION, 320, 0, 0, 0, 0, 0],
+        params: [CHROMADB_M, CHROMADB_EF_CONSTRUCTION, EF_SEARCH, 0, 0, 0, 0, 0],
     };
 }
 

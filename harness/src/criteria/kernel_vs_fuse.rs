@@ -19,6 +19,7 @@ use crate::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, Unseen, VexfsFile, insertable,
     insertion_rounds, search_rounds,
 };
+use crate::criteria::declared::of_protocol;
 use crate::criteria::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
 use crate::criteria::module::watched;
 use crate::criteria::ratio::{Pass, judge};
@@ -134,11 +135,6 @@ fn require_home(home: Home, file: &VexfsFile) -> Result<(), Failure> {
 struct Pair {
     kernel: VexfsFile,
     fuse: VexfsFile,
-}
-
-/// An index of the protocol's dimension.
-fn of_protocol(kind: Kind) -> Result<Declaration, Failure> {
-    Ok(Declaration { kind, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) })
 }
 
 /// The same answers, bit for bit, from kernel, FUSE and the engine in process.

@@ -9,6 +9,7 @@ pub(crate) mod competitor_index;
 mod containment;
 pub(crate) mod cycles;
 pub mod dataset;
+pub(crate) mod declared;
 pub mod faults;
 pub mod fuse;
 pub mod homes;

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use evidence::protocol::PROTOCOL;
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
-use vexfs_uapi::client::Declaration;
 
 use super::named::Named;
 use crate::contender::{
     Answers, Contender, Driver, InProcess, Insertion, Limits, Program, Sides, Slowed, VexfsFile,
 };
+use crate::criteria::declared::of_protocol;
 use crate::failure::Failure;
 use crate::fuse::FuseMount;
 
@@ -33,13 +33,11 @@ impl<'a> Source<'a> {
 
     /// An empty one; `file` where it is a file.
     fn make(&self, file: &str) -> Result<Box<dyn Contender>, Failure> {
-        let dim = u32::try_from(PROTOCOL.dim)?;
-        let of = |kind| Declaration { kind, ..Declaration::flat(dim) };
         let on = |name: &str, directory: &Path, kind| -> Result<Box<dyn Contender>, Failure> {
-            Ok(Box::new(VexfsFile::create(name, &directory.join(file), of(kind))?))
+            Ok(Box::new(VexfsFile::create(name, &directory.join(file), of_protocol(kind)?)?))
         };
         match self.named {
-            Named::Engine(kind) => Ok(Box::new(InProcess::new(&of(*kind))?)),
+            Named::Engine(kind) => Ok(Box::new(InProcess::new(&of_protocol(*kind)?)?)),
             Named::Fuse(kind) => {
                 let mount = self.mount.as_ref().map(FuseMount::path);
                 on("fuse", mount.unwrap_or(Path::new("/")), *kind)
