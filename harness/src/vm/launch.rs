@@ -35,6 +35,10 @@ const UNUSED_DRIVERS: &str = "kvm_amd,kvm_intel,kvm,ahci,libahci,libata,sr_mod,c
 /// soft lock-ups after 60 s instead of 20, RCU stalls likewise.
 const PATIENCE: [&str; 2] = ["watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"];
 
+/// Whether timer interrupts arrive is tried for ten ticks at boot, in which a busy host may hold all
+/// emulated CPUs up: the kernel then panics with "IO-APIC + timer doesn't work".
+const UNTRIED_TIMER: &str = "no_timer_check";
+
 /// The kernel drops what a writer of /dev/kmsg, virtme-ng's init for one, writes beyond ten lines
 /// in five seconds; and the log must hold the longest trial's lines until they are read.
 const WHOLE_LOG: [&str; 2] = ["printk.devkmsg=on", "log_buf_len=4M"];
@@ -138,6 +142,9 @@ impl Launch<'_> {
         ];
         arguments.extend(PATIENCE.map(str::to_owned));
         arguments.extend(WHOLE_LOG.map(str::to_owned));
+        if self.accelerator == Accelerator::Tcg {
+            arguments.push(UNTRIED_TIMER.to_owned());
+        }
         arguments
     }
 
@@ -213,7 +220,9 @@ mod tests {
         let tcg = arguments(Accelerator::Tcg, false);
         assert!(tcg.contains("--disable-kvm"), "{tcg}");
         assert!(tcg.ends_with("--qemu-opts -accel tcg,thread=multi"), "{tcg}");
+        assert!(tcg.contains("--kopt no_timer_check"), "{tcg}");
         let kvm = arguments(Accelerator::Kvm, false);
+        assert!(!kvm.contains("no_timer_check"), "{kvm}");
         assert!(!kvm.contains("--disable-kvm"), "{kvm}");
         assert!(kvm.ends_with("accel=kvm"), "{kvm}");
         assert!(arguments(Accelerator::Tcg, true).contains("-icount shift=1"));
