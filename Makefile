@@ -196,7 +196,7 @@ regress: setup ## this checkout against BASE, operation by operation (BASE=main)
 bench: bench-engine bench-homes ## speed: the engine beside its peers, the homes beside the engine
 
 # cargo runs it in harness/: paths in ARGS are best absolute.
-bench-engine: bench-setup ## the engine's recall and speed beside faiss, hnswlib and usearch (ARGS=--help)
+bench-engine: bench-setup ## the engine's recall and speed beside other libraries (ARGS=--help)
 	$(begin)
 	cargo bench --quiet --locked -p harness --bench engine -- $(ARGS)
 
@@ -208,9 +208,9 @@ bench-homes: setup build ## what FUSE adds to the engine; in the guest the kerne
 	  --output $(CURDIR)/target/bench/homes-one-cpu.json
 	$(VALIDATE) guest --kernel $(KERNEL) -- cargo bench --quiet --locked -p harness --bench homes
 
-bench-setup: ## install what only the engine's benchmark needs
+bench-setup: ## install and check what only the engine's benchmark needs (FULL=1: sets of 1,000,000 rows)
 	$(begin)
-	@fixtures/peers/setup.sh
+	@fixtures/peers/setup.sh $(if $(FULL),--full)
 
 # Reads and writes beyond what the SIMD functions may touch show here: Miri does not know their
 # instructions. Stable Rust ships the run-time library and hides the flag.
