@@ -1,50 +1,66 @@
-//! `make bench`: the engine beside faiss, hnswlib and usearch. `--help` has the options,
-//! `docs/engine.md` the method.
+//! `make bench`: the engine beside other libraries. `--help` has the options, `docs/engine.md` the
+//! method.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use evidence::exit;
 use evidence::protocol::PROTOCOL;
 use harness::bench::clustered::CLUSTERED;
 use harness::bench::comparison::{Comparison, comparisons, kind_name};
+use harness::bench::core::Cores;
 use harness::bench::data::Data;
 use harness::bench::peer::Peer;
 use harness::bench::row::{Operation, Row};
 use harness::bench::run::Bench;
+use harness::bench::sets::result::Measured;
+use harness::bench::sets::set::{self, Set};
+use harness::bench::sets::side::{Side, Whose, sides};
+use harness::bench::sets::{self, measure};
 use harness::bench::table;
 use harness::bench::turns::Effort;
 use harness::bench::write_json;
 use harness::environment;
 use harness::failure::{Failure, While};
 use harness::project;
+use harness::require;
 use harness::vm::interrupt::Watch;
-use indicatif::ProgressBar;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures the engine, in this process, beside faiss, hnswlib and usearch, in theirs: on one
-/// core, in turns, one query a call, k = 10. Prints a table and writes its rows as JSON.
+/// Rows from which a set has to be asked for.
+const MANY_ROWS: usize = 200_000;
+
+/// Measures the engine, in this process, beside other libraries, in theirs: on one core, in turns,
+/// one query a call, k = 10. Prints tables and writes what they show as JSON.
 #[derive(Debug, Parser)]
-#[command(bin_name = "make bench", after_help = "make bench ARGS='--only hnsw --data clustered'")]
+#[command(bin_name = "make bench", after_help = "make bench ARGS='--only hnsw --data sift,words'")]
 struct Options {
-    /// Only these kinds
+    /// Only these kinds of ours
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     #[arg(value_parser = ["flat", "hnsw", "pq", "ivf", "lsh"])]
     only: Vec<String>,
     /// Only these libraries
     #[arg(long, value_name = "LIBRARY", value_delimiter = ',')]
     peer: Vec<Peer>,
-    /// Only these sets of data
-    #[arg(long, value_delimiter = ',', default_values = ["protocol", "clustered"])]
-    data: Vec<Data>,
-    /// Only searches, or only builds
+    /// Only these data: `sets` is all sets with all libraries, a set's name one of them;
+    /// `protocol` and `clustered` are kind beside kind at several recalls, and builds
+    #[arg(long, value_name = "DATA", value_delimiter = ',', default_values = ["sets"])]
+    data: Vec<String>,
+    /// Sets of 1,000,000 rows as well (make bench-setup FULL=1 makes them), and the indexes whose
+    /// build takes minutes
+    #[arg(long)]
+    full: bool,
+    /// Keep the sets that `--sets-output` has already, and measure the others
+    #[arg(long)]
+    resume: bool,
+    /// Only searches, or only builds; of `protocol` and `clustered`
     #[arg(long, value_delimiter = ',', default_values = ["search", "build"])]
     operation: Vec<Operation>,
-    /// Rounds of searches; fewer than 6 give no bounds
+    /// Rounds of searches; fewer than 6 give no bounds, with 0 only recall is measured on sets
     #[arg(long, value_name = "COUNT", default_value_t = PROTOCOL.runs)]
     rounds: usize,
     /// Rounds of builds on the protocol's data; the clustered data's are built once
@@ -53,10 +69,13 @@ struct Options {
     /// Rows of the clustered data
     #[arg(long, value_name = "COUNT", default_value_t = CLUSTERED.rows)]
     rows: usize,
-    /// Where the JSON goes
+    /// Where the JSON of `protocol` and `clustered` goes
     #[arg(long, value_name = "FILE", default_value_os_t = project::root().join("target/bench/engine.json"))]
     output: PathBuf,
-    /// Print the table as Markdown
+    /// Where the JSON of the sets goes, after each set
+    #[arg(long, value_name = "FILE", default_value_os_t = project::root().join("target/bench/sets.json"))]
+    sets_output: PathBuf,
+    /// Print tables as Markdown
     #[arg(long)]
     markdown: bool,
     /// Measure nothing: print the table of an earlier run's JSON
@@ -65,6 +84,13 @@ struct Options {
     /// What `cargo bench` tells every benchmark
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// What a run, or an earlier run's file, has to show.
+#[derive(Default)]
+struct Shown {
+    rows: Vec<Row>,
+    sets: Vec<Measured>,
 }
 
 fn main() -> ExitCode {
@@ -78,42 +104,94 @@ fn main() -> ExitCode {
 fn supervised(options: &Options) -> Result<ExitCode, Failure> {
     let watch = Watch::begin()?;
     match run(options) {
-        Ok(rows) => {
-            let print = if options.markdown { table::markdown } else { table::plain };
-            print!("{}", print(&rows));
+        Ok(shown) => {
+            if !shown.sets.is_empty() {
+                let print =
+                    if options.markdown { sets::table::markdown } else { sets::table::plain };
+                print!("{}", print(&shown.sets));
+            }
+            if !shown.rows.is_empty() {
+                let print = if options.markdown { table::markdown } else { table::plain };
+                print!("{}", print(&shown.rows));
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(_) if watch.interrupted() => {
-            eprintln!("bench: interrupted; nothing was written");
+            eprintln!("bench: interrupted; --resume goes on after the last set that was measured");
             Ok(exit::INTERRUPTED.into())
         }
         Err(failure) => Err(failure),
     }
 }
 
-fn run(options: &Options) -> Result<Vec<Row>, Failure> {
+fn run(options: &Options) -> Result<Shown, Failure> {
     if let Some(file) = &options.from {
-        let text = fs::read_to_string(file).when(file.display())?;
-        return serde_json::from_str(&text).when(file.display());
+        return read(file);
     }
+    let (data, names) = options.data()?;
     let started = Instant::now();
-    let rows = measure(options)?;
-    write_json(&options.output, &rows)?;
-    eprintln!(
-        "bench: {} rows in {} s, in {}",
-        rows.len(),
-        started.elapsed().as_secs(),
-        options.output.display()
-    );
-    Ok(rows)
+    let mut shown = Shown::default();
+    if !names.is_empty() {
+        shown.sets = measure_sets(options, &names)?;
+        let (sets, file) = (shown.sets.len(), options.sets_output.display());
+        eprintln!("bench: {sets} sets in {} s, in {file}", started.elapsed().as_secs());
+    }
+    if !data.is_empty() {
+        let started = Instant::now();
+        shown.rows = measure_kinds(options, &data)?;
+        write_json(&options.output, &shown.rows)?;
+        let (rows, file) = (shown.rows.len(), options.output.display());
+        eprintln!("bench: {rows} rows in {} s, in {file}", started.elapsed().as_secs());
+    }
+    Ok(shown)
 }
 
-fn measure(options: &Options) -> Result<Vec<Row>, Failure> {
+/// An earlier run's JSON, of either kind.
+fn read(file: &Path) -> Result<Shown, Failure> {
+    let text = fs::read_to_string(file).when(file.display())?;
+    if let Ok(sets) = serde_json::from_str(&text) {
+        return Ok(Shown { sets, ..Shown::default() });
+    }
+    Ok(Shown { rows: serde_json::from_str(&text).when(file.display())?, ..Shown::default() })
+}
+
+fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Failure> {
+    let progress = ProgressBar::new(names.len() as u64)
+        .with_style(ProgressStyle::with_template("{pos}/{len} sets, {elapsed}, {msg}")?);
+    let mut measured: Vec<Measured> = match options.resume {
+        true if options.sets_output.is_file() => read(&options.sets_output)?.sets,
+        _ => Vec::new(),
+    };
+    let mut bench = measure::Bench {
+        warmups: PROTOCOL.warmups,
+        rounds: options.rounds,
+        cores: Cores::allowed()?,
+        cpu: environment::of_this_machine("none").cpu,
+        progress: &progress,
+        overheads: HashMap::new(),
+    };
+    for name in names {
+        if !measured.iter().any(|done| done.set == *name) {
+            let set = Set::read(name)?;
+            let sides: Vec<Side> = sides(set.about.rows, set.about.dim)
+                .into_iter()
+                .filter(|side| options.wants_side(side))
+                .collect();
+            measured.push(bench.measure(&set, &sides).when(name)?);
+            write_json(&options.sets_output, &measured)?;
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(measured)
+}
+
+fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> {
     let cpu = environment::of_this_machine("none").cpu;
-    stay_on_one_core()?;
+    Cores::allowed()?.stay_on_one()?;
     let progress = ProgressBar::new_spinner();
     let mut rows = Vec::new();
-    for &data in &options.data {
+    for &data in data {
         progress.set_message(format!("{}: drawing", data.name()));
         let drawn = data.generate(options.rows)?;
         let effort = Effort {
@@ -139,15 +217,39 @@ impl Options {
             && (self.peer.is_empty() || self.peer.contains(&comparison.peer))
             && searched_or_built
     }
-}
 
-/// Binds this process, and so the drivers that it starts, to the last of the processors that it
-/// may use: the first is where most interrupts go.
-fn stay_on_one_core() -> Result<(), Failure> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this).when("the processors that may be used")?;
-    let mut one = CpuSet::new();
-    let last = (0..CpuSet::count()).rfind(|&cpu| allowed.is_set(cpu).unwrap_or(false));
-    one.set(last.unwrap_or(0))?;
-    sched_setaffinity(this, &one).when("staying on one processor")
+    /// What `--data` names: data of comparisons kind beside kind, and sets.
+    fn data(&self) -> Result<(Vec<Data>, Vec<String>), Failure> {
+        let (mut data, mut sets) = (Vec::new(), Vec::new());
+        for name in &self.data {
+            if let Ok(one) = Data::from_str(name, false) {
+                data.push(one);
+                continue;
+            }
+            for known in set::all()? {
+                let asked_for =
+                    known.name == *name || name == "sets" && (self.full || known.rows < MANY_ROWS);
+                if asked_for && !sets.contains(&known.name) {
+                    sets.push(known.name);
+                }
+            }
+            require!(
+                name == "sets" || sets.contains(name),
+                "no data are called {name}; there are protocol, clustered, sets, and in {}: {}",
+                set::directory().display(),
+                set::all()?.into_iter().map(|set| set.name).collect::<Vec<_>>().join(", ")
+            );
+        }
+        Ok((data, sets))
+    }
+
+    fn wants_side(&self, side: &Side) -> bool {
+        let asked_for = match side.whose {
+            Whose::Ours(kind) => {
+                self.only.is_empty() || self.only.contains(&kind_name(kind).to_lowercase())
+            }
+            Whose::Theirs(peer) => self.peer.is_empty() || self.peer.contains(&peer),
+        };
+        asked_for && (self.full || !side.dear)
+    }
 }

@@ -50,10 +50,14 @@ pub struct Protocol {
 
 /// A distance, as drivers name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Euclidean; distances are reported squared.
     L2,
+    /// Inner product: the largest is the nearest.
+    InnerProduct,
+    /// Angle.
+    Cosine,
 }
 
 impl Protocol {

@@ -43,7 +43,7 @@ impl Platform for EndsOnSignal {
 
 impl Engine {
     /// Builds an index over the rows of `dataset` at the widest instructions of this processor,
-    /// to be asked for the `k` nearest rows to each of its queries.
+    /// to be asked for the `k` nearest rows, by L2, to each of its queries.
     ///
     /// # Errors
     /// The engine refuses the structure or is interrupted.
@@ -53,11 +53,25 @@ impl Engine {
         dataset: &Dataset,
         k: usize,
     ) -> Result<Self, Failure> {
+        Engine::by(Metric::L2, kind, structure, dataset, k)
+    }
+
+    /// The same by any metric.
+    ///
+    /// # Errors
+    /// The engine refuses the structure or is interrupted.
+    pub fn by(
+        metric: Metric,
+        kind: Kind,
+        structure: &[u32],
+        dataset: &Dataset,
+        k: usize,
+    ) -> Result<Self, Failure> {
         let mut options = [0; 8];
         options[..structure.len()].copy_from_slice(structure);
         let params = Params {
             dim: u32::try_from(dataset.dim)?,
-            metric: Metric::L2 as u32,
+            metric: metric as u32,
             kind: kind as u32,
             seed: 0,
             options,
@@ -87,6 +101,12 @@ impl Engine {
     #[must_use]
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    /// Bytes that the index holds, by its own count.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.index.memory()
     }
 
     /// How long the rows took.

@@ -4,11 +4,13 @@
 //! [`comparison`] lists what is compared; [`run`] builds, sweeps both sides over preset settings,
 //! lets [`pairing`] choose which stand against each other at equal recall, and measures those
 //! pairs in [`turns`] with the [`bound`] between them. A [`row`] is one line of the result,
-//! [`table`] prints them. [`homes`] is the other benchmark: what each home adds to the engine.
+//! [`table`] prints them. [`sets`] is the comparison on data as people have it, with all peers.
+//! [`homes`] is the other benchmark: what each home adds to the engine.
 
 pub mod bound;
 pub mod clustered;
 pub mod comparison;
+pub mod core;
 pub mod data;
 pub mod engine;
 pub mod homes;
@@ -16,6 +18,7 @@ pub mod pairing;
 pub mod peer;
 pub mod row;
 pub mod run;
+pub mod sets;
 pub mod table;
 pub mod turns;
 

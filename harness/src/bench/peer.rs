@@ -1,10 +1,11 @@
 //! The libraries that the engine is compared with, and how they are asked (`fixtures/peers`).
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use evidence::protocol::Protocol;
+use evidence::protocol::{Metric, Protocol};
 use evidence::stats;
 use serde_json::{Value, json};
 
@@ -28,6 +29,16 @@ pub enum Peer {
     Hnswlib,
     /// usearch.
     Usearch,
+    /// scann.
+    Scann,
+    /// pyglass-portable.
+    Glass,
+    /// scalable-vs.
+    Svs,
+    /// rabitqlib.
+    Rabitqlib,
+    /// ngt.
+    Ngt,
 }
 
 impl Peer {
@@ -38,6 +49,11 @@ impl Peer {
             Peer::Faiss => "faiss",
             Peer::Hnswlib => "hnswlib",
             Peer::Usearch => "usearch",
+            Peer::Scann => "scann",
+            Peer::Glass => "glass",
+            Peer::Svs => "svs",
+            Peer::Rabitqlib => "rabitqlib",
+            Peer::Ngt => "ngt",
         }
     }
 
@@ -46,8 +62,24 @@ impl Peer {
     pub fn package(self) -> &'static str {
         match self {
             Peer::Faiss => "faiss-cpu",
-            Peer::Hnswlib | Peer::Usearch => self.name(),
+            Peer::Glass => "pyglass-portable",
+            Peer::Svs => "scalable-vs",
+            _ => self.name(),
         }
+    }
+
+    /// Whether it has no index for such distances.
+    #[must_use]
+    pub fn lacks(self, metric: Metric) -> bool {
+        self == Peer::Ngt && metric == Metric::InnerProduct
+    }
+
+    /// Why it is not compared with, where the set-up found that it does not install or does not
+    /// run on this processor.
+    #[must_use]
+    pub fn absent(self) -> Option<String> {
+        let note = project::peers().join("absent").join(self.name());
+        fs::read_to_string(note).ok().map(|why| why.trim().to_owned())
     }
 
     /// Starts its driver with an empty index.
@@ -79,18 +111,26 @@ impl Peer {
     }
 
     /// Time of the call itself, in nanoseconds: the median over calls that look for one
-    /// neighbour among one row, from the driver's clock to its clock.
+    /// neighbour among one row, or among as few as the library takes, from the driver's clock to
+    /// its clock.
     ///
     /// # Errors
     /// The driver's.
     pub fn call_overhead(self, protocol: &Protocol, queries: &[f32]) -> Result<f64, Failure> {
-        let options = match self {
-            Peer::Faiss => json!({"index": "flat"}),
-            Peer::Hnswlib => json!({"m": 16, "ef_construction": 200}),
-            Peer::Usearch => json!({"index": "hnsw", "m": 16, "ef_construction": 200}),
+        let (rows, options) = match self {
+            Peer::Faiss | Peer::Svs => (1, json!({"index": "flat"})),
+            Peer::Hnswlib => (1, json!({"m": 16, "ef_construction": 200})),
+            Peer::Usearch => (1, json!({"index": "hnsw", "m": 16, "ef_construction": 200})),
+            Peer::Scann => (1, json!({"index": "exact"})),
+            Peer::Glass => (64, graph("hnsw", 16, json!({"quantizer": "SQ8"}))),
+            Peer::Rabitqlib => (64, graph("symqg", 32, json!({}))),
+            Peer::Ngt => (1, json!({"m": 20})),
         };
-        let mut driver = self.start(&Protocol { rows: 1, ..*protocol }, &options)?;
-        driver.insert(0, &queries[..protocol.dim])?;
+        let mut driver = self.start(&Protocol { rows, ..*protocol }, &options)?;
+        driver.insert(0, &queries[..rows * protocol.dim])?;
+        if let Peer::Glass | Peer::Rabitqlib = self {
+            driver.configure(&json!({"ef": 1}))?;
+        }
         let mut nanoseconds = Vec::new();
         for _ in 0..OVERHEAD_ROUNDS {
             let times = driver.search(queries, 1)?.times(self.name())?;
@@ -99,6 +139,13 @@ impl Peer {
         driver.close()?;
         Ok(stats::median(&nanoseconds).unwrap_or_default())
     }
+}
+
+fn graph(index: &str, m: u32, mut options: Value) -> Value {
+    options["index"] = index.into();
+    options["m"] = m.into();
+    options["ef_construction"] = 200.into();
+    options
 }
 
 fn start(program: &Program, protocol: &Protocol) -> Result<Driver, Failure> {

@@ -345,7 +345,7 @@ fn configure(kind: Kind, driver: &mut Driver, param: u32) -> Result<(), Failure>
     }
 }
 
-fn simd_name(level: SimdLevel) -> &'static str {
+pub(super) fn simd_name(level: SimdLevel) -> &'static str {
     match level {
         SimdLevel::Sse2 => "SSE2",
         SimdLevel::Avx2 => "AVX2",

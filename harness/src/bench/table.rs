@@ -4,52 +4,98 @@ use serde_json::Value;
 
 use super::row::{Operation, Row};
 
-/// Columns, and whether they hold numbers, which stand to the right.
-const COLUMNS: [(&str, bool); 13] = [
-    ("data", false),
-    ("kind", false),
-    ("ours", false),
-    ("recall", true),
-    ("qps", true),
-    ("peer", false),
-    ("peer's", false),
-    ("recall", true),
-    ("qps", true),
-    ("ratio [lower, upper]", true),
-    ("net of call [lower]", true),
-    ("bound qps", true),
-    ("goal", false),
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    name: &'static str,
+    /// Numbers stand to the right.
+    number: bool,
+}
+
+impl Column {
+    /// One of words.
+    #[must_use]
+    pub const fn text(name: &'static str) -> Self {
+        Column { name, number: false }
+    }
+
+    /// One of numbers.
+    #[must_use]
+    pub const fn number(name: &'static str) -> Self {
+        Column { name, number: true }
+    }
+}
+
+/// A table of `N` columns.
+pub struct Table<const N: usize> {
+    /// What stands in the first line.
+    pub columns: [Column; N],
+    /// The other lines.
+    pub lines: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    fn head(&self) -> [String; N] {
+        self.columns.map(|column| column.name.to_owned())
+    }
+
+    /// The lines in columns of even width.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let head = self.head();
+        let lines = || std::iter::once(&head).chain(&self.lines);
+        let widths: Vec<usize> = (0..N)
+            .map(|at| lines().map(|line| line[at].chars().count()).max().unwrap_or(0))
+            .collect();
+        let padded = |line: &[String; N]| -> String {
+            let cells = line.iter().zip(&widths).zip(&self.columns);
+            let cells = cells.map(|((cell, &width), column)| {
+                if column.number { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        };
+        lines().map(padded).collect()
+    }
+
+    /// The same as Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String; N]| format!("| {} |\n", cells.join(" | "));
+        let rule = self.columns.map(|one| if one.number { "---:" } else { "---" }.to_owned());
+        line(&self.head()) + &line(&rule) + &self.lines.iter().map(line).collect::<String>()
+    }
+}
+
+const COLUMNS: [Column; 13] = [
+    Column::text("data"),
+    Column::text("kind"),
+    Column::text("ours"),
+    Column::number("recall"),
+    Column::number("qps"),
+    Column::text("peer"),
+    Column::text("peer's"),
+    Column::number("recall"),
+    Column::number("qps"),
+    Column::number("ratio [lower, upper]"),
+    Column::number("net of call [lower]"),
+    Column::number("bound qps"),
+    Column::text("goal"),
 ];
 
 /// The rows in columns of even width, a line each.
 #[must_use]
 pub fn plain(rows: &[Row]) -> String {
-    let lines = lines(rows);
-    let widths: Vec<usize> = (0..COLUMNS.len())
-        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
-        .collect();
-    let padded = |line: &[String; 13]| -> String {
-        let cells = line.iter().zip(&widths).zip(COLUMNS).map(|((cell, &width), column)| {
-            if column.1 { format!("{cell:>width$}") } else { format!("{cell:width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
+    table(rows).plain()
 }
 
 /// The rows as a Markdown table.
 #[must_use]
 pub fn markdown(rows: &[Row]) -> String {
-    let line = |cells: &[String; 13]| format!("| {} |\n", cells.join(" | "));
-    let rule = COLUMNS.map(|(_, number)| if number { "---:" } else { "---" }.to_owned());
-    let mut lines = lines(rows).into_iter();
-    let head: String = lines.next().iter().map(&line).collect();
-    head + &line(&rule) + &lines.map(|cells| line(&cells)).collect::<String>()
+    table(rows).markdown()
 }
 
-fn lines(rows: &[Row]) -> Vec<[String; 13]> {
-    let head = COLUMNS.map(|(name, _)| name.to_owned());
-    std::iter::once(head).chain(rows.iter().map(cells)).collect()
+fn table(rows: &[Row]) -> Table<13> {
+    Table { columns: COLUMNS, lines: rows.iter().map(cells).collect() }
 }
 
 fn cells(row: &Row) -> [String; 13] {
