@@ -98,7 +98,14 @@ fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
         expect_row(&file, 7, data.row(7)).when(format!("the row with a component of {odd}"))?;
     }
     mapping.store(7 * ROW, dataset::bytes(data.row(200)));
-    mapping.sync().when("msync of the row, finite again")?;
+    // A page is dirty before the first byte is stored into it, and the kernel may write it back at once:
+    // the row from before is then refused once more, which one msync tells.
+    match mapping.sync() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            mapping.sync().when("a second msync of the row, finite again")?;
+        }
+        outcome => outcome.when("msync of the row, finite again")?,
+    }
     expect_row(&file, 7, data.row(200))?;
     expect_current(&file, 0, true)
 }
