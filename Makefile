@@ -123,7 +123,7 @@ test-evidence:
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
-QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|hangs_in_read|forgets_handles/)
+QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|never_mounts|hangs_in_read|reads_directories_for_ever|forgets_handles/)
 SABOTEURS ?= not test(/sabotage::sanitizer::/)
 test-sabotage: ## the saboteurs that are found in seconds
 	$(begin)
