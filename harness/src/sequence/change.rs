@@ -65,6 +65,12 @@ impl fmt::Display for Change {
 }
 
 impl Change {
+    /// Whether the kernel decides in which order and how often the rows change: it may write a
+    /// mapping's page back while it is being stored to, and before those in front of it.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self, Change::Write { way: Way::Mapped, .. })
+    }
+
     /// A change of a file of `rows` rows and `length` bytes.
     pub fn draw(dice: &mut Dice, shape: Shape, length: usize) -> Change {
         let row = shape.dim * size_of::<f32>();

@@ -13,6 +13,7 @@ use crate::require;
 pub struct InOrder {
     /// The file.
     pub model: Model,
+    declaration: Declaration,
     index: Index,
     scratch: Scratch,
 }
@@ -23,10 +24,18 @@ impl InOrder {
     /// # Errors
     /// The engine refuses the declaration.
     pub fn new(declaration: &Declaration) -> Result<InOrder, Failure> {
-        let params = InProcess::params(declaration);
-        let index = Index::new(&params, SimdLevel::detect()).map_err(|e| said("an index", e))?;
+        let index = empty(declaration)?;
         let model = Model::new(declaration.dim as usize, declaration.metric);
-        Ok(InOrder { model, index, scratch: Scratch::new() })
+        Ok(InOrder { model, declaration: *declaration, index, scratch: Scratch::new() })
+    }
+
+    /// Makes the index anew from the rows that are there, as an ATTACH does.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn attach_anew(&mut self) -> Result<(), Failure> {
+        self.index = empty(&self.declaration)?;
+        self.append_new()
     }
 
     /// Whether `change` may be done, and if so does it.
@@ -110,6 +119,11 @@ impl InOrder {
             |hit: &Hit| vexfs_uapi::Hit { row: hit.row, distance: hit.distance, reserved: 0 };
         Ok(hits[..found].iter().map(told).collect())
     }
+}
+
+fn empty(declaration: &Declaration) -> Result<Index, Failure> {
+    let params = InProcess::params(declaration);
+    Index::new(&params, SimdLevel::detect()).map_err(|error| said("an index", error))
 }
 
 fn said(what: &str, error: vexfs_anns::Error) -> Failure {

@@ -1,12 +1,13 @@
 //! Random changes of a file, in every way in which bytes can come: what is answered after each is
 //! right by brute force, and the same bits as the engine's in process, which is given the changes
-//! row by row. So both homes answer alike, too.
+//! row by row. So both homes answer alike, too. How a mapping's pages are written back is the kernel's
+//! affair: where that shows, the index is made anew on both sides.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Hit, Kind, Metric};
 
 use crate::failure::{Failure, While};
@@ -125,17 +126,27 @@ fn one_file(
         let indexed = stats(&file, 0).when("STATS")?.rows;
         let rows = due.model.rows();
         require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, due are {rows}");
+        // An index of the same rows that came in another order may answer otherwise, and is as good.
+        let mut other_order = change.is_mapped() && declaration.kind != Kind::Flat;
         for effort in (0..QUERIES).flat_map(|_| EFFORTS) {
             let query = query_of(&mut dice, shape.dim);
             let hits = searchers[effort as usize].search(&file, &query).when(&told)?;
             let exact = declaration.kind == Kind::Flat;
             due.model.check(&query, K as usize, exact, hits).when(&told)?;
-            let expected = due.search(&query, K, effort)?;
+            let mut hits = hits.to_vec();
+            let mut expected = due.search(&query, K, effort)?;
+            if hits != expected && std::mem::take(&mut other_order) {
+                detach(&file, 0).when("DETACH")?;
+                attach(&file, &declaration).when("ATTACH")?;
+                due.attach_anew()?;
+                hits = searchers[effort as usize].search(&file, &query).when(&told)?.to_vec();
+                expected = due.search(&query, K, effort)?;
+            }
             require!(
                 hits == expected,
                 "{told}: a search (param {effort}) is answered otherwise than by the engine that \
                  is given row by row: {} instead of {}",
-                in_words(hits),
+                in_words(&hits),
                 in_words(&expected)
             );
         }
