@@ -9,9 +9,8 @@ use evidence::place::Place;
 
 use crate::failure::Failure;
 use crate::place;
-use crate::project;
-use crate::release::Program;
 use crate::requirement::{Missing, Requirement};
+use crate::under_test::{self, Program};
 use crate::vm::{self, Kernel, KernelChoice};
 
 /// The other series that Debian 12 has, of the kernel matrix.
@@ -271,10 +270,10 @@ fn kernel(series: &str) -> Vec<Examined> {
             &format!("headers of {release}"),
             kernel.headers().map(|path| path.display().to_string()),
         ),
-        needed(&format!("vexfs.ko for {release}"), built(project::kernel_module(release), "")),
+        needed(&format!("vexfs.ko for {release}"), built(under_test::kernel_module(release), "")),
         needed(
             &format!("vexfs.ko with fault injection for {release}"),
-            built(Ok(project::fault_injection_module(release)), " --fault-injection"),
+            built(Ok(under_test::fault_injection_module(release)), " --fault-injection"),
         ),
     ]
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::failure::Failure;
-use crate::release::Program;
+use crate::under_test::{self, Program};
 use crate::vm::VmError;
 use crate::{config, project};
 
@@ -112,7 +112,7 @@ impl Requirement {
             Requirement::FaultInjectionModule => {
                 let release = project::running_kernel();
                 file(
-                    &project::fault_injection_module(&release),
+                    &under_test::fault_injection_module(&release),
                     &format!("vexfs.ko with fault injection for kernel {release}"),
                     &format!("fixtures/vexfs/kernel/build.sh --kernel {release} --fault-injection"),
                 )
@@ -181,7 +181,7 @@ fn module(release: &str) -> Result<(), Missing> {
     } else {
         format!("fixtures/vexfs/kernel/build.sh --kernel {release}")
     };
-    let path = configured(project::kernel_module(release))?;
+    let path = configured(under_test::kernel_module(release))?;
     file(&path, &format!("vexfs.ko for kernel {release}"), &build)
 }
 

@@ -10,7 +10,7 @@ use harness::filesystem::quick_operations;
 use harness::fuse::{FuseMount, Readiness};
 use harness::kernel::ModuleFile;
 use harness::mount::is_mounted;
-use harness::sources::{cargo_program, kbuild_module};
+use machine::own_sources::{cargo_program, kbuild_module};
 
 /// A daemon among the examples, which cargo builds with tests.
 fn example(name: &str) -> PathBuf {
@@ -192,9 +192,9 @@ fn sources_are_built() {
     fs::write(module.join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
     let source = "#include <linux/module.h>\nMODULE_LICENSE(\"GPL\");\n";
     fs::write(module.join("vexfs.c"), source).unwrap();
-    let built = kbuild_module(&module, &kernel).unwrap();
+    let built = kbuild_module(&module, || kernel.headers()).unwrap();
     ModuleFile::read(&built).unwrap().must_match(&kernel.release).unwrap();
     fs::write(module.join("vexfs.c"), "nonsense").unwrap();
-    let said = kbuild_module(&module, &kernel).unwrap_err().to_string();
+    let said = kbuild_module(&module, || kernel.headers()).unwrap_err().to_string();
     assert!(said.contains("make -C ") && said.contains("nonsense"), "{said}");
 }

@@ -28,7 +28,7 @@ use crate::child::Running;
 use crate::config::{self, Command};
 use crate::environment::file_hash;
 use crate::failure::{Failure, While};
-use crate::release::Program;
+use crate::under_test::Program;
 
 /// Longest run of a benchmark: an emulated guest is slow.
 const LIMIT: Duration = Duration::from_secs(20 * 60);

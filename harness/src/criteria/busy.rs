@@ -18,8 +18,8 @@ use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::filesystem::{NOBODY, SOMEBODY, as_user};
 use crate::kernel::{KernelMount, ModuleFile};
-use crate::release::Program;
 use crate::trial::Context;
+use crate::under_test::Program;
 use crate::{fail, require};
 
 const DIM: usize = 16;

@@ -12,9 +12,9 @@ use crate::dataset::{self, Dataset};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::kernel::{KernelMount, MemoryCgroup, ModuleFile};
-use crate::release::Program;
 use crate::require;
 use crate::trial::Context;
+use crate::under_test::Program;
 
 /// A mount may take half of the memory, so that who is root in a name space of their own only must
 /// not make one.

@@ -8,8 +8,8 @@ use super::expect::same;
 use super::operation::{Operation, operations};
 use crate::dataset::{self, Dataset};
 use crate::failure::{Failure, While};
-use crate::release::Program;
 use crate::require;
+use crate::under_test::Program;
 
 pub(super) const OPERATIONS: &[Operation] = operations![vexctl_from_import_to_detach.with_vexctl()];
 

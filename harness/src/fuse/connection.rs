@@ -35,7 +35,7 @@ impl Connection {
     pub(crate) fn of(mountpoint: &Path) -> Result<Option<Connection>, Failure> {
         // What else is mounted over it does not matter.
         let there = |one: &&Entry| one.at == mountpoint.as_os_str().as_bytes();
-        Ok(entries()?.iter().rev().filter(there).find_map(|one| one.fuse_connection(mountpoint)))
+        Ok(entries()?.iter().rev().filter(there).find_map(|one| behind(one, mountpoint)))
     }
 
     /// Ends every request that waits, and all that come, with ECONNABORTED: also where the daemon
@@ -50,15 +50,13 @@ impl Connection {
     }
 }
 
-impl Entry {
-    /// The connection behind it, if it is FUSE's.
-    fn fuse_connection(&self, mountpoint: &Path) -> Option<Connection> {
-        let is_fuse = self.kind == b"fuse" || self.kind.starts_with(b"fuse.");
-        // An anonymous device's number is its minor one.
-        let number = self.device.strip_prefix(b"0:").and_then(|minor| str::from_utf8(minor).ok());
-        let number = number.and_then(|minor| minor.parse().ok())?;
-        is_fuse.then(|| Connection { number, mountpoint: mountpoint.to_owned() })
-    }
+/// The connection behind a mount, if it is FUSE's.
+fn behind(mount: &Entry, mountpoint: &Path) -> Option<Connection> {
+    let is_fuse = mount.kind == b"fuse" || mount.kind.starts_with(b"fuse.");
+    // An anonymous device's number is its minor one.
+    let number = mount.device.strip_prefix(b"0:").and_then(|minor| str::from_utf8(minor).ok());
+    let number = number.and_then(|minor| minor.parse().ok())?;
+    is_fuse.then(|| Connection { number, mountpoint: mountpoint.to_owned() })
 }
 
 /// How long mounts may resist: of a daemon that mounts on, or in the moment in which somebody forks.
@@ -70,7 +68,7 @@ pub(crate) fn detach_all(directory: &Path) -> bool {
     let emptied = wait_for("", RESISTANCE, || {
         for one in entries()?.iter().rev().filter(|one| one.is_beneath(directory)) {
             let at = Path::new(OsStr::from_bytes(&one.at));
-            if let Some(connection) = one.fuse_connection(at) {
+            if let Some(connection) = behind(one, at) {
                 connection.abort();
             }
             // That may have taken it down by itself, and so may its daemon: what counts is that it

@@ -17,8 +17,8 @@ use crate::config;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::mount::{is_mounted, unmount};
-use crate::release::Program;
-use crate::{fail, project, require};
+use crate::under_test::{self, Program};
+use crate::{fail, require};
 
 use super::announcement::Announcement;
 use super::connection::{self, Connection};
@@ -65,7 +65,7 @@ impl FuseMount {
     /// # Errors
     /// The program cannot be run, ends, or does not mount in time; with what it said.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
-        if program == project::fuse_daemon()?
+        if program == under_test::fuse_daemon()?
             && let Some(own) = own_command(program, options)?
         {
             return FuseMount::spawn(own, Readiness::Unannounced);

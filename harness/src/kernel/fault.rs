@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::module::ModuleFile;
 use crate::failure::{Failure, While};
-use crate::{config, project};
+use crate::{config, project, under_test};
 
 const OF_THE_MODULE: &str = "/sys/module/vexfs/parameters/fail_nth";
 const OF_THE_THREAD: &str = "/proc/thread-self/fail-nth";
@@ -30,7 +30,7 @@ pub fn test_build() -> Result<ModuleFile, Failure> {
             own.path.display()
         )));
     }
-    ModuleFile::read(&project::fault_injection_module(&project::running_kernel()))
+    ModuleFile::read(&under_test::fault_injection_module(&project::running_kernel()))
 }
 
 /// Who makes an allocation fail.

@@ -11,7 +11,7 @@ use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module}
 use super::names::names;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
-use crate::{config, fail, project, require};
+use crate::{config, fail, project, require, under_test};
 
 /// How long a reference that somebody is just giving back may keep the module.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ impl ModuleFile {
     /// # Errors
     /// Where it is missing or no module.
     pub fn of_running_kernel() -> Result<ModuleFile, Failure> {
-        ModuleFile::read(&project::kernel_module(&project::running_kernel())?)
+        ModuleFile::read(&under_test::kernel_module(&project::running_kernel())?)
     }
 
     /// Reads what the file at `path` says of itself.

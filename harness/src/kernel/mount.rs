@@ -14,7 +14,7 @@ use super::names::names;
 use crate::child::Running;
 use crate::failure::{Failure, While};
 use crate::mount::{entries, is_mounted, unmount};
-use crate::{config, project, require};
+use crate::{config, project, require, under_test};
 
 /// How long a user's own command may take.
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ pub fn mounts_by_command() -> Result<bool, Failure> {
 
 /// Mounts as `vexfs.toml` says.
 fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
-    let module = project::kernel_module(&project::running_kernel())?;
+    let module = under_test::kernel_module(&project::running_kernel())?;
     let mut mount = command.filled(&[
         ("module", vec![module.display().to_string()]),
         ("options", vec!["-o".to_owned(), options.to_owned()]),

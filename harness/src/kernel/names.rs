@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::module::modinfo;
-use crate::{config, project};
+use crate::{config, project, under_test};
 
 /// The reference's, both.
 const REFERENCE: &str = "vexfs";
@@ -41,7 +41,7 @@ pub fn names() -> &'static Names {
         // A configuration that is refused, and a file that is not there, are told where they are
         // used.
         let own = config::current().ok().and_then(|config| config.module.as_ref());
-        let path = project::kernel_module(&project::running_kernel()).ok();
+        let path = under_test::kernel_module(&project::running_kernel()).ok();
         match own {
             Some(own) => {
                 let bytes = path.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use machine::programs;
+
 use super::error::VmError;
-use super::programs;
 use crate::project;
 
 /// What the script says on the console.

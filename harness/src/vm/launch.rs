@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use evidence::guest::{Accelerator, Qemu};
+use machine::programs;
 
 use super::error::VmError;
 use super::kernel::Kernel;
-use super::programs;
 use super::resources::Resources;
 use super::script;
 use crate::{place, project};

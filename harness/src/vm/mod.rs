@@ -17,12 +17,10 @@ mod accelerator;
 mod end;
 mod error;
 mod initramfs;
-pub mod interrupt;
 mod kernel;
 mod launch;
 mod lines;
 mod process;
-mod programs;
 mod qemu;
 mod record;
 mod resources;
@@ -36,6 +34,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use machine::own_sources;
 use serde::Serialize;
 
 pub use accelerator::AcceleratorChoice;
@@ -45,7 +44,8 @@ use evidence::kernel_log::Finding;
 use evidence::place::Place;
 use evidence::{TrailEnd, end_of_trail, exit};
 pub use kernel::{Kernel, KernelChoice};
-pub use programs::{on_path as find_program, project_directories};
+pub use machine::interrupt;
+pub use machine::programs::{on_path as find_program, project_directories};
 pub(crate) use qemu::find as find_qemu;
 pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};
@@ -230,7 +230,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let qemu = find_qemu()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
-    crate::sources::build_for_guest(&kernel)?;
+    build_own_vexfs(&kernel)?;
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
     launch::must_be_shareable(project::root())?;
@@ -330,6 +330,16 @@ fn outcome(
         // What cannot be read now is damage that every reader will see.
         evidence: end_of_trail(evidence, Place::Guest).unwrap_or_default(),
     }
+}
+
+/// Builds the VexFS that `vexfs.toml` gives as sources.
+fn build_own_vexfs(kernel: &Kernel) -> Result<(), VmError> {
+    own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
+        match interrupt::interrupted() {
+            true => VmError::Interrupted,
+            false => VmError::OwnVexfs { why: failure.to_string() },
+        }
+    })
 }
 
 fn accelerator_choice(request: &GuestRequest) -> Result<AcceleratorChoice, VmError> {

@@ -3,11 +3,9 @@
 use std::process::{Command, Stdio};
 
 use evidence::guest::{Accelerator, Qemu};
+use machine::programs;
 
 use super::error::VmError;
-use super::programs;
-
-const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The oldest release whose emulation is trusted: 7.2 computed AVX2 wrongly, so that sorted
 /// arrays silently came back unsorted.
@@ -18,8 +16,8 @@ const OLDEST_FOR_EMULATION: u32 = 10;
 /// # Errors
 /// It is not there, or does not tell its version.
 pub(crate) fn find() -> Result<Qemu, VmError> {
-    let path = programs::find("VEXFS_QEMU", PROGRAM)
-        .ok_or_else(|| VmError::NoQemu { program: PROGRAM.to_owned() })?;
+    let path =
+        programs::qemu().ok_or_else(|| VmError::NoQemu { program: programs::QEMU.to_owned() })?;
     let output = Command::new(&path)
         .arg("--version")
         .stdin(Stdio::null())
@@ -77,7 +75,7 @@ mod tests {
         #[case] accelerator: Accelerator,
         #[case] fit: bool,
     ) {
-        let qemu = Qemu { path: PROGRAM.into(), version: version.into() };
+        let qemu = Qemu { path: programs::QEMU.into(), version: version.into() };
         assert_eq!(must_be_fit_for(&qemu, accelerator).is_ok(), fit);
     }
 }

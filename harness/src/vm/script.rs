@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evidence::shell::quoted;
+use machine::{programs, settings};
 
 use super::Work;
 use super::error::VmError;
-use super::programs;
 use crate::project;
 
 /// The script, in the evidence directory.
@@ -64,7 +64,7 @@ fn base_environment() -> Vec<(String, String)> {
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ];
     // Beside what changes a build the reader's wishes and our own settings.
-    environment.extend(crate::settings::settings());
+    environment.extend(settings::settings());
     environment
 }
 

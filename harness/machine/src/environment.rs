@@ -11,7 +11,7 @@ use evidence::place::Place;
 
 use crate::failure::Failure;
 use crate::settings::settings;
-use crate::{clock, place, project, vm};
+use crate::{clock, place, programs, project, under_test};
 
 /// Looks at this machine.
 #[must_use]
@@ -19,8 +19,8 @@ pub fn of_this_machine(accelerator: &str) -> Environment {
     let here = place::here();
     let release = project::running_kernel();
     let programs = [
-        ("vexfs_fuse", project::fuse_daemon()),
-        ("vexfs.ko", project::kernel_module(&release)),
+        ("vexfs_fuse", under_test::fuse_daemon()),
+        ("vexfs.ko", under_test::kernel_module(&release)),
         ("vexfs-validate", std::env::current_exe().map_err(Failure::from)),
     ];
     Environment {
@@ -70,12 +70,12 @@ fn not_told(why: Failure) -> String {
 }
 
 /// SHA-256 of the file at `path`, or `missing`.
-pub(crate) fn file_hash(path: PathBuf) -> String {
+pub fn file_hash(path: PathBuf) -> String {
     fs::read(path).map_or_else(|_| "missing".to_owned(), |bytes| evidence::digest::sha256(&bytes))
 }
 
 /// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
-pub(crate) fn commit() -> String {
+pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-c")
@@ -128,11 +128,15 @@ fn tools() -> &'static BTreeMap<String, String> {
         let asked: [(&str, &[&str]); 2] =
             [("rustc", &["--version"]), ("cargo-nextest", &["nextest", "--version"])];
         let said = asked.iter().filter_map(|(name, arguments)| {
-            let output = Command::new(vm::find_program(name)?).args(*arguments).output().ok()?;
+            let output = Command::new(programs::on_path(name)?).args(*arguments).output().ok()?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Some(((*name).to_owned(), version_in(&text)?.to_owned()))
         });
-        let qemu = vm::find_qemu().ok().map(|qemu| ("QEMU".to_owned(), qemu.version));
+        let qemu = programs::qemu().and_then(|path| {
+            let output = Command::new(path).arg("--version").output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Some(("QEMU".to_owned(), version_in(&text)?.to_owned()))
+        });
         said.chain(qemu).collect()
     })
 }

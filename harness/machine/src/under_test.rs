@@ -1,10 +1,10 @@
-//! Programs under test: release builds of this checkout.
+//! What is tested: the release builds of this checkout and its module, or a user's own.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::{Failure, While};
-use crate::{config, project, require, sources};
+use crate::{config, own_sources, project, require};
 
 /// A program under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Program {
     /// `vexfs.toml`, which may name another, is refused.
     pub fn path(self) -> Result<PathBuf, Failure> {
         match self {
-            Program::FuseDaemon => project::fuse_daemon(),
+            Program::FuseDaemon => fuse_daemon(),
             Program::Vexctl => Ok(project::built().join("release/vexctl")),
             Program::Benchmark => Ok(project::built().join("release/anns_benchmark_test")),
         }
@@ -62,7 +62,7 @@ impl Program {
         if let (Program::FuseDaemon, Some(own)) = (self, &config::current()?.fuse)
             && own.program.is_dir()
         {
-            return sources::build_fuse(&own.program);
+            return own_sources::build_fuse(&own.program);
         }
         let program = self.path()?;
         if program.is_file() {
@@ -81,4 +81,34 @@ impl Program {
         );
         Ok(program)
     }
+}
+
+/// The FUSE daemon under test.
+///
+/// # Errors
+/// `vexfs.toml` is refused.
+pub fn fuse_daemon() -> Result<PathBuf, Failure> {
+    Ok(match &config::current()?.fuse {
+        Some(own) if own.program.is_dir() => own_sources::fuse_product(),
+        Some(own) => own.program.clone(),
+        None => project::built().join("release/vexfs_fuse"),
+    })
+}
+
+/// The module under test, built for kernel `release`.
+///
+/// # Errors
+/// `vexfs.toml` is refused.
+pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
+    Ok(match &config::current()?.module {
+        Some(own) if own.path.is_dir() => own_sources::module_product(release),
+        Some(own) => own.path.clone(),
+        None => project::root().join("target/vexfs-ko").join(release).join("vexfs.ko"),
+    })
+}
+
+/// The module's test build for kernel `release`, whose allocations can be made to fail.
+#[must_use]
+pub fn fault_injection_module(release: &str) -> PathBuf {
+    project::root().join("target/vexfs-ko").join(release).join("fault-injection/vexfs.ko")
 }

@@ -13,7 +13,8 @@ pub fn project_directories() -> [PathBuf; 2] {
 
 /// Finds `program`: what `variable` names, or as [`on_path`]. A variable that names nothing is not
 /// made up for by another program, since its user wanted that one.
-pub(super) fn find(variable: &str, program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
     match env::var_os(variable) {
         Some(named) => Some(PathBuf::from(named)).filter(|path| path.is_file()),
         None => on_path(program),
@@ -31,8 +32,18 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// What QEMU is called.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// QEMU, which `VEXFS_QEMU` may name.
+#[must_use]
+pub fn qemu() -> Option<PathBuf> {
+    find("VEXFS_QEMU", QEMU)
+}
+
 /// `PATH` for the launcher's children: the project's own directories first.
-pub(super) fn search_path() -> std::ffi::OsString {
+#[must_use]
+pub fn search_path() -> std::ffi::OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let all = project_directories().into_iter().chain(env::split_paths(&path));
     // Joining fails only for a directory with a colon in its name; such a one is of no use in PATH.

@@ -2,7 +2,7 @@
 
 /// Variables that change what cargo builds and how trials behave: a guest must find what the host
 /// built, and who repeats a trial must repeat them.
-pub(crate) const SETTINGS: &[&str] = &[
+pub const SETTINGS: &[&str] = &[
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_INCREMENTAL",
@@ -19,10 +19,10 @@ pub(crate) const SETTINGS: &[&str] = &[
 ];
 
 /// Beginnings of further such variables.
-pub(crate) const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
+pub const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
 
 /// Those of them that are set, by name.
-pub(crate) fn settings() -> impl Iterator<Item = (String, String)> {
+pub fn settings() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| {

@@ -5,12 +5,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::failure::Failure;
-use crate::{config, sources};
 
 /// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
 #[must_use]
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"))
 }
 
 /// That this program lies in the checkout that it was built of: cargo builds nothing anew in one that
@@ -34,7 +33,7 @@ pub fn is_where_it_was_built() -> Result<(), Failure> {
 /// The checkout in which `program` lies, if that is another than `root`.
 fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
     let mut above = program.ancestors();
-    let here = above.find(|directory| directory.join("harness/Cargo.toml").is_file())?;
+    let here = above.find(|directory| directory.join("harness/machine/Cargo.toml").is_file())?;
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     (real(here) != real(root)).then(|| here.to_owned())
 }
@@ -81,36 +80,6 @@ pub fn peers() -> PathBuf {
     cache().join("peers")
 }
 
-/// The FUSE daemon under test.
-///
-/// # Errors
-/// `vexfs.toml` is refused.
-pub fn fuse_daemon() -> Result<PathBuf, Failure> {
-    Ok(match &config::current()?.fuse {
-        Some(own) if own.program.is_dir() => sources::fuse_product(),
-        Some(own) => own.program.clone(),
-        None => built().join("release/vexfs_fuse"),
-    })
-}
-
-/// The module under test, built for kernel `release`.
-///
-/// # Errors
-/// `vexfs.toml` is refused.
-pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
-    Ok(match &config::current()?.module {
-        Some(own) if own.path.is_dir() => sources::module_product(release),
-        Some(own) => own.path.clone(),
-        None => root().join("target/vexfs-ko").join(release).join("vexfs.ko"),
-    })
-}
-
-/// The module's test build for kernel `release`, whose allocations can be made to fail.
-#[must_use]
-pub fn fault_injection_module(release: &str) -> PathBuf {
-    root().join("target/vexfs-ko").join(release).join("fault-injection/vexfs.ko")
-}
-
 /// The recorded figures of the field.
 #[must_use]
 pub fn recorded_figures() -> PathBuf {
@@ -149,8 +118,8 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let [old, new] = ["old", "new"].map(|name| room.path().join(name));
         for checkout in [&old, &new] {
-            fs::create_dir_all(checkout.join("harness")).unwrap();
-            fs::write(checkout.join("harness/Cargo.toml"), "").unwrap();
+            fs::create_dir_all(checkout.join("harness/machine")).unwrap();
+            fs::write(checkout.join("harness/machine/Cargo.toml"), "").unwrap();
         }
         let program = Path::new("target/debug/deps/fuse-1");
         assert_eq!(copied_to(&old.join(program), &old), None);

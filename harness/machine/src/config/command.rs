@@ -6,7 +6,7 @@ use std::process;
 use serde::Deserialize;
 
 use crate::failure::Failure;
-use crate::{require, vm};
+use crate::{programs, require};
 
 /// A program and its arguments, in which placeholders like `{mountpoint}` may stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -76,7 +76,7 @@ impl Command {
             return Ok(());
         }
         let found = self.program.to_str().filter(|name| !name.contains('/'));
-        match found.and_then(vm::find_program) {
+        match found.and_then(programs::on_path) {
             Some(path) => self.program = path,
             None => crate::fail!(
                 "{} is no file, and no program of that name is on the path",

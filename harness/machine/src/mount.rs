@@ -38,18 +38,18 @@ pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
 
 /// A line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Major and minor number of its device, with a colon between.
-    pub(crate) device: Vec<u8>,
+    pub device: Vec<u8>,
     /// Where it is mounted.
-    pub(crate) at: Vec<u8>,
+    pub at: Vec<u8>,
     /// The file system's type: `fuse.vexfs`.
-    pub(crate) kind: Vec<u8>,
+    pub kind: Vec<u8>,
 }
 
 impl Entry {
     /// Whether it is mounted on `directory` or somewhere beneath it.
-    pub(crate) fn is_beneath(&self, directory: &Path) -> bool {
+    pub fn is_beneath(&self, directory: &Path) -> bool {
         Path::new(OsStr::from_bytes(&self.at)).starts_with(directory)
     }
 
@@ -67,7 +67,7 @@ impl Entry {
 ///
 /// # Errors
 /// The list cannot be read.
-pub(crate) fn entries() -> Result<Vec<Entry>, Failure> {
+pub fn entries() -> Result<Vec<Entry>, Failure> {
     let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
     Ok(entries_of(&mounts))
 }

@@ -1,0 +1,17 @@
+//! What the times of this place count.
+
+use evidence::clock::Clock;
+use evidence::guest::GuestLaunch;
+
+use crate::failure::{Failure, While};
+use crate::place;
+
+/// The clock of this place: a guest is told by its launcher.
+///
+/// # Errors
+/// The launcher's word cannot be read.
+pub fn here() -> Result<Clock, Failure> {
+    let Some(evidence) = &place::here().evidence_dir else { return Ok(Clock::Wall) };
+    let launch = GuestLaunch::read(evidence).when("what the guest's time counts")?;
+    Ok(if launch.instruction_clock { Clock::Instructions } else { Clock::Wall })
+}
