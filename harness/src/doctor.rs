@@ -9,6 +9,7 @@ use evidence::place::Place;
 
 use crate::failure::Failure;
 use crate::place;
+use crate::programs;
 use crate::requirement::{Missing, Requirement};
 use crate::under_test::{self, Program};
 use crate::vm::{self, Kernel, KernelChoice};
@@ -117,11 +118,11 @@ fn needed(what: &str, found: Result<String, impl Into<Missing>>) -> Examined {
 
 /// Whether cargo is there, which builds what is not built yet.
 fn cargo() -> bool {
-    vm::find_program("cargo").is_some()
+    programs::on_path("cargo").is_some()
 }
 
 fn program(name: &str, command: &str) -> Examined {
-    let found = vm::find_program(name).map(|path| path.display().to_string());
+    let found = programs::on_path(name).map(|path| path.display().to_string());
     needed(
         name,
         found.ok_or_else(|| Missing {
@@ -156,7 +157,7 @@ fn nextest(cargo: &str) -> Examined {
     let version = said.ok().filter(|said| said.status.success()).map(|said| {
         String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().to_owned()
     });
-    let directory = vm::find_program("cargo-nextest");
+    let directory = programs::on_path("cargo-nextest");
     let directory = directory.as_deref().and_then(Path::parent).map(|path| path.display());
     let found = version.ok_or_else(|| match directory {
         Some(directory) => Missing {
@@ -228,7 +229,7 @@ fn guest() -> Vec<Examined> {
 }
 
 fn virtiofsd() -> Examined {
-    let condition = vm::find_program("virtiofsd").map_or_else(
+    let condition = programs::on_path("virtiofsd").map_or_else(
         || {
             Condition::Limited(Missing {
                 what: "no virtiofsd: the guest's files come over 9p, three times slower".into(),

@@ -9,7 +9,6 @@ pub mod adversary;
 pub mod bench;
 pub mod benchmark;
 pub mod cli;
-pub mod clock;
 pub mod contender;
 pub mod criteria;
 pub mod dataset;
@@ -28,9 +27,10 @@ pub mod sequence;
 pub mod soak;
 pub mod torture;
 pub mod trial;
-pub mod vm;
 
+pub use guest as vm;
 pub use machine::{
-    child, config, deadline, environment, fail, failure, mount, noise, place, project, require,
-    selftest, temporary, uncached as afresh, under_test,
+    child, clock, config, deadline, environment, fail, failure, interrupt, mount, noise,
+    own_sources, place, programs, project, require, selftest, temporary, uncached as afresh,
+    under_test,
 };

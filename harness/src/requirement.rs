@@ -119,7 +119,7 @@ impl Requirement {
             }
             Requirement::Competitor(name) => competitor(name),
             Requirement::Numpy => package("numpy", "numpy"),
-            Requirement::Program(name) if crate::vm::find_program(name).is_some() => Ok(()),
+            Requirement::Program(name) if crate::programs::on_path(name).is_some() => Ok(()),
             Requirement::Program(name) => {
                 missing(format!("there is no program {name}"), "provide it with: make setup")
             }

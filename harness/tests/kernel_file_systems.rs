@@ -13,8 +13,8 @@ use std::time::Duration;
 use harness::failure::{Failure, While};
 use harness::filesystem::all_operations;
 use harness::mount::{is_mounted, unmount, unmount_by_force};
+use harness::programs::on_path;
 use harness::requirement::Requirement;
-use harness::vm::find_program;
 use libtest_mimic::{Arguments, Trial};
 use nix::errno::Errno;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let root = Requirement::Root.check().is_ok();
     let trials = KINDS.iter().map(|kind| {
-        let there = kind.make.first().is_none_or(|program| find_program(program).is_some());
+        let there = kind.make.first().is_none_or(|program| on_path(program).is_some());
         let runs = kind.make.is_empty() || root && there;
         Trial::test(kind.name, move || {
             passes(kind, root).map_err(|failure| failure.to_string().into())

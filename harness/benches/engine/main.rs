@@ -26,9 +26,9 @@ use harness::bench::turns::Effort;
 use harness::bench::write_json;
 use harness::environment;
 use harness::failure::{Failure, While};
+use harness::interrupt::Watch;
 use harness::project;
 use harness::require;
-use harness::vm::interrupt::Watch;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Rows from which a set has to be asked for.

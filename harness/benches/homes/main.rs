@@ -12,9 +12,9 @@ use harness::bench::write_json;
 use harness::criteria::homes::Mounted;
 use harness::dataset::Dataset;
 use harness::failure::Failure;
+use harness::interrupt::Watch;
 use harness::place;
 use harness::project;
-use harness::vm::interrupt::Watch;
 use indicatif::ProgressBar;
 use vexfs_uapi::{Home, Kind};
 

@@ -8,7 +8,7 @@ use vexfs_uapi::{Kind, Metric};
 use crate::contender::Answer;
 use crate::dataset::Dataset;
 use crate::failure::Failure;
-use crate::vm::interrupt::interrupted;
+use crate::interrupt::interrupted;
 
 /// An index of the engine, the queries that it is asked, and room for its answers.
 pub struct Engine {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::contender::{Contender, Driver, Limits, Program};
 use crate::failure::{Failure, While};
-use crate::vm::interrupt::interrupted;
+use crate::interrupt::interrupted;
 use crate::{project, require};
 
 /// Rounds of calls from which a call's overhead is taken.

@@ -8,9 +8,9 @@ use super::engine::Engine;
 use super::row::Sample;
 use crate::contender::{Answer, Contender, Driver};
 use crate::failure::Failure;
+use crate::interrupt::interrupted;
 use crate::measure;
 use crate::require;
-use crate::vm::interrupt::interrupted;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]

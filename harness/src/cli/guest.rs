@@ -15,13 +15,16 @@ use indicatif::ProgressBar;
 use verdict::Fate;
 use verdict::report::{self, Run};
 
-use super::{Accelerator, Machine, Stop, run_dir};
-use crate::clock::ClockChoice;
+use super::{Accelerator, Clock, Machine, Stop, run_dir};
 use crate::environment;
 use crate::expected::Expected;
+use crate::interrupt::Watch;
+use crate::own_sources;
 use crate::place;
 use crate::project;
-use crate::vm::{self, AcceleratorChoice, GuestOutcome, GuestRequest, KernelChoice, Work};
+use crate::vm::{
+    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, KernelChoice, VmError, Work,
+};
 
 /// Options of `guest`.
 #[derive(Debug, Clone, Args)]
@@ -29,8 +32,8 @@ pub struct Options {
     #[command(flatten)]
     machine: Machine,
     /// What the guest's time counts
-    #[arg(long, value_enum, default_value_t = ClockChoice::Wall)]
-    clock: ClockChoice,
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    clock: Clock,
     /// Directory shared with the guest [default: a fresh one under target/guest]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -62,7 +65,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if work != Work::Shell {
         expect(&dir, &evidence)?;
     }
-    let outcome = boot(&options.machine, options.clock, &dir, work)?;
+    let outcome = boot(&options.machine, options.clock.into(), &dir, work)?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
@@ -143,10 +146,24 @@ pub(super) fn boot(
     request.cpus = machine.cpus;
     request.clock = clock;
     request.limits.total = Duration::from_secs(machine.time_limit);
+    build_own_vexfs(&request.kernel)?;
     let mut terminal = Terminal::new(request.work == Work::Shell);
     let outcome = vm::run(&request, &mut terminal);
     terminal.waiting.finish_and_clear();
     outcome.map_err(|error| Stop::new(error.exit(), error))
+}
+
+/// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
+fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Stop> {
+    let watch = Watch::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
+    let kernel = vm::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
+    own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
+        if watch.interrupted() {
+            return Stop::new(exit::INTERRUPTED, VmError::Interrupted);
+        }
+        let advice = "docs/own-vexfs.md says how sources are built";
+        Stop::new(exit::SETUP, format!("{failure}; {advice}"))
+    })
 }
 
 /// Says why a guest ended other than by its command's end, with the console's tail.

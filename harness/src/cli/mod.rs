@@ -31,6 +31,7 @@ use evidence::exit::{self, Exit};
 use evidence::guest::DEFAULT_SERIES;
 
 use crate::temporary;
+use crate::vm::ClockChoice;
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
@@ -152,6 +153,28 @@ pub enum Accelerator {
     Kvm,
     /// An emulated CPU (TCG)
     Tcg,
+}
+
+/// What the guest's time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Clock {
+    /// Time as it passes
+    Wall,
+    /// A count of the guest's instructions, 2 ns each: the same on a busy machine, on one emulated
+    /// CPU
+    Instructions,
+    /// Whichever decides on the kernel against FUSE: instructions, but wall time on KVM
+    Deciding,
+}
+
+impl From<Clock> for ClockChoice {
+    fn from(clock: Clock) -> Self {
+        match clock {
+            Clock::Wall => ClockChoice::Wall,
+            Clock::Instructions => ClockChoice::Instructions,
+            Clock::Deciding => ClockChoice::Deciding,
+        }
+    }
 }
 
 /// Reads a criterion's name; help, completion and errors list all five.

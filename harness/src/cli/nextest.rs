@@ -15,8 +15,8 @@ use evidence::place::Place;
 use verdict::junit;
 
 use crate::failure::{Failure, While};
+use crate::interrupt::Watch;
 use crate::project;
-use crate::vm::interrupt::Watch;
 
 /// nextest's exit code for 'tests failed' (its `NextestExitCode::TEST_RUN_FAILED`).
 const TESTS_FAILED: i32 = 100;

@@ -13,11 +13,10 @@ use evidence::place::Place;
 
 use super::output::outln;
 use super::{Machine, Stop, guest};
-use crate::clock::ClockChoice;
 use crate::failure::{Failure, While};
 use crate::place;
 use crate::regress::{self, BOUND, COSTS_FILE, Change, Cost};
-use crate::vm::{Kernel, KernelChoice, Work};
+use crate::vm::{ClockChoice, Kernel, KernelChoice, Work};
 use crate::{project, require};
 
 /// Options of `regress`.

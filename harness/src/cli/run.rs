@@ -19,14 +19,13 @@ use super::guest;
 use super::nextest::{self, Tests};
 use super::output::{out, outln};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
-use crate::clock::ClockChoice;
 use crate::environment;
 use crate::expected::Expected;
 use crate::failure::{Failure, While};
 use crate::place;
 use crate::project;
 use crate::sabotage;
-use crate::vm::{GuestOutcome, Work};
+use crate::vm::{ClockChoice, GuestOutcome, Work};
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]

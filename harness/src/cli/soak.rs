@@ -18,7 +18,6 @@ use verdict::soak::{Repetitions, Soak};
 use super::nextest;
 use super::output::outln;
 use super::{Machine, Stop, guest, phase, run_dir};
-use crate::clock::ClockChoice;
 use crate::environment;
 use crate::expected::Expected;
 use crate::failure::Failure;
@@ -26,7 +25,7 @@ use crate::place;
 use crate::project;
 use crate::soak::endure;
 use crate::trial;
-use crate::vm::{GuestOutcome, Work};
+use crate::vm::{ClockChoice, GuestOutcome, Work};
 
 /// Time beside the cycles: the boot, and a last cycle that began just before the end.
 const BESIDE: Duration = Duration::from_secs(1800);

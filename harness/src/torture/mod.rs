@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::Failure;
-use crate::{fail, vm};
+use crate::{fail, programs};
 
 /// How many times the work of the default lanes is done.
 ///
@@ -32,7 +32,7 @@ pub fn scale() -> Result<u32, Failure> {
 
 /// A program that the set-up installs.
 fn program(name: &str) -> Result<Command, Failure> {
-    let Some(path): Option<PathBuf> = vm::find_program(name) else {
+    let Some(path): Option<PathBuf> = programs::on_path(name) else {
         fail!("there is no program {name}; provide it with: make setup")
     };
     Ok(Command::new(path))

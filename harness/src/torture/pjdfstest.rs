@@ -136,7 +136,7 @@ fn finish(running: Running) -> Result<BTreeMap<String, Outcome>, Failure> {
 fn mount_without_helpers(scratch: &Path) -> Result<std::ffi::OsString, Failure> {
     let directory = scratch.join("bin");
     fs::create_dir(&directory)?;
-    let Some(mount) = crate::vm::find_program("mount") else { fail!("there is no mount(8)") };
+    let Some(mount) = crate::programs::on_path("mount") else { fail!("there is no mount(8)") };
     let script = format!("#!/bin/sh\nexec {} --internal-only \"$@\"\n", mount.display());
     let path = directory.join("mount");
     fs::write(&path, script)?;

@@ -20,7 +20,7 @@ struct Floor {
     others: &'static [&'static str],
 }
 
-const FLOORS: [Floor; 3] = [
+const FLOORS: [Floor; 4] = [
     Floor {
         name: "evidence",
         pure: true,
@@ -47,6 +47,12 @@ const FLOORS: [Floor; 3] = [
             "tempfile",
             "toml",
         ],
+    },
+    Floor {
+        name: "guest",
+        pure: false,
+        ours: &["evidence", "machine"],
+        others: &["libc", "nix", "serde", "serde_json", "tempfile", "thiserror"],
     },
 ];
 
@@ -124,14 +130,17 @@ fn no_crate_stands_on_more_than_is_listed() {
 
 /// A workspace of these crates and one above them, with these edges beside those that are allowed.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
-    let names =
-        ["evidence", "verdict", "machine", "harness", "serde", "nix", "libc", "fuser", "tempfile"];
+    let names = [
+        "evidence", "verdict", "machine", "guest", "harness", "serde", "nix", "libc", "fuser",
+        "tempfile",
+    ];
     let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
     let own = [
         ("verdict", "evidence", None),
         ("evidence", "serde", None),
         ("machine", "evidence", None),
         ("machine", "nix", None),
+        ("guest", "machine", None),
     ];
     let all: Vec<_> = own.iter().chain(edges).collect();
     let node = |name: &&str| {
@@ -144,7 +153,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let nodes: Vec<Value> = names.iter().map(node).collect();
     json!({
         "packages": packages,
-        "workspace_members": ["evidence", "verdict", "machine", "harness"],
+        "workspace_members": ["evidence", "verdict", "machine", "guest", "harness"],
         "resolve": {"nodes": nodes},
     })
 }
@@ -159,6 +168,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
 #[case::a_ring(&[("evidence", "verdict", Some("dev"))], &["evidence -> verdict"])]
 #[case::beside(&[("verdict", "machine", None)], &["verdict -> machine", "verdict -> machine -> nix"])]
 #[case::from_the_machine_upwards(&[("machine", "harness", None)], &["machine -> harness"])]
+#[case::the_launcher_judges(&[("guest", "verdict", None)], &["guest -> verdict"])]
 #[case::another_crate_of_the_machine(&[("machine", "fuser", None)], &["machine -> fuser"])]
 #[case::system_calls(
     &[("evidence", "nix", None)],

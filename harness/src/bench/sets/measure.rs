@@ -23,8 +23,8 @@ use crate::bench::run::simd_name;
 use crate::bench::turns::ns;
 use crate::dataset::Dataset;
 use crate::failure::{Failure, While};
+use crate::interrupt::interrupted;
 use crate::require;
-use crate::vm::interrupt::interrupted;
 
 /// What is the same for all sets.
 pub struct Bench<'a> {

@@ -18,9 +18,10 @@ use verdict::{self, Evidence, State};
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
+use crate::interrupt::Watch;
 use crate::trial::Context;
 use crate::vm::{self, GuestRequest, KernelChoice, Work};
-use crate::{fail, project, require};
+use crate::{fail, own_sources, project, require};
 
 /// The trial that ends before the power is cut, and the one in which it is.
 const FINISHED: &str = "module::loads_and_is_listed";
@@ -67,6 +68,7 @@ fn cut_power(dir: &Path) -> Result<vm::GuestOutcome, Failure> {
     let mut request = GuestRequest::new(Work::Command(words.to_vec()), dir.to_owned());
     request.kernel = KernelChoice::of_environment();
     request.limits.total = LIMIT;
+    build_own_vexfs(&request.kernel)?;
     thread::scope(|scope| {
         let guest = scope.spawn(|| vm::run(&request, &mut Unobserved));
         let begun = wait_for(format!("{CUT} in the guest"), LIMIT, || {
@@ -87,6 +89,13 @@ fn cut_power(dir: &Path) -> Result<vm::GuestOutcome, Failure> {
             None => fail!("no QEMU was found below this process"),
         }
     })
+}
+
+/// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
+fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Failure> {
+    let _interruptible = Watch::begin()?;
+    let kernel = vm::kernel_for(kernel)?;
+    own_sources::build_all(&kernel.release, || kernel.headers())
 }
 
 /// The QEMU that this process has started, by way of virtme-ng.

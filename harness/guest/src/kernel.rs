@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use evidence::guest::DEFAULT_SERIES;
+use machine::project;
 
 use super::error::VmError;
-use crate::project;
 
 /// Which kernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use super::end::Stop;
 use super::error::VmError;
 use super::lines::{self, Event, Stream};
 use super::process::{Group, Reaped};
+use super::request::{Limits, Observer};
 use super::status::GuestStatus;
 use super::terminal::Foreground;
-use super::{Limits, Observer};
 
 /// What the command printed, in the evidence directory.
 pub const OUTPUT_FILE: &str = "guest-output.log";

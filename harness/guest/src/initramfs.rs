@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use machine::programs;
+use machine::project;
 
 use super::error::VmError;
-use crate::project;
 
 /// What the script says on the console.
 pub(super) const MARK: &str = "vexfs-validation: the kernel has booted";

@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evidence::shell::quoted;
+use machine::project;
 use machine::{programs, settings};
 
-use super::Work;
 use super::error::VmError;
-use crate::project;
+use super::request::Work;
 
 /// The script, in the evidence directory.
 pub const COMMAND_FILE: &str = "guest-command.sh";

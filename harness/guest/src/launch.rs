@@ -10,12 +10,12 @@ use std::process::Command;
 
 use evidence::guest::{Accelerator, Qemu};
 use machine::programs;
+use machine::{place, project};
 
 use super::error::VmError;
 use super::kernel::Kernel;
 use super::resources::Resources;
 use super::script;
-use crate::{place, project};
 
 const PROGRAM: &str = "virtme-run";
 

@@ -14,6 +14,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use evidence::guest::{Accelerator, Qemu};
+use machine::{place, project};
 use serde::{Deserialize, Serialize};
 
 use super::error::VmError;
@@ -21,7 +22,6 @@ use super::initramfs;
 use super::kernel::Kernel;
 use super::lines::{self, Event, Stream};
 use super::process::Reaped;
-use crate::{place, project};
 
 /// A working KVM boots the probe in one or two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);

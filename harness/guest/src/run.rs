@@ -1,187 +1,44 @@
-//! The launcher: boots a guest on this machine's own files, runs a command in it, and tells how
-//! both ended.
-//!
-//! [`run`] is the whole story. It finds QEMU, virtme-ng and a kernel, proves an accelerator by
-//! booting on it, and starts virtme-ng in a process group of its own. The guest sees this
-//! machine's root directory read-only, with throw-away writable copies of the checkout and of the
-//! system's directories; only the evidence directory is written through. Its first program of
-//! ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says how it ended. The
-//! console is read beside it, so that a panic, an oops, a lock-up and a silent guest are told
-//! apart from a failing command and a failing set-up ([`GuestEnd`]). Whatever happens, nothing of
-//! the guest is left behind.
-//!
-//! Settings by environment, all optional: `VEXFS_QEMU`, `VEXFS_VIRTME_RUN`, `VEXFS_BUSYBOX` name
-//! programs to be used in place of those on the path.
-
-mod accelerator;
-mod end;
-mod error;
-mod initramfs;
-mod kernel;
-mod launch;
-mod lines;
-mod process;
-mod qemu;
-mod record;
-mod resources;
-mod script;
-mod status;
-mod supervise;
-mod terminal;
+//! The whole story of a guest: what it needs is found, it boots, works and ends.
 
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use machine::own_sources;
-use serde::Serialize;
-
-pub use accelerator::AcceleratorChoice;
-pub use error::VmError;
-use evidence::guest::{Accelerator, GuestEnd, GuestLaunch};
-use evidence::kernel_log::Finding;
+use evidence::end_of_trail;
+use evidence::guest::{Accelerator, GuestLaunch};
 use evidence::place::Place;
-use evidence::{TrailEnd, end_of_trail, exit};
-pub use kernel::{Kernel, KernelChoice};
-pub use machine::interrupt;
-pub use machine::programs::{on_path as find_program, project_directories};
-pub(crate) use qemu::find as find_qemu;
-pub use script::COMMAND_FILE;
-pub use status::{GuestStatus, STATUS_FILE};
-pub use supervise::OUTPUT_FILE;
+use machine::{interrupt, project};
 
-use crate::clock::ClockChoice;
-use crate::project;
-
-/// What the guest is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
-    /// Run this command, program first, in the checkout.
-    Command(Vec<String>),
-    /// Give the person at the terminal a root shell in the checkout.
-    Shell,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From the start to the first sign of life.
-    pub boot: Duration,
-    /// Without a line of output from the command.
-    pub silence: Duration,
-    /// From the start to the command's end.
-    pub total: Duration,
-}
-
-impl Default for Limits {
-    /// A quiet machine with two cores and emulation boots in 10 s, a busy one in 130; the silence is
-    /// that of the longest single trial; the total that of a whole validation.
-    fn default() -> Self {
-        Limits {
-            boot: Duration::from_secs(300),
-            silence: Duration::from_secs(600),
-            total: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// A guest to be run.
-#[derive(Debug, Clone)]
-pub struct GuestRequest {
-    /// Which kernel.
-    pub kernel: KernelChoice,
-    /// On what.
-    pub accelerator: AcceleratorChoice,
-    /// MiB of memory; 8 GiB if unset, less where the machine has less.
-    pub memory_mib: Option<u64>,
-    /// CPUs; 4 if unset, fewer where the machine has fewer.
-    pub cpus: Option<u32>,
-    /// What for.
-    pub work: Work,
-    /// Variables for the command, beside those that every command gets.
-    pub environment: Vec<(String, String)>,
-    /// The one directory that the guest writes through to; made if it is not there.
-    pub evidence_dir: PathBuf,
-    /// For how long. A shell has no limit but the boot's.
-    pub limits: Limits,
-    /// What its time counts. Instructions have one CPU, emulated.
-    pub clock: ClockChoice,
-}
-
-impl GuestRequest {
-    /// A guest with everything at its default.
-    #[must_use]
-    pub fn new(work: Work, evidence_dir: PathBuf) -> Self {
-        GuestRequest {
-            kernel: KernelChoice::default(),
-            accelerator: AcceleratorChoice::default(),
-            memory_mib: None,
-            cpus: None,
-            work,
-            environment: Vec::new(),
-            evidence_dir,
-            limits: Limits::default(),
-            clock: ClockChoice::default(),
-        }
-    }
-}
-
-/// Who is told while the guest runs.
-pub trait Observer {
-    /// Something that a person should know: what was chosen and why.
-    fn notice(&mut self, text: &str);
-    /// A line of the command's output; never called for a shell, which has the terminal.
-    fn output(&mut self, line: &str);
-    /// The kernel told of trouble.
-    fn trouble(&mut self, finding: &Finding) {
-        self.notice(&format!("the guest's kernel says: {}", finding.headline));
-    }
-    /// A line of the console.
-    fn console(&mut self, _line: &str) {}
-}
-
-/// How a guest fared.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GuestOutcome {
-    /// How it ended.
-    pub end: GuestEnd,
-    /// Whether it was Ctrl-C that ended it, whatever its kernel had come to by then.
-    pub interrupted: bool,
-    /// How it was launched.
-    pub launch: GuestLaunch,
-    /// Trouble that the kernel told of, in order.
-    pub findings: Vec<Finding>,
-    /// The last lines of the console.
-    pub console_tail: Vec<String>,
-    /// Type of the guest's root file system: `virtiofs`, or the slow `9p`.
-    pub root_filesystem: Option<String>,
-    /// Seconds from the start to the first sign of life.
-    pub boot_seconds: Option<f64>,
-    /// Seconds from the start to the command's first line.
-    pub first_output_seconds: Option<f64>,
-    /// Seconds from the start to the end.
-    pub total_seconds: f64,
-    /// Where its evidence ended.
-    pub evidence: Option<TrailEnd>,
-}
-
-impl GuestOutcome {
-    /// The exit code for a program that ran the guest: its end's, but for Ctrl-C.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        if self.interrupted { exit::INTERRUPTED.code } else { self.end.exit_code() }
-    }
-}
+use super::accelerator::{self, AcceleratorChoice};
+use super::end;
+use super::error::VmError;
+use super::kernel::{Kernel, KernelChoice};
+use super::launch;
+use super::outcome::GuestOutcome;
+use super::qemu::{self, find as find_qemu};
+use super::record;
+use super::request::{ClockChoice, GuestRequest, Observer, Work};
+use super::resources;
+use super::script;
+use super::status::{GuestStatus, STATUS_FILE};
+use super::supervise;
 
 /// The kernel that a guest boots unless another is named: `VEXFS_KERNEL`, or the default series.
 ///
 /// # Errors
-/// It, QEMU or virtme-ng is missing, and what provides it.
+/// As [`kernel_for`].
 pub fn guest_kernel() -> Result<Kernel, VmError> {
+    kernel_for(&KernelChoice::of_environment())
+}
+
+/// The kernel that a guest boots by this choice.
+///
+/// # Errors
+/// It, QEMU or virtme-ng is missing, and what provides it.
+pub fn kernel_for(choice: &KernelChoice) -> Result<Kernel, VmError> {
     find_qemu()?;
     launch::virtme_run()?;
-    Kernel::find(&KernelChoice::of_environment())
+    Kernel::find(choice)
 }
 
 /// The program that boots a guest: what `VEXFS_VIRTME_RUN` names, or virtme-ng's.
@@ -230,7 +87,6 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let qemu = find_qemu()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
-    build_own_vexfs(&kernel)?;
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
     launch::must_be_shareable(project::root())?;
@@ -330,16 +186,6 @@ fn outcome(
         // What cannot be read now is damage that every reader will see.
         evidence: end_of_trail(evidence, Place::Guest).unwrap_or_default(),
     }
-}
-
-/// Builds the VexFS that `vexfs.toml` gives as sources.
-fn build_own_vexfs(kernel: &Kernel) -> Result<(), VmError> {
-    own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
-        match interrupt::interrupted() {
-            true => VmError::Interrupted,
-            false => VmError::OwnVexfs { why: failure.to_string() },
-        }
-    })
 }
 
 fn accelerator_choice(request: &GuestRequest) -> Result<AcceleratorChoice, VmError> {

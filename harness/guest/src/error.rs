@@ -12,12 +12,6 @@ const SETUP: &str = "provide it with: make setup";
 /// [`GuestEnd`](evidence::GuestEnd).
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
-    /// The VexFS that `vexfs.toml` gives as sources cannot be built for the guest.
-    #[error("{why}; docs/own-vexfs.md says how sources are built")]
-    OwnVexfs {
-        /// What happened.
-        why: String,
-    },
     /// QEMU is not installed.
     #[error("QEMU is missing: no {program} on the path; {SETUP}")]
     NoQemu {

@@ -15,7 +15,7 @@ const OLDEST_FOR_EMULATION: u32 = 10;
 ///
 /// # Errors
 /// It is not there, or does not tell its version.
-pub(crate) fn find() -> Result<Qemu, VmError> {
+pub fn find() -> Result<Qemu, VmError> {
     let path =
         programs::qemu().ok_or_else(|| VmError::NoQemu { program: programs::QEMU.to_owned() })?;
     let output = Command::new(&path)
