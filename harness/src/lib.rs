@@ -6,19 +6,13 @@
 //! it. [`vm`] boots the guest; `vexfs-validate` (`src/main.rs`, [`cli`]) puts it all together.
 
 pub mod adversary;
-pub mod bench;
-pub mod benchmark;
 pub mod cli;
-pub mod contender;
 pub mod criteria;
-pub mod dataset;
 pub mod doctor;
 pub mod expected;
 pub mod filesystem;
 pub mod fuse;
 pub mod kernel;
-pub mod measure;
-pub mod oracle;
 pub mod part;
 pub mod regress;
 pub mod requirement;
@@ -28,6 +22,9 @@ pub mod soak;
 pub mod torture;
 pub mod trial;
 
+pub use ::measure::{
+    claims as benchmark, contender, dataset, oracle, peers as bench, rounds as measure,
+};
 pub use guest as vm;
 pub use machine::{
     child, clock, config, deadline, environment, fail, failure, interrupt, mount, noise,

@@ -20,7 +20,7 @@ struct Floor {
     others: &'static [&'static str],
 }
 
-const FLOORS: [Floor; 4] = [
+const FLOORS: [Floor; 5] = [
     Floor {
         name: "evidence",
         pure: true,
@@ -53,6 +53,23 @@ const FLOORS: [Floor; 4] = [
         pure: false,
         ours: &["evidence", "machine"],
         others: &["libc", "nix", "serde", "serde_json", "tempfile", "thiserror"],
+    },
+    Floor {
+        name: "measure",
+        pure: false,
+        ours: &["evidence", "machine", "vexfs-anns", "vexfs-uapi"],
+        others: &[
+            "clap",
+            "indicatif",
+            "libc",
+            "nix",
+            "rand_mt",
+            "rustix",
+            "serde",
+            "serde_json",
+            "sha2",
+            "tempfile",
+        ],
     },
 ];
 
@@ -131,8 +148,8 @@ fn no_crate_stands_on_more_than_is_listed() {
 /// A workspace of these crates and one above them, with these edges beside those that are allowed.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let names = [
-        "evidence", "verdict", "machine", "guest", "harness", "serde", "nix", "libc", "fuser",
-        "tempfile",
+        "evidence", "verdict", "machine", "guest", "measure", "harness", "serde", "nix", "libc",
+        "fuser", "tempfile",
     ];
     let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
     let own = [
@@ -141,6 +158,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
         ("machine", "evidence", None),
         ("machine", "nix", None),
         ("guest", "machine", None),
+        ("measure", "machine", None),
     ];
     let all: Vec<_> = own.iter().chain(edges).collect();
     let node = |name: &&str| {
@@ -153,7 +171,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let nodes: Vec<Value> = names.iter().map(node).collect();
     json!({
         "packages": packages,
-        "workspace_members": ["evidence", "verdict", "machine", "guest", "harness"],
+        "workspace_members": ["evidence", "verdict", "machine", "guest", "measure", "harness"],
         "resolve": {"nodes": nodes},
     })
 }
@@ -169,6 +187,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
 #[case::beside(&[("verdict", "machine", None)], &["verdict -> machine", "verdict -> machine -> nix"])]
 #[case::from_the_machine_upwards(&[("machine", "harness", None)], &["machine -> harness"])]
 #[case::the_launcher_judges(&[("guest", "verdict", None)], &["guest -> verdict"])]
+#[case::who_measures_boots(&[("measure", "guest", None)], &["measure -> guest"])]
 #[case::another_crate_of_the_machine(&[("machine", "fuser", None)], &["machine -> fuser"])]
 #[case::system_calls(
     &[("evidence", "nix", None)],

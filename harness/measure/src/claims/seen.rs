@@ -1,0 +1,77 @@
+//! What the home under test counted while a program ran.
+
+use machine::failure::{Failure, While};
+use machine::require;
+use serde::Serialize;
+use vexfs_uapi::client;
+use vexfs_uapi::{Home, Kind, Stats};
+
+use super::again;
+use super::pace::Pace;
+use super::watch::Made;
+
+/// Slots of a file's indexes.
+const SLOTS: u32 = 8;
+
+/// Counters of the program's files, and how fast their indexes can be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Seen {
+    /// Vector files with an index.
+    pub files: usize,
+    /// Rows that they hold, each once for every index on them.
+    pub rows: u64,
+    /// Queries answered.
+    pub searches: u64,
+    /// How fast each index answered us.
+    pub searching: Vec<Pace>,
+    /// How fast we stored the rows of each file again, part by part.
+    pub inserting: Vec<Pace>,
+    /// Files that were gone before they could be looked at.
+    pub missed: Vec<String>,
+}
+
+impl Seen {
+    /// Asks each file for the counters of its indexes, which must be `home`'s, and does the work
+    /// again that they tell of.
+    ///
+    /// # Errors
+    /// Another home answers, or a file system that does not know the request.
+    pub fn of(made: &Made, home: Home) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        for (path, file) in &made.files {
+            let mut indexes = Vec::new();
+            for slot in 0..SLOTS {
+                match client::stats(file, slot) {
+                    Ok(stats) => indexes.push(stats),
+                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                    Err(error) => return Err(error).when("VEXFS_IOC_STATS on the program's file"),
+                }
+            }
+            let file_name = path.file_name().unwrap_or_default().display().to_string();
+            for stats in &indexes {
+                require!(
+                    stats.home == home as u32,
+                    "home {} served it, which was to be {home:?}",
+                    stats.home
+                );
+                seen.rows += stats.rows;
+                seen.searches += stats.searches;
+                if stats.rows > 0 {
+                    let index = format!("{} of {file_name}", described(stats));
+                    seen.searching.push(again::search(file, stats, index)?);
+                }
+            }
+            let all: Vec<String> = indexes.iter().map(described).collect();
+            let name = format!("{} of {file_name}", all.join(" and "));
+            seen.inserting.extend(again::insertion(file, &indexes, &name)?);
+            seen.files += usize::from(!indexes.is_empty());
+        }
+        seen.missed = made.missed.iter().map(|path| path.display().to_string()).collect();
+        Ok(seen)
+    }
+}
+
+fn described(stats: &Stats) -> String {
+    let kind = Kind::try_from(stats.kind).map_or("unknown".to_owned(), |kind| format!("{kind:?}"));
+    format!("{kind} index of {} x {}", stats.rows, stats.dim)
+}

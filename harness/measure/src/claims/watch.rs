@@ -1,0 +1,202 @@
+//! What becomes of the vector files that another program makes on a mount.
+//!
+//! Each new file is opened as soon as it is there, and kept open: its indexes and their counters
+//! live as long, even where the program removes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+/// How long the watcher sleeps at most before it looks whether it is still wanted.
+const GLANCE: Duration = Duration::from_millis(20);
+const EVENTS: usize = 16 << 10;
+
+/// What was made while it was watched.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The files, open, and where they were made.
+    pub files: Vec<(PathBuf, File)>,
+    /// What was gone again before it could be opened.
+    pub missed: Vec<PathBuf>,
+}
+
+/// A mount whose new files are watched.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    /// `None` once it has ended.
+    watcher: Option<JoinHandle<Result<Made, Failure>>>,
+}
+
+impl Watch {
+    /// Watches `mount` and its directories from now on.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub fn begin(mount: &Path) -> Result<Watch, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mount, stopped) = (mount.to_owned(), Arc::clone(&stop));
+        let (begun, beginning) = mpsc::channel();
+        let watcher = thread::spawn(move || {
+            let mut watcher = Watcher::new()?;
+            watcher.directory(&mount).when(format!("watching {}", mount.display()))?;
+            // What is there already is known, and nobody's.
+            watcher.made = Made::default();
+            // Whoever waits for this has gone only where it panicked.
+            let _ = begun.send(());
+            // What was done before the end was asked for is still read after it.
+            while !stopped.load(Ordering::Acquire) {
+                watcher.look(GLANCE)?;
+            }
+            watcher.look(Duration::ZERO)?;
+            Ok(watcher.made)
+        });
+        let mut watch = Watch { stop, watcher: Some(watcher) };
+        match beginning.recv() {
+            Ok(()) => Ok(watch),
+            // It ended before it began.
+            Err(_) => match watch.join() {
+                Err(failure) => Err(failure),
+                Ok(_) => fail!("the watcher of files ended before it began"),
+            },
+        }
+    }
+
+    /// All that was made since.
+    ///
+    /// # Errors
+    /// More happened than could be followed, or a file cannot be opened.
+    pub fn end(mut self) -> Result<Made, Failure> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<Made, Failure> {
+        self.stop.store(true, Ordering::Release);
+        let Some(watcher) = self.watcher.take() else { return Ok(Made::default()) };
+        watcher.join().unwrap_or_else(|_| Err(Failure::new("the watcher of files panicked")))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Its files keep the mount busy.
+        let _ = self.join();
+    }
+}
+
+struct Watcher {
+    inotify: OwnedFd,
+    directories: BTreeMap<i32, PathBuf>,
+    made: Made,
+    known: BTreeSet<(u64, u64)>,
+}
+
+impl Watcher {
+    fn new() -> Result<Watcher, Failure> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let (directories, known) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Watcher { inotify, directories, made: Made::default(), known })
+    }
+
+    /// Watches a directory, and takes what is in it already.
+    fn directory(&mut self, path: &Path) -> Result<(), Failure> {
+        let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        let number = inotify::add_watch(&self.inotify, path, events)?;
+        self.directories.insert(number, path.to_owned());
+        for entry in fs::read_dir(path)? {
+            self.take(&entry?.path())?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: &Path) -> Result<(), Failure> {
+        // Neither a pipe's other end nor a link is waited for or followed.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.made.missed.push(path.to_owned());
+                return Ok(());
+            }
+            Err(error) => return Err(error).when(format!("opening {}", path.display())),
+        };
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return self.directory(path);
+        }
+        if metadata.is_file() && self.known.insert((metadata.dev(), metadata.ino())) {
+            self.made.files.push((path.to_owned(), file));
+        }
+        Ok(())
+    }
+
+    /// Takes what has been made, once something has or `limit` is over.
+    fn look(&mut self, limit: Duration) -> Result<(), Failure> {
+        let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno).when("waiting for new files"),
+        }
+        let mut made = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut events = Reader::new(&self.inotify, &mut buffer);
+        loop {
+            match events.next() {
+                Ok(event) => {
+                    require!(
+                        !event.events().contains(ReadFlags::QUEUE_OVERFLOW),
+                        "more files were made than could be followed"
+                    );
+                    let directory = self.directories.get(&event.wd());
+                    if let (Some(directory), Some(name)) = (directory, event.file_name()) {
+                        made.push(directory.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+                    }
+                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) => break,
+                Err(errno) => return Err(errno).when("reading of new files"),
+            }
+        }
+        made.iter().try_for_each(|path| self.take(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_files_are_kept_open_wherever_they_are_made() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("earlier"), "earlier").unwrap();
+        let watch = Watch::begin(directory.path()).unwrap();
+        let below = directory.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        fs::write(below.join("rows"), "rows").unwrap();
+        std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
+        fs::write(directory.path().join("top"), "top").unwrap();
+        fs::hard_link(directory.path().join("top"), below.join("top")).unwrap();
+        let made = watch.end().unwrap();
+        assert_eq!((made.files.len(), made.missed.len()), (2, 0), "{made:?}");
+    }
+
+    #[test]
+    fn a_directory_that_is_none_is_named() {
+        let failure = Watch::begin(Path::new("/nonexistent")).err().unwrap();
+        assert!(failure.to_string().contains("watching /nonexistent"), "{failure}");
+    }
+}

@@ -1,0 +1,29 @@
+//! Contenders: stores of vectors that are given the same rows and asked the same queries.
+//!
+//! [`Contender`] is what each of them answers. [`InProcess`] is the engine, [`VexfsFile`] a file of
+//! a mounted VexFS, [`Driver`] a competitor in a process of its own. The rounds in which they are
+//! measured take four [`Sides`].
+
+mod controlled;
+mod driver;
+mod in_process;
+mod interface;
+mod process;
+mod program;
+mod replicas;
+mod rounds;
+mod slowed;
+mod vexfs_file;
+
+pub use controlled::{Controlled, Insertable, Searchable, insertable};
+pub use driver::Driver;
+pub use in_process::InProcess;
+pub use interface::{Answer, Answers, Contender, Insertion};
+pub use process::Process;
+pub use program::{Limits, Program};
+pub use replicas::Replicas;
+pub use rounds::{
+    Answered, InsertionRounds, SearchRounds, Sides, Unseen, fill, insertion_rounds, search_rounds,
+};
+pub use slowed::Slowed;
+pub use vexfs_file::VexfsFile;

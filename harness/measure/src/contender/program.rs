@@ -1,0 +1,71 @@
+//! What a driver is started with.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use machine::project;
+use serde_json::Value;
+
+/// A driver's program and what it is told.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The contender's name.
+    pub name: String,
+    /// What is run.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The driver's own options, e.g. `{"ef_search": 256}`.
+    pub options: Value,
+}
+
+impl Program {
+    /// The driver of a competitor in `fixtures/competitors`, on the project's Python.
+    #[must_use]
+    pub fn competitor(name: &str, options: Value) -> Self {
+        let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
+        Program {
+            name: name.to_owned(),
+            program: project::python(),
+            arguments: vec![driver.into()],
+            options,
+        }
+    }
+
+    /// The driver of a competitor's server at `url`, whose name in `fixtures/competitors` is
+    /// `name`. What it makes on the server is taken down when the driver ends.
+    #[must_use]
+    pub fn server(name: &str, url: &str, mut options: Value) -> Self {
+        options["url"] = url.into();
+        Program::competitor(name, options)
+    }
+
+    /// Whether something outlives the driver unless it ends in good order.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.options["url"].is_string()
+    }
+}
+
+/// How long a driver may take before it counts as hung. Generous: an emulated guest imports
+/// ChromaDB in 20 to 40 s and inserts 180 rows/s.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From its start to its first reply, which comes after all imports.
+    pub start: Duration,
+    /// For every other request.
+    pub request: Duration,
+    /// Ends every wait for it.
+    pub interrupted: fn() -> bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            start: Duration::from_secs(300),
+            request: Duration::from_secs(180),
+            interrupted: || false,
+        }
+    }
+}

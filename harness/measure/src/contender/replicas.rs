@@ -1,0 +1,154 @@
+//! Several stores that are given the same rows, one after the other.
+//!
+//! A batch of the protocol's rows is stored in a fraction of a millisecond, in which 5 % are lost
+//! in noise. The mean over several stores is the time of a batch still.
+
+use std::time::Duration;
+
+use machine::failure::Failure;
+use serde_json::Value;
+
+use super::interface::{Answers, Contender, Insertion};
+
+/// How many stores there are at least.
+pub const FEWEST: usize = 5;
+/// How many there are at most.
+pub const MOST: usize = 30;
+/// What a batch takes in all of them together, where as many as [`MOST`] are needed to get there:
+/// what the machine does besides in so long is much less than the 5 % that a control must find.
+const ENOUGH: Duration = Duration::from_millis(15);
+
+/// Stores that are alike; the first answers for all. It finds the processor's caches as another side
+/// left them, and its times count as those of the others do: a side that has one store has that one.
+/// The first batch tells how many are needed, and the others are given up.
+pub struct Replicas<C> {
+    stores: Vec<C>,
+    single: Vec<Vec<Duration>>,
+}
+
+impl<C: Contender> Replicas<C> {
+    /// Makes [`MOST`] of them; `make` is given the number of each.
+    ///
+    /// # Errors
+    /// The first that cannot be made.
+    pub fn new(make: impl FnMut(usize) -> Result<C, Failure>) -> Result<Self, Failure> {
+        let stores = (0..MOST).map(make).collect::<Result<_, _>>()?;
+        Ok(Replicas { stores, single: Vec::new() })
+    }
+
+    /// Each of them.
+    #[must_use]
+    pub fn each(&self) -> &[C] {
+        &self.stores
+    }
+
+    /// What each batch took in each store, whose means are the times of the batches.
+    #[must_use]
+    pub fn single(&self) -> &[Vec<Duration>] {
+        &self.single
+    }
+
+    fn first(&mut self) -> &mut C {
+        &mut self.stores[0]
+    }
+}
+
+impl<C: Contender> Contender for Replicas<C> {
+    fn name(&self) -> &str {
+        self.stores[0].name()
+    }
+
+    fn describe(&mut self) -> Result<Value, Failure> {
+        self.first().describe()
+    }
+
+    /// Times are means over all.
+    fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
+        let mut sum = Insertion { took: Duration::ZERO, wall: Duration::ZERO };
+        let mut single = Vec::with_capacity(self.stores.len());
+        for one in &mut self.stores {
+            let inserted = one.insert(first_row, rows)?;
+            let took = inserted.time(one.name())?;
+            sum.took += took;
+            sum.wall += inserted.wall;
+            single.push(took);
+            let is_first = self.single.is_empty();
+            if is_first && single.len() >= FEWEST && sum.took >= ENOUGH {
+                break;
+            }
+        }
+        self.stores.truncate(single.len());
+        let count = u32::try_from(single.len())?;
+        self.single.push(single);
+        Ok(Insertion { took: sum.took / count, wall: sum.wall / count })
+    }
+
+    fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
+        self.first().vectors()
+    }
+
+    fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
+        self.first().search(queries, k)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vexfs_uapi::client::Declaration;
+
+    use super::super::InProcess;
+    use super::*;
+
+    /// A store that says that a batch takes so long.
+    struct Taking(InProcess, Duration);
+
+    impl Contender for Taking {
+        fn name(&self) -> &str {
+            "taking"
+        }
+        fn describe(&mut self) -> Result<Value, Failure> {
+            self.0.describe()
+        }
+        fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
+            self.0.insert(first_row, rows)?;
+            Ok(Insertion { took: self.1, wall: self.1 })
+        }
+        fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
+            self.0.vectors()
+        }
+        fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
+            self.0.search(queries, k)
+        }
+    }
+
+    fn of(microseconds: u64) -> Replicas<Taking> {
+        let took = Duration::from_micros(microseconds);
+        Replicas::new(|_| Ok(Taking(InProcess::new(&Declaration::flat(2))?, took))).unwrap()
+    }
+
+    #[test]
+    fn all_are_given_the_rows() {
+        let mut all = Replicas::new(|_| InProcess::new(&Declaration::flat(2))).unwrap();
+        let inserted = all.insert(0, &[0.0, 0.0, 1.0, 1.0]).unwrap();
+        assert!(inserted.time("all").is_ok());
+        let (count, single) = (all.stores.len(), all.single()[0].clone());
+        assert_eq!(single.len(), count);
+        assert_eq!(single.iter().sum::<Duration>() / u32::try_from(count).unwrap(), inserted.took);
+        for one in &mut all.stores {
+            assert_eq!(one.vectors().unwrap(), [0.0, 0.0, 1.0, 1.0]);
+        }
+        assert_eq!(all.search(&[1.0, 1.0], 1).unwrap().answers[0].ids, [1]);
+    }
+
+    #[test]
+    fn there_are_as_many_as_a_batch_is_short() {
+        for (microseconds, count) in [(400, MOST), (1_000, 15), (2_000, 8), (40_000, FEWEST)] {
+            let mut all = of(microseconds);
+            for batch in 0..2 {
+                all.insert(batch, &[0.0, 1.0]).unwrap();
+            }
+            let lengths: Vec<usize> = all.single().iter().map(Vec::len).collect();
+            assert_eq!((all.stores.len(), &lengths[..]), (count, &[count, count][..]));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Searches, the protocol's queries a round.
+
+use evidence::Round;
+use evidence::clock::Clock;
+use evidence::protocol::Arm;
+use evidence::protocol::Protocol;
+use evidence::protocol::{REPEATS, UNSEEN_A_TURN};
+use machine::clock;
+use machine::failure::{Failure, While};
+
+use super::answered::Answered;
+use super::sides::Sides;
+use super::unseen::Unseen;
+use crate::oracle::Oracle;
+use crate::rounds::{self, Turn};
+
+/// Searches, the protocol's queries a round.
+pub struct SearchRounds {
+    /// One operation for each query a round.
+    pub rounds: Vec<Round>,
+    /// Rounds that were disturbed and done again.
+    pub disturbed: Vec<Round>,
+    /// What A answered.
+    pub a: Answered,
+    /// What B answered.
+    pub b: Answered,
+}
+
+/// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
+/// `unseen`, which go on where the last call left off; every answer's recall is taken and its
+/// distances are checked. Asked are [`SearchRounds::asked`] of each side.
+///
+/// # Errors
+/// The first failure of a side, distances that are not those of the rows named, a claimed time
+/// that cannot be true, unseen queries that are answered worse than the others, or a copy of A that
+/// answers otherwise than A.
+pub fn search_rounds(
+    mut sides: Sides<'_>,
+    oracle: &Oracle<'_>,
+    unseen: &mut Unseen<'_>,
+    protocol: &Protocol,
+) -> Result<SearchRounds, Failure> {
+    let mut answered = Arm::ALL.map(|_| Answered::default());
+    // A count of instructions is not disturbed by who else has the processor.
+    let repeats = if clock::here()? == Clock::Wall { REPEATS } else { 0 };
+    let rounds::Controlled { rounds, disturbed } =
+        rounds::controlled_rounds(protocol.rounds(), repeats, |arm, _| {
+            let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
+            let unseen = answered.ask_unseen(side, unseen, protocol.k)?;
+            Ok(Turn { unseen, times: answered.round(side, oracle, protocol)? })
+        })?;
+    for (arm, answered) in Arm::ALL.into_iter().zip(&answered) {
+        answered.check_unseen(unseen, protocol.k).when(sides.of(arm).name().to_owned())?;
+    }
+    let [a, b, again, slowed] = answered;
+    again.same_as(&a).when("A and its copy")?;
+    slowed.same_as(&a).when("A and its slowed copy")?;
+    Ok(SearchRounds { rounds, disturbed, a, b })
+}
+
+impl SearchRounds {
+    /// Queries that each side was asked.
+    #[must_use]
+    pub fn asked(&self, protocol: &Protocol) -> u64 {
+        let rounds = self.rounds.len() + self.disturbed.len();
+        (rounds * (protocol.queries + UNSEEN_A_TURN)) as u64
+    }
+}

@@ -1,0 +1,48 @@
+//! Who is measured.
+
+use evidence::protocol::Arm;
+use evidence::protocol::Protocol;
+use machine::failure::Failure;
+
+use crate::contender::interface::Contender;
+use crate::dataset::Dataset;
+
+/// Inserts the base of `dataset` into an empty contender, in the protocol's batches.
+///
+/// # Errors
+/// Its first failure.
+pub fn fill(
+    contender: &mut dyn Contender,
+    dataset: &Dataset,
+    protocol: &Protocol,
+) -> Result<(), Failure> {
+    let batches = dataset.base.chunks(protocol.insertion_batch * dataset.dim);
+    for (number, rows) in batches.enumerate() {
+        contender.insert((number * protocol.insertion_batch) as u64, rows)?;
+    }
+    Ok(())
+}
+
+/// The four sides of a measurement: A, what it is held against, and two copies of A as controls,
+/// one of them [`Slowed`](crate::contender::Slowed).
+pub struct Sides<'a> {
+    /// What is measured.
+    pub a: &'a mut dyn Contender,
+    /// What it is held against.
+    pub b: &'a mut dyn Contender,
+    /// A copy of A.
+    pub again: &'a mut dyn Contender,
+    /// A copy of A, slower by a known part.
+    pub slowed: &'a mut dyn Contender,
+}
+
+impl Sides<'_> {
+    pub(super) fn of(&mut self, arm: Arm) -> &mut dyn Contender {
+        match arm {
+            Arm::A => self.a,
+            Arm::B => self.b,
+            Arm::Again => self.again,
+            Arm::Slowed => self.slowed,
+        }
+    }
+}

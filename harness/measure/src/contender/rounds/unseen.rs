@@ -1,0 +1,73 @@
+//! Queries that no contender has been asked.
+
+use std::time::Duration;
+
+use evidence::protocol::UNSEEN_A_TURN;
+use machine::failure::{Failure, While};
+
+use crate::contender::interface::{Answer, Contender};
+use crate::dataset::{Dataset, NumpyRandom};
+use crate::oracle::Oracle;
+
+/// Queries of a dataset's stream, each of which is drawn once. One lasts for as long as any of the
+/// contenders that are asked them: a query that comes again, in a later pass or in another search
+/// of the same store, may be answered from memory.
+pub struct Unseen<'a> {
+    dataset: &'a Dataset,
+    stream: NumpyRandom,
+}
+
+impl<'a> Unseen<'a> {
+    /// The queries behind the dataset's own and `told` further ones, which contenders are asked for
+    /// another purpose.
+    #[must_use]
+    pub fn behind(dataset: &'a Dataset, told: usize) -> Self {
+        Unseen { dataset, stream: dataset.stream_behind(told) }
+    }
+
+    fn draw(&mut self) -> Vec<f32> {
+        self.stream.matrix(1, self.dataset.dim)
+    }
+}
+
+/// What a contender answered to unseen queries.
+#[derive(Default)]
+pub(super) struct UnseenAnswers {
+    queries: Vec<f32>,
+    answers: Vec<Answer>,
+}
+
+impl UnseenAnswers {
+    /// Asks [`UNSEEN_A_TURN`] of them, one a call, and returns how long each took.
+    pub(super) fn ask(
+        &mut self,
+        contender: &mut dyn Contender,
+        unseen: &mut Unseen<'_>,
+        k: usize,
+    ) -> Result<Vec<Duration>, Failure> {
+        let name = contender.name().to_owned();
+        let mut all = Vec::with_capacity(UNSEEN_A_TURN);
+        for _ in 0..UNSEEN_A_TURN {
+            let query = unseen.draw();
+            let answers = contender.search(&query, k)?;
+            all.extend(answers.times(&name)?);
+            self.queries.extend(query);
+            self.answers.extend(answers.answers);
+        }
+        Ok(all)
+    }
+
+    /// Their mean recall@k, their distances checked. Brute force answers just those that were
+    /// asked, and after the rounds: it takes an emulated CPU long, and leaves the processor's
+    /// caches to no side.
+    pub(super) fn recall(&self, unseen: &Unseen<'_>, k: usize) -> Result<f64, Failure> {
+        let oracle = Oracle::new(unseen.dataset, &self.queries, k);
+        let recall = oracle.mean_recall(self.answers.iter().map(|answer| &answer.ids[..]))?;
+        for (query, answer) in self.answers.iter().enumerate() {
+            oracle
+                .check_distances(query, &answer.ids, &answer.distances)
+                .when("queries never asked before")?;
+        }
+        Ok(recall)
+    }
+}

@@ -1,0 +1,58 @@
+//! The sets of data that kinds are compared on.
+
+use clap::ValueEnum;
+use evidence::protocol::{PROTOCOL, Protocol};
+use machine::failure::Failure;
+
+use super::clustered::Clustered;
+use crate::dataset::Dataset;
+
+/// Queries that recall is measured with. With 100, one query that a graph does not reach is a whole
+/// per cent.
+pub const QUERIES: usize = 500;
+/// Queries of a timed round, the first ones: the protocol's.
+pub const TIMED: usize = PROTOCOL.queries;
+
+/// The benchmark's second set of data.
+pub const CLUSTERED: Clustered = Clustered { rows: 100_000, dim: 128, queries: QUERIES, seed: 42 };
+
+/// A set of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Data {
+    /// The protocol's: 10,000 x 128, uniform.
+    Protocol,
+    /// 100,000 x 128 in 1,000 clusters of very different sizes.
+    Clustered,
+}
+
+impl Data {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Data::Protocol => "protocol",
+            Data::Clustered => "clustered",
+        }
+    }
+
+    /// Rows, [`QUERIES`] queries, and the protocol that describes them to a driver. `rows` is the
+    /// size of the clustered set. Behind the protocol's own queries come the next of their stream.
+    ///
+    /// # Errors
+    /// The protocol's data is not what it should be.
+    pub fn generate(self, rows: usize) -> Result<(Dataset, Protocol), Failure> {
+        match self {
+            Data::Protocol => {
+                let mut dataset = Dataset::of_protocol()?.clone();
+                dataset.queries.extend(dataset.further_queries(QUERIES - PROTOCOL.queries));
+                Ok((dataset, Protocol { queries: QUERIES, ..PROTOCOL }))
+            }
+            Data::Clustered => {
+                let clustered = Clustered { rows, ..CLUSTERED };
+                let Clustered { rows, dim, queries, seed } = clustered;
+                let protocol = Protocol { rows, dim, queries, seed, ..PROTOCOL };
+                Ok((clustered.generate(), protocol))
+            }
+        }
+    }
+}

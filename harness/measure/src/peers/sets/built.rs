@@ -1,0 +1,188 @@
+//! An index that was built, whoever's it is: swept, and asked in turns.
+
+use std::time::Duration;
+
+use evidence::stats;
+use machine::failure::{Failure, While};
+use serde_json::{Value, json};
+use vexfs_uapi::Kind;
+
+use super::set::Set;
+use super::side::{Side, Whose};
+use super::truth::Truth;
+use crate::contender::{Contender, Driver};
+use crate::peers::comparison::param_name;
+use crate::peers::engine::Engine;
+
+/// Recall@k from which a setting is good enough.
+pub const ENOUGH: f64 = 0.95;
+
+/// A setting of searches that was tried on all queries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tried {
+    /// The setting.
+    pub setting: Value,
+    /// Recall@k by distance.
+    pub recall: f64,
+    /// Median time of a query, in nanoseconds.
+    pub nanoseconds: f64,
+}
+
+/// What was found in a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swept {
+    /// Of ours: what the default finds.
+    pub default: Option<Tried>,
+    /// The cheapest setting of recall [`ENOUGH`].
+    pub enough: Option<Tried>,
+    /// The best recall of all that was tried.
+    pub best_recall: f64,
+}
+
+/// An index that was built.
+pub struct Built {
+    /// What it is.
+    pub side: Side,
+    /// Version of the peer's package; of ours none.
+    pub version: String,
+    /// How long all rows took, on a machine that may have been busy with another build.
+    pub build: Duration,
+    /// Bytes: of ours what the index counts, of a peer's by what its process grew.
+    pub memory: u64,
+    asked: Asked,
+}
+
+enum Asked {
+    Engine(Box<Engine>, Kind),
+    Driver(Box<Driver>),
+}
+
+impl Built {
+    /// Builds it over the rows of `set`.
+    ///
+    /// # Errors
+    /// The engine or the peer refuses, or fails.
+    pub fn build(side: &Side, set: &Set) -> Result<Self, Failure> {
+        let protocol = set.protocol();
+        let (asked, version, build, memory) = match side.whose {
+            Whose::Ours(kind) => {
+                let engine = Engine::by(set.metric(), kind, &[], &set.dataset, protocol.k)?;
+                let (build, memory) = (engine.build_time(), engine.memory());
+                (Asked::Engine(Box::new(engine), kind), String::new(), build, memory)
+            }
+            Whose::Theirs(peer) => {
+                let mut driver = peer.start(&protocol, &side.built)?;
+                let build = driver.insert(0, &set.dataset.base)?.time(peer.name())?;
+                let description = driver.describe()?;
+                let version = description["versions"][peer.package()].as_str().unwrap_or("?");
+                let grown = description["configuration"]["grown"].as_u64().unwrap_or_default();
+                (Asked::Driver(Box::new(driver)), version.to_owned(), build, grown)
+            }
+        };
+        Ok(Built { side: side.clone(), version, build, memory, asked })
+    }
+
+    /// Whether it is the engine's.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self.asked, Asked::Engine(..))
+    }
+
+    /// Moves a peer's process to processor `core`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn move_to(&mut self, core: usize) -> Result<(), Failure> {
+        match &mut self.asked {
+            Asked::Engine(..) => Ok(()),
+            Asked::Driver(driver) => driver.configure(&json!({"core": core.to_string()})),
+        }
+    }
+
+    /// Sets what the searches that follow are asked with; for the engine [`Built::ask`] is told.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn configure(&mut self, setting: &Value) -> Result<(), Failure> {
+        match &mut self.asked {
+            Asked::Driver(driver) if setting.as_object().is_some_and(|some| !some.is_empty()) => {
+                driver.configure(setting)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the first `count` queries: the time of each, and with `answers` the rows.
+    ///
+    /// # Errors
+    /// The engine's or the driver's.
+    pub fn ask(
+        &mut self,
+        set: &Set,
+        setting: &Value,
+        count: usize,
+    ) -> Result<(Vec<Duration>, Vec<Vec<u64>>), Failure> {
+        let k = set.protocol().k;
+        let answers = match &mut self.asked {
+            Asked::Engine(engine, kind) => {
+                let name = param_name(*kind).unwrap_or_default();
+                let param = u32::try_from(setting[name].as_u64().unwrap_or_default())?;
+                engine.round(param, count)?;
+                engine.answers()
+            }
+            Asked::Driver(driver) => {
+                let queries = &set.dataset.queries[..count * set.dataset.dim];
+                let answers = driver.search(queries, k)?;
+                answers.times(driver.name())?;
+                answers.answers
+            }
+        };
+        let times = answers.iter().map(|answer| answer.took).collect();
+        Ok((times, answers.into_iter().map(|answer| answer.ids).collect()))
+    }
+
+    /// Tries the settings of every ladder upwards until one is good enough.
+    ///
+    /// # Errors
+    /// The engine's or the driver's, or an answer that names a row that is not there.
+    pub fn sweep(&mut self, set: &Set, truth: &Truth<'_>) -> Result<Swept, Failure> {
+        let ladders = self.side.ladders.clone();
+        let mut enough: Vec<Tried> = Vec::new();
+        let (mut default, mut best_recall) = (None, 0.0);
+        for ladder in &ladders {
+            for setting in ladder {
+                let tried = self.try_out(set, truth, setting)?;
+                best_recall = f64::max(best_recall, tried.recall);
+                if self.is_ours() && setting.as_object().is_some_and(serde_json::Map::is_empty) {
+                    default = Some(tried.clone());
+                }
+                if tried.recall >= ENOUGH {
+                    enough.push(tried);
+                    break;
+                }
+            }
+        }
+        let cheapest = enough.into_iter().min_by(|a, b| a.nanoseconds.total_cmp(&b.nanoseconds));
+        Ok(Swept { default, enough: cheapest, best_recall })
+    }
+
+    fn try_out(&mut self, set: &Set, truth: &Truth<'_>, setting: &Value) -> Result<Tried, Failure> {
+        self.configure(setting)?;
+        let (times, ids) = self.ask(set, setting, set.protocol().queries)?;
+        let recall = truth.recall(ids.iter().map(Vec::as_slice)).when(self.side.name())?;
+        let times: Vec<f64> = times.iter().map(|time| time.as_nanos() as f64).collect();
+        let nanoseconds = stats::median(&times).unwrap_or(f64::NAN);
+        Ok(Tried { setting: setting.clone(), recall, nanoseconds })
+    }
+
+    /// Ends a peer's process in good order.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn close(self) -> Result<(), Failure> {
+        match self.asked {
+            Asked::Engine(..) => Ok(()),
+            Asked::Driver(driver) => driver.close(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What is tried on a set: the engine's kinds at their defaults, and every index of the peers that
+//! may be the fastest at recall 0.95.
+
+use serde_json::{Value, json};
+use vexfs_uapi::Kind;
+
+use crate::peers::comparison::{kind_name, param_name};
+use crate::peers::peer::Peer;
+
+/// Whose index it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The engine's, of a kind, with the defaults of everything that it is built with.
+    Ours(Kind),
+    /// A peer's.
+    Theirs(Peer),
+}
+
+/// An index and the settings that are tried on it.
+#[derive(Debug, Clone)]
+pub struct Side {
+    /// Whose it is.
+    pub whose: Whose,
+    /// What a peer's is built with.
+    pub built: Value,
+    /// Settings of searches, cheapest first in each ladder. Which ladder is the cheaper one at
+    /// recall 0.95, the clock decides. An empty object is the default.
+    pub ladders: Vec<Vec<Value>>,
+    /// Whether its build is so dear that it has to be asked for.
+    pub dear: bool,
+}
+
+impl Side {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.whose {
+            Whose::Ours(kind) => kind_name(kind).to_owned(),
+            Whose::Theirs(peer) => match self.built["index"].as_str() {
+                Some(index) => format!("{} {index}", peer.name()),
+                None => peer.name().to_owned(),
+            },
+        }
+    }
+}
+
+/// The engine's kinds.
+pub const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Ivf, Kind::Pq, Kind::Lsh];
+
+/// All that is tried on `rows` rows of `dim` components.
+#[must_use]
+pub fn sides(rows: usize, dim: usize) -> Vec<Side> {
+    KINDS.into_iter().map(ours).chain(theirs(rows, dim)).collect()
+}
+
+fn ours(kind: Kind) -> Side {
+    let mut ladders = vec![vec![json!({})]];
+    if let Some(name) = param_name(kind) {
+        let (first, last) = match kind {
+            Kind::Hnsw => (10, 1_024),
+            Kind::Ivf => (1, 1_024),
+            _ => (1, 400),
+        };
+        ladders.push(ladder(name, first, last));
+    }
+    Side { whose: Whose::Ours(kind), built: json!({}), ladders, dear: false }
+}
+
+fn theirs(rows: usize, dim: usize) -> Vec<Side> {
+    // As in `comparison`: faiss advises some multiple of the square root.
+    let lists = ((rows as f64).sqrt() as u32).max(1);
+    let probes = ladder("nprobe", 1, lists);
+    let ef = || vec![ladder("ef", 10, 1_024)];
+    let refined = |most| vec![ladder("refine", 1, most)];
+    let side =
+        |peer, built, ladders| Side { whose: Whose::Theirs(peer), built, ladders, dear: false };
+    let mut sides = vec![
+        side(Peer::Faiss, json!({"index": "flat"}), vec![vec![json!({})]]),
+        side(Peer::Faiss, json!({"index": "hnsw", "m": 16, "ef_construction": 200}), ef()),
+        side(Peer::Faiss, json!({"index": "ivf", "lists": lists}), vec![probes.clone()]),
+        side(Peer::Faiss, json!({"index": "rabitq"}), refined(400)),
+        side(Peer::Hnswlib, json!({"m": 16, "ef_construction": 200}), ef()),
+        side(Peer::Usearch, json!({"index": "hnsw", "m": 16, "ef_construction": 200}), ef()),
+        side(Peer::Scann, json!({"index": "ah"}), vec![ladder("refine", 10, 4_000)]),
+        side(Peer::Scann, json!({"index": "tree", "lists": lists}), tree(lists)),
+        side(
+            Peer::Glass,
+            json!({"index": "hnsw", "m": 32, "ef_construction": 200, "quantizer": "SQ8"}),
+            ef(),
+        ),
+        Side {
+            // Its candidates come from NN-descent, which takes minutes where others take seconds.
+            dear: true,
+            ..side(
+                Peer::Glass,
+                json!({"index": "nsg", "m": 32, "ef_construction": 200, "quantizer": "SQ8"}),
+                ef(),
+            )
+        },
+        side(Peer::Svs, json!({"index": "vamana", "m": 64, "ef_construction": 128}), ef()),
+        side(Peer::Rabitqlib, json!({"index": "symqg", "m": 32, "ef_construction": 200}), ef()),
+        side(Peer::Rabitqlib, json!({"index": "ivf", "lists": lists, "bits": 7}), vec![probes]),
+        side(
+            Peer::Ngt,
+            json!({"m": 20}),
+            vec![[0, 20, 50, 100, 150, 200, 300, 400, 600].map(|e| json!({"epsilon": e})).to_vec()],
+        ),
+    ];
+    // As many pieces as divide the dimension, of two components at least.
+    if let Some(subvectors) = (1..=dim / 2).rev().find(|pieces| dim.is_multiple_of(*pieces)) {
+        let built = json!({"index": "pq", "subvectors": subvectors, "bits": 4});
+        sides.push(side(Peer::Faiss, built, refined(400)));
+    }
+    sides
+}
+
+/// Some of the lists, and of what they hold some rows looked at again.
+fn tree(lists: u32) -> Vec<Vec<Value>> {
+    let refined = |rows: u32| {
+        let steps = ladder("lists", 1, lists).into_iter();
+        steps.map(move |mut setting| {
+            setting["refine"] = rows.into();
+            setting
+        })
+    };
+    [30, 100, 300].map(|rows| refined(rows).collect()).to_vec()
+}
+
+/// Settings from `first` to `last`, each 1 or about a sixth above the one before: the same steps
+/// for both sides.
+fn ladder(name: &str, first: u32, last: u32) -> Vec<Value> {
+    let next = |&step: &u32| (step < last).then(|| (step + (step / 6).max(1)).min(last));
+    std::iter::successors(Some(first), next).map(|step| json!({name: step})).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn all_kinds_and_all_peers_are_tried() {
+        let sides = sides(20_000, 128);
+        for kind in KINDS {
+            assert!(sides.iter().any(|side| side.whose == Whose::Ours(kind)), "{kind:?}");
+        }
+        for peer in Peer::value_variants() {
+            assert!(sides.iter().any(|side| side.whose == Whose::Theirs(*peer)), "{peer:?}");
+        }
+        let mut names: Vec<String> = sides.iter().map(Side::name).collect();
+        assert!(names.contains(&"faiss pq".to_owned()) && names.contains(&"HNSW".to_owned()));
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), sides.len());
+    }
+
+    #[test]
+    fn ladders_are_alike_and_reach_their_end() {
+        let values = |ladder: &[Value]| -> Vec<u64> {
+            ladder.iter().map(|setting| setting["ef"].as_u64().unwrap()).collect()
+        };
+        let steps = values(&ladder("ef", 10, 1_024));
+        assert_eq!((steps[0], *steps.last().unwrap()), (10, 1_024));
+        assert!(steps.windows(2).all(|two| two[1] > two[0] && two[1] * 6 <= two[0] * 7));
+        let of = |name: &str| {
+            let sides = sides(20_000, 128);
+            values(sides.iter().find(|side| side.name() == name).unwrap().ladders.last().unwrap())
+        };
+        assert_eq!(of("HNSW"), of("glass hnsw"));
+    }
+
+    #[test]
+    fn codes_divide_the_rows() {
+        let pieces = |dim| {
+            let sides = sides(10_000, dim);
+            let pq = sides.iter().find(|side| side.built["index"] == "pq");
+            pq.map(|side| side.built["subvectors"].as_u64().unwrap())
+        };
+        assert_eq!([128, 14, 3, 2, 1].map(pieces), [Some(64), Some(7), Some(1), Some(1), None]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Searches in turns: ours, the bound, the peer's; and the other way round.
+
+use std::time::Duration;
+
+use machine::failure::Failure;
+use machine::interrupt::interrupted;
+use machine::require;
+
+use super::bound::Bound;
+use super::data::TIMED;
+use super::engine::Engine;
+use super::row::Sample;
+use crate::contender::{Answer, Contender, Driver};
+use crate::rounds;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds before those that count.
+    pub warmups: usize,
+    /// Rounds of searches.
+    pub rounds: usize,
+    /// Rounds of builds; with one, the builds that the searches need anyway are what is measured.
+    pub builds: usize,
+}
+
+/// Two sides that are ready to be asked, and the bound between them.
+pub struct Turns<'a> {
+    /// Ours.
+    pub engine: &'a mut Engine,
+    /// What ours is asked with.
+    pub param: u32,
+    /// The peer's.
+    pub driver: &'a mut Driver,
+    /// What is read beside them.
+    pub bound: Bound<'a>,
+}
+
+impl Turns<'_> {
+    /// Asks both the first [`TIMED`] queries, of which `queries` holds those, round after round: a sample for each round that counts, and the
+    /// peer's last answers. Ours are with the engine.
+    ///
+    /// # Errors
+    /// A side fails, claims a time that cannot be true, or somebody interrupts.
+    pub fn measure(
+        mut self,
+        queries: &[f32],
+        effort: Effort,
+    ) -> Result<(Vec<Sample>, Vec<Answer>), Failure> {
+        let mut samples = Vec::with_capacity(effort.rounds);
+        let mut theirs = Vec::new();
+        for index in 0..effort.warmups + effort.rounds {
+            require!(!interrupted(), "interrupted");
+            let (sample, answers) = self.round(index, queries)?;
+            if index >= effort.warmups {
+                samples.push(sample);
+            }
+            theirs = answers;
+        }
+        Ok((samples, theirs))
+    }
+
+    fn round(&mut self, index: usize, queries: &[f32]) -> Result<(Sample, Vec<Answer>), Failure> {
+        let Turns { engine, param, driver, bound } = self;
+        let k = engine.k();
+        let ours = || {
+            engine.round(*param, TIMED)?;
+            Ok(engine.times().sum::<Duration>())
+        };
+        let peers = || driver.search(queries, k);
+        let (ours, bound, answers) = rounds::round(index, ours, || bound.pass(TIMED), peers)?;
+        let peer: Duration = answers.times(driver.name())?.iter().sum();
+        let sample = Sample { ours: ns(ours)?, peer: ns(peer)?, bound: ns(bound)? };
+        Ok((sample, answers.answers))
+    }
+}
+
+/// A time in nanoseconds.
+pub(super) fn ns(time: Duration) -> Result<u64, Failure> {
+    Ok(u64::try_from(time.as_nanos())?)
+}
