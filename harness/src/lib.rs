@@ -10,24 +10,20 @@ pub mod cli;
 pub mod criteria;
 pub mod doctor;
 pub mod expected;
-pub mod filesystem;
-pub mod fuse;
-pub mod kernel;
-pub mod part;
+pub mod parts;
 pub mod regress;
 pub mod requirement;
 pub mod sabotage;
-pub mod sequence;
 pub mod soak;
-pub mod torture;
 pub mod trial;
 
 pub use ::measure::{
     claims as benchmark, contender, dataset, oracle, peers as bench, rounds as measure,
 };
 pub use guest as vm;
+pub use homes::{Mounted, filesystem, fuse, kernel, sequence, torture};
 pub use machine::{
     child, clock, config, deadline, environment, fail, failure, interrupt, mount, noise,
-    own_sources, place, programs, project, require, selftest, temporary, uncached as afresh,
+    own_sources, part, place, programs, project, require, selftest, temporary, uncached as afresh,
     under_test,
 };

@@ -9,12 +9,12 @@ use evidence::exit;
 use evidence::place::Place;
 use harness::bench::homes::{Bench, Line, table};
 use harness::bench::write_json;
-use harness::criteria::homes::Mounted;
 use harness::dataset::Dataset;
 use harness::failure::Failure;
 use harness::interrupt::Watch;
 use harness::place;
 use harness::project;
+use homes::Mounted;
 use indicatif::ProgressBar;
 use vexfs_uapi::{Home, Kind};
 

@@ -24,6 +24,17 @@ impl Failure {
         Failure { undecided: true, ..Failure::new(message) }
     }
 
+    /// A panic as a failure.
+    #[must_use]
+    pub fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "without a message".to_owned());
+        Failure::new(format!("panicked: {text}"))
+    }
+
     /// Whether it leaves open what it is about.
     #[must_use]
     pub fn is_undecided(&self) -> bool {

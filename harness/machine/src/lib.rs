@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod mount;
 pub mod noise;
 pub mod own_sources;
+pub mod part;
 pub mod place;
 pub mod programs;
 pub mod project;

@@ -15,7 +15,7 @@ use super::offender::Offender;
 use super::scene::Order;
 use super::standing::Standing;
 use super::watcher::{self, Watcher, all_answered};
-use crate::criteria::homes::Mounted;
+use crate::Mounted;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 use crate::torture::scale;

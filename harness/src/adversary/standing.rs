@@ -7,7 +7,7 @@ use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use vexfs_uapi::Home;
 
-use crate::criteria::homes::Mounted;
+use crate::Mounted;
 use crate::failure::{Failure, While};
 use crate::kernel::{kernel_memory_kib, live_allocations};
 

@@ -13,9 +13,10 @@ use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
-use super::homes::{self, Mounted};
+use super::homes;
 use super::module::{self, watched};
 use super::{adversary, faults, load, torture};
+use crate::Mounted;
 use crate::child::{Finished, Running, in_words};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};

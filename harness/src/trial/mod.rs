@@ -30,8 +30,8 @@ pub use context::Context;
 use evidence::place::Place;
 pub use exclusion::{Exclusion, take as take_machine};
 pub use policy::{Decision, decide};
+pub(crate) use runner::run_recorded;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, main};
-pub(crate) use runner::{current, panicked, run_recorded};
 
 use crate::failure::Failure;
 use crate::requirement::Requirement;

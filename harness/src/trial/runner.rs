@@ -1,6 +1,5 @@
 //! Trials under libtest-mimic: `cargo test`, `cargo nextest`, `--list`, `--exact`, `--ignored`.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -10,6 +9,7 @@ use std::time::Instant;
 use evidence::exit;
 use evidence::place::Place;
 use evidence::{Event, TrialState};
+use homes::trial_name;
 use libtest_mimic::{Arguments, Completion, Failed};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,6 @@ use super::{Context, Decision, Trial, decide, exclusion, watch};
 use crate::failure::Failure;
 use crate::fuse::guardian;
 use crate::kernel::KernelLog;
-use crate::part;
 use crate::place;
 use crate::project;
 use crate::temporary;
@@ -25,7 +24,7 @@ use crate::temporary;
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
 #[must_use]
 pub fn main(trials: Vec<Trial>) -> ExitCode {
-    if let Some(done) = part::main() {
+    if let Some(done) = crate::parts::main() {
         return done;
     }
     if std::env::var_os(DECLARATIONS_VARIABLE).is_some() {
@@ -150,15 +149,6 @@ fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
     written.map_err(|error| Failed::from(format!("skip in the {place} not recorded: {error}")))
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// The trial that this thread runs.
-pub(crate) fn current() -> Option<String> {
-    CURRENT.with_borrow(Clone::clone)
-}
-
 /// Runs a body between its two records. The state is pessimistic: a trial that began and has no
 /// end in the evidence died.
 pub(crate) fn run_recorded(
@@ -170,7 +160,7 @@ pub(crate) fn run_recorded(
     let context = Context::new(trial, place, evidence);
     context.record(Event::TrialStarted { trial: trial.to_owned() })?;
     let started = Instant::now();
-    CURRENT.set(Some(trial.to_owned()));
+    trial_name::set(Some(trial.to_owned()));
     // A panic is a failure of this trial; guards of its mounts and children have run by then.
     let marked = || {
         if place == Place::Guest {
@@ -179,9 +169,9 @@ pub(crate) fn run_recorded(
         }
         body(&context)
     };
-    let result =
-        catch_unwind(AssertUnwindSafe(marked)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-    CURRENT.set(None);
+    let result = catch_unwind(AssertUnwindSafe(marked))
+        .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
+    trial_name::set(None);
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),
         Err(failure) if failure.is_undecided() => (TrialState::Undecided, failure.to_string()),
@@ -194,13 +184,4 @@ pub(crate) fn run_recorded(
 
 fn to_failed(failure: Failure) -> Failed {
     Failed::from(failure.to_string())
-}
-
-/// A panic as a failure.
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    Failure::new(format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned())))
 }

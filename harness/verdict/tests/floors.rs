@@ -20,7 +20,7 @@ struct Floor {
     others: &'static [&'static str],
 }
 
-const FLOORS: [Floor; 5] = [
+const FLOORS: [Floor; 6] = [
     Floor {
         name: "evidence",
         pure: true,
@@ -70,6 +70,12 @@ const FLOORS: [Floor; 5] = [
             "sha2",
             "tempfile",
         ],
+    },
+    Floor {
+        name: "homes",
+        pure: false,
+        ours: &["evidence", "machine", "measure", "vexfs-anns", "vexfs-uapi"],
+        others: &["libc", "nix", "rand_mt", "rustix", "serde", "serde_json", "sha2", "tempfile"],
     },
 ];
 
@@ -148,8 +154,8 @@ fn no_crate_stands_on_more_than_is_listed() {
 /// A workspace of these crates and one above them, with these edges beside those that are allowed.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let names = [
-        "evidence", "verdict", "machine", "guest", "measure", "harness", "serde", "nix", "libc",
-        "fuser", "tempfile",
+        "evidence", "verdict", "machine", "guest", "measure", "homes", "harness", "serde", "nix",
+        "libc", "fuser", "tempfile",
     ];
     let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
     let own = [
@@ -159,6 +165,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
         ("machine", "nix", None),
         ("guest", "machine", None),
         ("measure", "machine", None),
+        ("homes", "measure", None),
     ];
     let all: Vec<_> = own.iter().chain(edges).collect();
     let node = |name: &&str| {
@@ -171,7 +178,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let nodes: Vec<Value> = names.iter().map(node).collect();
     json!({
         "packages": packages,
-        "workspace_members": ["evidence", "verdict", "machine", "guest", "measure", "harness"],
+        "workspace_members": ["evidence", "verdict", "machine", "guest", "measure", "homes", "harness"],
         "resolve": {"nodes": nodes},
     })
 }
@@ -188,6 +195,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
 #[case::from_the_machine_upwards(&[("machine", "harness", None)], &["machine -> harness"])]
 #[case::the_launcher_judges(&[("guest", "verdict", None)], &["guest -> verdict"])]
 #[case::who_measures_boots(&[("measure", "guest", None)], &["measure -> guest"])]
+#[case::who_mounts_boots(&[("homes", "guest", None)], &["homes -> guest"])]
 #[case::another_crate_of_the_machine(&[("machine", "fuser", None)], &["machine -> fuser"])]
 #[case::system_calls(
     &[("evidence", "nix", None)],

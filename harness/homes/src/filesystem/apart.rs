@@ -1,0 +1,107 @@
+//! Operations in a process of their own: a file system may end whoever uses it by SIGBUS, or keep
+//! it waiting for ever, and that process is not the one that runs the trials.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use machine::child::{Running, in_words};
+use machine::failure::{Failure, While};
+use machine::{fail, part};
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::operation::Operation;
+use super::table::all_operations;
+
+/// The part that tries an operation.
+pub const PART: &str = "operation";
+
+/// What the part is to try.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    operation: String,
+    mount: PathBuf,
+    /// The file that it writes its [`Answer`] to.
+    answer: PathBuf,
+}
+
+/// What became of it: nothing, or a failure.
+#[derive(Serialize, Deserialize)]
+struct Answer(Option<Failed>);
+
+#[derive(Serialize, Deserialize)]
+struct Failed {
+    message: String,
+    errno: Option<i32>,
+    undecided: bool,
+}
+
+impl Operation {
+    /// [`Operation::run`] in a process of its own, which has `limit`.
+    ///
+    /// # Errors
+    /// As [`Operation::run`]; the signal that ended the process; that it was not done in time.
+    pub fn run_apart(&self, mount: &Path, limit: Duration) -> Result<(), Failure> {
+        // Without a name: nothing is left of it if we are killed.
+        let answer = tempfile::tempfile()?;
+        let own = format!("/proc/{}/fd/{}", std::process::id(), answer.as_raw_fd());
+        let order =
+            Order { operation: self.name.to_owned(), mount: mount.to_owned(), answer: own.into() };
+        let ended = Running::start(&mut part::command(PART, &order)?)
+            .and_then(|running| running.finish(limit))
+            .when(self.name)?;
+        if ended.status.success()
+            && let Ok(Answer(outcome)) = serde_json::from_reader(&answer)
+        {
+            return outcome.map_or(Ok(()), |failed| Err(failed.into()));
+        }
+        let why = match ended.status.signal() {
+            Some(libc::SIGBUS) => {
+                "the process that tried it was killed by SIGBUS: a byte of a mapping, within its \
+                 file, could not be had"
+                    .to_owned()
+            }
+            _ => format!("the process that tried it {}", in_words(ended.status)),
+        };
+        let said = ended.tail();
+        let said = if said.is_empty() { said } else { format!("; it said:\n{said}") };
+        fail!("{}: {why}{said}", self.name)
+    }
+}
+
+/// Does what the part was ordered.
+///
+/// # Errors
+/// The order cannot be carried out; what the operation found is in its answer.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order)?;
+    let all = all_operations();
+    let Some(operation) = all.iter().find(|one| one.name == order.operation) else {
+        fail!("no operation is called {}", order.operation);
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(&order.mount)))
+        .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
+    let answer = Answer(outcome.err().map(Failed::from));
+    std::fs::write(&order.answer, serde_json::to_vec(&answer)?).when(order.answer.display())
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Failed {
+        Failed {
+            message: failure.to_string(),
+            errno: failure.errno().map(|errno| errno as i32),
+            undecided: failure.is_undecided(),
+        }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        let Failed { message, errno, undecided } = failed;
+        let failure = if undecided { Failure::undecided(message) } else { Failure::new(message) };
+        failure.by(errno.map(Errno::from_raw))
+    }
+}

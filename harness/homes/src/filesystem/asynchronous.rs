@@ -1,0 +1,107 @@
+//! Writes that a process does not wait for: Linux's own asynchronous input and output, io_submit(2).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use machine::failure::{Failure, While};
+use machine::require;
+
+/// `struct iocb` of linux/aio_abi.h on a little-endian machine.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Request {
+    data: u64,
+    key: u32,
+    rw_flags: i32,
+    opcode: u16,
+    priority: i16,
+    fd: u32,
+    buffer: u64,
+    bytes: u64,
+    offset: i64,
+    reserved: u64,
+    flags: u32,
+    event_fd: u32,
+}
+
+/// `struct io_event`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Event {
+    data: u64,
+    request: u64,
+    result: i64,
+    result2: i64,
+}
+
+/// IOCB_CMD_PWRITE.
+const PWRITE: u16 = 1;
+
+/// An `aio_context_t`, destroyed on drop.
+struct Context(u64);
+
+impl Context {
+    /// A context for `count` requests at a time.
+    fn new(count: usize) -> io::Result<Context> {
+        let mut context = 0_u64;
+        // SAFETY: the kernel writes an `aio_context_t`, which is an unsigned long.
+        match unsafe { libc::syscall(libc::SYS_io_setup, count, &raw mut context) } {
+            0 => Ok(Context(context)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: the context is this value's alone; the kernel waits for what is under way.
+        unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
+    }
+}
+
+/// Writes `block` to each of the first `count` blocks of `file` at once, and returns when all of
+/// them are written.
+///
+/// # Errors
+/// A write that fails or is short.
+pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<(), Failure> {
+    let context = Context::new(count).when("io_setup")?;
+    let request = |number: usize| Request {
+        opcode: PWRITE,
+        fd: file.as_raw_fd().cast_unsigned(),
+        buffer: block.as_ptr() as u64,
+        bytes: block.len() as u64,
+        offset: (number * block.len()) as i64,
+        ..Request::default()
+    };
+    let requests: Vec<Request> = (0..count).map(request).collect();
+    let pointers: Vec<*const Request> = requests.iter().map(ptr::from_ref).collect();
+    let mut events = vec![Event::default(); count];
+    // SAFETY: the requests and the block outlive the context, which waits for them when it is
+    // dropped; `pointers` has as many of them as is said.
+    let submitted =
+        unsafe { libc::syscall(libc::SYS_io_submit, context.0, count, pointers.as_ptr()) };
+    require!(
+        submitted == count as i64,
+        "io_submit took {submitted} of {count} writes: {}",
+        io::Error::last_os_error()
+    );
+    let (at, none) = (events.as_mut_ptr(), ptr::null::<libc::timespec>());
+    // SAFETY: `events` has room for as many as are waited for.
+    let done = unsafe { libc::syscall(libc::SYS_io_getevents, context.0, count, count, at, none) };
+    require!(
+        done == count as i64,
+        "io_getevents gave {done} of {count} events: {}",
+        io::Error::last_os_error()
+    );
+    let bad = events.iter().find(|event| event.result != block.len() as i64);
+    require!(
+        bad.is_none(),
+        "a write of {} bytes ended with {:?}",
+        block.len(),
+        bad.map(|e| e.result)
+    );
+    Ok(())
+}

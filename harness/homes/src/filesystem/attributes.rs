@@ -1,0 +1,147 @@
+//! What stat(2) and statfs(2) say, and what changes it.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::require;
+use nix::sys::statvfs::statvfs;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::thread::UnshareFlags;
+
+use super::expect::expect_errno;
+use super::operation::{Operation, operations};
+use super::threads::in_thread;
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    chmod,
+    chown_by_root_only,
+    umask,
+    special_files,
+    statfs_counts,
+    statfs_tells_the_limits
+        .on("size=8M,nr_inodes=100")
+        .by_contract("statfs(2) tells size= and nr_inodes= exactly"),
+];
+
+fn mode_of(path: &Path) -> Result<u32, Failure> {
+    Ok(fs::metadata(path)?.mode() & 0o7777)
+}
+
+fn chmod(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "")?;
+    for mode in [0o600, 0o444, 0o755, 0o4711, 0o1000, 0o000] {
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        let found = mode_of(&path)?;
+        require!(found == mode, "mode {found:o} after chmod {mode:o}");
+    }
+    Ok(())
+}
+
+fn chown_by_root_only(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "")?;
+    let metadata = fs::metadata(&path)?;
+    let me = nix::unistd::geteuid();
+    require!(metadata.uid() == me.as_raw(), "owned by {}, created by {me}", metadata.uid());
+    let given = chown(&path, Some(12_345), Some(23_456));
+    if !me.is_root() {
+        return expect_errno(given, libc::EPERM, "chown by somebody else than root");
+    }
+    given?;
+    chown(&path, None, None).when("chown of nothing")?;
+    let metadata = fs::metadata(&path)?;
+    require!(
+        (metadata.uid(), metadata.gid()) == (12_345, 23_456),
+        "owner {}:{} after chown 12345:23456",
+        metadata.uid(),
+        metadata.gid()
+    );
+    Ok(())
+}
+
+fn umask(dir: &Path) -> Result<(), Failure> {
+    in_thread(|| {
+        // SAFETY: only the file system context is unshared, with the mask in it, and this thread
+        // ends with it.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.when("unshare")?;
+        rustix::process::umask(Mode::from_raw_mode(0o027));
+        File::create(dir.join("f"))?;
+        fs::DirBuilder::new().mode(0o777).create(dir.join("d"))?;
+        mknodat(CWD, dir.join("p"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+        Ok::<(), Failure>(())
+    })?;
+    for (name, due) in [("f", 0o640), ("d", 0o750), ("p", 0o640)] {
+        let found = mode_of(&dir.join(name))?;
+        require!(found == due, "{name} has mode {found:o} under umask 027, due is {due:o}");
+    }
+    Ok(())
+}
+
+fn special_files(dir: &Path) -> Result<(), Failure> {
+    let (pipe, socket, device) = (dir.join("pipe"), dir.join("socket"), dir.join("null"));
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).when("mkfifo")?;
+    require!(fs::metadata(&pipe)?.file_type().is_fifo(), "the pipe is no pipe");
+    // For reading and writing at once, so that neither end waits for the other.
+    let mut end = File::options().read(true).write(true).open(&pipe)?;
+    std::io::Write::write_all(&mut end, b"through")?;
+    let mut through = [0; 7];
+    std::io::Read::read_exact(&mut end, &mut through)?;
+    require!(through == *b"through", "the pipe gave {through:?}");
+    let listener = UnixListener::bind(&socket).when("bind")?;
+    require!(fs::metadata(&socket)?.file_type().is_socket(), "the socket is no socket");
+    UnixStream::connect(&socket).when("connect")?;
+    drop(listener);
+    let made = mknodat(CWD, &device, FileType::CharacterDevice, Mode::RWXU, makedev(1, 3));
+    if !nix::unistd::geteuid().is_root() {
+        return expect_errno(made, libc::EPERM, "a device made by somebody else than root");
+    }
+    made.when("mknod")?;
+    let rdev = fs::metadata(&device)?.rdev();
+    require!(rdev == makedev(1, 3), "the device has the number {rdev:#x}");
+    Ok(())
+}
+
+/// Bytes and inodes that are free.
+fn free(dir: &Path) -> Result<(u64, u64), Failure> {
+    let stat = statvfs(dir).when("statvfs")?;
+    Ok((stat.blocks_free() * stat.fragment_size(), stat.files_free()))
+}
+
+fn statfs_counts(dir: &Path) -> Result<(), Failure> {
+    const WRITTEN: u64 = 4 << 20;
+    let (bytes_before, files_before) = free(dir)?;
+    fs::write(dir.join("f"), vec![1; usize::try_from(WRITTEN)?])?;
+    let (bytes, files) = free(dir)?;
+    require!(
+        bytes_before.saturating_sub(bytes) >= WRITTEN && files < files_before,
+        "4 MiB in a new file took {} bytes and {} inodes",
+        bytes_before.saturating_sub(bytes),
+        files_before.saturating_sub(files)
+    );
+    fs::remove_file(dir.join("f"))?;
+    // An unlinked file is freed when the last reference is: FUSE is told of it a little later.
+    wait_for("a removed file's space", Duration::from_secs(10), || {
+        Ok((free(dir)? == (bytes_before, files_before)).then_some(()))
+    })
+}
+
+fn statfs_tells_the_limits(dir: &Path) -> Result<(), Failure> {
+    let stat = statvfs(dir).when("statvfs")?;
+    let size = stat.blocks() * stat.fragment_size();
+    require!(size == 8 << 20, "a mount of 8 MiB has {size} bytes");
+    require!(stat.files() == 100, "a mount of 100 inodes has {}", stat.files());
+    // The root, and this directory.
+    require!(stat.files_free() == 98, "{} inodes are free", stat.files_free());
+    require!(stat.name_max() == 255, "names have at most {} bytes", stat.name_max());
+    require!(stat.blocks_available() == stat.blocks_free(), "blocks are kept from users");
+    let (bytes, _) = free(dir)?;
+    fs::write(dir.join("f"), "a byte takes a block")?;
+    require!(bytes - free(dir)?.0 == 4096, "a small file took {} bytes", bytes - free(dir)?.0);
+    Ok(())
+}

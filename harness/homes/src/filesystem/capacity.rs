@@ -1,0 +1,224 @@
+//! What happens at limits: of the mount, of its inodes, of a process.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::statvfs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::expect::{expect_errno, noise, same};
+use super::operation::{Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    a_full_mount_loses_nothing.on("size=8M"),
+    a_full_mount_allocates_nothing.on("size=8M").by_contract(
+        "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
+    ),
+    inodes_follow_the_size.on("size=32M").by_contract("there is an inode for each 4 KiB of size="),
+    symbolic_links_count
+        .on("size=1M,nr_inodes=10000")
+        .by_contract("symbolic links count against size= by their bytes"),
+    room_is_free_when_it_was_given_back
+        .on("size=256K,nr_inodes=3")
+        .by_contract("nr_inodes= counts to the inode, and further hard links"),
+    a_mount_out_of_inodes_loses_nothing
+        .on("size=8M,nr_inodes=40")
+        .by_contract("nr_inodes= counts to the inode, and further hard links"),
+    a_process_has_its_own_limit,
+];
+
+/// FUSE frees a file once the kernel has told it to forget it.
+const FREED: Duration = Duration::from_secs(10);
+
+/// Where nothing else is said there may be an inode for each 4 KiB of the size.
+fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {
+    let limits = statvfs(dir)?;
+    let bytes = limits.blocks() * limits.fragment_size();
+    require!(bytes == 32 << 20, "a mount of 32 MiB has {bytes} bytes");
+    require!(limits.files() == 8_192, "a mount of 32 MiB has {} inodes", limits.files());
+    Ok(())
+}
+
+/// ENOSPC at the mount's limit; what was written before stays, and room that is freed is used.
+fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
+    let (kept, filler) = (dir.join("kept"), dir.join("filler"));
+    let bytes = noise(1 << 20);
+    fs::write(&kept, &bytes)?;
+    let written = fill(&filler)?;
+    require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
+    require!(written > 6 << 20, "a mount of 8 MiB with 1 MiB in it is full with {written} more");
+    same(&kept, &bytes).when("a full mount changed another file")?;
+    // What is there can be written to, and a hole can be made, but not filled.
+    let file = OpenOptions::new().write(true).open(&kept)?;
+    file.write_all_at(&bytes, 0).when("overwriting at the limit")?;
+    file.set_len(2 << 20).when("a hole at the limit")?;
+    fs::remove_file(&filler)?;
+    wait_for("freed space that can be used again", FREED, || {
+        Ok(fs::write(dir.join("again"), vec![8; 2 << 20]).is_ok().then_some(()))
+    })
+}
+
+/// Writes until ENOSPC; the bytes that were taken.
+pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let stat = statvfs(path)?;
+    let limit = stat.blocks() * stat.fragment_size();
+    let mut written = 0;
+    while written <= limit {
+        match file.write(&[9; 65_000]) {
+            Ok(count) => written += count as u64,
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
+            Err(error) => return Err(error).when("filling the mount"),
+        }
+    }
+    fail!("{written} bytes fit into a mount of {limit}")
+}
+
+fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    let bytes = noise(10_000);
+    fs::write(&path, &bytes)?;
+    let file = OpenOptions::new().write(true).open(&path)?;
+    let before = statvfs(dir)?.blocks_free();
+    for flags in [FallocateFlags::empty(), FallocateFlags::KEEP_SIZE] {
+        let more = fallocate(&file, flags, 0, 9 << 20);
+        expect_errno(more, libc::ENOSPC, "fallocate of more than there is")?;
+        require!(statvfs(dir)?.blocks_free() == before, "a refused fallocate took room");
+    }
+    same(&path, &bytes)?;
+    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).when("fallocate of what fits")?;
+    expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
+    // What was allocated can be written to at any time.
+    file.write_all_at(&vec![5; 7 << 20], 0).when("writing to it")
+}
+
+/// What symbolic links point to is kept, so it counts: links fill a mount as files do.
+fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
+    const LONGEST: usize = 4095;
+    const MOST: usize = (1 << 20) / LONGEST;
+    let target = "x".repeat(LONGEST);
+    let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
+    let mut links = 0;
+    let refused = loop {
+        match symlink(&target, path(links)) {
+            Ok(()) => links += 1,
+            Err(error) => break Err::<(), _>(error),
+        }
+        require!(links <= MOST, "{links} links of {LONGEST} bytes are on a mount of 1 MiB");
+    };
+    expect_errno(refused, libc::ENOSPC, "a symbolic link beyond the mount's size")?;
+    require!(links > MOST / 2, "a mount of 1 MiB is full with {links} links");
+    let free = statvfs(dir)?.blocks_free();
+    require!(free <= 2, "statfs says that {free} blocks are free on the full mount");
+    require!(fs::read_link(path(0))?.as_os_str().len() == LONGEST, "a link has lost its target");
+    for number in 0..links {
+        fs::remove_file(path(number))?;
+    }
+    wait_for("the room of the links", FREED, || {
+        Ok(fs::write(dir.join("f"), vec![1; 1 << 19]).is_ok().then_some(()))
+    })
+}
+
+/// A file that takes all room and all inodes is removed, and the next one made at once.
+fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
+    const ROUNDS: usize = 200;
+    let path = dir.join("all");
+    let limits = statvfs(dir)?;
+    let all = vec![1; usize::try_from(limits.blocks_free() * limits.fragment_size())?];
+    let due = (limits.blocks_free(), limits.files_free());
+    require!(due == (64, 1), "a mount of 64 pages and 3 inodes has {due:?} free");
+    for round in 0..ROUNDS {
+        let what = ["unlink", "close of an unlinked file", "truncate"][round % 3];
+        let told = |doing: &str| format!("round {round}, {doing} after {what} gave all room back");
+        let written = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let mut file = written.when(told("create"))?;
+        file.write_all(&all).when(told("write"))?;
+        match what {
+            "truncate" => {
+                file.set_len(0)?;
+                let free = statvfs(dir)?.blocks_free();
+                require!(free == due.0, "{free} of {} blocks are free: {}", due.0, told("statfs"));
+                file.write_all_at(&all, 0).when(told("write"))?;
+                drop(file);
+                fs::remove_file(&path)?;
+            }
+            "unlink" => {
+                drop(file);
+                fs::remove_file(&path)?;
+            }
+            _ => {
+                fs::remove_file(&path)?;
+                drop(file);
+            }
+        }
+        let limits = statvfs(dir)?;
+        let free = (limits.blocks_free(), limits.files_free());
+        require!(free == due, "{free:?} blocks and inodes of {due:?} are free: {}", told("statfs"));
+    }
+    Ok(())
+}
+
+fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
+    let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
+    // The root and this directory are two of the forty.
+    for number in 0..38 {
+        fs::write(path(number), number.to_string()).when(format!("file {number} of 38"))?;
+    }
+    expect_errno(File::create(path(38)), libc::ENOSPC, "a file too many")?;
+    expect_errno(fs::create_dir(path(38)), libc::ENOSPC, "a directory too many")?;
+    expect_errno(symlink("0", path(38)), libc::ENOSPC, "a symbolic link too many")?;
+    let link = fs::hard_link(path(0), path(38));
+    expect_errno(link, libc::ENOSPC, "a hard link beyond the first, too many")?;
+    require!(fs::read_dir(dir)?.count() == 38, "a refused name is listed");
+    for number in 0..38 {
+        same(&path(number), number.to_string().as_bytes())?;
+    }
+    fs::rename(path(0), path(38)).when("a rename, which needs none")?;
+    fs::remove_file(path(1))?;
+    wait_for("an inode that was freed", FREED, || Ok(fs::hard_link(path(2), path(1)).ok()))?;
+    expect_errno(File::create(path(0)), libc::ENOSPC, "a file beside the second link")?;
+    fs::rename(path(3), path(1)).when("a rename over the second link")?;
+    wait_for("the link that was replaced", FREED, || Ok(fs::hard_link(path(2), path(3)).ok()))?;
+    fs::remove_file(path(3))?;
+    wait_for("the link that was removed", FREED, || Ok(fs::write(path(3), "3").ok()))
+}
+
+/// setrlimit(RLIMIT_FSIZE): a write that begins below is short, one beyond is SIGXFSZ and EFBIG.
+fn a_process_has_its_own_limit(dir: &Path) -> Result<(), Failure> {
+    const LIMIT: u64 = 10_000;
+    let path = dir.join("f");
+    for ignored in [false, true] {
+        let mut writer = Command::new("dd");
+        writer.args(["if=/dev/zero", "bs=4096", "count=5"]).env("LC_ALL", "C");
+        writer.arg(format!("of={}", path.display())).stdout(Stdio::null());
+        // SAFETY: between fork and exec only system calls are made.
+        unsafe {
+            writer.pre_exec(move || {
+                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)?;
+                let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+                libc::signal(libc::SIGXFSZ, action);
+                Ok(())
+            });
+        }
+        let output = writer.output().when("dd")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ended = if ignored {
+            output.status.code() == Some(1) && said.contains("File too large")
+        } else {
+            output.status.signal() == Some(libc::SIGXFSZ)
+        };
+        require!(ended, "dd ended with {} and said {said}", output.status);
+        same(&path, &vec![0; usize::try_from(LIMIT)?])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! O_DIRECT: around the page cache, and beside those who read through it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use machine::failure::{Failure, While};
+use machine::require;
+
+use super::asynchronous::write_to_all;
+use super::expect::{noise, same, same_bytes};
+use super::operation::{Effort, Operation, operations};
+use super::threads::{beside, in_threads};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    direct_io_or_einval,
+    readers_see_what_was_written_asynchronously.effort(Effort::Long),
+];
+
+const BLOCK: usize = 4096;
+
+/// `path` by O_DIRECT; `None` where that is refused as the contract allows.
+fn open_directly(path: &Path) -> Result<Option<File>, Failure> {
+    match OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+        opened => Ok(Some(opened.when("open with O_DIRECT")?)),
+    }
+}
+
+/// `length` bytes that begin at a block's boundary, and where they lie in the vector.
+fn aligned(length: usize) -> (Vec<u8>, std::ops::Range<usize>) {
+    let memory = vec![0; length + BLOCK];
+    let start = memory.as_ptr().align_offset(BLOCK);
+    (memory, start..start + length)
+}
+
+/// Whoever opens with O_DIRECT must see the same bytes as everybody else, or be told EINVAL.
+fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    let mut bytes = noise(4 * BLOCK);
+    fs::write(&path, &bytes)?;
+    let Some(direct) = open_directly(&path)? else { return Ok(()) };
+    let (mut memory, range) = aligned(BLOCK);
+    let block = &mut memory[range];
+    direct.read_exact_at(block, BLOCK as u64).when("a direct read")?;
+    same_bytes(block, &bytes[BLOCK..2 * BLOCK])?;
+    block.fill(0xA5);
+    direct.write_all_at(block, 2 * BLOCK as u64).when("a direct write")?;
+    bytes[2 * BLOCK..3 * BLOCK].fill(0xA5);
+    same(&path, &bytes)
+}
+
+/// Asynchronous writes, by O_DIRECT where it is given, beside readers of the page cache: when a
+/// write is complete, a read(2) sees it.
+fn readers_see_what_was_written_asynchronously(dir: &Path) -> Result<(), Failure> {
+    const CHUNK: usize = 4 * BLOCK;
+    const CHUNKS: usize = 64;
+    const ROUNDS: u8 = 30;
+    let path = dir.join("f");
+    fs::write(&path, vec![0; CHUNK * CHUNKS])?;
+    let written = match open_directly(&path)? {
+        Some(direct) => direct,
+        None => OpenOptions::new().read(true).write(true).open(&path)?,
+    };
+    let reader = File::open(&path)?;
+    let write = || -> Result<(), Failure> {
+        let (mut memory, range) = aligned(CHUNK);
+        let mut read = vec![0; CHUNK * CHUNKS];
+        for round in 1..=ROUNDS {
+            memory[range.clone()].fill(round);
+            write_to_all(&written, &memory[range.clone()], CHUNKS)?;
+            reader.read_exact_at(&mut read, 0)?;
+            let stale = read.iter().step_by(BLOCK).filter(|&&byte| byte != round).count();
+            require!(
+                stale == 0,
+                "round {round}: of {} pages that were written asynchronously, {stale} are read as \
+                 they were before",
+                read.len() / BLOCK
+            );
+        }
+        Ok(())
+    };
+    let read = |thread: usize, busy: &AtomicBool| -> Result<(), Failure> {
+        let (mut chunk, mut at) = (vec![0; CHUNK], thread * 17);
+        while busy.load(Ordering::SeqCst) {
+            at = (at + 7) % CHUNKS;
+            reader.read_exact_at(&mut chunk, (at * CHUNK) as u64).when("a read beside writes")?;
+        }
+        Ok(())
+    };
+    beside(write, |busy| in_threads(4, |thread| read(thread, busy)))?;
+    same(&path, &vec![ROUNDS; CHUNK * CHUNKS])
+}

@@ -1,0 +1,291 @@
+//! Directories: making, removing and listing them, also while they change.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use machine::failure::{Failure, While};
+use machine::{require, uncached};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, linkat, mknodat, openat, renameat,
+    seek, unlinkat,
+};
+
+use super::expect::{directory_has_links, expect_errno};
+use super::operation::{Effort, Operation, operations};
+use super::threads::{beside, in_threads};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    mkdir_and_rmdir,
+    directories_are_links_to_their_parents
+        .by_contract("a directory has a link for each directory in it"),
+    rmdir_of_an_open_directory,
+    readdir_1000,
+    readdir_into_small_buffers,
+    readdir_from_a_position,
+    readdir_from_a_position_behind_changes,
+    readdir_by_who_renames_what_was_read,
+    readdir_while_it_changes,
+    readdir_of_100_000_while_it_changes
+        .on("size=256M,nr_inodes=200000")
+        .effort(Effort::ManyRequests),
+    names_by_several_threads,
+];
+
+/// Where it counts its links at all, as btrfs does not.
+fn directories_are_links_to_their_parents(dir: &Path) -> Result<(), Failure> {
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let links = fs::metadata(dir)?.nlink();
+        let due = 2 + number as u64;
+        require!(
+            links == due,
+            "stat of a directory with {number} others says nlink {links}, {due} is due"
+        );
+        fs::create_dir(dir.join(name))?;
+    }
+    Ok(())
+}
+
+fn mkdir_and_rmdir(dir: &Path) -> Result<(), Failure> {
+    let (outer, inner) = (dir.join("outer"), dir.join("outer/inner"));
+    fs::create_dir_all(&inner)?;
+    directory_has_links(&outer, 3)?;
+    expect_errno(fs::create_dir(&outer), libc::EEXIST, "mkdir of what is there")?;
+    expect_errno(fs::remove_dir(&outer), libc::ENOTEMPTY, "rmdir of a full directory")?;
+    expect_errno(fs::remove_dir(outer.join(".")), libc::EINVAL, "rmdir of \".\"")?;
+    fs::write(dir.join("f"), "f")?;
+    expect_errno(fs::remove_dir(dir.join("f")), libc::ENOTDIR, "rmdir of a file")?;
+    fs::remove_dir(&inner)?;
+    fs::remove_dir(&outer)?;
+    require!(!outer.exists(), "the directory is still there");
+    Ok(())
+}
+
+fn rmdir_of_an_open_directory(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("subdir");
+    fs::create_dir(&path)?;
+    let open = File::open(&path)?;
+    fs::remove_dir(&path)?;
+    require!(open.metadata()?.nlink() == 0, "nlink {}", open.metadata()?.nlink());
+    let create = openat(&open, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
+    expect_errno(create, libc::ENOENT, "a file created in a removed directory")?;
+    let listed = names(&open, 4096);
+    require!(
+        matches!(&listed, Ok(names) if names.is_empty()) || listed.is_err(),
+        "a removed directory lists {listed:?}"
+    );
+    fs::create_dir(&path).when("mkdir of the same name")
+}
+
+/// The names that getdents64(2) gives into a buffer of `size` bytes, from where `directory` stands
+/// on, without `.` and `..`.
+fn names(directory: impl AsFd, size: usize) -> Result<Vec<String>, Failure> {
+    Ok(entries(directory, size)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// As [`names`], each with the position behind it.
+fn entries(directory: impl AsFd, size: usize) -> Result<Vec<(String, u64)>, Failure> {
+    let mut buffer = vec![MaybeUninit::uninit(); size];
+    let mut listing = RawDir::new(directory, &mut buffer);
+    let mut found = Vec::new();
+    while let Some(entry) = listing.next() {
+        let entry = entry.when("getdents64")?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            found.push((name, entry.next_entry_cookie()));
+        }
+    }
+    Ok(found)
+}
+
+/// Creates the files `PREFIX-0` to `PREFIX-(count - 1)`.
+fn create(directory: impl AsFd, prefix: &str, count: usize) -> Result<(), Failure> {
+    for number in 0..count {
+        let name = format!("{prefix}-{number}");
+        mknodat(&directory, &name, FileType::RegularFile, Mode::RWXU, 0).when(name)?;
+    }
+    Ok(())
+}
+
+fn readdir_1000(dir: &Path) -> Result<(), Failure> {
+    let expected: BTreeSet<String> = (0..1000).map(|number| format!("file-{number}")).collect();
+    create(File::open(dir)?, "file", 1000)?;
+    let mut listed = BTreeSet::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        require!(entry.file_type()?.is_file(), "{:?} is listed as no file", entry.file_name());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        require!(listed.insert(name.clone()), "{name} is listed twice");
+    }
+    require!(listed == expected, "{} of 1,000 names are listed", listed.len());
+    Ok(())
+}
+
+fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
+    let open = File::open(dir)?;
+    create(&open, "file", 100)?;
+    fs::write(dir.join("x".repeat(255)), "")?;
+    // An entry takes 19 bytes and its name, rounded up to 8; and the buffer's alignment some.
+    let listed = names(&open, 290)?;
+    let distinct: HashSet<&String> = listed.iter().collect();
+    require!(
+        listed.len() == 101 && distinct.len() == 101,
+        "{} names, {} of them distinct, of 101 are listed entry by entry",
+        listed.len(),
+        distinct.len()
+    );
+    seek(&open, SeekFrom::Start(0))?;
+    expect_errno(
+        RawDir::new(&open, &mut [MaybeUninit::uninit(); 16]).next().transpose().map(drop),
+        libc::EINVAL,
+        "getdents64 into a buffer for no entry",
+    )
+}
+
+/// telldir(3) and seekdir(3): from the position behind an entry on, the rest follows.
+fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
+    let open = File::open(dir)?;
+    create(&open, "file", 300)?;
+    let all = entries(&open, 4096)?;
+    require!(all.len() == 300, "{} of 300 names are listed", all.len());
+    for behind in [0, 1, 150, 298, 299] {
+        seek(&open, SeekFrom::Start(all[behind].1)).when("seekdir")?;
+        let rest = names(&open, 4096)?;
+        let expected = all[behind + 1..].iter().map(|(name, _)| name);
+        require!(rest.iter().eq(expected), "behind entry {behind} follow {} others", rest.len());
+    }
+    seek(&open, SeekFrom::Start(0)).when("rewinddir")?;
+    require!(entries(&open, 4096)? == all, "the directory lists something else from the start");
+    Ok(())
+}
+
+/// A position holds while names before it go and others come, for the descriptor that it was read
+/// from and for a new one.
+fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
+    let open = File::open(dir)?;
+    create(&open, "file", 40)?;
+    let all = entries(&open, 4096)?;
+    require!(all.len() == 40, "{} of 40 names are listed", all.len());
+    let (read, rest) = all.split_at(13);
+    let position = read[12].1;
+    let check = |directory: &File, when: &str| -> Result<(), Failure> {
+        seek(directory, SeekFrom::Start(position)).when("seekdir")?;
+        let listed = names(directory, 4096)?;
+        let distinct: HashSet<&String> = listed.iter().collect();
+        require!(distinct.len() == listed.len(), "{when} a name is listed twice: {listed:?}");
+        let missing: Vec<_> = rest.iter().filter(|(name, _)| !distinct.contains(name)).collect();
+        require!(missing.is_empty(), "{when} {missing:?} are not listed");
+        let again: Vec<_> = read.iter().filter(|(name, _)| distinct.contains(name)).collect();
+        require!(again.is_empty(), "{when} {again:?}, before the position, are listed");
+        Ok(())
+    };
+    for (name, _) in read {
+        unlinkat(&open, name.as_str(), AtFlags::empty()).when(format!("unlink {name}"))?;
+    }
+    check(&open, "when what was read is gone,")?;
+    check(&File::open(dir)?, "to a new descriptor, when what was read is gone,")?;
+    create(&open, "new", 13)?;
+    check(&open, "when others have come,")?;
+    check(&File::open(dir)?, "to a new descriptor, when others have come,")
+}
+
+/// Whoever renames or links each name that they read comes to an end.
+fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
+    const NAMES: usize = 300;
+    // Where positions are hashes of the names some come again, but not for ever.
+    const MOST: usize = 10 * NAMES;
+    let open = File::open(dir)?;
+    create(&open, "old", NAMES)?;
+    create(&open, "stays", NAMES)?;
+    let (mut listed, mut stayed) = (0, 0);
+    let mut buffer = vec![MaybeUninit::uninit(); 1024];
+    let mut listing = RawDir::new(File::open(dir)?, &mut buffer);
+    while let Some(entry) = listing.next() {
+        let name = entry.when("getdents64")?.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        listed += 1;
+        require!(listed < MOST, "{listed} names are listed, and no end is to be seen");
+        if name.starts_with("stays") {
+            stayed += 1;
+        } else {
+            let new_name = format!("new-{listed}");
+            renameat(&open, &name, &open, &new_name).when("rename")?;
+            linkat(&open, &new_name, &open, format!("more-{listed}"), AtFlags::empty())
+                .when("link")?;
+        }
+    }
+    require!(stayed == NAMES, "{stayed} of {NAMES} names that stay are listed");
+    Ok(())
+}
+
+fn readdir_while_it_changes(dir: &Path) -> Result<(), Failure> {
+    list_while_it_changes(dir, 1_000, 500)
+}
+
+fn readdir_of_100_000_while_it_changes(dir: &Path) -> Result<(), Failure> {
+    list_while_it_changes(dir, 100_000, 2_000)
+}
+
+/// Lists `stay` names while `changes` others come, and as many go: what stays is listed once, what
+/// comes and goes at most once.
+fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), Failure> {
+    let open = openat(CWD, dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    create(&open, "stays", stay)?;
+    create(&open, "goes", changes)?;
+    let change = || {
+        for number in 0..changes {
+            let comes = format!("comes-{number}");
+            mknodat(&open, &comes, FileType::RegularFile, Mode::RWXU, 0).when(comes)?;
+            let goes = format!("goes-{number}");
+            unlinkat(&open, &goes, AtFlags::empty()).when(goes)?;
+        }
+        Ok(())
+    };
+    let ((), listed) = beside(change, |_| names(&open, 4_096))?;
+    let mut seen = HashSet::with_capacity(listed.len());
+    for name in &listed {
+        require!(seen.insert(name.as_str()), "{name} is listed twice");
+    }
+    let stayed = listed.iter().filter(|name| name.starts_with("stays-")).count();
+    require!(stayed == stay, "{stayed} of {stay} names that stay are listed");
+    seek(&open, SeekFrom::Start(0))?;
+    let after = names(&open, 4_096)?.len();
+    require!(after == stay + changes, "{after} names are listed afterwards");
+    Ok(())
+}
+
+/// Each thread creates, links, renames and removes names of its own in the same two directories.
+fn names_by_several_threads(dir: &Path) -> Result<(), Failure> {
+    let (one, two) = (dir.join("one"), dir.join("two"));
+    fs::create_dir(&one)?;
+    fs::create_dir(&two)?;
+    in_threads(4, |worker| {
+        for number in 0..50 {
+            let name = format!("{worker}-{number}");
+            fs::write(one.join(&name), &name)?;
+            fs::rename(one.join(&name), two.join(&name))?;
+            fs::hard_link(two.join(&name), one.join(&name))?;
+            fs::create_dir(one.join(format!("{name}.d")))?;
+            fs::rename(one.join(format!("{name}.d")), two.join(format!("{name}.d")))?;
+            require!(
+                uncached::read(one.join(&name))? == name.as_bytes(),
+                "{name} has other content"
+            );
+            fs::remove_file(one.join(&name))?;
+            if number % 2 == 0 {
+                fs::remove_file(two.join(&name))?;
+                fs::remove_dir(two.join(format!("{name}.d")))?;
+            }
+        }
+        Ok(())
+    })?;
+    let (in_one, in_two) = (fs::read_dir(&one)?.count(), fs::read_dir(&two)?.count());
+    require!((in_one, in_two) == (0, 200), "{in_one} and {in_two} names are left, not 0 and 200");
+    directory_has_links(&one, 2)?;
+    directory_has_links(&two, 102)
+}

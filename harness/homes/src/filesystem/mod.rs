@@ -1,0 +1,40 @@
+//! What a VexFS does as a file system and by the contract's ioctls, whatever home serves it.
+
+mod allocation;
+pub mod apart;
+mod asynchronous;
+mod attributes;
+mod capacity;
+mod data;
+mod direct;
+mod directories;
+mod expect;
+mod handles;
+mod links;
+pub(crate) mod mapped;
+mod mapping;
+mod open;
+mod operation;
+pub mod out_of_memory;
+mod permissions;
+mod rename;
+mod set_id;
+mod sparse;
+pub mod stores;
+mod table;
+mod threads;
+mod times;
+mod transfer;
+mod users;
+mod vectors;
+mod vexctl;
+mod xattrs;
+
+pub use expect::expect_errno;
+pub use mapped::Mapping;
+pub use mapping::signal_of_reading;
+pub use operation::{Effort, Need, Operation};
+pub use table::{all_operations, quick_operations};
+pub use threads::in_thread;
+pub use users::{NOBODY, SOMEBODY, as_user};
+pub use vectors::{Served, requests_end_well};

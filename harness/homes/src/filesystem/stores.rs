@@ -1,0 +1,142 @@
+//! What is stored through a mapping is the file's, for everybody and at once, and not lost in
+//! silence.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::{part, require, uncached};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use rustix::fs::{SeekFrom, seek};
+use serde::{Deserialize, Serialize};
+use vexfs_uapi::client::{Declaration, attach};
+
+use super::expect::expect_errno;
+use super::mapped::Mapping;
+use super::operation::{Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    stores_into_a_hole_are_data,
+    a_refused_write_keeps_what_was_stored,
+    stores_beyond_the_limit_are_not_lost_in_silence.on("size=2M"),
+];
+
+/// The part that stores where SIGBUS may end it.
+pub const PART: &str = "stores";
+const PAGE: usize = 4096;
+/// For a few thousand pages.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Exit codes of the part: all is said to be stored, or that there is no room.
+const STORED: i32 = 0;
+const FULL: i32 = 28;
+
+/// What the part is to store.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    path: PathBuf,
+    pages: usize,
+}
+
+fn new(path: &Path, length: usize) -> Result<File, Failure> {
+    let mut how = OpenOptions::new();
+    let file = how.read(true).write(true).create_new(true).open(path).when(path.display())?;
+    file.set_len(length as u64)?;
+    Ok(file)
+}
+
+/// `cp` copies what SEEK_DATA finds.
+fn stores_into_a_hole_are_data(dir: &Path) -> Result<(), Failure> {
+    const AT: usize = 5 * PAGE + 7;
+    let file = new(&dir.join("f"), 16 * PAGE)?;
+    let mapping = Mapping::shared(&file, 16 * PAGE)?;
+    require!(mapping.load(AT, 6) == [0; 6], "a hole is not zeros");
+    mapping.store(AT, b"stored");
+    let mut read = [0; 6];
+    file.read_exact_at(&mut read, AT as u64)?;
+    require!(&read == b"stored", "read(2) of what was stored gives {read:?}");
+    let data = seek(&file, SeekFrom::Data(0)).when("SEEK_DATA, with a store in a hole")?;
+    require!(
+        data <= AT as u64,
+        "SEEK_DATA finds nothing before byte {data}, and byte {AT} was stored"
+    );
+    let hole = seek(&file, SeekFrom::Hole(AT as u64)).when("SEEK_HOLE")?;
+    require!(hole > AT as u64, "SEEK_HOLE says that byte {AT} is none, and it was stored");
+    drop(mapping);
+    Ok(())
+}
+
+fn a_refused_write_keeps_what_was_stored(dir: &Path) -> Result<(), Failure> {
+    const DIM: usize = 4;
+    const ROW: usize = DIM * size_of::<f32>();
+    let file = new(&dir.join("f"), 16 * ROW)?;
+    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    let mapping = Mapping::shared(&file, 16 * ROW)?;
+    let stored = 7_f32.to_le_bytes();
+    mapping.store(0, &stored);
+    let nan = file.write_all_at(&f32::NAN.to_le_bytes(), 4 * ROW as u64);
+    expect_errno(nan, libc::EINVAL, "write of a row that is not finite")?;
+    let mut read = [0; 4];
+    file.read_exact_at(&mut read, 0)?;
+    require!(
+        read == stored && mapping.load(0, 4) == stored,
+        "a write to row 4 was refused, and what was stored into row 0 is gone: read(2) gives \
+         {read:?}, the mapping {:?}",
+        mapping.load(0, 4)
+    );
+    mapping.sync().when("msync")?;
+    let read = uncached::read(dir.join("f"))?;
+    require!(read[..4] == stored, "what was stored is gone after msync");
+    require!(read[4 * ROW..][..4] == [0; 4], "a refused write has changed the file");
+    Ok(())
+}
+
+/// Four times as much as fits: SIGBUS at a store, or ENOSPC from close(2), or all is there.
+fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Failure> {
+    const PAGES: usize = 2_048;
+    let path = dir.join("f");
+    drop(new(&path, PAGES * PAGE)?);
+    let order = Order { path: path.clone(), pages: PAGES };
+    let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
+    let told = match (ended.status.code(), ended.status.signal()) {
+        (Some(STORED), _) => {
+            let read = uncached::read(&path).when("reading what was stored")?;
+            let lost = read.chunks(PAGE).filter(|page| page[0] != 1).count();
+            require!(
+                lost == 0,
+                "munmap and close said that {PAGES} pages were stored on a mount of 512, and {lost} \
+                 of them are zeros"
+            );
+            "done"
+        }
+        (Some(FULL), _) => "ENOSPC",
+        (None, Some(signal)) if signal == Signal::SIGBUS as i32 => "SIGBUS",
+        _ => machine::fail!("storing ended with {}: {}", ended.status, ended.tail()),
+    };
+    // Others have the rest of the mount again.
+    fs::remove_file(&path).when(format!("unlink after {told}"))?;
+    fs::write(dir.join("others"), [3; 64]).when(format!("a file after {told}"))
+}
+
+/// Stores into every page, and closes the file.
+///
+/// # Errors
+/// What is no answer of a full mount.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order).when("what is to be stored")?;
+    let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
+    let mapping = Mapping::shared(&file, order.pages * PAGE)?;
+    for page in 0..order.pages {
+        mapping.store(page * PAGE, &[1]);
+    }
+    // No msync(2): who does not ask for it is told, too.
+    drop(mapping);
+    match nix::unistd::close(file) {
+        Err(Errno::ENOSPC) => std::process::exit(FULL),
+        other => other.when("close"),
+    }
+}

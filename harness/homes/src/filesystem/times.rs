@@ -1,0 +1,262 @@
+//! Times of files: what sets them, and what moves them.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{require, uncached};
+use measure::dataset::{self, Dataset};
+use nix::time::{ClockId, clock_gettime};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fallocate, futimens,
+    utimensat,
+};
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach};
+
+use super::capacity::fill;
+use super::expect::expect_errno;
+use super::mapped::Mapping;
+use super::operation::{Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    times_in_nanoseconds,
+    times_now_and_omitted,
+    changes_move_mtime_and_ctime,
+    changes_move_ctime_only,
+    changes_move_the_times_of_directories,
+    a_change_in_part_moves_the_times.on("size=2M"),
+    reading_moves_atime,
+];
+
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i64);
+
+fn set(file: &File, accessed: Time, modified: Time) -> rustix::io::Result<()> {
+    let [last_access, last_modification] =
+        [accessed, modified].map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
+    futimens(file, &Timestamps { last_access, last_modification })
+}
+
+fn times(file: &File) -> Result<(Time, Time), Failure> {
+    let metadata = file.metadata()?;
+    let accessed = (metadata.atime(), metadata.atime_nsec());
+    Ok((accessed, (metadata.mtime(), metadata.mtime_nsec())))
+}
+
+fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
+    let file = File::create(dir.join("f"))?;
+    for time in [
+        (1_000_000_000, 123_456_789),
+        (2_000_000_000, 999_999_999),
+        (0, 0),
+        // Before 1970: a nanosecond, and half a second more than a second.
+        (-1, 999_999_999),
+        (-2, 500_000_000),
+        // Of more than 32 and 33 bits.
+        (1 << 32, 1),
+        (1 << 33, 1),
+    ] {
+        let other = (1_234_567_890, 987_654_321);
+        set(&file, time, other).when(format!("atime {time:?}"))?;
+        require!(times(&file)? == (time, other), "{:?}, set to {time:?}", times(&file)?);
+        set(&file, other, time).when(format!("mtime {time:?}"))?;
+        require!(times(&file)? == (other, time), "{:?}, set to {time:?}", times(&file)?);
+    }
+    let bad = set(&file, (0, 1_000_000_000), (0, 0));
+    expect_errno(bad, libc::EINVAL, "a second of more than 999,999,999 ns")
+}
+
+fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
+    const OMIT: Time = (0, UTIME_OMIT);
+    const NOW: Time = (0, UTIME_NOW);
+    const THEN: Time = (1_000, 1);
+    let file = File::create(dir.join("f"))?;
+    set(&file, THEN, THEN)?;
+    set(&file, OMIT, (2_000, 2))?;
+    require!(times(&file)? == (THEN, (2_000, 2)), "UTIME_OMIT of atime: {:?}", times(&file)?);
+    set(&file, NOW, OMIT)?;
+    let ((accessed, _), modified) = times(&file)?;
+    require!(modified == (2_000, 2), "UTIME_OMIT of mtime: {modified:?}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    require!(now.abs_diff(accessed.cast_unsigned()) < 3_600, "UTIME_NOW is {accessed}, now {now}");
+    Ok(())
+}
+
+/// What changes a file or directory, and what has to be done before.
+struct Change<'a> {
+    what: &'static str,
+    before: &'a dyn Fn() -> io::Result<()>,
+    change: &'a dyn Fn() -> io::Result<()>,
+}
+
+fn nothing() -> io::Result<()> {
+    Ok(())
+}
+
+fn changed_at(file: &File) -> Result<Time, Failure> {
+    let metadata = file.metadata()?;
+    Ok((metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// Sets the times of `file` but ctime to long ago. Returns ctime, when the clock has gone on from it.
+fn set_back(file: &File) -> Result<Time, Failure> {
+    set(file, (1, 1), (1, 1))?;
+    let set_at = changed_at(file)?;
+    wait_for("the clock of file systems", Duration::from_secs(10), || {
+        let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
+        Ok(((now.tv_sec(), now.tv_nsec()) > set_at).then_some(()))
+    })?;
+    Ok(set_at)
+}
+
+/// That each change moves ctime of `path`, and mtime if `moves_mtime`.
+fn check_moves(path: &Path, moves_mtime: bool, changes: &[Change]) -> Result<(), Failure> {
+    let file = File::open(path)?;
+    for Change { what, before, change } in changes {
+        before().when(format!("before {what}"))?;
+        let set_at = set_back(&file)?;
+        change().when(what)?;
+        require!(changed_at(&file)? > set_at, "{what} does not move ctime");
+        let (_, modified) = times(&file)?;
+        require!((modified != (1, 1)) == moves_mtime, "mtime is {modified:?} after {what}");
+    }
+    Ok(())
+}
+
+fn changes_move_mtime_and_ctime(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "content")?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let (before, truncate) = (&nothing, |length| file.set_len(length));
+    check_moves(
+        &path,
+        true,
+        &[
+            Change { what: "write", before, change: &|| file.write_all_at(b"x", 0) },
+            Change { what: "a shorter ftruncate", before, change: &|| truncate(3) },
+            Change { what: "a longer ftruncate", before, change: &|| truncate(100) },
+            Change { what: "O_TRUNC", before, change: &|| File::create(&path).map(drop) },
+        ],
+    )
+}
+
+/// A hole whose rows find no room in an index ends early: what it has reached is changed.
+fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
+    const DIM: usize = 4;
+    const ROWS: usize = 16_384;
+    let path = dir.join("f");
+    let data = Dataset::generate(5, ROWS, DIM, 0);
+    fs::write(&path, dataset::bytes(&data.base))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    // All of its rows of zeros come into one list, which grows.
+    let params = [64, 0, 0, 0, 0, 0, 0, 0];
+    let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(DIM as u32) };
+    attach(&file, &declaration).when("ATTACH")?;
+    fill(&dir.join("filler"))?;
+    let set_at = set_back(&file)?;
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let punched = fallocate(&file, punch, 0, (ROWS * DIM * size_of::<f32>()) as u64);
+    if !matches!(punched, Ok(()) | Err(rustix::io::Errno::NOSPC)) {
+        punched.when("a hole on a full mount")?;
+    }
+    let changed = uncached::read(&path)? != dataset::bytes(&data.base);
+    require!(changed || punched.is_err(), "a hole was made, and the bytes are as before");
+    let moved = (times(&file)?.1 != (1, 1), changed_at(&file)? > set_at);
+    require!(
+        !changed || moved == (true, true),
+        "a hole that ended with {punched:?} changed bytes, and moved mtime: {}, ctime: {}",
+        moved.0,
+        moved.1
+    );
+    Ok(())
+}
+
+fn changes_move_ctime_only(dir: &Path) -> Result<(), Failure> {
+    let (path, second, third) = (dir.join("f"), dir.join("second"), dir.join("third"));
+    fs::write(&path, "content")?;
+    let chmod = || fs::set_permissions(&path, Permissions::from_mode(0o640));
+    let before = &nothing;
+    check_moves(
+        &path,
+        false,
+        &[
+            Change { what: "chmod", before, change: &chmod },
+            Change { what: "link", before, change: &|| fs::hard_link(&path, &second) },
+            Change { what: "unlink of a link", before, change: &|| fs::remove_file(&second) },
+            Change { what: "rename", before, change: &|| fs::rename(&path, &third) },
+        ],
+    )
+}
+
+fn changes_move_the_times_of_directories(dir: &Path) -> Result<(), Failure> {
+    let subdir = dir.join("subdir");
+    let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| subdir.join(name));
+    fs::create_dir(&subdir)?;
+    let before = &nothing;
+    let create = || File::create(&a).map(drop);
+    check_moves(
+        &subdir,
+        true,
+        &[
+            Change { what: "creating a file", before, change: &create },
+            Change { what: "linking it", before, change: &|| fs::hard_link(&a, &b) },
+            Change { what: "renaming it", before, change: &|| fs::rename(&b, &c) },
+            Change { what: "removing it", before, change: &|| fs::remove_file(&c) },
+            Change { what: "mkdir", before, change: &|| fs::create_dir(&d) },
+            Change { what: "renaming it away", before, change: &|| fs::rename(&d, dir.join("d")) },
+            Change {
+                what: "rmdir",
+                before: &|| fs::create_dir(&e),
+                change: &|| fs::remove_dir(&e),
+            },
+        ],
+    )
+}
+
+/// Reading moves atime when the file was changed since, as by relatime, mount(8), and not again;
+/// unless it was opened with O_NOATIME.
+fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
+    const OLD: Time = (1_000, 1);
+    let (path, subdir, link) = (dir.join("f"), dir.join("subdir"), dir.join("link"));
+    fs::write(&path, "content")?;
+    fs::create_dir(&subdir)?;
+    symlink(&path, &link)?;
+    let accessed = |path: &Path| -> io::Result<Time> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok((metadata.atime(), metadata.atime_nsec()))
+    };
+    let moves = |what: &str, path: &Path, read: &dyn Fn() -> Result<(), Failure>| {
+        let old = Timespec { tv_sec: OLD.0, tv_nsec: OLD.1 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        require!(accessed(path)? == OLD, "atime is {:?} when it was set", accessed(path)?);
+        read().when(what)?;
+        Ok::<bool, Failure>(accessed(path)? != OLD)
+    };
+    let read = || Ok(fs::read(&path).map(drop)?);
+    require!(moves("read", &path, &read)?, "read does not move atime");
+    let first = accessed(&path)?;
+    read()?;
+    require!(accessed(&path)? == first, "a second read moves atime, from {first:?}");
+    let without = || {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(&path)?;
+        Ok(file.read_exact_at(&mut [0; 7], 0)?)
+    };
+    require!(!moves("read", &path, &without)?, "read with O_NOATIME moves atime");
+    let mapped =
+        || Mapping::private(&File::open(&path)?, 7).map(|mapping| drop(mapping.load(0, 7)));
+    require!(moves("mmap", &path, &mapped)?, "mmap does not move atime");
+    let list = || Ok(fs::read_dir(&subdir)?.try_for_each(|name| name.map(drop))?);
+    require!(moves("readdir", &subdir, &list)?, "readdir does not move atime");
+    let point = || Ok(fs::read_link(&link).map(drop)?);
+    require!(moves("readlink", &link, &point)?, "readlink does not move atime");
+    require!(moves("readlink", &link, &point)?, "a second readlink does not move atime");
+    let follow = || Ok(fs::metadata(&link).map(drop)?);
+    require!(moves("stat", &link, &follow)?, "following a symbolic link does not move its atime");
+    Ok(())
+}

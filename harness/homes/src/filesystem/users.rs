@@ -1,0 +1,30 @@
+//! Acting as somebody else.
+
+use machine::failure::{Failure, While};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::threads::in_thread;
+
+/// A user who owns nothing, and the group of the same number.
+pub const NOBODY: u32 = 65_534;
+/// Another such.
+pub const SOMEBODY: u32 = 54_321;
+
+/// Does `work` as user `uid` of group `gid` and no other group, without any capability.
+///
+/// Credentials are a thread's in Linux; it is the C library that changes those of all threads
+/// together. So a thread becomes that user, and ends as that user.
+pub fn as_user<T: Send>(
+    uid: u32,
+    gid: u32,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    in_thread(|| {
+        set_thread_groups(&[]).when("setgroups")?;
+        set_thread_res_gid(group, group, group).when("setresgid")?;
+        set_thread_res_uid(user, user, user).when("setresuid")?;
+        work().when(format!("as user {uid} of group {gid}"))
+    })
+}

@@ -1,0 +1,348 @@
+//! Searches at the same time as everything that changes their file.
+//!
+//! Each row carries a number that no other row ever has, numbers only rise from row to row, and a
+//! whole row is written at once: so a distance tells which row was seen, and an answer whether
+//! there ever was such a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+use measure::dataset::{self, Dataset};
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
+use vexfs_uapi::{Hit, Kind, Metric};
+
+use super::file::{declaration, indexed, small, vector_file};
+use crate::filesystem::operation::{Effort, Operation, operations};
+use crate::filesystem::threads::{beside, in_threads};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    searches_among_writers_find_what_was_there.effort(Effort::Long),
+    searches_of_a_file_truncated_to_nothing.effort(Effort::Long),
+    searches_go_on_while_an_index_is_built.effort(Effort::Long),
+];
+
+const DIM: usize = 9;
+const ROW: usize = DIM * size_of::<f32>();
+const K: u32 = 8;
+/// The first row's number. Below it a square and a square plus a mark could be the same.
+const FIRST: u32 = 10;
+/// Rows that stay; one of the writers gives and takes their marks.
+const STABLE: u32 = 64;
+/// More than any row's number; f32 holds its square exactly.
+const TOP: u32 = 2_000;
+
+/// The row with `number`: its other components are all 1 if it is marked, or all 0.
+fn row(number: u32, marked: bool) -> [f32; DIM] {
+    let mut row = [f32::from(u8::from(marked)); DIM];
+    row[0] = number as f32;
+    row
+}
+
+/// A query whose squared distance to row `number` is (`from` - `number`)², and 8 more if it is
+/// marked.
+fn query(from: u32) -> [f32; DIM] {
+    let mut query = [0.0; DIM];
+    query[0] = from as f32;
+    query
+}
+
+/// How far `hit` is from the query, and whether it is marked. A row half of which is written is at
+/// another distance.
+fn decode(hit: &Hit) -> Result<(u32, bool), Failure> {
+    let squared = f32::from_bits(hit.distance);
+    let distance = squared.sqrt().floor();
+    let rest = squared - distance * distance;
+    require!(rest == 0.0 || rest == 8.0, "no row was ever at {squared}: {hit:?}");
+    Ok((distance as u32, rest == 8.0))
+}
+
+/// The file, and what is known of it at any time.
+struct Numbered {
+    file: File,
+    /// The next number to be appended.
+    next: AtomicU32,
+}
+
+/// Which end of the file a query is for.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    First,
+    Last,
+}
+
+impl Numbered {
+    /// Checks an answer against every state that the file can have been in; the number of rows
+    /// that it had, where the answer tells.
+    fn check(&self, end: End, exact: bool, hits: &[Hit]) -> Result<u64, Failure> {
+        require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
+        let mut before: Option<(u32, u64)> = None;
+        for hit in hits {
+            let (distance, marked) = decode(hit)?;
+            let number = if end == End::First { distance } else { TOP - distance };
+            let row = u32::try_from(hit.row)?;
+            // Rows are only ever cut off, so that a number is nowhere before its place.
+            let there = number >= FIRST + row && number < self.next.load(Ordering::SeqCst);
+            require!(there, "row {row} never was number {number}: {hits:?}");
+            require!(row >= STABLE || number == FIRST + row, "row {row} was never {number}");
+            require!(row < STABLE || !marked, "row {row} was never marked: {hits:?}");
+            if let Some((last, last_row)) = before {
+                let (nearer, farther) = if end == End::First {
+                    ((last, last_row), (number, hit.row))
+                } else {
+                    ((number, hit.row), (last, last_row))
+                };
+                let rises = nearer.0 < farther.0 && nearer.1 < farther.1;
+                require!(rises, "no file had these rows: {hits:?}");
+                let next = !exact || farther.1 == nearer.1 + 1;
+                require!(next, "a row between was left out: {hits:?}");
+            }
+            before = Some((number, hit.row));
+        }
+        require!(!exact || end == End::Last || hits[0].row == 0, "row 0 was left out: {hits:?}");
+        Ok(hits[0].row + 1)
+    }
+
+    /// Searches slot `slot` as long as writers are `busy`, and once; the searches, and the rows of
+    /// all of them.
+    fn search(
+        &self,
+        slot: u32,
+        end: End,
+        exact: bool,
+        busy: &AtomicBool,
+    ) -> Result<(u64, u64), Failure> {
+        let mut searcher = Searcher::new(DIM as u32, K, slot)?;
+        let query = query(if end == End::First { 0 } else { TOP });
+        let (mut searches, mut rows) = (0, 0);
+        while searches == 0 || busy.load(Ordering::SeqCst) {
+            let hits =
+                searcher.search(&self.file, &query).when(format!("SEARCH of slot {slot}"))?;
+            rows += self.check(end, exact, hits)?;
+            searches += 1;
+        }
+        Ok((searches, rows))
+    }
+
+    /// Appends two rows at a time.
+    fn append(&self, dir: &Path, times: u32) -> Result<(), Failure> {
+        let mut end = OpenOptions::new().append(true).open(dir.join("base.f32"))?;
+        for _ in 0..times {
+            let number = self.next.fetch_add(2, Ordering::SeqCst);
+            let rows = [row(number, false), row(number + 1, false)].concat();
+            end.write_all(dataset::bytes(&rows)).when("appending")?;
+        }
+        Ok(())
+    }
+
+    fn mark(&self, times: u32) -> Result<(), Failure> {
+        for time in 0..times {
+            let number = time * 7 % STABLE;
+            let bytes = row(FIRST + number, (time / STABLE).is_multiple_of(2));
+            self.file
+                .write_all_at(dataset::bytes(&bytes), u64::from(number) * ROW as u64)
+                .when("overwriting")?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off the last rows, but none that are to stay.
+    fn cut_off(&self, times: u32) -> Result<(), Failure> {
+        for time in 0..times {
+            let rows = self.file.metadata()?.len() / ROW as u64;
+            let left = rows.saturating_sub(u64::from(time % 9)).max(STABLE.into());
+            self.file.set_len(left * ROW as u64).when("truncating")?;
+        }
+        Ok(())
+    }
+
+    fn attach_and_detach(&self, times: u32) -> Result<(), Failure> {
+        for kind in super::file::KINDS.into_iter().cycle().take(times as usize) {
+            attach(&self.file, &numbered(kind, 2)).when(format!("ATTACH {kind:?}"))?;
+            let mut searcher = Searcher::new(DIM as u32, K, 2)?;
+            let hits = searcher.search(&self.file, &query(0)).when("SEARCH")?;
+            self.check(End::First, kind == Kind::Flat, hits).when(format!("{kind:?}"))?;
+            detach(&self.file, 2).when("DETACH")?;
+        }
+        Ok(())
+    }
+}
+
+fn numbered(kind: Kind, index: u32) -> Declaration {
+    Declaration { kind, index, metric: Metric::L2, ..Declaration::flat(DIM as u32) }
+}
+
+fn stable_rows() -> Vec<f32> {
+    (0..STABLE).flat_map(|number| row(FIRST + number, false)).collect()
+}
+
+fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure> {
+    let numbered_file =
+        Numbered { file: vector_file(dir, &stable_rows())?, next: AtomicU32::new(FIRST + STABLE) };
+    let one = &numbered_file;
+    attach(&one.file, &numbered(Kind::Flat, 0)).when("ATTACH")?;
+    attach(&one.file, &numbered(Kind::Hnsw, 1)).when("ATTACH")?;
+    let writers = || {
+        in_threads(4, |writer| match writer {
+            0 => one.append(dir, 300),
+            1 => one.mark(200),
+            2 => one.cut_off(100),
+            _ => one.attach_and_detach(15),
+        })
+    };
+    let searchers = |busy: &AtomicBool| {
+        in_threads(3, |searcher| match searcher {
+            0 => one.search(1, End::First, false, busy),
+            _ => one.search(0, End::Last, true, busy),
+        })
+    };
+    let (_, counts) = beside(writers, searchers)?;
+    let [(approximate, _), exact @ ..] = &counts[..] else { fail!("a searcher is missing") };
+    let exact = exact.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    let told = stats(&one.file, 0).when("STATS")?;
+    let counted = (told.searches, told.distances);
+    require!(counted == exact, "the exact index counts {counted:?}, due are {exact:?}");
+    let searches = stats(&one.file, 1).when("STATS")?.searches;
+    require!(searches == *approximate, "the graph counts {searches}, due are {approximate}");
+    let rows = one.file.metadata()?.len() / ROW as u64;
+    require!(told.rows == rows, "{} rows are indexed, the file has {rows}", told.rows);
+    one.search(0, End::First, true, &AtomicBool::new(false))?;
+    Ok(())
+}
+
+/// Rows come by hundreds and all go at once; an answer has some of them or none.
+fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
+    let data = small();
+    let file = indexed(dir, &data.base)?;
+    let bytes = dataset::bytes(&data.base[..super::file::DIM * 300]);
+    let truncate = || {
+        (0..60).try_for_each(|_| {
+            file.set_len(0).when("truncating")?;
+            file.write_all_at(bytes, 0).when("writing")
+        })
+    };
+    let search = |searcher: usize, busy: &AtomicBool| {
+        let mut request = Searcher::new(super::file::DIM as u32, 300, 0)?;
+        let mut answers = 0_u64;
+        while answers == 0 || busy.load(Ordering::SeqCst) {
+            let hits = request.search(&file, data.row(searcher)).when("SEARCH")?;
+            require!(hits.iter().all(|hit| hit.row < 700), "a row that never was: {hits:?}");
+            // One write(2) of all rows is one change.
+            let state = hits.is_empty() || hits[0].row == searcher as u64 && hits[0].distance == 0;
+            require!(state, "rows, and not row {searcher}: {hits:?}");
+            answers += 1;
+        }
+        Ok(answers)
+    };
+    let ((), answers) = beside(truncate, |busy| in_threads(3, |number| search(number, busy)))?;
+    let counted = stats(&file, 0).when("STATS")?.searches;
+    let due: u64 = answers.iter().sum();
+    require!(counted == due, "{counted} searches are counted, due are {due}");
+    super::file::expect_current(&file, 0, true)
+}
+
+/// Of another file, and of another index of the same file.
+fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
+    const ROWS: usize = 4_000;
+    let large = Dataset::generate(1, ROWS, super::file::DIM, 0);
+    let (same, other) = (dir.join("same"), dir.join("other"));
+    std::fs::create_dir(&same)?;
+    std::fs::create_dir(&other)?;
+    let same = indexed(&same, &large.base)?;
+    let other = indexed(&other, &small().base)?;
+    let building = AtomicBool::new(false);
+    let build = || {
+        building.store(true, Ordering::SeqCst);
+        let declaration = Declaration { kind: Kind::Hnsw, index: 1, ..declaration() };
+        let attached = attach(&same, &declaration).when("ATTACH");
+        building.store(false, Ordering::SeqCst);
+        attached
+    };
+    let search = |file: &File, busy: &AtomicBool| {
+        let mut meanwhile = 0;
+        while busy.load(Ordering::SeqCst) {
+            let began = building.load(Ordering::SeqCst);
+            super::file::nearest(file, large.row(0), super::file::K)?;
+            meanwhile += u32::from(began && building.load(Ordering::SeqCst));
+        }
+        Ok(meanwhile)
+    };
+    let (rows, meanwhile) =
+        beside(build, |busy| in_threads(2, |number| search([&same, &other][number], busy)))?;
+    require!(rows == ROWS as u64, "{rows} rows indexed of {ROWS}");
+    // A few could slip in before ATTACH has taken what it holds to its end.
+    for (which, answers) in ["the same", "another"].iter().zip(meanwhile) {
+        require!(answers >= 10, "{answers} searches of {which} file while an index was built");
+    }
+    super::file::expect_current(&same, 1, false)
+}
+
+/// Searches a file in `dir` and writes to it, in threads, while `end` takes the mount away or
+/// tries to: each request is served or fails with one of `errnos`, and all of them end.
+///
+/// # Errors
+/// Another error, a wrong answer, or that of `end`.
+pub fn requests_end_well(
+    dir: &Path,
+    errnos: &[i32],
+    end: impl FnOnce() -> Result<(), Failure> + Send,
+) -> Result<Served, Failure> {
+    const SEARCHERS: usize = 2;
+    const CLIENTS: usize = 4;
+    let data = small();
+    let file = indexed(dir, &data.base)?;
+    let served = [const { AtomicU64::new(0) }; CLIENTS];
+    let end = || {
+        wait_for("requests to be under way", Duration::from_secs(60), || {
+            let under_way = served.iter().all(|count| count.load(Ordering::SeqCst) > 2);
+            Ok(under_way.then_some(()))
+        })?;
+        end()
+    };
+    let serve = |client: usize, busy: &AtomicBool| {
+        let mut request = Searcher::new(super::file::DIM as u32, super::file::K, 0)?;
+        // Some after the end, too.
+        let mut more = 5;
+        while more > 0 {
+            more -= u32::from(!busy.load(Ordering::SeqCst));
+            let done = if client < SEARCHERS {
+                request.search(&file, data.row(client)).map(|hits| {
+                    let right = hits[0].row == client as u64 && hits[0].distance == 0;
+                    right.then_some(()).ok_or_else(|| format!("{hits:?}, not row {client}"))
+                })
+            } else {
+                // A row of its own, as it is.
+                let row = data.row(client);
+                file.write_all_at(dataset::bytes(row), (client * super::file::ROW) as u64).map(Ok)
+            };
+            match done {
+                Ok(answer) => {
+                    answer.map_err(Failure::new)?;
+                    served[client].fetch_add(1, Ordering::SeqCst);
+                }
+                Err(error) if error.raw_os_error().is_some_and(|one| errnos.contains(&one)) => {}
+                Err(error) => return Err(error).when("a request while the mount goes"),
+            }
+        }
+        Ok(())
+    };
+    beside(end, |busy| in_threads(CLIENTS, |number| serve(number, busy)))?;
+    let served = served.map(AtomicU64::into_inner);
+    let (searches, writes) = served.split_at(SEARCHERS);
+    Ok(Served { searches: searches.iter().sum(), writes: writes.iter().sum() })
+}
+
+/// How many requests were served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Searches.
+    pub searches: u64,
+    /// Rows written.
+    pub writes: u64,
+}

@@ -1,0 +1,39 @@
+//! Vector files: the contract's ioctls, whatever home serves them.
+
+mod concurrent;
+mod file;
+mod in_part;
+mod kinds;
+mod lifetime;
+mod limits;
+mod mapped_rows;
+mod offsets;
+mod reports;
+mod requests;
+mod rows;
+mod sequences;
+
+use super::operation::Operation;
+
+pub use concurrent::{Served, requests_end_well};
+pub(super) use file::{KINDS, nearest};
+
+/// All that vector files do.
+pub(super) fn operations() -> impl Iterator<Item = Operation> {
+    [
+        kinds::OPERATIONS,
+        offsets::OPERATIONS,
+        reports::OPERATIONS,
+        rows::OPERATIONS,
+        sequences::OPERATIONS,
+        in_part::OPERATIONS,
+        mapped_rows::OPERATIONS,
+        lifetime::OPERATIONS,
+        requests::OPERATIONS,
+        limits::OPERATIONS,
+        concurrent::OPERATIONS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

@@ -1,0 +1,83 @@
+//! One vector added to all rows and queries: L2 answers as before, as far as f32 can tell.
+
+use std::path::Path;
+
+use machine::failure::{Failure, While};
+use machine::require;
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach};
+use vexfs_uapi::{Hit, Kind};
+
+use super::file::{DIM, K, KINDS, ROWS, declaration, small, vector_file};
+use crate::filesystem::operation::{Effort, Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] =
+    operations![a_vector_added_to_all_changes_nothing.effort(Effort::Long)];
+
+/// All values are multiples of this, so that a sum with a whole number below 2^12 is exact in f32,
+/// and the difference of two such sums is what it was.
+const GRID: f32 = 2048.0;
+/// Share by which a sum of 24 squares may be off in f32, and of the tenth distance up to which rows
+/// count as neighbours.
+const ROUNDING: f64 = 3e-6;
+/// Components up to which anything is allowed are below 2^56.
+const EXPONENTS: [i32; 6] = [0, 11, 16, 23, 40, 55];
+
+fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
+    let data = small();
+    let gridded =
+        |values: &[f32]| -> Vec<f32> { values.iter().map(|x| (x * GRID).floor() / GRID).collect() };
+    let (base, queries) = (gridded(&data.base), gridded(&data.queries));
+    let mut exact: Option<Vec<Vec<Hit>>> = None;
+    for exponent in EXPONENTS {
+        let far = |at: usize| {
+            let sign = if (at % DIM).is_multiple_of(3) { -1.0 } else { 1.0 };
+            sign * 2f32.powi(exponent)
+        };
+        let moved = |values: &[f32]| -> Vec<f32> {
+            values.iter().enumerate().map(|(at, x)| x + far(at)).collect()
+        };
+        let (base, queries) = (moved(&base), moved(&queries));
+        let file = vector_file(dir, &base)?;
+        for kind in KINDS {
+            let named = format!("{kind:?}, 2^{exponent} off");
+            attach(&file, &Declaration { kind, ..declaration() })
+                .when(format!("ATTACH {named}"))?;
+            let mut searcher = Searcher::new(DIM as u32, K, 0)?;
+            let (mut answers, mut found) = (Vec::new(), 0);
+            for query in queries.chunks_exact(DIM) {
+                let hits = searcher.search(&file, query).when(&named)?.to_vec();
+                found += check(&base, query, &hits).when(&named)?;
+                answers.push(hits);
+            }
+            let all = answers.len() * K as usize;
+            require!(found * 20 >= all * 19, "{named}: {found} of {all} neighbours are found");
+            if kind == Kind::Flat && exponent < 12 {
+                let before = exact.get_or_insert_with(|| answers.clone());
+                require!(*before == answers, "{named}: an exact index answers otherwise");
+            }
+            detach(&file, 0)?;
+        }
+    }
+    require!(exact.is_some(), "no answers were compared");
+    Ok(())
+}
+
+/// Checks the distances of an answer, in f64 on the rows as f32 has them; how many of its rows are
+/// no farther than the tenth nearest.
+fn check(base: &[f32], query: &[f32], hits: &[Hit]) -> Result<usize, Failure> {
+    let distance = |row: &[f32]| -> f64 {
+        query.iter().zip(row).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+    };
+    let all: Vec<f64> = base.chunks_exact(DIM).map(distance).collect();
+    let mut sorted = all.clone();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let limit = sorted[K as usize - 1] * (1.0 + ROUNDING);
+    require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
+    for hit in hits {
+        require!((hit.row as usize) < ROWS, "row {} of {ROWS}", hit.row);
+        let (said, is) = (f64::from(f32::from_bits(hit.distance)), all[hit.row as usize]);
+        let near = (said - is).abs() <= ROUNDING * is;
+        require!(near, "row {} is said to be at {said} and is at {is}", hit.row);
+    }
+    Ok(hits.iter().filter(|hit| all[hit.row as usize] <= limit).count())
+}

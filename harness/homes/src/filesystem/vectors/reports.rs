@@ -1,0 +1,178 @@
+//! What an index tells of itself: how well it finds, and what it does about it.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::dataset::{self, Dataset};
+use vexfs_uapi::client::{Declaration, attach, detach, stats};
+use vexfs_uapi::{
+    ABI_VERSION, How, IOC_MAX_SIZE, Kind, Report, STATS_SIZE_0, Stats, Why, ioc_stats_of,
+};
+
+use crate::filesystem::operation::{Effort, Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    indexes_tell_how_well_they_find.effort(Effort::Long),
+    moved_rows_are_told.effort(Effort::Long),
+    stats_are_served_in_any_size,
+];
+
+/// Rows in 0..1 without any order.
+fn even(rows: usize, dim: usize) -> Vec<f32> {
+    Dataset::generate(11, rows, dim, 1).base
+}
+
+/// Columns as people have them: amounts, shares, flags, of scales that one of them outweighs, while
+/// the others tell which rows are nearest.
+fn table(rows: usize) -> Vec<f32> {
+    const SCALES: [f32; COLUMNS] =
+        [50.0, 1e5, 0.01, 1.0, 20.0, 0.3, 10.0, 1.0, 5.0, 0.1, 1.0, 1.0, 1.0, 1.0];
+    let value = |(at, x): (usize, f32)| match at % COLUMNS {
+        column @ 0..5 => SCALES[column] * x,
+        column @ 5..10 => SCALES[column] * (3.0 * x).exp(),
+        _ => f32::from(x > 0.7),
+    };
+    even(rows, COLUMNS).into_iter().enumerate().map(value).collect()
+}
+
+const COLUMNS: usize = 14;
+
+fn vector_file(path: &Path, rows: &[f32]) -> Result<File, Failure> {
+    fs::write(path, dataset::bytes(rows))?;
+    Ok(OpenOptions::new().read(true).write(true).open(path)?)
+}
+
+/// What an index of the kind, with the parameters, tells of the rows of `file`.
+fn told(file: &File, dim: usize, kind: Kind, params: [u32; 8]) -> Result<Report, Failure> {
+    let declaration = Declaration { kind, params, ..Declaration::flat(dim as u32) };
+    attach(file, &declaration).when(format!("ATTACH {kind:?}"))?;
+    let report = stats(file, 0).when("STATS")?.report;
+    detach(file, 0)?;
+    Ok(report)
+}
+
+fn is(report: &Report, search: How, reason: Why) -> bool {
+    (report.search, report.reason) == (search as u32, reason as u32)
+}
+
+/// The share of the neighbours that it found when it was measured.
+fn measured(report: &Report) -> f64 {
+    f64::from(report.measured_found) / f64::from(report.measured_neighbours)
+}
+
+fn indexes_tell_how_well_they_find(dir: &Path) -> Result<(), Failure> {
+    const ROWS: usize = 4200;
+    let rows = even(ROWS, 64);
+    let file = vector_file(&dir.join("even.f32"), &rows)?;
+    let by_default = |kind| told(&file, 64, kind, [0; 8]);
+
+    let flat = by_default(Kind::Flat)?;
+    require!(is(&flat, How::Exact, Why::Kind) && flat.trainings == 0, "flat: {flat:?}");
+    let hnsw = by_default(Kind::Hnsw)?;
+    require!(hnsw.effort > 0, "hnsw: {hnsw:?}");
+    let pq = by_default(Kind::Pq)?;
+    require!(is(&pq, How::Declared, Why::Enough), "even rows, pq: {pq:?}");
+    require!(pq.effort == 12 && pq.measured_effort == 12, "even rows, pq: {pq:?}");
+    require!(pq.measured_queries >= 16 && measured(&pq) >= 0.95, "even rows, pq: {pq:?}");
+    require!(pq.trained_rows == 4096 && pq.trainings > 0, "even rows, pq: {pq:?}");
+    require!(pq.trained_changes as usize == ROWS - 4096, "even rows, pq: {pq:?}");
+    // Hashes of 1,024 bits are more to read than codes of 64 bytes.
+    let lsh = by_default(Kind::Lsh)?;
+    require!(is(&lsh, How::Exact, Why::NoDearer) && lsh.effort == 0, "even rows, lsh: {lsh:?}");
+    let ivf = by_default(Kind::Ivf)?;
+    require!(is(&ivf, How::Exact, Why::NoDearer), "even rows, ivf: {ivf:?}");
+    require!(ivf.measured_effort > 0 && measured(&ivf) >= 0.95, "even rows, ivf: {ivf:?}");
+
+    // What ATTACH says is obeyed, whatever it finds.
+    for (kind, place, effort) in
+        [(Kind::Hnsw, 2, 11), (Kind::Pq, 2, 1), (Kind::Ivf, 1, 1), (Kind::Lsh, 1, 1)]
+    {
+        let mut params = [0; 8];
+        params[place] = effort;
+        let report = told(&file, 64, kind, params)?;
+        let obeyed = is(&report, How::Declared, Why::Asked) && report.effort == effort;
+        require!(obeyed, "{kind:?} that is told {effort}: {report:?}");
+        require!(report.measured_queries == 0, "{kind:?} that is told {effort}: {report:?}");
+    }
+
+    let rows = table(ROWS);
+    let file = vector_file(&dir.join("table.f32"), &rows)?;
+    for kind in [Kind::Pq, Kind::Lsh] {
+        let report = told(&file, COLUMNS, kind, [0; 8])?;
+        let wider = is(&report, How::Wider, Why::TooLittle) && measured(&report) >= 0.95;
+        let exact = is(&report, How::Exact, Why::NoDearer);
+        require!(wider && report.effort > 12 || exact, "a table, {kind:?}: {report:?}");
+    }
+    let ivf = told(&file, COLUMNS, Kind::Ivf, [0; 8])?;
+    let finds = measured(&ivf) >= 0.95;
+    require!(finds, "a table, ivf: {ivf:?}");
+    let pq = told(&file, COLUMNS, Kind::Pq, [0; 8])?;
+    require!(pq.measured_queries > 0, "a table, pq: {pq:?}");
+
+    let file = vector_file(&dir.join("few.f32"), &rows[..100 * COLUMNS])?;
+    let few = told(&file, COLUMNS, Kind::Pq, [0; 8])?;
+    require!(is(&few, How::Exact, Why::Untrained), "100 rows, pq: {few:?}");
+    require!(few.training_in == 156 && few.trainings == 0, "100 rows, pq: {few:?}");
+    Ok(())
+}
+
+/// Rows of another place that come behind those that codes were trained on: searches are exact until
+/// they are so many that training anew is worth its while, and then as they were.
+fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
+    const DIM: usize = 64;
+    let rows = even(4100, DIM);
+    let file = vector_file(&dir.join("moved.f32"), &rows)?;
+    let declaration = Declaration { kind: Kind::Pq, ..Declaration::flat(DIM as u32) };
+    attach(&file, &declaration).when("ATTACH")?;
+    let before = stats(&file, 0)?.report;
+    require!(is(&before, How::Declared, Why::Enough), "before: {before:?}");
+    // Close together, far off.
+    let far: Vec<f32> = rows[..750 * DIM].iter().map(|x| 100.0 + 1e-3 * x).collect();
+    let append = |rows: &[f32]| {
+        let end = file.metadata()?.len();
+        file.write_all_at(dataset::bytes(rows), end).when("appending rows")
+    };
+    append(&far[..600 * DIM])?;
+    let moved = stats(&file, 0)?.report;
+    require!(is(&moved, How::Exact, Why::Moved), "600 rows of another place: {moved:?}");
+    let too_few = measured(&moved) < 0.97;
+    require!(too_few, "600 rows of another place: {moved:?}");
+    require!(moved.training_in > 0, "600 rows of another place: {moved:?}");
+    while stats(&file, 0)?.report.training_in > 0 {
+        append(&far[600 * DIM..])?;
+        let rows = stats(&file, 0)?.rows;
+        require!(rows < 8000, "it is never trained: {:?}", stats(&file, 0)?.report);
+    }
+    let after = stats(&file, 0)?.report;
+    require!(after.trainings > moved.trainings, "trained anew: {after:?}");
+    require!(after.trained_rows > 4096 && after.reason != Why::Moved as u32, "anew: {after:?}");
+    Ok(())
+}
+
+/// A caller of the first version of STATS gets that, and one of a later version what a home knows.
+fn stats_are_served_in_any_size(dir: &Path) -> Result<(), Failure> {
+    let file = vector_file(&dir.join("base.f32"), &even(20, 4))?;
+    attach(&file, &Declaration::flat(4)).when("ATTACH")?;
+    let whole = stats(&file, 0).when("STATS")?;
+    for size in [STATS_SIZE_0, STATS_SIZE_0 + 12, size_of::<Stats>(), 1000, IOC_MAX_SIZE] {
+        let mut memory = vec![0xaa_u8; size];
+        memory[..12].fill(0);
+        memory[..4].copy_from_slice(&ABI_VERSION.to_ne_bytes());
+        let (number, argument) = (ioc_stats_of(size), memory.as_mut_ptr());
+        // SAFETY: as many bytes as the number names.
+        let done = unsafe { libc::ioctl(file.as_raw_fd(), number as libc::Ioctl, argument) };
+        require!(done == 0, "{size} bytes: {}", std::io::Error::last_os_error());
+        // SAFETY: integers without gaps (`vexfs-uapi`'s tests).
+        let known = unsafe {
+            std::slice::from_raw_parts((&raw const whole).cast::<u8>(), size_of::<Stats>())
+        };
+        let n = size.min(known.len());
+        require!(memory[..n] == known[..n], "{size} bytes hold another answer");
+        require!(memory[n..].iter().all(|&byte| byte == 0xaa), "{size} bytes changed beyond");
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Random changes of a file, in every way in which bytes can come: what is answered after each is
+//! right by brute force, and the same bits as the engine's in process, which is given the changes
+//! row by row. So both homes answer alike, too. How a mapping's pages are written back is the kernel's
+//! affair: where that shows, the index is made anew on both sides.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use machine::failure::{Failure, While};
+use machine::place;
+use machine::require;
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
+use vexfs_uapi::{Hit, Kind, Metric};
+
+use crate::filesystem::operation::{Effort, Operation, operations};
+use crate::sequence::{Change, InOrder, Shape, apply, query as query_of};
+use crate::torture::fuzz::Dice;
+use crate::torture::scale;
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    changed_rows_are_answered_exactly_by_flat.effort(Effort::Long),
+    changed_rows_are_answered_alike_by_hnsw.effort(Effort::Long),
+    changed_rows_are_answered_alike_by_pq.effort(Effort::Long),
+    changed_rows_are_answered_alike_by_ivf.effort(Effort::Long),
+    changed_rows_are_answered_alike_by_lsh.effort(Effort::Long),
+];
+
+/// The seed where none is named.
+const SEED: u64 = 19;
+const QUERIES: u64 = 3;
+const K: u32 = 5;
+/// efSearch, nprobe or refine, by turns: the index's own, and the least, by which answers show most
+/// of what an index has become.
+const EFFORTS: [u32; 2] = [0, 1];
+
+/// How much is done: an emulated CPU takes a hundred times as long.
+struct Amount {
+    changes: u64,
+    /// Rows of a file, at most; with one more training step natively.
+    rows: usize,
+    rows_of_graphs: usize,
+}
+
+const NATIVE: Amount = Amount { changes: 80, rows: 4_500, rows_of_graphs: 1_400 };
+const EMULATED: Amount = Amount { changes: 24, rows: 1_300, rows_of_graphs: 400 };
+
+fn amount() -> Amount {
+    if place::hypervisor_vendor().starts_with("TCG") { EMULATED } else { NATIVE }
+}
+
+fn changed_rows_are_answered_exactly_by_flat(dir: &Path) -> Result<(), Failure> {
+    files(dir, Kind::Flat)
+}
+
+fn changed_rows_are_answered_alike_by_hnsw(dir: &Path) -> Result<(), Failure> {
+    files(dir, Kind::Hnsw)
+}
+
+fn changed_rows_are_answered_alike_by_pq(dir: &Path) -> Result<(), Failure> {
+    files(dir, Kind::Pq)
+}
+
+fn changed_rows_are_answered_alike_by_ivf(dir: &Path) -> Result<(), Failure> {
+    files(dir, Kind::Ivf)
+}
+
+fn changed_rows_are_answered_alike_by_lsh(dir: &Path) -> Result<(), Failure> {
+    files(dir, Kind::Lsh)
+}
+
+/// `VEXFS_VALIDATION_SEQUENCE_SEED` replays a run.
+fn seed() -> Result<u64, Failure> {
+    match std::env::var("VEXFS_VALIDATION_SEQUENCE_SEED") {
+        Err(_) => Ok(SEED),
+        Ok(text) => text.parse().when(format!("VEXFS_VALIDATION_SEQUENCE_SEED={text}")),
+    }
+}
+
+fn files(dir: &Path, kind: Kind) -> Result<(), Failure> {
+    let seed = seed()?;
+    let Amount { changes, rows, rows_of_graphs } = amount();
+    // A narrow graph shows most of how it was made.
+    let (most_rows, params) = match kind {
+        Kind::Hnsw => (rows_of_graphs, [4, 20, 0, 0, 0, 0, 0, 0]),
+        _ => (rows, [0; 8]),
+    };
+    for number in 0..u64::from(scale()?) {
+        // Rows that fit pages, that do not, and that are longer than a piece.
+        for (dim, metric) in [(16, Metric::L2), (25, Metric::Cosine), (3, Metric::InnerProduct)] {
+            let seed = seed + number;
+            let declaration = Declaration { kind, metric, seed, params, ..Declaration::flat(dim) };
+            one_file(dir, declaration, most_rows, changes).when(format!(
+                "{kind:?} by {metric:?}, {dim} components (VEXFS_VALIDATION_SEQUENCE_SEED={seed})"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn one_file(
+    dir: &Path,
+    declaration: Declaration,
+    most_rows: usize,
+    changes: u64,
+) -> Result<(), Failure> {
+    let shape = Shape { dim: declaration.dim as usize, most_rows };
+    let mut dice = Dice::new(declaration.seed, u64::from(declaration.dim));
+    let mut due = InOrder::new(&declaration)?;
+    let path = dir.join(format!("{:?}-{}.f32", declaration.kind, declaration.dim));
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+    attach(&file, &declaration).when("ATTACH")?;
+    let searcher = |effort| {
+        let searcher = Searcher::new(declaration.dim, K, 0)?;
+        Ok::<_, Failure>(searcher.with_param(effort))
+    };
+    let mut searchers = EFFORTS.map(searcher).into_iter().collect::<Result<Vec<_>, _>>()?;
+    for number in 0..changes {
+        let change = Change::draw(&mut dice, shape, due.model.bytes().len());
+        let rows = due.model.rows();
+        let told = format!("change {number} of {rows} rows, {change}");
+        let allowed = due.change(&change).when(&told)?;
+        let done = apply(&file, &change).when(&told)?;
+        require!(done == allowed, "{told}: {}, which is wrong", outcome(done));
+        same_bytes(&file, due.model.bytes()).when(&told)?;
+        let indexed = stats(&file, 0).when("STATS")?.rows;
+        let rows = due.model.rows();
+        require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, due are {rows}");
+        // An index of the same rows that came in another order may answer otherwise, and is as good.
+        let mut other_order = change.is_mapped() && declaration.kind != Kind::Flat;
+        for effort in (0..QUERIES).flat_map(|_| EFFORTS) {
+            let query = query_of(&mut dice, shape.dim);
+            let hits = searchers[effort as usize].search(&file, &query).when(&told)?;
+            let exact = declaration.kind == Kind::Flat;
+            due.model.check(&query, K as usize, exact, hits).when(&told)?;
+            let mut hits = hits.to_vec();
+            let mut expected = due.search(&query, K, effort)?;
+            if hits != expected && std::mem::take(&mut other_order) {
+                detach(&file, 0).when("DETACH")?;
+                attach(&file, &declaration).when("ATTACH")?;
+                due.attach_anew()?;
+                hits = searchers[effort as usize].search(&file, &query).when(&told)?.to_vec();
+                expected = due.search(&query, K, effort)?;
+            }
+            require!(
+                hits == expected,
+                "{told}: a search (param {effort}) is answered otherwise than by the engine that \
+                 is given row by row: {} instead of {}",
+                in_words(&hits),
+                in_words(&expected)
+            );
+        }
+    }
+    std::fs::remove_file(&path).when("unlink")
+}
+
+/// Rows and distances.
+fn in_words(hits: &[Hit]) -> String {
+    let told = |hit: &Hit| format!("{} at {:?}", hit.row, f32::from_bits(hit.distance));
+    hits.iter().map(told).collect::<Vec<_>>().join(", ")
+}
+
+fn outcome(done: bool) -> &'static str {
+    if done { "done, though a row of it is not finite" } else { "refused (EINVAL)" }
+}
+
+fn same_bytes(file: &std::fs::File, due: &[u8]) -> Result<(), Failure> {
+    let mut read = vec![0; usize::try_from(file.metadata()?.len())?];
+    file.read_exact_at(&mut read, 0).when("read")?;
+    require!(read.len() == due.len(), "the file has {} bytes, due are {}", read.len(), due.len());
+    let wrong = read.iter().zip(due).position(|(a, b)| a != b);
+    require!(wrong.is_none(), "byte {} of the file is another one", wrong.unwrap_or_default());
+    Ok(())
+}

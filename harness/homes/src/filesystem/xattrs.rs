@@ -1,0 +1,200 @@
+//! Extended attributes of users: `user.*`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{require, uncached};
+use nix::sys::statvfs::statvfs;
+use rustix::fs::{
+    XattrFlags, fgetxattr, fsetxattr, getxattr, getxattr_query, listxattr, listxattr_query,
+    lsetxattr, removexattr, setxattr,
+};
+
+use super::expect::{expect_errno, noise, same_bytes};
+use super::operation::{Operation, operations};
+use super::users::{NOBODY, as_user};
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    xattrs_are_set_read_and_removed,
+    xattrs_of_directories_and_open_files,
+    xattrs_create_or_replace,
+    xattrs_have_sizes.by_contract("an extended attribute may have 64 KiB"),
+    xattrs_of_other_names_and_kinds_are_refused.by_contract("extended attributes are user.* only"),
+    xattrs_are_a_matter_of_permissions.as_root(),
+    xattrs_count_against_the_size
+        .on("size=8M")
+        .by_contract("extended attributes count against size="),
+];
+
+const SET: XattrFlags = XattrFlags::empty();
+/// The largest value, XATTR_SIZE_MAX.
+const LARGEST: usize = 65_536;
+
+fn value(path: &Path, name: &str) -> rustix::io::Result<Vec<u8>> {
+    let mut buffer = vec![0; LARGEST];
+    let length = getxattr(path, name, &mut buffer[..])?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+fn listed(path: &Path) -> Result<BTreeSet<String>, Failure> {
+    let mut buffer = vec![0; LARGEST];
+    let length = listxattr(path, &mut buffer[..]).when("listxattr")?;
+    let names = buffer[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+}
+
+fn expect_listed(path: &Path, names: &[&str]) -> Result<(), Failure> {
+    let found = listed(path)?;
+    let due = names.iter().map(|&name| name.to_owned()).collect();
+    require!(found == due, "{found:?} are listed, due are {due:?}");
+    Ok(())
+}
+
+fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
+    let (path, moved) = (dir.join("f"), dir.join("moved"));
+    fs::write(&path, "content")?;
+    expect_listed(&path, &[])?;
+    expect_errno(value(&path, "user.a"), libc::ENODATA, "an attribute that is not there")?;
+    setxattr(&path, "user.a", b"one", SET).when("setxattr")?;
+    setxattr(&path, "user.b", b"\0two\xff", SET).when("setxattr")?;
+    setxattr(&path, "user.empty", b"", SET).when("setxattr of nothing")?;
+    expect_listed(&path, &["user.a", "user.b", "user.empty"])?;
+    setxattr(&path, "user.a", b"another, longer", SET).when("setxattr again")?;
+    fs::rename(&path, &moved)?;
+    same_bytes(&value(&moved, "user.a")?, b"another, longer")?;
+    same_bytes(&value(&moved, "user.b")?, b"\0two\xff")?;
+    same_bytes(&value(&moved, "user.empty")?, b"")?;
+    removexattr(&moved, "user.a").when("removexattr")?;
+    expect_errno(value(&moved, "user.a"), libc::ENODATA, "an attribute that was removed")?;
+    expect_errno(removexattr(&moved, "user.a"), libc::ENODATA, "removing it again")?;
+    expect_listed(&moved, &["user.b", "user.empty"])?;
+    require!(uncached::read(&moved)? == b"content", "attributes changed the file");
+    // Another file of the same name begins without.
+    fs::write(&path, "")?;
+    expect_listed(&path, &[])
+}
+
+fn xattrs_of_directories_and_open_files(dir: &Path) -> Result<(), Failure> {
+    let subdir = dir.join("subdir");
+    fs::create_dir(&subdir)?;
+    setxattr(&subdir, "user.of", b"a directory", SET).when("setxattr of a directory")?;
+    fs::write(subdir.join("f"), "")?;
+    same_bytes(&value(&subdir, "user.of")?, b"a directory")?;
+    expect_listed(&subdir.join("f"), &[])?;
+    let file = File::open(subdir.join("f"))?;
+    fs::remove_dir_all(&subdir)?;
+    fsetxattr(&file, "user.of", b"no name", SET).when("fsetxattr of an unlinked file")?;
+    let mut buffer = [0; 100];
+    let length = fgetxattr(&file, "user.of", &mut buffer[..]).when("fgetxattr")?;
+    same_bytes(&buffer[..length], b"no name")
+}
+
+fn xattrs_create_or_replace(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "")?;
+    let replaced = setxattr(&path, "user.a", b"x", XattrFlags::REPLACE);
+    expect_errno(replaced, libc::ENODATA, "XATTR_REPLACE of what is not there")?;
+    setxattr(&path, "user.a", b"one", XattrFlags::CREATE).when("XATTR_CREATE")?;
+    let created = setxattr(&path, "user.a", b"x", XattrFlags::CREATE);
+    expect_errno(created, libc::EEXIST, "XATTR_CREATE of what is there")?;
+    same_bytes(&value(&path, "user.a")?, b"one")?;
+    setxattr(&path, "user.a", b"two", XattrFlags::REPLACE).when("XATTR_REPLACE")?;
+    same_bytes(&value(&path, "user.a")?, b"two")?;
+    let unknown = setxattr(&path, "user.a", b"x", XattrFlags::from_bits_retain(4));
+    expect_errno(unknown, libc::EINVAL, "setxattr with an unknown flag")
+}
+
+fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "")?;
+    let longest = format!("user.{}", "n".repeat(250));
+    let large = noise(LARGEST);
+    setxattr(&path, &longest, &large, SET).when("the longest name and the largest value")?;
+    same_bytes(&value(&path, &longest)?, &large)?;
+    let larger = setxattr(&path, "user.b", &noise(LARGEST + 1), SET);
+    expect_errno(larger, libc::E2BIG, "a value of 65,537 bytes")?;
+    let longer = setxattr(&path, format!("{longest}n"), b"x", SET);
+    expect_errno(longer, libc::ERANGE, "a name of 256 bytes")?;
+    setxattr(&path, "user.a", b"12345", SET)?;
+    let asked = getxattr_query(&path, "user.a").when("getxattr of the size")?;
+    require!(asked == 5, "a value of 5 bytes is said to have {asked}");
+    let short = getxattr(&path, "user.a", &mut [0_u8; 4][..]);
+    expect_errno(short, libc::ERANGE, "getxattr into 4 bytes of 5")?;
+    let asked = listxattr_query(&path).when("listxattr of the size")?;
+    require!(asked == 255 + 1 + 7, "the list is said to have {asked} bytes");
+    let short = listxattr(&path, &mut [0_u8; 100][..]);
+    expect_errno(short, libc::ERANGE, "listxattr into too few bytes")?;
+    expect_listed(&path, &[&longest, "user.a"])
+}
+
+fn xattrs_of_other_names_and_kinds_are_refused(dir: &Path) -> Result<(), Failure> {
+    let (path, link) = (dir.join("f"), dir.join("link"));
+    fs::write(&path, "")?;
+    symlink("f", &link)?;
+    for name in ["security.vexfs", "trusted.vexfs", "system.vexfs", "vexfs", "other.vexfs"] {
+        let errno = match (name, nix::unistd::geteuid().is_root()) {
+            ("security.vexfs" | "trusted.vexfs", false) => libc::EPERM,
+            _ => libc::EOPNOTSUPP,
+        };
+        expect_errno(setxattr(&path, name, b"x", SET), errno, &format!("setxattr of {name}"))?;
+    }
+    expect_errno(setxattr(&path, "user.", b"x", SET), libc::EINVAL, "a name of nothing")?;
+    let of_link = lsetxattr(&link, "user.a", b"x", SET);
+    expect_errno(of_link, libc::EPERM, "an attribute of a symbolic link")?;
+    setxattr(&link, "user.a", b"followed", SET).when("setxattr through a link")?;
+    expect_listed(&path, &["user.a"])
+}
+
+fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("f");
+    fs::write(&path, "")?;
+    setxattr(&path, "user.a", b"x", SET)?;
+    let as_nobody = |mode: u32| -> Result<_, Failure> {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        as_user(NOBODY, NOBODY, || {
+            Ok((value(&path, "user.a"), setxattr(&path, "user.a", b"y", SET)))
+        })
+    };
+    let (read, set) = as_nobody(0o600)?;
+    expect_errno(read, libc::EACCES, "reading an attribute of a file of mode 600")?;
+    expect_errno(set, libc::EACCES, "setting an attribute of a file of mode 600")?;
+    let (read, set) = as_nobody(0o604)?;
+    read.when("reading an attribute of a file of mode 604")?;
+    expect_errno(set, libc::EACCES, "setting an attribute of a file of mode 604")?;
+    as_nobody(0o606)?.1.when("setting an attribute of a file of mode 606")
+}
+
+fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
+    let free = || Ok::<u64, Failure>(statvfs(dir)?.blocks_free() * 4096);
+    let before = free()?;
+    let large = noise(LARGEST);
+    let mut full = None;
+    for number in 0..200 {
+        let path = dir.join(number.to_string());
+        fs::write(&path, "")?;
+        match setxattr(&path, "user.large", &large, SET) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::NOSPC) => {
+                full = Some(number);
+                break;
+            }
+            Err(error) => return Err(error).when("setxattr"),
+        }
+    }
+    let Some(full) = full else { machine::fail!("200 values of 64 KiB fit into 8 MiB") };
+    require!(full >= 100, "8 MiB hold {full} values of 64 KiB");
+    require!(free()? < LARGEST as u64, "{} bytes are free at ENOSPC", free()?);
+    for number in 0..full {
+        let path = dir.join(number.to_string());
+        same_bytes(&value(&path, "user.large")?, &large).when("a value, after ENOSPC")?;
+        removexattr(&path, "user.large").when("removexattr")?;
+    }
+    wait_for("room that removed attributes free", std::time::Duration::from_secs(10), || {
+        Ok((free()? == before).then_some(()))
+    })
+}

@@ -1,0 +1,58 @@
+//! How a daemon lets us know that it serves: `--ready-fd`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::unistd::pipe2;
+
+use super::readiness::MOUNT_LIMIT;
+
+/// Milliseconds for which a wait sleeps at most before it looks at the limit.
+const POLL_SLICE: u16 = 100;
+
+/// The pipe on which a daemon says that it is serving.
+pub(super) struct Announcement {
+    hear: OwnedFd,
+    /// The daemon's end; it is ours only until the daemon has it.
+    tell: OwnedFd,
+}
+
+impl Announcement {
+    /// Has `command` announce itself.
+    pub(super) fn ordered(command: &mut Command) -> Result<Announcement, Failure> {
+        let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
+        let number = tell.as_raw_fd();
+        command.arg(format!("--ready-fd={number}"));
+        // SAFETY: between fork and exec only fcntl(2) is called, which is async-signal-safe, on a
+        // descriptor that this announcement keeps open.
+        unsafe {
+            command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        Ok(Announcement { hear, tell })
+    }
+
+    /// Waits for the line: false where the daemon closed its end without one.
+    pub(super) fn arrives(self) -> Result<bool, Failure> {
+        drop(self.tell);
+        wait_for("the FUSE daemon's announcement", MOUNT_LIMIT, || {
+            let mut fds = [PollFd::new(self.hear.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, POLL_SLICE) {
+                Ok(0) | Err(Errno::EINTR) => Ok(None),
+                Ok(_) => Ok(Some(())),
+                Err(errno) => Err(Failure::from(errno)).when("waiting for --ready-fd"),
+            }
+        })?;
+        Ok(File::from(self.hear).read(&mut [0; 16])? > 0)
+    }
+}

@@ -1,0 +1,519 @@
+//! A mounted FUSE daemon that is unmounted and reaped on every path.
+
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use machine::child::{Running, die_with_us, in_words};
+use machine::config;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::mount::{is_mounted, unmount};
+use machine::under_test::{self, Program};
+use machine::{fail, require};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, geteuid};
+use tempfile::TempDir;
+
+use super::announcement::Announcement;
+use super::connection::{self, Connection};
+use super::guardian::Watched;
+use super::left_behind;
+use super::readiness::{MOUNT_LIMIT, Readiness, is_fuse, serves};
+use super::words::Words;
+
+const EXIT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a daemon's helper may outlive it, and a killed daemon the signal.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A daemon that serves a mount point of its own.
+#[derive(Debug)]
+pub struct FuseMount {
+    /// Holds the mount point.
+    directory: TempDir,
+    mountpoint: PathBuf,
+    /// `None` once it has exited.
+    child: Option<Child>,
+    /// How it has exited.
+    status: Option<ExitStatus>,
+    /// What was run, for a person.
+    command: String,
+    words: Words,
+    _watched: Watched,
+}
+
+/// The daemon under test; builds the reference where that is meant and not there yet.
+///
+/// # Errors
+/// Where cargo cannot build it, or `vexfs.toml` is refused.
+pub fn build_if_missing() -> Result<PathBuf, Failure> {
+    Program::FuseDaemon.build_if_missing()
+}
+
+impl FuseMount {
+    /// Starts `program` with `options` on an empty directory and waits until it is mounted. The
+    /// daemon that `vexfs.toml` names is given its own arguments first and announces nothing; any
+    /// other announces itself as the reference does.
+    ///
+    /// # Errors
+    /// The program cannot be run, ends, or does not mount in time; with what it said.
+    pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
+        if program == under_test::fuse_daemon()?
+            && let Some(own) = own_command(program, options)?
+        {
+            return FuseMount::spawn(own, Readiness::Unannounced);
+        }
+        FuseMount::start_announced(program, options, Readiness::Descriptor)
+    }
+
+    /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
+    ///
+    /// # Errors
+    /// As [`FuseMount::start`].
+    pub fn start_announced(
+        program: &Path,
+        options: &[&str],
+        readiness: Readiness,
+    ) -> Result<FuseMount, Failure> {
+        let command = |mountpoint: &Path| {
+            let mut command = Command::new(program);
+            command.args(options).arg(mountpoint);
+            command
+        };
+        FuseMount::spawn(command, readiness)
+    }
+
+    /// Starts the command that is made of the mount point.
+    fn spawn(
+        command: impl FnOnce(&Path) -> Command,
+        readiness: Readiness,
+    ) -> Result<FuseMount, Failure> {
+        let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
+        // As the list of mounts has it.
+        let mountpoint = directory.path().canonicalize()?.join("mnt");
+        fs::create_dir(&mountpoint)?;
+        let (stderr, words) = Words::stream()?;
+        let mut command = command(&mountpoint);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+        command.env(left_behind::VARIABLE, &mountpoint);
+        // Its SIGTERM unmounts.
+        die_with_us(&mut command, Signal::SIGTERM);
+        let announcement = match readiness {
+            Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
+            Readiness::Unannounced => None,
+        };
+        let child = command.spawn().when(format!(
+            "starting {} (build the reference with: {})",
+            command.get_program().display(),
+            Program::FuseDaemon.build_command()
+        ))?;
+        let group = Pid::from_raw(child.id().cast_signed());
+        let watched = Watched::new(group, mountpoint.parent().unwrap_or(&mountpoint), &mountpoint);
+        let daemon = Daemon { pid: child.id(), mountpoint: mountpoint.clone(), connection: None };
+        lock(&RUNNING).push((thread::current().id(), daemon));
+        let mut mount = FuseMount {
+            directory,
+            mountpoint,
+            child: Some(child),
+            status: None,
+            command: shown(&command),
+            words,
+            _watched: watched,
+        };
+        // Its end of the error stream is the daemon's alone.
+        drop(command);
+        mount.becomes_ready(announcement)?;
+        Ok(mount)
+    }
+
+    /// Waits until the daemon serves its mount.
+    fn becomes_ready(&mut self, announcement: Option<Announcement>) -> Result<(), Failure> {
+        match announcement {
+            Some(announcement) => {
+                if !announcement.arrives()? {
+                    let status = wait_for("its end", EXIT_LIMIT, || self.ended())
+                        .when("the FUSE daemon closed --ready-fd without a word")?;
+                    return Err(self.ended_early(status));
+                }
+                require!(
+                    is_fuse(&self.mountpoint)?,
+                    "the FUSE daemon announced a mount that is none{}",
+                    self.said()
+                );
+            }
+            None => wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
+                if let Some(status) = self.ended()? {
+                    return Err(self.ended_early(status));
+                }
+                Ok(is_fuse(&self.mountpoint)?.then_some(()))
+            })
+            .map_err(|failure| match self.child {
+                Some(_) => {
+                    failure.and_then(format!("; it runs as: {}{}", self.command, self.said()))
+                }
+                None => failure,
+            })?,
+        }
+        let connection = Connection::of(&self.mountpoint)?;
+        if let Some(child) = &self.child
+            && let Some((_, daemon)) =
+                lock(&RUNNING).iter_mut().find(|(_, daemon)| daemon.pid == child.id())
+        {
+            daemon.connection = connection;
+        }
+        serves(&self.mountpoint).map_err(|failure| failure.and_then(self.now()))
+    }
+
+    /// Why a daemon that has ended was to go on.
+    fn ended_early(&self, status: ExitStatus) -> Failure {
+        let mounted = is_mounted(&self.mountpoint).unwrap_or(false);
+        let hint = match (status.success(), mounted) {
+            (true, true) => {
+                "; it has mounted and gone to the background, and has to stay in the foreground \
+                 (-f where libfuse parses the arguments)"
+            }
+            (true, false) => {
+                "; it has to serve until it is unmounted, in the foreground (-f where libfuse \
+                 parses the arguments)"
+            }
+            (false, _) => "",
+        };
+        let (command, said) = (&self.command, self.said());
+        Failure::new(format!(
+            "the FUSE daemon {}{hint}; it was run as: {command}{said}",
+            in_words(status)
+        ))
+    }
+
+    /// How the daemon is, where that may explain a failure: nothing while it runs and is quiet.
+    #[must_use]
+    pub fn now(&mut self) -> String {
+        // It is kept by whoever sees it first.
+        let _ = self.ended();
+        match self.status {
+            Some(status) => {
+                format!("; by then the FUSE daemon {}{}", in_words(status), self.last_words())
+            }
+            None => String::new(),
+        }
+    }
+
+    /// The daemon that `vexfs.toml` names, or else the reference, built if missing; with its
+    /// defaults.
+    ///
+    /// # Errors
+    /// As [`FuseMount::start`].
+    pub fn under_test() -> Result<FuseMount, Failure> {
+        FuseMount::for_trial(&[])
+    }
+
+    /// The mounted directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// The daemon's process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Unmounts as a person does, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// It cannot be unmounted, the daemon does not end well, or something is left behind.
+    pub fn unmount(mut self) -> Result<(), Failure> {
+        self.unmount_point()?;
+        self.check_end("being unmounted")
+    }
+
+    fn unmount_point(&self) -> Result<(), Failure> {
+        if geteuid().is_root() {
+            unmount(&self.mountpoint)
+        } else {
+            fusermount(&self.mountpoint, &["-u"])
+        }
+    }
+
+    /// Unmounts with `fusermount3 -u`, whoever we are, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// As [`FuseMount::unmount`].
+    pub fn fusermount(mut self) -> Result<(), Failure> {
+        fusermount(&self.mountpoint, &["-u"])?;
+        self.check_end("fusermount3 -u")
+    }
+
+    /// Ends the daemon by a signal, which must unmount, and checks that nothing is left. With what
+    /// status a daemon that is not the reference ends is its own affair: that of libfuse says by
+    /// which signal.
+    ///
+    /// # Errors
+    /// The daemon does not end, the reference's not well, or something is left behind.
+    pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        kill(Pid::from_raw(pid.cast_signed()), signal)?;
+        if config::current()?.fuse.is_none() {
+            return self.check_end(signal.as_str());
+        }
+        wait_for(format!("the FUSE daemon's end after {signal}"), EXIT_LIMIT, || self.ended())?;
+        self.nothing_is_left(pid, signal.as_str())
+    }
+
+    /// SIGKILL: it unmounts nothing. [`FuseMount::clean_up_after_kill`] comes next.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(&self) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        Ok(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?)
+    }
+
+    /// Unmounts what a killed daemon has left, as a person does, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// It was not killed, its mount cannot be taken down, or something is left behind.
+    pub fn clean_up_after_kill(mut self) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        let (status, said) = self.end()?;
+        require!(status.signal() == Some(libc::SIGKILL), "it {}{said}", in_words(status));
+        self.unmount_point()?;
+        self.nothing_is_left(pid, "SIGKILL")
+    }
+
+    /// Waits for the daemon's end, whatever brings it about: how it ended, and what it said.
+    ///
+    /// # Errors
+    /// It does not end in time, or has ended before.
+    pub fn end(&mut self) -> Result<(ExitStatus, String), Failure> {
+        require!(self.child.is_some(), "the FUSE daemon has ended already");
+        let status = wait_for("the FUSE daemon's end", EXIT_LIMIT, || self.ended())?;
+        Ok((status, self.said()))
+    }
+
+    /// Checks what [`FuseMount::unmount`] checks, of a mount that is gone already.
+    ///
+    /// # Errors
+    /// The daemon does not end well, or something is left behind.
+    pub fn has_ended(mut self, cause: &str) -> Result<(), Failure> {
+        self.check_end(cause)
+    }
+
+    /// The daemon has exited with 0, and nothing is left.
+    fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        let status =
+            wait_for(format!("the FUSE daemon's end after {cause}"), EXIT_LIMIT, || self.ended())?;
+        require!(
+            status.success(),
+            "after {cause} the FUSE daemon {}{}",
+            in_words(status),
+            self.said()
+        );
+        self.nothing_is_left(pid, cause)
+    }
+
+    /// Nothing is mounted, the directory is empty, and no process of the daemon's group is left.
+    fn nothing_is_left(&self, pid: u32, cause: &str) -> Result<(), Failure> {
+        require!(
+            !is_mounted(&self.mountpoint)?,
+            "after {cause} {} is still mounted",
+            self.mountpoint.display()
+        );
+        let left: Vec<_> = fs::read_dir(&self.mountpoint)?.flatten().map(|e| e.path()).collect();
+        require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
+        let group = killpg(Pid::from_raw(pid.cast_signed()), None);
+        require!(group.is_err(), "after {cause} a process of the FUSE daemon is left");
+        // A helper that has been told to go may need a moment.
+        let mut left = Vec::new();
+        let gone = wait_for("", LINGER, || {
+            left = left_behind::processes(&self.mountpoint);
+            Ok(left.is_empty().then_some(()))
+        });
+        if gone.is_err() {
+            let names: Vec<String> =
+                left.iter().map(|one| format!("{} ({})", one.pid, one.name)).collect();
+            fail!("after {cause} a process of the FUSE daemon is left: {}", names.join(", "));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.status = status;
+            self.forget_child();
+        }
+        Ok(status)
+    }
+
+    /// A child that was reaped: its number may be another's soon.
+    fn forget_child(&mut self) -> Option<Child> {
+        let child = self.child.take()?;
+        lock(&RUNNING).retain(|(_, daemon)| daemon.pid != child.id());
+        Some(child)
+    }
+
+    /// What the daemon has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        if self.child.is_some() { self.words.so_far() } else { self.words.to_the_end() }
+    }
+
+    fn said(&self) -> String {
+        let text = self.log();
+        if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
+    }
+
+    /// The end of what it said, for a failure that is about something else.
+    fn last_words(&self) -> String {
+        const LINES: usize = 10;
+        let text = self.log();
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        match lines[lines.len().saturating_sub(LINES)..].join("\n") {
+            none if none.is_empty() => " without a word".to_owned(),
+            last => format!("; its last words:\n{last}"),
+        }
+    }
+}
+
+impl Drop for FuseMount {
+    fn drop(&mut self) {
+        // Whatever has happened: no process, no mount. Requests are ended first: a daemon that waits
+        // for an answer of its own does not hear SIGKILL.
+        let directory = self.mountpoint.parent().unwrap_or(&self.mountpoint).to_owned();
+        let mut child = self.forget_child();
+        if child.is_some()
+            && let Ok(Some(connection)) = Connection::of(&self.mountpoint)
+        {
+            connection.abort();
+        }
+        if let Some(child) = &child {
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+        }
+        left_behind::kill(&self.mountpoint);
+        if !connection::detach_all(&directory) {
+            // What hangs there is not to be walked into; it is named rather than hidden.
+            eprintln!("{}: a mount could not be taken down", directory.display());
+            self.directory.disable_cleanup(true);
+        }
+        if let Some(child) = &mut child {
+            let _ = wait_for("", EXIT_LIMIT, || Ok(child.try_wait()?));
+        }
+    }
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+struct Daemon {
+    pid: u32,
+    mountpoint: PathBuf,
+    /// Once it has mounted: while it is being unmounted the list of mounts has it no more.
+    connection: Option<Connection>,
+}
+
+impl Daemon {
+    /// Ends it, and whatever waits for it.
+    fn end(&self) {
+        let connection = Connection::of(&self.mountpoint).ok().flatten();
+        for connection in self.connection.iter().chain(&connection) {
+            connection.abort();
+        }
+        let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+    }
+}
+
+/// Daemons that run, by the thread that started them.
+static RUNNING: Mutex<Vec<(ThreadId, Daemon)>> = Mutex::new(Vec::new());
+
+/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs; how
+/// many there were.
+pub fn kill_daemons_of(thread: ThreadId) -> usize {
+    let running = lock(&RUNNING);
+    let theirs = running.iter().filter(|(starter, _)| *starter == thread);
+    theirs.map(|(_, daemon)| daemon.end()).count()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A command as a person would write it.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
+}
+
+/// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
+/// program and its mounting are the reference's.
+fn own_command(
+    program: &Path,
+    options: &[&str],
+) -> Result<Option<impl FnOnce(&Path) -> Command>, Failure> {
+    let config = config::current()?;
+    let arguments = match (&config.fuse, &config.mount.fuse) {
+        (None, None) => return Ok(None),
+        (own, _) => own.as_ref().map(|own| own.arguments.clone()).unwrap_or_default(),
+    };
+    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
+        arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
+        // Arguments may be paths, which begin beside the file.
+        directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
+        ..config::Command::of("{program}".into())
+    });
+    let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
+    let options = options.iter().map(|&option| option.to_owned()).collect();
+    Ok(Some(move |mountpoint: &Path| {
+        let mountpoint = vec![mountpoint.display().to_string()];
+        mount.filled(&[("program", program), ("options", options), ("mountpoint", mountpoint)])
+    }))
+}
+
+/// The command that serves `mountpoint` in the foreground, as trials start it, without options;
+/// what it starts is [ended](end_all_of) by the mount point.
+///
+/// # Errors
+/// `vexfs.toml` is refused, or the reference cannot be built.
+pub fn foreground(mountpoint: &Path) -> Result<Command, Failure> {
+    let program = build_if_missing()?;
+    let mut command = match own_command(&program, &[])? {
+        Some(own) => own(mountpoint),
+        None => {
+            let mut command = Command::new(&program);
+            command.arg(mountpoint);
+            command
+        }
+    };
+    command.env(left_behind::VARIABLE, mountpoint);
+    Ok(command)
+}
+
+/// Ends whatever a command made by [`foreground`] has left of processes and mounts; what there was.
+///
+/// # Errors
+/// The list of mounts cannot be read.
+pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
+    let mut left: Vec<String> = left_behind::processes(mountpoint)
+        .iter()
+        .map(|one| format!("the process {} ({})", one.pid, one.name))
+        .collect();
+    if is_mounted(mountpoint)? {
+        left.push(format!("a mount on {}", mountpoint.display()));
+    }
+    left_behind::kill(mountpoint);
+    connection::detach_all(mountpoint);
+    Ok(left)
+}
+
+fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
+    Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
+        .finish(MOUNT_LIMIT)?
+        .must_succeed(&format!("fusermount3 {}", options.join(" ")))
+}

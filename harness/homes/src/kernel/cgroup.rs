@@ -1,0 +1,63 @@
+//! A memory cgroup that is removed on every path.
+//!
+//! Kernel document: Documentation/admin-guide/cgroup-v2.rst.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{self, Command};
+
+use machine::failure::{Failure, While};
+
+/// Where the guest's cgroups are mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// A cgroup with the memory controller.
+#[derive(Debug)]
+pub struct MemoryCgroup {
+    path: PathBuf,
+}
+
+impl MemoryCgroup {
+    /// A new one below the root.
+    ///
+    /// # Errors
+    /// No cgroup2, no memory controller, or no right to make one.
+    pub fn new() -> Result<MemoryCgroup, Failure> {
+        let controllers = format!("{ROOT}/cgroup.subtree_control");
+        fs::write(&controllers, "+memory").when(controllers)?;
+        let path = PathBuf::from(format!("{ROOT}/vexfs-validation-{}", process::id()));
+        fs::create_dir(&path).when(path.display())?;
+        Ok(MemoryCgroup { path })
+    }
+
+    /// Makes the process that `command` starts one of its members, before it runs.
+    ///
+    /// # Errors
+    /// The cgroup takes none.
+    pub fn joins(&self, command: &mut Command) -> Result<(), Failure> {
+        let path = self.path.join("cgroup.procs");
+        let mut members: File = OpenOptions::new().write(true).open(&path).when(path.display())?;
+        // SAFETY: between fork and exec there is one write(2), from memory that is there.
+        unsafe { command.pre_exec(move || members.write_all(b"0")) };
+        Ok(())
+    }
+
+    /// Bytes that are charged to it.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn charged(&self) -> Result<u64, Failure> {
+        let path = self.path.join("memory.current");
+        Ok(fs::read_to_string(&path).when(path.display())?.trim_end().parse()?)
+    }
+}
+
+impl Drop for MemoryCgroup {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir(&self.path) {
+            eprintln!("{}: {error}", self.path.display());
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The kernel's log, read from /dev/kmsg (Documentation/ABI/testing/dev-kmsg).
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use evidence::kernel_log::{Finding, Trouble, trouble_in};
+use machine::failure::{Failure, While};
+
+const DEVICE: &str = "/dev/kmsg";
+
+/// Words that tell of trouble with a module without the headline of a warning.
+const MODULE_TROUBLE: &[&str] = &[
+    // slab, of a cache that is destroyed while it holds objects.
+    "Objects remaining in",
+    "Slab cache still has objects",
+    // The VFS, of inodes that somebody still holds when their mount ends.
+    "Busy inodes after unmount",
+    // sysfs, of a name that an earlier load left.
+    "cannot create duplicate filename",
+    // kobject, of one that is used again before it was let go.
+    "tried to init an initialized object",
+    // lockdep, on debug kernels.
+    "possible circular locking dependency",
+    "possible recursive locking",
+    "inconsistent lock state",
+    // The page allocator, of a request that may not fail so noisily.
+    "page allocation failure",
+];
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// syslog level, 0 (emergency) to 7 (debug).
+    pub level: u8,
+    /// Number of the record; the next one's is one higher.
+    pub seq: u64,
+    /// Microseconds since boot.
+    pub microseconds: u64,
+    /// What it says.
+    pub text: String,
+}
+
+impl LogRecord {
+    /// `level,seq,microseconds,flags;text`, and lines of a dictionary that begin with a space.
+    fn parse(raw: &str) -> Option<LogRecord> {
+        let (prefix, rest) = raw.split_once(';')?;
+        let mut fields = prefix.split(',');
+        let priority: u32 = fields.next()?.parse().ok()?;
+        let seq = fields.next()?.parse().ok()?;
+        let microseconds = fields.next()?.parse().ok()?;
+        let text = rest.lines().next().unwrap_or_default().to_owned();
+        Some(LogRecord { level: (priority & 7) as u8, seq, microseconds, text })
+    }
+
+    /// What of trouble it tells, if it does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Finding> {
+        trouble_in(&self.text).or_else(|| {
+            let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
+            let headline = self.text.clone();
+            found.then_some(Finding { trouble: Trouble::Warning, headline })
+        })
+    }
+
+    /// A line for the evidence.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let seconds = self.microseconds as f64 / 1e6;
+        format!("{} {} {seconds:.6} {}", self.level, self.seq, self.text)
+    }
+}
+
+/// The log from a moment on.
+pub struct KernelLog {
+    device: File,
+    next_seq: Option<u64>,
+}
+
+/// What was logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// The records, in order.
+    pub records: Vec<LogRecord>,
+    /// Records that are missing between them.
+    pub lost: u64,
+}
+
+impl KernelLog {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Where /dev/kmsg cannot be read.
+    pub fn from_now() -> Result<KernelLog, Failure> {
+        let mut device = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(DEVICE)
+            .when(DEVICE)?;
+        device.seek(SeekFrom::End(0)).when(DEVICE)?;
+        Ok(KernelLog { device, next_seq: None })
+    }
+
+    /// Writes a line into the log, by which a reader finds a trial in it.
+    ///
+    /// # Errors
+    /// Where /dev/kmsg cannot be written.
+    pub fn mark(text: &str) -> Result<(), Failure> {
+        let mut device = OpenOptions::new().write(true).open(DEVICE).when(DEVICE)?;
+        // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for
+        // a continuation, and no reader sees it until the next one begins.
+        device.write_all(format!("<6>vexfs-validation: {text}\n").as_bytes()).when(DEVICE)
+    }
+
+    /// What has been logged since the last call.
+    ///
+    /// # Errors
+    /// Where /dev/kmsg cannot be read.
+    pub fn read(&mut self) -> Result<Logged, Failure> {
+        let mut logged = Logged::default();
+        let mut buffer = [0; 8192];
+        loop {
+            match self.device.read(&mut buffer) {
+                Ok(0) => return Ok(logged),
+                Ok(count) => self.take(&String::from_utf8_lossy(&buffer[..count]), &mut logged),
+                // Records were overwritten before they were read; the numbers tell how many.
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(logged),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).when(DEVICE),
+            }
+        }
+    }
+
+    fn take(&mut self, raw: &str, logged: &mut Logged) {
+        let Some(record) = LogRecord::parse(raw) else { return };
+        if let Some(expected) = self.next_seq {
+            logged.lost += record.seq.saturating_sub(expected);
+        }
+        self.next_seq = Some(record.seq + 1);
+        logged.records.push(record);
+    }
+}
+
+impl Logged {
+    /// The lines, for the evidence.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.records.iter().map(LogRecord::line).collect()
+    }
+
+    /// That nothing is missing and nothing tells of trouble.
+    ///
+    /// # Errors
+    /// The first trouble, with the lines around it; or, undecided, how many lines are missing.
+    pub fn check(&self) -> Result<(), Failure> {
+        let mut around: VecDeque<String> = VecDeque::new();
+        for (index, record) in self.records.iter().enumerate() {
+            around.push_back(record.line());
+            if around.len() > 4 {
+                around.pop_front();
+            }
+            if let Some(finding) = record.trouble() {
+                let after = self.records[index + 1..].iter().take(12).map(LogRecord::line);
+                let lines: Vec<String> = around.into_iter().chain(after).collect();
+                machine::fail!(
+                    "the kernel log tells of trouble: {}\n  {}",
+                    finding.headline,
+                    lines.join("\n  ")
+                );
+            }
+        }
+        if self.lost > 0 {
+            let words = format!("{} lines of the kernel log are missing", self.lost);
+            return Err(Failure::undecided(words));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(raw: &[&str]) -> Logged {
+        let device = File::open("/dev/null").unwrap();
+        let mut log = KernelLog { device, next_seq: None };
+        let mut logged = Logged::default();
+        for one in raw {
+            log.take(one, &mut logged);
+        }
+        logged
+    }
+
+    #[test]
+    fn a_record_is_parsed() {
+        let logged = logged(&["30,339,5140900,-;vexfs: loaded\n SUBSYSTEM=module\n"]);
+        assert_eq!(logged.lines(), ["6 339 5.140900 vexfs: loaded"]);
+        assert_eq!(logged.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_line_is_told() {
+        let logged = logged(&["6,10,1,-;a", "6,11,2,-;b", "6,14,3,-;c"]);
+        assert_eq!(logged.lost, 2);
+        assert!(logged.check().unwrap_err().to_string().contains("2 lines"));
+    }
+
+    #[rstest::rstest]
+    #[case::warning("4,7,1,-;WARNING: CPU: 1 PID: 9 at vexfs_fill_super+0x1/0x2 [vexfs]")]
+    #[case::oops("1,7,1,-;BUG: kernel NULL pointer dereference, address: 0000000000000000")]
+    #[case::leak("3,7,1,-;BUG vexfs_inode (Tainted: G O): Objects remaining in vexfs_inode")]
+    #[case::leftover("4,7,1,-;sysfs: cannot create duplicate filename '/fs/vexfs'")]
+    #[case::inodes("3,7,1,-;VFS: Busy inodes after unmount of vexfs (vexfs)")]
+    #[case::lockdep("4,7,1,-;WARNING: possible circular locking dependency detected")]
+    #[case::allocation("4,7,1,-;insmod: page allocation failure: order:5, mode:0xcc0(GFP_KERNEL)")]
+    fn trouble_is_seen(#[case] raw: &str) {
+        assert!(logged(&["6,6,0,-;before", raw]).check().is_err());
+    }
+
+    /// What a healthy run logs: loading, refused mount options, and an emulated machine's clock.
+    #[test]
+    fn what_a_healthy_run_says_is_no_trouble() {
+        let lines = [
+            "4,531,51754653,-;vexfs: loading out-of-tree module taints kernel.",
+            "4,532,51757679,-;vexfs: module verification failed: signature and/or required key \
+             missing - tainting kernel",
+            "3,533,51996587,-;vexfs: size=abc is not an amount",
+            "6,534,148448065,-;clocksource: Long readout interval, skipping watchdog check: \
+             cs_nsec: 1911416728 wd_nsec: 1911416920",
+            "4,535,156401075,-;hrtimer: interrupt took 21179517 ns",
+            "6,536,192594630,-;client (252): drop_caches: 3",
+            // A trial asks which of them are the module's.
+            "6,537,192594731,-;kmemleak: 3 new suspected memory leaks (see \
+             /sys/kernel/debug/kmemleak)",
+        ];
+        assert_eq!(logged(&lines).check(), Ok(()));
+    }
+}

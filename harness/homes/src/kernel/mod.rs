@@ -1,0 +1,24 @@
+//! The kernel module under test: loading, mounting, and what the kernel says about it.
+
+mod cgroup;
+pub mod fault;
+mod kmemleak;
+mod kmsg;
+mod memory;
+mod modinfo;
+mod module;
+mod mount;
+mod names;
+mod surroundings;
+mod taint;
+
+pub use cgroup::MemoryCgroup;
+pub use kmemleak::Kmemleak;
+pub use kmsg::{KernelLog, LogRecord, Logged};
+pub use memory::{kernel_memory_kib, outlived};
+pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_open, registered};
+pub use mount::KernelMount;
+pub use mount::mounts_by_command;
+pub use names::{Names, names};
+pub use surroundings::Surroundings;
+pub use taint::{EXPECTED_TAINT, Taint};

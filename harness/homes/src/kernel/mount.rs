@@ -1,0 +1,114 @@
+//! A mount of the kernel's VexFS that is taken down on every path.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::mount::{entries, is_mounted, unmount};
+use machine::{config, project, require, under_test};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statfs::statfs;
+use tempfile::TempDir;
+use vexfs_uapi::SUPER_MAGIC;
+
+use super::names::names;
+
+/// How long a user's own command may take.
+const MOUNT_LIMIT: Duration = Duration::from_secs(60);
+
+/// `mount -t vexfs none DIR -o OPTIONS`, or what `vexfs.toml` says instead.
+#[derive(Debug)]
+pub struct KernelMount {
+    mountpoint: PathBuf,
+    /// Holds the mount point; removed after the mount is gone.
+    _directory: TempDir,
+}
+
+impl KernelMount {
+    /// Mounts on a fresh directory.
+    ///
+    /// # Errors
+    /// The errno of mount(2), or a mount whose type is not the kernel's VexFS.
+    pub fn new(options: &str) -> Result<KernelMount, Failure> {
+        let directory = tempfile::Builder::new().prefix("vexfs-kernel-").tempdir()?;
+        let mountpoint = directory.path().join("mnt");
+        fs::create_dir(&mountpoint)?;
+        // The guard comes first: a command may fail with the mount in place.
+        let mounted = KernelMount { mountpoint, _directory: directory };
+        match &config::current()?.mount.module {
+            Some(own) => mount_by(own, options, &mounted.mountpoint)?,
+            None => {
+                let (at, none) = (&mounted.mountpoint, MsFlags::empty());
+                let kind = names().file_system.as_str();
+                mount(Some("none"), at, Some(kind), none, Some(options))
+                    .when(format!("mount -t {kind} -o {options}"))?;
+            }
+        }
+        mounted.is_of_the_module()?;
+        Ok(mounted)
+    }
+
+    /// The type is the contract's, or the name that `vexfs.toml` gives the file system.
+    fn is_of_the_module(&self) -> Result<(), Failure> {
+        if names().is_contracts() {
+            let kind = statfs(&self.mountpoint)?.filesystem_type().0;
+            require!(
+                kind == SUPER_MAGIC,
+                "the mount's type is {kind:#x}, not the kernel's VexFS ({SUPER_MAGIC:#x})"
+            );
+            return Ok(());
+        }
+        let at = self.mountpoint.canonicalize()?;
+        let mounted = entries()?.into_iter().rfind(|one| one.at == at.as_os_str().as_bytes());
+        let kind = mounted.map(|one| String::from_utf8_lossy(&one.kind).into_owned());
+        let due = &names().file_system;
+        require!(kind.as_ref() == Some(due), "{kind:?} is mounted, where {due} is due");
+        Ok(())
+    }
+
+    /// The mounted directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Unmounts, and checks that the directory beneath is empty.
+    ///
+    /// # Errors
+    /// It cannot be unmounted, or something is left.
+    pub fn unmount(self) -> Result<(), Failure> {
+        unmount(&self.mountpoint)?;
+        require!(!is_mounted(&self.mountpoint)?, "{} is still mounted", self.mountpoint.display());
+        let left = fs::read_dir(&self.mountpoint)?.count();
+        require!(left == 0, "{left} names are left beneath the mount");
+        Ok(())
+    }
+}
+
+/// Whether a command mounts, which can say that it did not, and not with which errno.
+pub fn mounts_by_command() -> Result<bool, Failure> {
+    Ok(config::current()?.mount.module.is_some())
+}
+
+/// Mounts as `vexfs.toml` says.
+fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
+    let module = under_test::kernel_module(&project::running_kernel())?;
+    let mut mount = command.filled(&[
+        ("module", vec![module.display().to_string()]),
+        ("options", vec!["-o".to_owned(), options.to_owned()]),
+        ("mountpoint", vec![mountpoint.display().to_string()]),
+    ]);
+    let mounted = Running::start(&mut mount)?.finish(MOUNT_LIMIT)?;
+    mounted.must_succeed(&format!("{} {options}", command.words().join(" ")))
+}
+
+impl Drop for KernelMount {
+    fn drop(&mut self) {
+        if is_mounted(&self.mountpoint).unwrap_or(true) {
+            let _ = umount2(&self.mountpoint, MntFlags::MNT_DETACH);
+        }
+    }
+}

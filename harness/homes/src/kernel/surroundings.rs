@@ -1,0 +1,89 @@
+//! What the kernel shows besides modules and file systems: a module that is gone must have left
+//! none of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use machine::failure::{Failure, While};
+
+/// Where modules show themselves. /proc/sys and /sys/module come and go with their owner.
+const DIRECTORIES: [&str; 8] = [
+    "/proc",
+    "/proc/fs",
+    "/sys/fs",
+    "/sys/kernel",
+    "/sys/kernel/debug",
+    "/sys/class",
+    "/sys/devices/virtual",
+    "/dev",
+];
+/// Names of kernel threads that come and go by themselves.
+const OTHERS_THREADS: [&str; 3] = ["kworker/", "psimon", "irq/"];
+/// kthreadd, whose children kernel threads are.
+const KTHREADD: &str = "2";
+
+/// Names in the kernel's own directories, and its threads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    names: BTreeSet<String>,
+}
+
+impl Surroundings {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// A directory cannot be read; one that is not there is empty.
+    pub fn now() -> Result<Surroundings, Failure> {
+        let mut names = BTreeSet::new();
+        for directory in DIRECTORIES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
+            for entry in fs::read_dir(directory).when(directory.display())? {
+                let name = entry?.file_name();
+                let name = name.to_string_lossy();
+                if name.bytes().all(|byte| byte.is_ascii_digit()) {
+                    names.extend(kernel_thread(&name));
+                } else {
+                    names.insert(directory.join(&*name).display().to_string());
+                }
+            }
+        }
+        Ok(Surroundings { names })
+    }
+
+    /// What is there beyond `before`.
+    #[must_use]
+    pub fn beyond(&self, before: &Surroundings) -> Vec<String> {
+        self.names.difference(&before.names).cloned().collect()
+    }
+}
+
+/// The kernel thread that process `pid` is, `None` for any other process and for those that come
+/// and go.
+fn kernel_thread(pid: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let is_thread = rest.split_whitespace().nth(1) == Some(KTHREADD);
+    let is_others = OTHERS_THREADS.iter().any(|others| name.starts_with(others));
+    (is_thread && !is_others).then(|| format!("kernel thread [{name}]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_named() {
+        let before = Surroundings { names: BTreeSet::from(["/proc/stat".to_owned()]) };
+        let mut after = before.clone();
+        assert!(after.beyond(&before).is_empty());
+        after.names.insert("/proc/left".into());
+        assert_eq!(after.beyond(&before), ["/proc/left"]);
+        assert!(before.beyond(&after).is_empty(), "what has gone is nobody's fault");
+    }
+
+    #[test]
+    fn this_machine_has_some() {
+        let now = Surroundings::now().unwrap();
+        assert!(now.names.contains("/proc/meminfo") && now.names.contains("/dev/null"));
+    }
+}

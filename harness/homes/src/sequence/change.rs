@@ -1,0 +1,221 @@
+//! One change of a file, and how a seed comes by it.
+
+use std::fmt;
+
+use measure::dataset;
+
+use crate::torture::fuzz::Dice;
+
+/// What a file is declared as, as far as changes need it.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Components of a row.
+    pub dim: usize,
+    /// Rows that the file may come to have.
+    pub most_rows: usize,
+}
+
+/// How bytes reach the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// One write(2).
+    Whole,
+    /// A write(2) for so many bytes each, as `dd` does.
+    Pieces(usize),
+    /// Stored through a shared mapping, and msync(2); whole pages of the file as it was.
+    Mapped,
+}
+
+/// A change.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Bytes are put at `at`.
+    Write {
+        /// Where.
+        at: usize,
+        /// What.
+        bytes: Vec<u8>,
+        /// How.
+        way: Way,
+    },
+    /// truncate(2) to so many bytes.
+    SetLen(usize),
+    /// A hole of `length` bytes from `at` on.
+    Punch {
+        /// Where.
+        at: usize,
+        /// How long.
+        length: usize,
+    },
+}
+
+/// A structure is trained anew when the rows are so many, and four times as many.
+const STEPS: [usize; 4] = [256, 1_024, 4_096, 16_384];
+const PAGE: usize = 4096;
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Write { at, bytes, way } => {
+                write!(f, "write of {} bytes at {at}, {way:?}", bytes.len())
+            }
+            Change::SetLen(length) => write!(f, "truncate to {length} bytes"),
+            Change::Punch { at, length } => write!(f, "hole of {length} bytes at {at}"),
+        }
+    }
+}
+
+impl Change {
+    /// Whether the kernel decides in which order and how often the rows change: it may write a
+    /// mapping's page back while it is being stored to, and before those in front of it.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self, Change::Write { way: Way::Mapped, .. })
+    }
+
+    /// A change of a file of `rows` rows and `length` bytes.
+    pub fn draw(dice: &mut Dice, shape: Shape, length: usize) -> Change {
+        let row = shape.dim * size_of::<f32>();
+        let rows = length / row;
+        let most = shape.most_rows;
+        match dice.below(16) {
+            // To just behind a training step, or just before one.
+            0..=2 => {
+                let target = near_step(dice, most);
+                if target > rows {
+                    Change::rows(dice, shape, rows, target - rows)
+                } else {
+                    Change::SetLen(target * row)
+                }
+            }
+            3 | 4 => {
+                let count = 1 + dice.below(most.saturating_sub(rows).clamp(1, 300) as u64) as usize;
+                if rows + count > most {
+                    Change::SetLen(rows / 2 * row)
+                } else {
+                    Change::rows(dice, shape, rows, count)
+                }
+            }
+            5 => Change::SetLen(length.saturating_sub(1 + dice.below(3 * row as u64) as usize)),
+            // All rows anew, in pages.
+            6 | 7 if rows > 0 => {
+                let bytes = values(dice, rows * shape.dim);
+                Change::Write { at: 0, bytes, way: Way::Pieces(PAGE) }
+            }
+            8 | 9 if length >= PAGE => {
+                let pages = (length / PAGE) as u64;
+                let first = dice.below(pages);
+                // The kernel may write back one page before the next, and a row across both would
+                // change twice, of which the contract says nothing better.
+                let most = if PAGE.is_multiple_of(row) { 4 } else { 1 };
+                let count = 1 + dice.below((pages - first).min(most));
+                let bytes = values(dice, count as usize * PAGE / size_of::<f32>());
+                Change::Write { at: first as usize * PAGE, bytes, way: Way::Mapped }
+            }
+            10 if rows > 2 => {
+                let at = dice.below(length as u64) as usize;
+                Change::Punch { at, length: 1 + dice.below(4 * row as u64) as usize }
+            }
+            // A write that must be refused: its last row is no number.
+            11 => {
+                let count = 1 + dice.below(200) as usize;
+                let first = dice.below(rows as u64 + 1) as usize;
+                let mut bytes = values(dice, count * shape.dim);
+                let last = bytes.len() - size_of::<f32>();
+                bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+                Change::Write { at: first * row, bytes, way: Way::Whole }
+            }
+            // Behind the end: the rows between are zeros.
+            12 if rows + 60 < most => {
+                let first = rows + dice.below(20) as usize;
+                let count = 1 + dice.below(30) as usize;
+                Change::rows(dice, shape, first, count)
+            }
+            // Bytes that are no whole rows: of a few, or in small pieces.
+            13 if rows > 0 => {
+                let component = dice.below((rows * shape.dim) as u64) as usize;
+                let count = 1 + dice.below(3 * shape.dim as u64) as usize;
+                let count = count.min(rows * shape.dim - component);
+                let bytes = values(dice, count);
+                let way = Way::Pieces(4 * dice.pick(&[1, 3, 25]));
+                Change::Write { at: component * size_of::<f32>(), bytes, way }
+            }
+            _ if rows > 0 => {
+                let first = dice.below(rows as u64) as usize;
+                let count = 1 + dice.below((rows - first).min(64) as u64) as usize;
+                Change::rows(dice, shape, first, count)
+            }
+            _ => Change::rows(dice, shape, 0, 300.min(most)),
+        }
+    }
+
+    /// Whole rows, in one of the ways.
+    fn rows(dice: &mut Dice, shape: Shape, first: usize, count: usize) -> Change {
+        let row = shape.dim * size_of::<f32>();
+        let bytes = values(dice, count * shape.dim);
+        let way = match dice.below(4) {
+            0 => Way::Pieces(row),
+            1 => Way::Pieces(PAGE),
+            2 => Way::Pieces(row * (1 + dice.below(50) as usize)),
+            _ => Way::Whole,
+        };
+        Change::Write { at: first * row, bytes, way }
+    }
+}
+
+/// A number of rows about a step that the file may reach.
+fn near_step(dice: &mut Dice, most: usize) -> usize {
+    let steps: Vec<usize> = STEPS.into_iter().filter(|&step| step + 80 < most).collect();
+    if steps.is_empty() {
+        return dice.below(most as u64) as usize;
+    }
+    let step = dice.pick(&steps);
+    let by = dice.pick(&[0, 1, 2, 24, 76]);
+    if dice.one_in(2) { step + by } else { step - by }
+}
+
+/// `count` components, as bytes.
+fn values(dice: &mut Dice, count: usize) -> Vec<u8> {
+    let values: Vec<f32> = (0..count).map(|_| value(dice)).collect();
+    dataset::bytes(&values).to_vec()
+}
+
+/// A component: in [-1, 1), a multiple of 2^-20; rows are hardly ever equal.
+fn value(dice: &mut Dice) -> f32 {
+    (dice.below(1 << 21) as f32) / (1 << 20) as f32 - 1.0
+}
+
+/// A query of `dim` components.
+pub fn query(dice: &mut Dice, dim: usize) -> Vec<f32> {
+    (0..dim).map(|_| value(dice)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_all_and_every_step_is_crossed() {
+        let shape = Shape { dim: 3, most_rows: 5_000 };
+        let drawn = |seed| {
+            let mut dice = Dice::new(seed, 0);
+            let mut length = 0;
+            let mut lengths = Vec::new();
+            for _ in 0..200 {
+                length = match Change::draw(&mut dice, shape, length) {
+                    Change::Write { at, bytes, .. } => length.max(at + bytes.len()),
+                    Change::SetLen(length) => length,
+                    Change::Punch { .. } => length,
+                };
+                lengths.push(length / 12);
+            }
+            lengths
+        };
+        assert_eq!(drawn(3), drawn(3));
+        assert_ne!(drawn(3), drawn(4));
+        for step in [256, 1_024, 4_096] {
+            let crossed = drawn(3).windows(2).any(|two| two[0] >= step && two[1] < step);
+            assert!(crossed, "{step} is never crossed downwards");
+        }
+        assert!(drawn(3).into_iter().all(|rows| rows <= shape.most_rows + 200));
+    }
+}

@@ -1,0 +1,113 @@
+//! fio: several jobs write at once, in blocks of many sizes, and verify the checksum of each block
+//! when they read it back.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::require;
+use serde::{Deserialize, Serialize};
+
+use super::{program, scale};
+
+/// An emulated guest takes some 10 s.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// 17 MiB, all jobs at the same time.
+const JOBS: &str = "\
+[global]
+verify=crc32c
+verify_fatal=1
+randseed=1
+end_fsync=1
+fallocate=none
+
+[sequential]
+rw=write
+bs=64k
+size=4m
+
+[random]
+rw=randwrite
+bs=4k
+size=1m
+numjobs=2
+
+[sectors]
+rw=randwrite
+bs=512
+size=128k
+
+[large]
+rw=write
+bs=1m
+size=8m
+
+[mapped]
+ioengine=mmap
+rw=randwrite
+bs=4k
+size=1m
+
+[mapped_sequential]
+ioengine=mmap
+rw=write
+bs=16k
+size=2m
+";
+
+/// What fio says of it all (fio(1), "JSON output").
+#[derive(Debug, Deserialize)]
+struct Report {
+    jobs: Vec<Job>,
+}
+
+/// What became of a job.
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    #[serde(rename = "jobname")]
+    name: String,
+    /// 0, or the errno that ended it.
+    error: i32,
+    read: Transferred,
+    write: Transferred,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Transferred {
+    io_bytes: u64,
+}
+
+/// What was done, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    jobs: Vec<Job>,
+    rounds: u32,
+}
+
+/// Writes and verifies files in `directory`.
+///
+/// # Errors
+/// A block that is not what was written, with fio's words, or a job that was not done.
+pub fn run(directory: &Path) -> Result<Done, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let [jobs, report] = ["jobs.fio", "report.json"].map(|name| scratch.path().join(name));
+    let rounds = scale()?;
+    fs::write(&jobs, JOBS)?;
+    let mut command = program("fio")?;
+    // What a job that fails leaves behind stays out of the way of others.
+    command.current_dir(scratch.path()).arg(format!("--loops={rounds}"));
+    command.arg("--output-format=json").arg("--output").arg(&report);
+    command.arg("--directory").arg(directory).arg(&jobs);
+    Running::start(&mut command)?.finish(LIMIT * rounds)?.must_succeed("fio")?;
+    let text = fs::read_to_string(&report).when("fio's report")?;
+    let Report { jobs } = serde_json::from_str(&text).when("fio's report")?;
+    require!(jobs.len() == JOBS.matches("\nrw=").count() + 1, "{} jobs are reported", jobs.len());
+    for job in &jobs {
+        let verified = job.read.io_bytes >= job.write.io_bytes && job.write.io_bytes > 0;
+        require!(job.error == 0 && verified, "a job was not done: {job:?}");
+    }
+    Ok(Done { jobs, rounds })
+}

@@ -1,0 +1,101 @@
+//! fsx, the file system exerciser: random reads, writes, mappings, truncations and holes of one
+//! file, every byte compared with what it should be.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use evidence::place::Place;
+use machine::child::{Finished, Running};
+use machine::failure::{Failure, While};
+use machine::require;
+use serde::Serialize;
+
+use super::{program, scale};
+
+/// Seeds that run side by side, each on a file of its own, since behind FUSE a run mostly waits; and
+/// the operations of each. Of all seeds these are 300,000 on the host, 100,000 on the kernel's mount
+/// and on FUSE's in a guest, which may be emulated.
+const fn work(place: Place) -> (u64, u32) {
+    match place {
+        Place::Host => (3, 100_000),
+        Place::Guest => (8, 12_500),
+    }
+}
+/// 100,000 operations take 25 s on the kernel's mount in an emulated guest, four minutes on FUSE's.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Small operations on a small file meet each other's edges most often.
+const CONFIGURATION: &str = "\
+flen = 65536
+
+[opsize]
+min = 1
+max = 4096
+
+[weights]
+read = 1
+write = 1
+mapread = 1
+mapwrite = 1
+truncate = 0.3
+punch_hole = 0.3
+posix_fallocate = 0.1
+copy_file_range = 0.2
+sendfile = 0.2
+posix_fadvise = 0.1
+invalidate = 0.1
+fsync = 0.1
+fdatasync = 0.1
+close_open = 0.1
+";
+
+/// What was done, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    seeds: Vec<u64>,
+    operations_of_each: u32,
+    operations: u64,
+    configuration: &'static str,
+}
+
+/// Exercises files in `directory`.
+///
+/// # Errors
+/// A mismatch with fsx's log of the operations that led to it, or a run that does not end.
+pub fn run(directory: &Path, place: Place) -> Result<Done, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let configuration = scratch.path().join("fsx.toml");
+    fs::write(&configuration, CONFIGURATION)?;
+    let (seeds, operations) = work(place);
+    let operations = operations * scale()?;
+    let limit = LIMIT * scale()?;
+    let seeds: Vec<u64> = (1..=seeds).collect();
+    let mut running = Vec::new();
+    for &seed in &seeds {
+        let mut command = program("fsx")?;
+        command.arg("-f").arg(&configuration).arg("-P").arg(scratch.path());
+        command.args(["-N", &operations.to_string(), "-S", &seed.to_string()]);
+        running.push((seed, Running::start(command.arg(directory.join(format!("fsx-{seed}"))))?));
+    }
+    for (seed, one) in running {
+        check(&one.finish(limit)?).when(format!("fsx -S {seed} -N {operations}"))?;
+    }
+    Ok(Done {
+        operations: u64::from(operations) * seeds.len() as u64,
+        operations_of_each: operations,
+        seeds,
+        configuration: CONFIGURATION,
+    })
+}
+
+/// Its status, and its own word that it did them all.
+fn check(done: &Finished) -> Result<(), Failure> {
+    done.must_succeed("it")?;
+    require!(
+        done.output.contains("All operations completed"),
+        "it does not say that all operations were completed: {}",
+        done.output
+    );
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! The contract's requests, random and mutated from valid ones, from several threads on files that
+//! change meanwhile. Every answer is one that the contract allows, in the memory that the request
+//! named and nowhere else, and nothing is left when the files are gone.
+//!
+//! A seed decides what each thread does (not when): `VEXFS_VALIDATION_FUZZ_SEED` replays a run.
+
+mod answer;
+mod dice;
+mod files;
+mod memory;
+mod request;
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+use vexfs_uapi::Home;
+
+use self::answer::{Allowed, Bounds};
+pub use self::dice::Dice;
+use self::files::{Files, LARGEST, is_due};
+use self::memory::Memory;
+use self::request::Request;
+use super::scale;
+
+/// Requests of a run, of all threads.
+const REQUESTS: u64 = 100_000;
+const THREADS: u64 = 4;
+/// The seed where none is named.
+const SEED: u64 = 42;
+/// Besides so many requests, something happens to a file. Most of an emulated guest's time goes
+/// into the indexes that follow.
+const DISTURBED_EVERY: u64 = 60;
+/// In an emulated guest a run takes 45 s on the kernel's mount and 85 s on FUSE's.
+const LIMIT: Duration = Duration::from_secs(600);
+/// FUSE frees a file once the kernel has told it to forget it.
+const FREED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often what was answered.
+type Tally = BTreeMap<String, u64>;
+
+/// What was done, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    seed: u64,
+    threads: u64,
+    requests: u64,
+    answers: Tally,
+}
+
+/// What the threads of a run share.
+struct Run {
+    files: Files,
+    bounds: Bounds,
+    seed: u64,
+    requests_of_each: u64,
+    /// Requests that each thread has begun: a hang shows where it is.
+    begun: Vec<AtomicU64>,
+    stop: AtomicBool,
+}
+
+/// Fuzzes the `mount` of `home`, which has a limit of `size` bytes.
+///
+/// # Errors
+/// An answer that is not allowed, with what replays it; a hang; memory that is not given back; or
+/// a run that did not reach all that it is for.
+pub fn run(mount: &Path, home: Home, size: u64) -> Result<Done, Failure> {
+    let seed = seed()?;
+    println!("seed {seed} (VEXFS_VALIDATION_FUZZ_SEED={seed} replays it)");
+    let idle = free_bytes(mount)?;
+    let requests = REQUESTS * u64::from(scale()?);
+    let run = Arc::new(Run {
+        files: Files::new(mount)?,
+        bounds: Bounds { home, file: LARGEST, mount: size },
+        seed,
+        requests_of_each: requests / THREADS,
+        begun: (0..THREADS).map(|_| AtomicU64::new(0)).collect(),
+        stop: AtomicBool::new(false),
+    });
+    let threads: Vec<JoinHandle<Result<Tally, Failure>>> = (0..THREADS)
+        .map(|number| {
+            let run = Arc::clone(&run);
+            thread::spawn(move || {
+                let outcome = run.thread(number).when(format!("seed {seed}, thread {number}"));
+                run.stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                outcome
+            })
+        })
+        .collect();
+    wait_for("the fuzzing threads", LIMIT * scale()?, || {
+        Ok(threads.iter().all(JoinHandle::is_finished).then_some(()))
+    })
+    .map_err(|late| Failure::new(format!("{late}; requests begun: {:?}", run.begun)))?;
+    let mut answers = Tally::new();
+    for thread in threads {
+        for (answer, count) in thread.join().unwrap_or_else(|panic| resume_unwind(panic))? {
+            *answers.entry(answer).or_default() += count;
+        }
+    }
+    check_coverage(&answers)?;
+    let Some(run) = Arc::into_inner(run) else { fail!("a thread that has ended holds its files") };
+    run.files.remove()?;
+    wait_for("what the fuzzer took, given back", FREED_WITHIN, || {
+        Ok((free_bytes(mount)? == idle).then_some(()))
+    })?;
+    Ok(Done { seed, threads: THREADS, requests, answers })
+}
+
+fn seed() -> Result<u64, Failure> {
+    match std::env::var("VEXFS_VALIDATION_FUZZ_SEED") {
+        Err(_) => Ok(SEED),
+        Ok(text) => text.parse().when(format!("VEXFS_VALIDATION_FUZZ_SEED is {text:?}")),
+    }
+}
+
+fn free_bytes(mount: &Path) -> Result<u64, Failure> {
+    let stat = statvfs(mount)?;
+    Ok(stat.blocks_free() * stat.fragment_size())
+}
+
+impl Run {
+    fn thread(&self, number: u64) -> Result<Tally, Failure> {
+        let mut dice = Dice::new(self.seed, number);
+        let mut memory = Memory::new()?;
+        let mut tally = Tally::new();
+        for count in 0..self.requests_of_each {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            self.begun[number as usize].store(count, Ordering::Relaxed);
+            if dice.one_in(DISTURBED_EVERY) {
+                let (what, outcome) = self.files.disturb(&mut dice);
+                require!(is_due(outcome), "before request {count}: {what} gave {outcome:?}");
+                self.files.check_capacity(self.bounds.mount)?;
+                *tally.entry(format!("{what}: {}", word_for(outcome))).or_default() += 1;
+            }
+            let request = Request::next(&mut dice);
+            let outcome = self.ask(&request, &mut memory).when(format!("request {count}"))?;
+            let answer = format!("{}: {}", request.name(), word_for(outcome));
+            *tally.entry(answer).or_default() += 1;
+        }
+        Ok(tally)
+    }
+
+    /// Makes the request and looks at the answer.
+    fn ask(&self, request: &Request, memory: &mut Memory) -> Result<Result<(), Errno>, Failure> {
+        let address = memory.place(&request.bytes, request.placement)?;
+        let descriptor = self.files.descriptor(request.target);
+        // SAFETY: the kernel checks the address before it uses it. A home that writes beyond the
+        // request is what is looked for; it would meet a guard page or a canary of `memory`.
+        let result = unsafe { libc::ioctl(descriptor, request.number.into(), address) };
+        let outcome = Errno::result(result).map(drop);
+        let told = || {
+            let header: Vec<u32> = (0..18).map(|n| request.word(n)).collect();
+            let (number, placement, target) = (request.number, request.placement, request.target);
+            format!("ioctl {number:#x} {header:?} {placement:?} on {target:?} gave {outcome:?}")
+        };
+        let allowed = Allowed::of(request);
+        require!(allowed.holds(outcome), "{}, due is {allowed:?}", told());
+        let Some(after) = memory.answer(request.bytes.len(), request.placement) else {
+            fail!("{}, and wrote beside the request", told());
+        };
+        match outcome {
+            Ok(()) if request.placement.is_writable() => {
+                self.bounds.check(request, after).when(told())?
+            }
+            Ok(()) => {}
+            Err(_) => require!(
+                after == &request.bytes[..after.len()],
+                "{}, and changed the request all the same",
+                told()
+            ),
+        }
+        Ok(outcome)
+    }
+}
+
+fn word_for(outcome: Result<(), Errno>) -> String {
+    outcome.map_or_else(|errno| format!("{errno:?}"), |()| "ok".to_owned())
+}
+
+/// Every kind of request succeeded, and every errno that requests alone can bring about was met.
+/// The others of the contract's table take a failing allocation, a fatal signal or a failing home.
+fn check_coverage(answers: &Tally) -> Result<(), Failure> {
+    const OF_ANY: [&str; 5] = ["ok", "ENOTTY", "EBADF", "EFAULT", "EINVAL"];
+    const DUE: [(&str, &[&str]); 6] = [
+        ("ATTACH", &["EEXIST", "ENOSPC"]),
+        ("DETACH", &["ENOENT"]),
+        ("SEARCH", &["ENOENT"]),
+        ("SEARCH of a batch", &["ENOENT"]),
+        ("STATS", &["ENOENT"]),
+        ("none of the contract's", &[]),
+    ];
+    let missing: Vec<String> = DUE
+        .iter()
+        .flat_map(|(name, own)| {
+            let any: &[&str] = if own.is_empty() { &["ENOTTY"] } else { &OF_ANY };
+            any.iter().chain(*own).map(move |answer| format!("{name}: {answer}"))
+        })
+        .filter(|answer| !answers.contains_key(answer))
+        .collect();
+    require!(missing.is_empty(), "never answered: {missing:?}; answered: {answers:?}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_reaches_nothing_is_told() {
+        let failure = check_coverage(&Tally::new()).unwrap_err().to_string();
+        assert!(failure.contains("ATTACH: ENOSPC"), "{failure}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Both homes under the file-system tests of others, under load, under requests that nobody would
+//! make, and under failures.
+//!
+//! The counts are those of the default lanes. `VEXFS_VALIDATION_TORTURE=N` does N times as many
+//! operations with the same seeds; every trial writes what it did into the evidence.
+
+pub mod fio;
+pub mod fsx;
+pub mod fuzz;
+pub mod pjdfstest;
+pub mod stress_ng;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use machine::failure::Failure;
+use machine::{fail, programs};
+
+/// How many times the work of the default lanes is done.
+///
+/// # Errors
+/// Where `VEXFS_VALIDATION_TORTURE` is no positive number.
+pub fn scale() -> Result<u32, Failure> {
+    match std::env::var("VEXFS_VALIDATION_TORTURE") {
+        Err(_) => Ok(1),
+        Ok(text) => match text.parse() {
+            Ok(scale) if scale > 0 => Ok(scale),
+            _ => fail!("VEXFS_VALIDATION_TORTURE is {text:?}; it must be a number from 1 on"),
+        },
+    }
+}
+
+/// A program that the set-up installs.
+fn program(name: &str) -> Result<Command, Failure> {
+    let Some(path): Option<PathBuf> = programs::on_path(name) else {
+        fail!("there is no program {name}; provide it with: make setup")
+    };
+    Ok(Command::new(path))
+}

@@ -1,0 +1,276 @@
+//! pjdfstest: what POSIX says of each system call, some four hundred cases.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+use serde::Serialize;
+use vexfs_uapi::Home;
+
+use super::program;
+
+/// Cases of pjdfstest 0.2.2 on Linux; the set-up installs that version.
+const CASES: usize = 398;
+/// The slowest system call's cases take 60 s on FUSE in an emulated guest.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The modules of the cases; each runs in a process of its own, side by side.
+const SYSTEM_CALLS: [&str; 15] = [
+    "chmod",
+    "chown",
+    "ftruncate",
+    "link",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "open",
+    "posix_fallocate",
+    "rename",
+    "rmdir",
+    "symlink",
+    "truncate",
+    "unlink",
+    "utimensat",
+];
+
+/// The cases that remount read-only. They come last and by themselves: other cases leak a
+/// descriptor that is open for writing, with which a remount is refused (EBUSY), on tmpfs too.
+const READ_ONLY: &str = "erofs";
+
+/// Why a case is skipped for others than root.
+const NEEDS_ROOT: &str = "requires root privileges";
+
+/// A case that does not pass, and why that is right.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Exclusion {
+    /// Its name.
+    pub case: &'static str,
+    /// The home, or both.
+    #[serde(serialize_with = "home_name")]
+    pub home: Option<Home>,
+    /// Why, in a line.
+    pub diagnosis: &'static str,
+}
+
+/// All of them. One that would pass is as wrong as a case that fails.
+const EXCLUSIONS: &[Exclusion] = &[Exclusion {
+    case: "link::link_count_max",
+    home: None,
+    diagnosis: "skipped by itself, on tmpfs too: it asks pathconf(3) for LINK_MAX, which glibc \
+                knows for no file system of this type, and there is no limit but nr_inodes",
+}];
+
+fn home_name<S: serde::Serializer>(home: &Option<Home>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match home {
+        None => "both",
+        Some(Home::Fuse) => "fuse",
+        Some(Home::Kernel) => "kernel",
+    })
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// Failed or skipped: its words.
+    Not(String),
+}
+
+/// What was done, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    passed: usize,
+    excluded: Vec<Exclusion>,
+    /// Cases that only root may run, where we are not: the guest runs them.
+    for_root: usize,
+}
+
+/// Runs all cases on the `mount` of `home`.
+///
+/// # Errors
+/// A case that fails or is skipped and is not excluded, one that is excluded and passes, or a
+/// number of cases other than expected.
+pub fn run(mount: &Path, home: Home) -> Result<Done, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let tools = mount_without_helpers(scratch.path())?;
+    let other = tempfile::tempdir()?;
+    let configured = |remount: bool| {
+        let file = scratch.path().join(format!("remount-{remount}.toml"));
+        fs::write(&file, configuration(other.path(), remount))?;
+        Ok::<_, Failure>(file)
+    };
+    let start = |configuration: &Path, pattern: &str| {
+        let mut command = program("pjdfstest")?;
+        command.env("PATH", &tools).arg("-c").arg(configuration).arg("-p").arg(mount);
+        Running::start(command.arg(pattern))
+    };
+    let mut outcomes = BTreeMap::new();
+    let ordinary = configured(false)?;
+    let all: Result<Vec<Running>, Failure> =
+        SYSTEM_CALLS.iter().map(|call| start(&ordinary, &format!("tests::{call}::"))).collect();
+    for one in all? {
+        outcomes.extend(finish(one)?);
+    }
+    outcomes.extend(finish(start(&configured(true)?, READ_ONLY)?)?);
+    judge(&outcomes, home, nix::unistd::geteuid().is_root())
+}
+
+/// Its cases. The status tells only whether all passed; a process that dies has no summary.
+fn finish(running: Running) -> Result<BTreeMap<String, Outcome>, Failure> {
+    let done = running.finish(LIMIT)?;
+    require!(
+        done.output.contains("Summary:"),
+        "pjdfstest ended with {}: {}",
+        done.status,
+        done.output
+    );
+    Ok(parse(&done.output))
+}
+
+/// mount(8) would hand FUSE to a helper, which knows no remounting; mount(2) does.
+fn mount_without_helpers(scratch: &Path) -> Result<std::ffi::OsString, Failure> {
+    let directory = scratch.join("bin");
+    fs::create_dir(&directory)?;
+    let Some(mount) = machine::programs::on_path("mount") else { fail!("there is no mount(8)") };
+    let script = format!("#!/bin/sh\nexec {} --internal-only \"$@\"\n", mount.display());
+    let path = directory.join("mount");
+    fs::write(&path, script)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&path)))
+        .when("PATH")
+}
+
+/// Everything that Linux has. Users and groups are Debian's own.
+fn configuration(other_file_system: &Path, remount: bool) -> String {
+    format!(
+        "[features]\n\
+         posix_fallocate = {{}}\n\
+         rename_ctime = {{}}\n\
+         utime_now = {{}}\n\
+         utimensat = {{}}\n\
+         secondary_fs = {:?}\n\
+         [settings]\n\
+         # Above a jiffy, by which the kernel's coarse clock stamps files.\n\
+         naptime = 0.02\n\
+         allow_remount = {remount}\n\
+         [dummy_auth]\n\
+         entries = [[\"nobody\", \"nogroup\"], [\"daemon\", \"daemon\"]]\n",
+        other_file_system.display().to_string()
+    )
+}
+
+/// The cases of an output: a line each, `name  ok`, and what more is said behind a tab.
+fn parse(output: &str) -> BTreeMap<String, Outcome> {
+    let mut outcomes = BTreeMap::new();
+    let mut lines = output.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, word)) = line.split_once(' ') else { continue };
+        let word = word.trim_start();
+        if !name.contains("::") || !["ok", "FAILED", "skipped"].contains(&word) {
+            continue;
+        }
+        let mut detail = word.to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
+            detail = format!("{detail}: {}", more.trim());
+        }
+        let outcome = if word == "ok" { Outcome::Passed } else { Outcome::Not(detail) };
+        outcomes.insert(name.to_owned(), outcome);
+    }
+    outcomes
+}
+
+fn judge(outcomes: &BTreeMap<String, Outcome>, home: Home, root: bool) -> Result<Done, Failure> {
+    let excluded: Vec<Exclusion> = EXCLUSIONS
+        .iter()
+        .filter(|exclusion| exclusion.home.is_none_or(|one| one == home))
+        .copied()
+        .collect();
+    let is_excluded = |name: &str| excluded.iter().any(|exclusion| exclusion.case == name);
+    let mut wrong = Vec::new();
+    let (mut passed, mut for_root) = (0, 0);
+    for (name, outcome) in outcomes {
+        match outcome {
+            Outcome::Passed if is_excluded(name) => {
+                wrong.push(format!("{name} passes; take it off the exclusions"));
+            }
+            Outcome::Passed => passed += 1,
+            Outcome::Not(_) if is_excluded(name) => {}
+            Outcome::Not(words) if !root && words.contains(NEEDS_ROOT) => for_root += 1,
+            Outcome::Not(words) => wrong.push(format!("{name} {words}")),
+        }
+    }
+    require!(
+        wrong.is_empty(),
+        "{} cases are not as they should be:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    require!(
+        passed + for_root + excluded.len() == CASES,
+        "{passed} cases passed, {for_root} need root and {} are excluded, {CASES} there are",
+        excluded.len()
+    );
+    Ok(Done { passed, excluded, for_root })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "\
+chmod::erofs_named                                    skipped
+\tRemounts (allow_remount) are not allowed in the configuration file
+open::eexist::file                                    ok
+truncate::update_ctime_success                        FAILED
+\tTimestamps did not change as expected
+Backtrace:
+   0: std::backtrace_rs::backtrace
+
+\x1bSummary: 1 failed, 1 skipped, 1 passed, 0 expected failures, 3 total
+";
+
+    fn outcomes(named: &[(&str, Outcome)]) -> BTreeMap<String, Outcome> {
+        let mut all: BTreeMap<String, Outcome> = (0..CASES - named.len())
+            .map(|number| (format!("case::{number}"), Outcome::Passed))
+            .collect();
+        all.extend(named.iter().map(|(name, outcome)| ((*name).to_owned(), outcome.clone())));
+        all
+    }
+
+    #[test]
+    fn cases_are_read_from_the_output() {
+        let read = parse(OUTPUT);
+        assert_eq!(read.len(), 3);
+        assert_eq!(read["open::eexist::file"], Outcome::Passed);
+        assert_eq!(
+            read["truncate::update_ctime_success"],
+            Outcome::Not("FAILED: Timestamps did not change as expected".to_owned())
+        );
+    }
+
+    #[test]
+    fn exclusions_must_be_needed() {
+        let excluded = EXCLUSIONS[0].case;
+        let skipped = Outcome::Not("skipped: LINK_MAX".to_owned());
+        let done = judge(&outcomes(&[(excluded, skipped)]), Home::Fuse, true).unwrap();
+        assert_eq!(done.passed, CASES - EXCLUSIONS.len());
+        let failure =
+            judge(&outcomes(&[(excluded, Outcome::Passed)]), Home::Fuse, true).unwrap_err();
+        assert!(failure.to_string().contains("take it off the exclusions"), "{failure}");
+    }
+
+    #[test]
+    fn failures_and_missing_cases_are_told() {
+        let failed = Outcome::Not("FAILED: EPERM".to_owned());
+        let failure = judge(&outcomes(&[("open::x", failed)]), Home::Kernel, true).unwrap_err();
+        assert!(failure.to_string().contains("open::x FAILED: EPERM"), "{failure}");
+        let failure = judge(&BTreeMap::new(), Home::Kernel, true).unwrap_err();
+        assert!(failure.to_string().contains("0 cases passed"), "{failure}");
+    }
+}

@@ -1,0 +1,182 @@
+//! stress-ng: a mix of file-system operations by many processes at the same time, a set number of
+//! each.
+//!
+//! Its stressor dirdeep goes first and by itself. It counts the inodes it may take as free inodes
+//! at its start less those now, without a sign, so that an inode which somebody else frees in
+//! between makes the difference huge: dirdeep then does nothing, and ends with status 0
+//! (stress-dirdeep.c of version 0.15.06).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use machine::child::{Finished, Running};
+use machine::failure::{Failure, While};
+use machine::require;
+use serde::Serialize;
+
+use super::{program, scale};
+
+/// An emulated guest takes some 10 s.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Stressors, and how often each does what it does (stress-ng(1), "bogo operations").
+type Stressors = [(&'static str, u32)];
+
+/// The one that counts inodes as if nobody else were there.
+const BY_ITSELF: &Stressors = &[("dirdeep", 50)];
+
+/// Those that run at the same time.
+const MIXED: &Stressors = &[
+    ("chmod", 20),
+    ("chown", 50),
+    ("dentry", 100),
+    ("dir", 50),
+    ("dirmany", 50),
+    ("fallocate", 20),
+    ("filename", 20),
+    ("flock", 200),
+    ("fstat", 50),
+    ("getdent", 20),
+    ("hdd", 50),
+    ("lockf", 200),
+    ("msync", 50),
+    ("rename", 200),
+    ("seek", 100),
+    ("sendfile", 100),
+    ("touch", 100),
+    ("utime", 100),
+];
+
+/// How a line begins that reports a failure.
+const FAILURE: &str = "stress-ng: fail:";
+
+/// Sizes of their files.
+const SIZES: &[&str] = &[
+    "--fallocate-bytes=1M",
+    "--hdd-bytes=1M",
+    "--msync-bytes=1M",
+    "--seek-size=1M",
+    "--sendfile-size=64K",
+];
+
+/// What was done, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    /// Operations by stressor.
+    operations: BTreeMap<String, u64>,
+}
+
+/// Runs all stressors on files in `directory`, with their own checks of what comes of it.
+///
+/// # Errors
+/// What stress-ng found, or a stressor that did less than it was to do; with the end of what
+/// stress-ng printed.
+pub fn run(directory: &Path) -> Result<Done, Failure> {
+    let mut operations = BTreeMap::new();
+    for stressors in [BY_ITSELF, MIXED] {
+        operations.append(&mut stress(directory, stressors)?);
+    }
+    Ok(Done { operations })
+}
+
+/// Runs `stressors` at the same time, and returns what each did.
+fn stress(directory: &Path, stressors: &Stressors) -> Result<BTreeMap<String, u64>, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let metrics = scratch.path().join("metrics.yaml");
+    let scale = scale()?;
+    let mut command = program("stress-ng")?;
+    command.args(["--verify", "--metrics", "--yaml"]).arg(&metrics).args(SIZES);
+    command.arg("--temp-path").arg(directory);
+    for (name, operations) in stressors {
+        command.arg(format!("--{name}=1")).arg(format!("--{name}-ops={}", operations * scale));
+    }
+    let finished = Running::start(&mut command)?.finish(LIMIT * scale)?;
+    finished.must_succeed("stress-ng")?;
+    let operations = counted(&fs::read_to_string(&metrics).when("stress-ng's metrics")?);
+    judge(stressors, scale, &operations, &finished)?;
+    Ok(operations)
+}
+
+/// That every stressor did what was due, and none reports a failure: stress-ng ends with status 0
+/// in spite of some.
+fn judge(
+    stressors: &Stressors,
+    scale: u32,
+    operations: &BTreeMap<String, u64>,
+    finished: &Finished,
+) -> Result<(), Failure> {
+    let found = finished.output.lines().find(|line| line.starts_with(FAILURE));
+    require!(found.is_none(), "stress-ng found a failure:\n{}", finished.tail());
+    for &(name, due) in stressors {
+        let due = u64::from(due * scale);
+        let done = operations.get(name).copied().unwrap_or_default();
+        require!(
+            done >= due,
+            "{name} did {done} of {due} operations; stress-ng printed:\n{}",
+            finished.tail()
+        );
+    }
+    Ok(())
+}
+
+/// The operations by stressor of `--yaml`.
+fn counted(metrics: &str) -> BTreeMap<String, u64> {
+    let mut operations = BTreeMap::new();
+    let mut stressor = "";
+    for line in metrics.lines() {
+        match line.trim().trim_start_matches("- ").split_once(": ") {
+            Some(("stressor", name)) => stressor = name,
+            Some(("bogo-ops", count)) => {
+                let Ok(count) = count.parse() else { continue };
+                operations.insert(stressor.to_owned(), count);
+            }
+            _ => {}
+        }
+    }
+    operations
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn operations_are_read_from_the_metrics() {
+        let metrics = "---\nmetrics:\n    - stressor: hdd\n      bogo-ops: 50\n      \
+                       cpu-usage-per-instance: 3.0\n\n    - stressor: dentry\n      bogo-ops: 7\n";
+        let due = [("dentry".to_owned(), 7), ("hdd".to_owned(), 50)];
+        assert_eq!(counted(metrics), BTreeMap::from(due));
+        assert!(counted("---\n").is_empty());
+    }
+
+    #[test]
+    fn too_few_operations_and_reported_failures_are_red() {
+        let judged = |done: u64, output: &str| {
+            let operations = BTreeMap::from([("dir".to_owned(), done)]);
+            let output = format!("stress-ng: info:  [7] dispatching hogs\n{output}");
+            let finished = Finished { status: ExitStatus::default(), output };
+            judge(&[("dir", 50)], 2, &operations, &finished)
+        };
+        judged(100, "").unwrap();
+        let few = judged(99, "stress-ng: info:  [7] no inodes").unwrap_err().to_string();
+        assert!(few.contains("dir did 99 of 100 operations"), "{few}");
+        assert!(few.ends_with("no inodes"), "{few}");
+        let found = judged(100, "stress-ng: fail:  [7] dir: mkdir failed").unwrap_err().to_string();
+        assert!(found.ends_with("dir: mkdir failed"), "{found}");
+    }
+
+    #[test]
+    fn a_failure_that_stress_ng_passes_over_is_red() {
+        let mut command = program("stress-ng").unwrap();
+        command.args(["--dirdeep=1", "--dirdeep-ops=1", "--temp-path=/proc"]);
+        let finished = Running::start(&mut command).unwrap().finish(LIMIT).unwrap();
+        finished.must_succeed("stress-ng").unwrap();
+        let done = BTreeMap::from([("dirdeep".to_owned(), 1)]);
+        let found = judge(&[("dirdeep", 1)], 1, &done, &finished).unwrap_err().to_string();
+        assert!(found.contains("dirdeep: mkdir failed"), "{found}");
+    }
+}

@@ -1,0 +1,120 @@
+//! A third party's benchmark program in the place of ours: honest, idle and lying.
+
+use std::path::PathBuf;
+
+use homes::fuse::FuseMount;
+use machine::config::Command;
+use machine::failure::Failure;
+use measure::claims::{self, Fastest, Report, Work, fastest};
+use vexfs_uapi::Home;
+
+fn program(name: &str, arguments: &[&str]) -> Command {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/benchmark");
+    let arguments = [&[name, "{mountpoint}"], arguments].concat();
+    let arguments = arguments.into_iter().map(str::to_owned).collect();
+    Command { program: "python3".into(), arguments, directory }
+}
+
+/// On a freshly mounted FUSE daemon, which must come down again whatever became of it.
+fn run(program: &Command, home: Home) -> Result<Report, Failure> {
+    let mount = FuseMount::under_test().unwrap();
+    let outcome = claims::run(program, mount.path(), home);
+    mount.unmount().unwrap();
+    outcome
+}
+
+fn refused(program: &Command) -> String {
+    run(program, Home::Fuse).unwrap_err().to_string()
+}
+
+#[test]
+fn an_honest_program_is_believed() {
+    let report = run(&program("vexfs_bench.py", &[]), Home::Fuse).unwrap();
+    // It has removed its file by then.
+    assert_eq!((report.seen.files, report.seen.rows, report.seen.searches), (1, 2_000, 200));
+    assert_eq!(report.file_system_type, "0x65735546");
+    let hashed: Vec<&str> = report.hashes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(hashed, ["vexfs_bench.py"]);
+}
+
+#[test]
+fn our_own_is_believed() {
+    let report = run(&claims::configured(true).unwrap(), Home::Fuse).unwrap();
+    assert_eq!((report.seen.files, report.claims.len()), (5, 10));
+}
+
+#[test]
+fn figures_from_a_random_generator_are_not() {
+    let said = refused(&program("random_numbers.py", &[]));
+    assert!(said.contains("not authentic: it did no work on the mount"), "{said}");
+    assert!(said.contains("12,000,000 ops, at 17"), "{said}");
+}
+
+#[test]
+fn more_work_than_was_done_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["60000"]));
+    assert!(said.contains("claims 120,000,000 rows stored, and the home counted 2,000"), "{said}");
+    assert!(said.contains("ops/sec that is") && said.contains("; it ran "), "{said}");
+}
+
+#[test]
+fn more_speed_than_the_index_has_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["1", "100000"]));
+    assert!(said.contains("the fastest search that we saw on its files took"), "{said}");
+}
+
+#[test]
+fn more_speed_than_rows_are_stored_at_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "insert"]));
+    assert!(
+        said.contains("the fastest insertion of a row that we saw on its files took"),
+        "{said}"
+    );
+    assert!(
+        said.contains("it claims \"insert: 2,000 ops, ") && said.contains(" that is "),
+        "{said}"
+    );
+    assert!(said.contains("(Flat index of 2000 x 32 of bench.f32)"), "{said}");
+    assert!(!said.contains("fastest search"), "{said}");
+}
+
+#[test]
+fn more_speed_than_either_has_is_not() {
+    let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "neutral"]));
+    assert!(said.contains("the fastest insertion or search that we saw on its files"), "{said}");
+    let honest = run(&program("vexfs_bench.py", &["1", "1", "neutral"]), Home::Fuse).unwrap();
+    assert!(honest.claims.iter().all(|claim| claim.work == Work::Either));
+}
+
+#[test]
+fn a_tiny_file_beside_the_other_lends_it_no_speed() {
+    let report = run(&program("vexfs_bench.py", &["1", "1", "tiny"]), Home::Fuse).unwrap();
+    let counted: Vec<u64> = report.seen.searching.iter().map(|pace| pace.operations).collect();
+    assert_eq!(counted, [1, 200]);
+    let Fastest { seconds, indexes } = fastest(&report.seen.searching, 100).unwrap();
+    assert!(indexes.contains(&"Flat index of 2000 x 32 of bench.f32"), "{indexes:?}");
+    let alone = report.seen.searching[1].seconds;
+    assert!((seconds - alone).abs() <= 0.01 * alone, "{seconds} s, and {alone} s alone");
+    let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "tiny"]));
+    assert!(said.contains("the fastest search that we saw on its files"), "{said}");
+    assert!(said.contains("of bench.f32)"), "{said}");
+}
+
+#[test]
+fn another_home_is_not_the_one_under_test() {
+    let said = run(&program("vexfs_bench.py", &[]), Home::Kernel).unwrap_err().to_string();
+    assert!(said.contains("served it, which was to be Kernel"), "{said}");
+}
+
+#[test]
+fn a_program_that_fails_or_says_nothing_is_named() {
+    let shell = |script: &str| Command {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        directory: "/".into(),
+    };
+    let said = refused(&shell("echo out of memory; exit 7"));
+    assert!(said.contains("exit status: 7") && said.contains("out of memory"), "{said}");
+    let said = refused(&shell("echo done"));
+    assert!(said.contains("printed no line 'NAME ... RATE ops/sec'"), "{said}");
+}
