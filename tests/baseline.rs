@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::trial::main(harness::criteria::baseline::trials())
+    criteria::main(criteria::baseline::trials())
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::trial::main(harness::criteria::kernel_vs_fuse::trials())
+    criteria::main(criteria::kernel_vs_fuse::trials())
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::trial::main(harness::criteria::module::trials())
+    criteria::main(criteria::module::trials())
 }

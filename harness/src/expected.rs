@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use evidence::place::Place;
+use machine::failure::{Failure, While};
+use machine::project;
 use serde::{Deserialize, Serialize};
-
-use crate::failure::{Failure, While};
-use crate::project;
 
 /// Trials by the place that must run them, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -117,7 +117,7 @@ fn a_run_that_was_cut_off_has_its_report() {
 /// Offline, of the directory alone, byte for byte what was written when the run ended.
 #[test]
 fn a_verdict_is_recomputed_byte_for_byte() {
-    let runs = harness::project::root().join("harness/verdict/tests/runs");
+    let runs = machine::project::root().join("harness/verdict/tests/runs");
     let mut compared = 0;
     for run in fs::read_dir(runs).expect("golden runs").flatten() {
         let Ok(before) = fs::read_to_string(run.path().join("verdict.json")) else { continue };
@@ -133,7 +133,7 @@ fn a_verdict_is_recomputed_byte_for_byte() {
 
 #[test]
 fn two_runs_are_compared() {
-    let runs = harness::project::root().join("harness/verdict/tests/runs");
+    let runs = machine::project::root().join("harness/verdict/tests/runs");
     vexfs_validate(&["diff"])
         .args([runs.join("emulated"), runs.join("failed")])
         .assert()
@@ -180,7 +180,7 @@ fn evidence_goes_into_directories_only() {
 
 #[test]
 fn a_kernel_without_headers_gets_no_module() {
-    Command::new(harness::project::root().join("fixtures/vexfs/kernel/build.sh"))
+    Command::new(machine::project::root().join("fixtures/vexfs/kernel/build.sh"))
         .args(["--kernel", "9.99.0-nosuch"])
         .assert()
         .code(3)
@@ -189,7 +189,7 @@ fn a_kernel_without_headers_gets_no_module() {
 
 #[test]
 fn a_soak_that_is_none_is_not_taken_for_one() {
-    let runs = harness::project::root().join("harness/verdict/tests/runs");
+    let runs = machine::project::root().join("harness/verdict/tests/runs");
     for command in ["verdict", "report"] {
         vexfs_validate(&[command])
             .arg(runs.join("emulated"))

@@ -11,7 +11,7 @@ use harness::regress::{self, Cost};
 
 /// What both homes cost, in a guest of its own, while `burners` threads keep the host busy.
 fn costs(burners: usize) -> Vec<Cost> {
-    let dir = tempfile::tempdir_in(harness::project::root().join("target")).unwrap();
+    let dir = tempfile::tempdir_in(machine::project::root().join("target")).unwrap();
     let done = AtomicBool::new(false);
     let status = thread::scope(|scope| {
         for _ in 0..burners {

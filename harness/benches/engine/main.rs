@@ -10,25 +10,25 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use evidence::exit;
 use evidence::protocol::PROTOCOL;
-use harness::bench::comparison::{Comparison, comparisons, kind_name};
-use harness::bench::core::Cores;
-use harness::bench::data::{CLUSTERED, Data};
-use harness::bench::peer::Peer;
-use harness::bench::row::{Operation, Row};
-use harness::bench::run::Bench;
-use harness::bench::sets::result::Measured;
-use harness::bench::sets::set::{self, Set};
-use harness::bench::sets::side::{Side, Whose, sides};
-use harness::bench::sets::{self, measure};
-use harness::bench::table;
-use harness::bench::turns::Effort;
-use harness::bench::write_json;
-use harness::environment;
-use harness::failure::{Failure, While};
-use harness::interrupt::Watch;
-use harness::project;
-use harness::require;
 use indicatif::{ProgressBar, ProgressStyle};
+use machine::environment;
+use machine::failure::{Failure, While};
+use machine::interrupt::Watch;
+use machine::project;
+use machine::require;
+use measure::peers::comparison::{Comparison, comparisons, kind_name};
+use measure::peers::core::Cores;
+use measure::peers::data::{CLUSTERED, Data};
+use measure::peers::peer::Peer;
+use measure::peers::row::{Operation, Row};
+use measure::peers::run::Bench;
+use measure::peers::sets;
+use measure::peers::sets::result::Measured;
+use measure::peers::sets::set::{self, Set};
+use measure::peers::sets::side::{Side, Whose, sides};
+use measure::peers::table;
+use measure::peers::turns::Effort;
+use measure::peers::write_json;
 
 /// Rows from which a set has to be asked for.
 const MANY_ROWS: usize = 200_000;
@@ -161,7 +161,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
         true if options.sets_output.is_file() => read(&options.sets_output)?.sets,
         _ => Vec::new(),
     };
-    let mut bench = measure::Bench {
+    let mut bench = sets::measure::Bench {
         warmups: PROTOCOL.warmups,
         rounds: options.rounds,
         cores: Cores::allowed()?,

@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use evidence::exit;
 use evidence::place::Place;
-use harness::bench::homes::{Bench, Line, table};
-use harness::bench::write_json;
-use harness::dataset::Dataset;
-use harness::failure::Failure;
-use harness::interrupt::Watch;
-use harness::place;
-use harness::project;
 use homes::Mounted;
 use indicatif::ProgressBar;
+use machine::failure::Failure;
+use machine::interrupt::Watch;
+use machine::place;
+use machine::project;
+use measure::dataset::Dataset;
+use measure::peers::homes::{Bench, Line, table};
+use measure::peers::write_json;
 use vexfs_uapi::{Home, Kind};
 
 /// Measures searches and row-by-row insertions in process, over FUSE and, in the guest, in the

@@ -7,25 +7,25 @@ mod work;
 use std::process::ExitCode;
 
 use clap::Args;
+use criteria::ratio::{Pass, Subject, measure};
+use criteria::trial::{Exclusion, take_machine};
 use evidence::exit::{self, Exit};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::Bound;
 use evidence::{Measurement, Side};
+use machine::clock;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::contender::{Contender, Unseen, insertion_rounds, search_rounds};
+use measure::dataset::{self, Dataset};
+use measure::oracle::Oracle;
 use verdict::{Decision, recall_below};
 
 use self::named::Named;
 use self::source::{Four, Source, Two};
 use super::Stop;
 use super::output::outln;
-use crate::clock;
-use crate::contender::{Contender, Unseen, insertion_rounds, search_rounds};
-use crate::criteria::ratio::{Pass, Subject, measure};
-use crate::dataset::{self, Dataset};
-use crate::failure::{Failure, While};
-use crate::oracle::Oracle;
-use crate::require;
-use crate::trial::{Exclusion, take_machine};
 
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use console::{StyledObject, style};
+use criteria::doctor::{self, Condition, Examined};
 use evidence::exit;
 
 use super::Stop;
 use super::output::outln;
-use crate::doctor::{self, Condition, Examined};
-use crate::vm;
 
 /// Options of `doctor`.
 #[derive(Debug, Clone, Args)]
@@ -22,7 +21,7 @@ pub struct Options {
 pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if options.accelerator {
         let (accelerator, _) =
-            vm::accelerator_here().map_err(|error| Stop::new(error.exit(), error))?;
+            guest::accelerator_here().map_err(|error| Stop::new(error.exit(), error))?;
         outln!("{accelerator}");
         return Ok(ExitCode::SUCCESS);
     }

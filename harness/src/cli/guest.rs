@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use clap::Args;
 use evidence::exit;
-use evidence::guest::{self, GuestEnd};
+use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::{Event, Writer, read_trail};
+use guest::{
+    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, KernelChoice, VmError, Work,
+};
 use indicatif::ProgressBar;
+use machine::environment;
+use machine::interrupt::Watch;
+use machine::own_sources;
+use machine::place;
+use machine::project;
 use verdict::Fate;
 use verdict::report::{self, Run};
 
 use super::{Accelerator, Clock, Machine, Stop, run_dir};
-use crate::environment;
 use crate::expected::Expected;
-use crate::interrupt::Watch;
-use crate::own_sources;
-use crate::place;
-use crate::project;
-use crate::vm::{
-    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, KernelChoice, VmError, Work,
-};
 
 /// Options of `guest`.
 #[derive(Debug, Clone, Args)]
@@ -111,8 +111,8 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
 fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
     let accelerator = match machine.accelerator {
         Accelerator::Auto => AcceleratorChoice::Auto,
-        Accelerator::Kvm => AcceleratorChoice::Only(guest::Accelerator::Kvm),
-        Accelerator::Tcg => AcceleratorChoice::Only(guest::Accelerator::Tcg),
+        Accelerator::Kvm => AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm),
+        Accelerator::Tcg => AcceleratorChoice::Only(evidence::guest::Accelerator::Tcg),
     };
     (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
 }
@@ -121,10 +121,10 @@ fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
 /// vain for.
 pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     let (kernel, choice) = choices(machine);
-    if choice != AcceleratorChoice::Only(guest::Accelerator::Kvm) {
+    if choice != AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm) {
         return Ok(());
     }
-    match vm::accelerator_for(choice, &kernel) {
+    match guest::accelerator_for(choice, &kernel) {
         Ok(_) => Ok(()),
         Err(error) => Err(Stop::new(error.exit(), error)),
     }
@@ -148,7 +148,7 @@ pub(super) fn boot(
     request.limits.total = Duration::from_secs(machine.time_limit);
     build_own_vexfs(&request.kernel)?;
     let mut terminal = Terminal::new(request.work == Work::Shell);
-    let outcome = vm::run(&request, &mut terminal);
+    let outcome = guest::run(&request, &mut terminal);
     terminal.waiting.finish_and_clear();
     outcome.map_err(|error| Stop::new(error.exit(), error))
 }
@@ -156,7 +156,7 @@ pub(super) fn boot(
 /// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
 fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Stop> {
     let watch = Watch::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
-    let kernel = vm::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
+    let kernel = guest::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
     own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
         if watch.interrupted() {
             return Stop::new(exit::INTERRUPTED, VmError::Interrupted);
@@ -195,7 +195,7 @@ impl Terminal {
     }
 }
 
-impl vm::Observer for Terminal {
+impl guest::Observer for Terminal {
     fn notice(&mut self, text: &str) {
         self.waiting.suspend(|| eprintln!("vexfs-validate: {text}"));
     }

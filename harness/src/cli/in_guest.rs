@@ -7,16 +7,16 @@ use evidence::clock::Clock;
 use evidence::exit;
 use evidence::place::Place;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::clock;
+use machine::environment;
+use machine::failure::Failure;
+use machine::place;
+use machine::project;
+use machine::selftest;
 
 use super::nextest::{self, Tests};
 use super::output::outln;
 use super::{Stop, phase};
-use crate::clock;
-use crate::environment;
-use crate::failure::Failure;
-use crate::place;
-use crate::project;
-use crate::selftest;
 
 /// Runs the phases, of their trials those that `filter` names.
 pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
@@ -103,7 +103,7 @@ fn self_test(evidence: &Writer) -> Result<(), Failure> {
     };
     outln!("emulator self-test: {detail}");
     evidence.write(Event::SelfTest { passed, detail: detail.clone() })?;
-    crate::require!(passed, "the guest's CPU computes wrongly: {detail}");
+    machine::require!(passed, "the guest's CPU computes wrongly: {detail}");
     Ok(())
 }
 

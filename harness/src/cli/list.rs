@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use criteria::trial::{DECLARATIONS_VARIABLE, Declaration};
 use evidence::exit;
 use evidence::place::Place;
+use machine::failure::{Failure, While};
+use machine::project;
 
 use super::Stop;
 use super::output::outln;
 use crate::expected::Expected;
-use crate::failure::{Failure, While};
-use crate::project;
-use crate::trial::{DECLARATIONS_VARIABLE, Declaration};
 
 /// What `list` does beside listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -64,7 +64,7 @@ fn declared() -> Result<Expected, Failure> {
         .args(["test", "--locked", "--no-run", "--message-format", "json"])
         .output()
         .when("cargo test --no-run")?;
-    crate::require!(
+    machine::require!(
         output.status.success(),
         "the criteria do not build:\n{}",
         String::from_utf8_lossy(&output.stderr)

@@ -11,14 +11,14 @@ use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::place::Place;
 use evidence::thresholds::ENDURANCE;
+use machine::place;
+use machine::project;
 use verdict::{self, CriterionVerdict, Evidence, State, accelerator_name};
 
 use super::output::{out, outln};
 use super::run::{begin, in_the_guest};
 use super::{Accelerator, Machine, Stop, run_dir};
 use crate::expected::Expected;
-use crate::place;
-use crate::project;
 
 /// Options of `matrix`.
 #[derive(Debug, Clone, Args)]

@@ -24,14 +24,13 @@ mod verdict;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::guest::ClockChoice;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::guest::DEFAULT_SERIES;
-
-use crate::temporary;
-use crate::vm::ClockChoice;
+use machine::temporary;
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
 #[derive(Parser)]
@@ -206,7 +205,7 @@ fn exit_codes() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
-    let sound = crate::project::is_where_it_was_built().and_then(|()| temporary::prepare());
+    let sound = machine::project::is_where_it_was_built().and_then(|()| temporary::prepare());
     if let Err(failure) = sound {
         eprintln!("vexfs-validate: {failure}");
         return exit::SETUP.into();

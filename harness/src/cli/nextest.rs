@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::child::die_with_us;
-use crate::deadline::wait_for;
-
 use evidence::place::Place;
+use machine::child::die_with_us;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::interrupt::Watch;
+use machine::project;
 use verdict::junit;
-
-use crate::failure::{Failure, While};
-use crate::interrupt::Watch;
-use crate::project;
 
 /// nextest's exit code for 'tests failed' (its `NextestExitCode::TEST_RUN_FAILED`).
 const TESTS_FAILED: i32 = 100;
@@ -60,7 +58,7 @@ pub(super) fn run(
         // features, and compile anew.
         .args(["nextest", "run", "--locked", "--profile", profile])
         .args(["--filterset", &format!("package(vexfs-validation) and ({filter})")])
-        .env(crate::place::DIR_VARIABLE, dir)
+        .env(machine::place::DIR_VARIABLE, dir)
         // One test may be all that a filter leaves, or none on a machine that skips them.
         .args(["--no-tests", "pass"]);
     let Some(status) = finish(command)? else { return Ok(Tests::Interrupted) };

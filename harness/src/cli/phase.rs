@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::failure::Failure;
 
 use super::output::outln;
-use crate::failure::Failure;
 
 /// The phases, in order.
 pub(super) const HOST: &str = "1 FUSE preservation and baseline on the host";

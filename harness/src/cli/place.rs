@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use machine::place;
+
 use super::Stop;
 use super::output::outln;
-use crate::place;
 
 pub(super) fn run() -> Result<ExitCode, Stop> {
     let here = place::here();

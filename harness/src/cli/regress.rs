@@ -6,18 +6,18 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use ::guest::{ClockChoice, Kernel, KernelChoice, Work};
 use clap::Args;
 use evidence::exit;
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
+use machine::failure::{Failure, While};
+use machine::place;
+use machine::{project, require};
 
 use super::output::outln;
 use super::{Machine, Stop, guest};
-use crate::failure::{Failure, While};
-use crate::place;
 use crate::regress::{self, BOUND, COSTS_FILE, Change, Cost};
-use crate::vm::{ClockChoice, Kernel, KernelChoice, Work};
-use crate::{project, require};
 
 /// Options of `regress`.
 #[derive(Debug, Clone, Args)]
@@ -151,7 +151,7 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
         _ => {}
     }
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
-    let variable = format!("{}={}", crate::config::VARIABLE, config.display());
+    let variable = format!("{}={}", machine::config::VARIABLE, config.display());
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
     let machine = Machine { cpus: None, ..machine.clone() };
     let outcome =

@@ -4,13 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::guest::{ClockChoice, GuestOutcome, Work};
 use clap::Args;
+use criteria::sabotage;
 use evidence::criterion::Criterion;
 use evidence::exit;
 use evidence::files;
 use evidence::guest::{Accelerator, GuestEnd};
 use evidence::place::Place;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::environment;
+use machine::failure::{Failure, While};
+use machine::place;
+use machine::project;
 use verdict::Evidence;
 use verdict::report::Run;
 use verdict::soak::Soak;
@@ -19,13 +25,7 @@ use super::guest;
 use super::nextest::{self, Tests};
 use super::output::{out, outln};
 use super::{Machine, Stop, phase, report as report_command, run_dir, verdict as verdict_command};
-use crate::environment;
 use crate::expected::Expected;
-use crate::failure::{Failure, While};
-use crate::place;
-use crate::project;
-use crate::sabotage;
-use crate::vm::{ClockChoice, GuestOutcome, Work};
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]

@@ -3,14 +3,14 @@
 use std::fs;
 use std::process::ExitCode;
 
+use criteria::sabotage::directory;
 use evidence::exit;
+use machine::failure::{Failure, While};
+use machine::project;
 use verdict::sabotage::{Account, markdown};
 
 use super::Stop;
 use super::output::out;
-use crate::failure::{Failure, While};
-use crate::project;
-use crate::sabotage::directory;
 
 /// Between these lines stands the table.
 const BEGIN: &str = "<!-- vexfs-validate sabotaged --update: begin -->";
@@ -47,7 +47,7 @@ fn write(table: &str) -> Result<(), Failure> {
         .split_once(BEGIN)
         .and_then(|(before, rest)| rest.split_once(END).map(|(_, behind)| (before, behind)));
     let Some((before, behind)) = parts else {
-        crate::fail!("{} has no lines {BEGIN} and {END}", path.display());
+        machine::fail!("{} has no lines {BEGIN} and {END}", path.display());
     };
     fs::write(&path, format!("{before}{BEGIN}\n\n{table}\n{END}{behind}")).when(path.display())
 }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ::guest::{ClockChoice, GuestOutcome, Work};
 use clap::Args;
+use criteria::soak::endure;
+use criteria::trial;
 use evidence::criterion::Criterion;
 use evidence::exit;
 use evidence::facts::{REPETITION, Repeated, SOAK_TRIAL, Tests};
@@ -12,20 +15,17 @@ use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::thresholds::ENDURANCE;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::environment;
+use machine::failure::Failure;
+use machine::place;
+use machine::project;
 use verdict::accelerator_name;
 use verdict::soak::{Repetitions, Soak};
 
 use super::nextest;
 use super::output::outln;
 use super::{Machine, Stop, guest, phase, run_dir};
-use crate::environment;
 use crate::expected::Expected;
-use crate::failure::Failure;
-use crate::place;
-use crate::project;
-use crate::soak::endure;
-use crate::trial;
-use crate::vm::{ClockChoice, GuestOutcome, Work};
 
 /// Time beside the cycles: the boot, and a last cycle that began just before the end.
 const BESIDE: Duration = Duration::from_secs(1800);

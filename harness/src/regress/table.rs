@@ -1,8 +1,9 @@
 //! Costs of one commit beside those of another.
 
+use machine::failure::Failure;
+use machine::require;
+
 use super::Cost;
-use crate::failure::Failure;
-use crate::require;
 
 /// What is slower by more than this part has regressed: twice what two boots of the same differ by.
 pub const BOUND: f64 = 0.01;

@@ -20,7 +20,7 @@ struct Floor {
     others: &'static [&'static str],
 }
 
-const FLOORS: [Floor; 6] = [
+const FLOORS: [Floor; 7] = [
     Floor {
         name: "evidence",
         pure: true,
@@ -76,6 +76,21 @@ const FLOORS: [Floor; 6] = [
         pure: false,
         ours: &["evidence", "machine", "measure", "vexfs-anns", "vexfs-uapi"],
         others: &["libc", "nix", "rand_mt", "rustix", "serde", "serde_json", "sha2", "tempfile"],
+    },
+    Floor {
+        name: "criteria",
+        pure: false,
+        ours: &["evidence", "guest", "homes", "machine", "measure", "verdict", "vexfs-uapi"],
+        others: &[
+            "libc",
+            "libtest-mimic",
+            "nix",
+            "rustix",
+            "serde",
+            "serde_json",
+            "tempfile",
+            "thiserror",
+        ],
     },
 ];
 
@@ -154,8 +169,8 @@ fn no_crate_stands_on_more_than_is_listed() {
 /// A workspace of these crates and one above them, with these edges beside those that are allowed.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let names = [
-        "evidence", "verdict", "machine", "guest", "measure", "homes", "harness", "serde", "nix",
-        "libc", "fuser", "tempfile",
+        "evidence", "verdict", "machine", "guest", "measure", "homes", "criteria", "harness",
+        "serde", "nix", "libc", "fuser", "tempfile",
     ];
     let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
     let own = [
@@ -166,6 +181,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
         ("guest", "machine", None),
         ("measure", "machine", None),
         ("homes", "measure", None),
+        ("criteria", "homes", None),
     ];
     let all: Vec<_> = own.iter().chain(edges).collect();
     let node = |name: &&str| {
@@ -178,7 +194,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let nodes: Vec<Value> = names.iter().map(node).collect();
     json!({
         "packages": packages,
-        "workspace_members": ["evidence", "verdict", "machine", "guest", "measure", "homes", "harness"],
+        "workspace_members": ["evidence", "verdict", "machine", "guest", "measure", "homes", "criteria", "harness"],
         "resolve": {"nodes": nodes},
     })
 }
@@ -196,6 +212,7 @@ fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
 #[case::the_launcher_judges(&[("guest", "verdict", None)], &["guest -> verdict"])]
 #[case::who_measures_boots(&[("measure", "guest", None)], &["measure -> guest"])]
 #[case::who_mounts_boots(&[("homes", "guest", None)], &["homes -> guest"])]
+#[case::a_home_knows_trials(&[("homes", "criteria", Some("dev"))], &["homes -> criteria"])]
 #[case::another_crate_of_the_machine(&[("machine", "fuser", None)], &["machine -> fuser"])]
 #[case::system_calls(
     &[("evidence", "nix", None)],

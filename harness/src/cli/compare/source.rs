@@ -4,17 +4,17 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
+use criteria::declared::of_protocol;
 use evidence::protocol::PROTOCOL;
+use homes::fuse::FuseMount;
+use machine::failure::Failure;
+use measure::contender::{
+    Answers, Contender, Driver, InProcess, Insertion, Limits, Program, Sides, Slowed, VexfsFile,
+};
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 
 use super::named::Named;
-use crate::contender::{
-    Answers, Contender, Driver, InProcess, Insertion, Limits, Program, Sides, Slowed, VexfsFile,
-};
-use crate::criteria::declared::of_protocol;
-use crate::failure::Failure;
-use crate::fuse::FuseMount;
 
 /// A contender that can be made, with the mount that it needs.
 pub(super) struct Source<'a> {
@@ -45,7 +45,7 @@ impl<'a> Source<'a> {
             Named::Directory(directory, kind) => on("vexfs", directory, *kind),
             Named::ChromaDb(..) | Named::Qdrant(_) => {
                 let Some(program) = self.program() else {
-                    crate::fail!("{:?} has no driver", self.named)
+                    machine::fail!("{:?} has no driver", self.named)
                 };
                 Ok(Box::new(Driver::start(&program, &PROTOCOL, Limits::default())?))
             }

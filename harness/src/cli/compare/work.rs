@@ -1,14 +1,14 @@
 //! Whether a contender did the work that it was sent, and by which index.
 
+use criteria::competitor_index;
+use criteria::served::{Asked, Served};
 use evidence::protocol::PROTOCOL;
+use machine::failure::Failure;
+use machine::require;
 use serde_json::Value;
 use vexfs_uapi::Kind;
 
 use super::source::Source;
-use crate::criteria::competitor_index;
-use crate::criteria::served::{Asked, Served};
-use crate::failure::Failure;
-use crate::require;
 
 /// What a contender has counted, where it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,142 @@
+//! What the adversary does.
+
+mod anything;
+mod builds;
+mod changes;
+mod floods;
+
+use machine::failure::Failure;
+
+use super::scene::Scene;
+
+/// When a round of an act is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// He is done.
+    Done,
+    /// Who waits for him has waited too long, so many times; then he is killed.
+    Killed(u32),
+    /// The home has worked for him for so many seconds of processor time, natively and on an
+    /// emulated CPU, which is as far as where it hurts; then he is killed.
+    Worked(u64, u64),
+}
+
+/// An act.
+pub struct Act {
+    /// Its name, which goes on after "the adversary who".
+    pub name: &'static str,
+    /// The mount's size in MiB.
+    mib: u64,
+    /// How often he plays it, and until when.
+    pub rounds: &'static [Until],
+    /// Whether FUSE in an emulated guest, where each request costs a millisecond, is tried as well.
+    pub everywhere: bool,
+    /// What he does.
+    pub(super) work: fn(&mut Scene) -> Result<(), Failure>,
+}
+
+impl Act {
+    /// The mount's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.mib << 20
+    }
+
+    /// The mount's size, as `size=` takes it, and what follows. More inodes than fit by default: what
+    /// each of them keeps must fit, too.
+    #[must_use]
+    pub fn size_option(&self) -> &'static str {
+        match self.mib {
+            8 => "8M,nr_inodes=100000",
+            64 => "64M",
+            _ => "256M",
+        }
+    }
+}
+
+/// All acts.
+pub const ACTS: &[Act] = &[
+    Act {
+        name: "attaches_without_end",
+        mib: 64,
+        rounds: &[Until::Killed(1)],
+        everywhere: true,
+        work: builds::without_end,
+    },
+    Act {
+        name: "attaches_at_extremes",
+        mib: 256,
+        rounds: &[Until::Worked(9, 60), Until::Killed(1), Until::Killed(1)],
+        everywhere: false,
+        work: builds::at_extremes,
+    },
+    Act {
+        name: "is_killed_while_he_changes_rows",
+        mib: 64,
+        rounds: &[Until::Worked(8, 60), Until::Killed(1)],
+        everywhere: false,
+        work: changes::change_without_end,
+    },
+    Act {
+        name: "cuts_rows_across_training_steps",
+        mib: 64,
+        rounds: &[Until::Done],
+        everywhere: true,
+        work: changes::across_training_steps,
+    },
+    Act {
+        name: "overwrites_all_rows",
+        mib: 64,
+        rounds: &[Until::Done],
+        everywhere: false,
+        work: changes::all_rows_again,
+    },
+    Act {
+        name: "fills_the_mount_with_names",
+        mib: 8,
+        rounds: &[Until::Done],
+        everywhere: false,
+        work: floods::names,
+    },
+    Act {
+        name: "renames_while_he_reads",
+        mib: 8,
+        rounds: &[Until::Done],
+        everywhere: false,
+        work: floods::renames,
+    },
+    Act {
+        name: "unmaps_thousands_of_pages",
+        mib: 64,
+        rounds: &[Until::Killed(1)],
+        everywhere: false,
+        work: floods::pages,
+    },
+    Act {
+        name: "searches_without_pause",
+        mib: 64,
+        rounds: &[Until::Killed(1)],
+        everywhere: false,
+        work: floods::searches,
+    },
+    Act {
+        name: "does_anything",
+        mib: 64,
+        rounds: &[Until::Killed(2)],
+        everywhere: true,
+        work: anything::at_random,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_what_is_mounted() {
+        for act in ACTS {
+            let size = act.size_option().split(',').next();
+            assert_eq!(size, Some(&*format!("{}M", act.mib)), "{}", act.name);
+        }
+    }
+}

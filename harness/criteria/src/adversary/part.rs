@@ -1,0 +1,34 @@
+//! The part of a trial in which the adversary acts.
+
+use homes::torture::fuzz::Dice;
+use machine::failure::{Failure, While};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+
+use super::acts::ACTS;
+use super::scene::{Order, Scene};
+
+/// A user who owns nothing, and the group of the same number.
+const NOBODY: u32 = 65_534;
+
+/// Plays the adversary.
+///
+/// # Errors
+/// What he found.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order).when("the adversary's order")?;
+    if geteuid().is_root() {
+        let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setgroups(&[]).when("setgroups")?;
+        setresgid(gid, gid, gid).when("setresgid")?;
+        setresuid(uid, uid, uid).when("setresuid")?;
+    }
+    // It goes with a change of credentials.
+    set_pdeathsig(Signal::SIGKILL).when("prctl")?;
+    let Some(act) = ACTS.iter().find(|act| act.name == order.act) else {
+        machine::fail!("the adversary has no act {}", order.act)
+    };
+    let dice = Dice::new(order.seed, u64::from(order.round) << 32);
+    (act.work)(&mut Scene { order, dice })
+}

@@ -1,0 +1,106 @@
+//! The same changes of the same rows in both homes: the same answers after each.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use homes::sequence::{Change, Shape, apply, query};
+use homes::torture::fuzz::Dice;
+use homes::torture::scale;
+use machine::failure::{Failure, While};
+use machine::require;
+use vexfs_uapi::client::{Declaration, Searcher, attach};
+use vexfs_uapi::{Hit, Kind, Metric};
+
+use crate::trial::Context;
+
+const SEED: u64 = 20;
+const CHANGES: u64 = 20;
+const K: u32 = 10;
+const KINDS: [(Kind, Metric, usize); 5] = [
+    (Kind::Flat, Metric::Cosine, 1_300),
+    (Kind::Hnsw, Metric::L2, 400),
+    (Kind::Pq, Metric::InnerProduct, 1_300),
+    (Kind::Ivf, Metric::L2, 1_300),
+    (Kind::Lsh, Metric::Cosine, 1_300),
+];
+
+/// A file of a home, with an index.
+struct Side {
+    home: &'static str,
+    file: File,
+}
+
+impl Side {
+    fn new(
+        home: &'static str,
+        mount: &Path,
+        name: &str,
+        declaration: &Declaration,
+    ) -> Result<Side, Failure> {
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(true);
+        let file = how.open(mount.join(name)).when(home)?;
+        attach(&file, declaration).when(format!("ATTACH, {home}"))?;
+        Ok(Side { home, file })
+    }
+
+    fn search(&self, dim: u32, effort: u32, query: &[f32]) -> Result<Vec<Hit>, Failure> {
+        let mut searcher = Searcher::new(dim, K, 0)?.with_param(effort);
+        Ok(searcher.search(&self.file, query).when(format!("SEARCH, {}", self.home))?.to_vec())
+    }
+}
+
+/// Changes files in both homes alike, and compares what they answer, bit for bit.
+///
+/// # Errors
+/// The first difference, and the changes that led to it.
+pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(), Failure> {
+    let mut compared = 0_u64;
+    for round in 0..u64::from(scale()?) {
+        for ((kind, metric, most_rows), dim) in
+            KINDS.iter().flat_map(|one| [(*one, 16), (*one, 25)])
+        {
+            let seed = SEED + round;
+            let declaration = Declaration { kind, metric, seed, ..Declaration::flat(dim) };
+            let name = format!("{kind:?}-{dim}.f32");
+            let sides = [
+                Side::new("kernel", kernel, &name, &declaration)?,
+                Side::new("fuse", fuse, &name, &declaration)?,
+            ];
+            let shape = Shape { dim: dim as usize, most_rows };
+            compared += one_pair(&sides, shape, declaration)
+                .when(format!("{kind:?} by {metric:?}, {dim} components, seed {seed}"))?;
+        }
+    }
+    context.fact("answers compared", compared)
+}
+
+fn one_pair(sides: &[Side; 2], shape: Shape, declaration: Declaration) -> Result<u64, Failure> {
+    let mut dice = Dice::new(declaration.seed, u64::from(declaration.dim));
+    let mut compared = 0;
+    for number in 0..CHANGES {
+        let length = usize::try_from(sides[0].file.metadata()?.len())?;
+        let change = Change::draw(&mut dice, shape, length);
+        let told = format!("change {number} of a file of {length} bytes, {change}");
+        let [kernel, fuse] = sides;
+        // What is in the page cache is written by one request over FUSE, and refused as a whole.
+        fuse.file.read_exact_at(&mut vec![0; length], 0).when(&told)?;
+        let done =
+            (apply(&kernel.file, &change).when(&told)?, apply(&fuse.file, &change).when(&told)?);
+        require!(done.0 == done.1, "{told}: the kernel does it: {}, FUSE: {}", done.0, done.1);
+        let lengths = (kernel.file.metadata()?.len(), fuse.file.metadata()?.len());
+        require!(lengths.0 == lengths.1, "{told}: kernel and fuse have {lengths:?} bytes");
+        for effort in [0, 1] {
+            let query = query(&mut dice, shape.dim);
+            let by_kernel = kernel.search(declaration.dim, effort, &query).when(&told)?;
+            let by_fuse = fuse.search(declaration.dim, effort, &query).when(&told)?;
+            require!(
+                by_kernel == by_fuse,
+                "{told}: kernel and fuse answer otherwise: {by_kernel:?} and {by_fuse:?}"
+            );
+            compared += 1;
+        }
+    }
+    Ok(compared)
+}

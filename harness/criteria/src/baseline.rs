@@ -1,0 +1,349 @@
+//! Criterion 2: FUSE against the competitors, live. [`super::recorded`] has the recorded figures.
+
+use std::path::Path;
+
+use evidence::Side;
+use evidence::place::Place;
+use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
+use evidence::stats::bootstrap_of_mean;
+use evidence::thresholds::{self, Rule};
+use homes::fuse::FuseMount;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::contender::{
+    Contender, Driver, Insertable, Limits, Program, Searchable, Unseen, VexfsFile, fill,
+    insertion_rounds, search_rounds,
+};
+use measure::dataset::Dataset;
+use measure::oracle::{Oracle, TIE_TOLERANCE};
+use serde_json::json;
+use vexfs_uapi::client::Declaration;
+use vexfs_uapi::{Home, Kind};
+
+use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
+use super::declared::EF_SEARCH;
+use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
+use super::ratio::{Pass, bound_here, further_queries, judge};
+use super::recorded::recorded;
+use super::served::{Asked, Served};
+use super::{claimed, competitor_index};
+use crate::requirement::Requirement;
+use crate::trial::{Context, Trial};
+
+/// The trials of the criterion.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    const BOTH: &[Place] = &[Place::Host, Place::Guest];
+    let chromadb = [Requirement::Competitor("chromadb")];
+    vec![
+        on_fuse("baseline::chromadb", BOTH, |context, mount| {
+            live(context, &Rival::chromadb(), mount)
+        })
+        .needs(&chromadb),
+        on_fuse("baseline::chromadb_default", BOTH, |context, mount| {
+            live(context, &Rival::chromadb_default(), mount)
+        })
+        .needs(&chromadb),
+        on_fuse("baseline::qdrant", BOTH, |context, mount| live(context, &Rival::qdrant(), mount))
+            .needs(&[Requirement::Competitor("qdrant")]),
+        on_fuse("baseline::recorded", BOTH, recorded),
+        // In the guest it is held against both homes (kernel_vs_fuse).
+        on_fuse("baseline::benchmark_claims", &[Place::Host], claimed::on_fuse)
+            .needs(&[Requirement::Benchmark]),
+    ]
+}
+
+/// A trial that has the machine, and a freshly mounted FUSE daemon, for itself.
+fn on_fuse(
+    name: &str,
+    places: &[Place],
+    body: fn(&Context, &Path) -> Result<(), Failure>,
+) -> Trial {
+    Trial::new(name, places, move |context| {
+        let mount = FuseMount::under_test()?;
+        body(context, mount.path())?;
+        mount.unmount()
+    })
+    .needs(&[
+        Requirement::DevFuse,
+        Requirement::Fusermount,
+        Requirement::FuseDaemon,
+        Requirement::SoundCpu,
+    ])
+    .alone()
+}
+
+/// A live competitor, and the rules by which FUSE is held against it.
+pub struct Rival {
+    program: Program,
+    insertion: &'static Rule,
+    /// What FUSE's rows are inserted into.
+    inserted: Index,
+    searches: Vec<Search>,
+}
+
+/// An index of FUSE's.
+#[derive(Clone, Copy)]
+struct Index {
+    kind: Kind,
+    /// By kind, see `VEXFS_PARAM_*`.
+    params: [u32; 8],
+}
+
+impl Index {
+    const FLAT: Index = Index { kind: Kind::Flat, params: [0; 8] };
+    const PQ: Index = Index { kind: Kind::Pq, params: [0; 8] };
+    const HNSW: Index = Index { kind: Kind::Hnsw, params: [0, 0, EF_SEARCH, 0, 0, 0, 0, 0] };
+    /// A graph that is built with ChromaDB's parameters.
+    const CHROMADBS_HNSW: Index = Index {
+        kind: Kind::Hnsw,
+        params: [CHROMADB_M, CHROMADB_EF_CONSTRUCTION, EF_SEARCH, 0, 0, 0, 0, 0],
+    };
+}
+
+/// A search of FUSE's that stands against the rival's.
+struct Search {
+    index: Index,
+    rule: &'static Rule,
+}
+
+impl Rival {
+    /// ChromaDB at `ef_search` 256, where its recall comes near an exact search's.
+    #[must_use]
+    pub fn chromadb() -> Self {
+        Rival {
+            program: Program::competitor("chromadb", json!({ "ef_search": 256 })),
+            insertion: &thresholds::FUSE_OVER_CHROMADB_INSERTION,
+            inserted: Index::FLAT,
+            searches: vec![
+                Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_CHROMADB_FLAT },
+                Search { index: Index::HNSW, rule: &thresholds::FUSE_OVER_CHROMADB_HNSW },
+                Search { index: Index::PQ, rule: &thresholds::FUSE_OVER_CHROMADB_PQ },
+            ],
+        }
+    }
+
+    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, and a graph against a graph
+    /// that was built with the same parameters. It takes a store of its own: changed later, the
+    /// number is read back and the answers stay what they were.
+    #[must_use]
+    pub fn chromadb_default() -> Self {
+        Rival {
+            program: Program::competitor("chromadb", json!({ "ef_search": null })),
+            insertion: &thresholds::FUSE_OVER_CHROMADB_DEFAULT_INSERTION,
+            inserted: Index::CHROMADBS_HNSW,
+            searches: vec![Search {
+                index: Index::CHROMADBS_HNSW,
+                rule: &thresholds::FUSE_OVER_CHROMADB_DEFAULT,
+            }],
+        }
+    }
+
+    /// Qdrant's engine with its defaults, which answer by brute force at this size.
+    #[must_use]
+    pub fn qdrant() -> Self {
+        Rival {
+            program: Program::competitor("qdrant", json!({})),
+            insertion: &thresholds::FUSE_OVER_QDRANT_INSERTION,
+            inserted: Index::FLAT,
+            searches: vec![Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_QDRANT_FLAT }],
+        }
+    }
+}
+
+/// FUSE, mounted at `mount`, against a live competitor: insertion of the protocol's rows, and
+/// then searches in them.
+///
+/// # Errors
+/// FAIL by a rule that decides here, or work that was not done as claimed.
+pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
+    if context.emulated() && rival.inserted.kind == Kind::Hnsw {
+        return searches_alone(context, rival, mount);
+    }
+    let mut filled = None;
+    // Where the insertion falls short the searches are measured all the same.
+    let inserted = judge(context, rival.insertion, PROTOCOL.insertion_batch, |_| {
+        let (driver, pass) = insertion(context, rival, mount)?;
+        filled = Some(driver);
+        Ok(pass)
+    });
+    let Some(mut driver) = filled else { return inserted };
+    let mut outcome = inserted;
+    // One for all searches: each of them asks the same rival.
+    let mut unseen = Unseen::behind(Dataset::of_protocol()?, further_queries(context));
+    for search in &rival.searches {
+        let searched = filled_file(search, mount)
+            .and_then(|fuse| searches(context, search, fuse, &mut driver, &mut unseen));
+        outcome = outcome.and(searched.when(search.rule.title));
+    }
+    close(rival, driver)?;
+    outcome
+}
+
+/// Where the CPU is emulated, and each of the fifteen files of an insertion would have a graph of its
+/// own, for a ratio that is reported elsewhere: one graph each is built, both at once, and searched.
+fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
+    let mut unseen = Unseen::behind(dataset, further_queries(context));
+    for (number, search) in rival.searches.iter().enumerate() {
+        let mut fuse = empty_file(search, mount)?;
+        if number == 0 {
+            fill_both(&mut driver, &mut fuse, dataset)?;
+            read_back(&mut driver, dataset)?;
+        } else {
+            fill(&mut fuse, dataset, &PROTOCOL).when("fuse")?;
+        }
+        searches(context, search, fuse, &mut driver, &mut unseen).when(search.rule.title)?;
+    }
+    close(rival, driver)
+}
+
+/// Takes a rival down, whose index must have been the one that its rules name.
+fn close(rival: &Rival, mut driver: Driver) -> Result<(), Failure> {
+    let described = driver.describe()?;
+    driver.close()?;
+    competitor_index::check(&rival.program, &described["configuration"], &PROTOCOL)
+}
+
+fn empty_file(search: &Search, mount: &Path) -> Result<VexfsFile, Failure> {
+    let declaration = of_protocol(search.index)?;
+    VexfsFile::create("fuse", &mount.join("base.f32"), declaration)
+}
+
+fn filled_file(search: &Search, mount: &Path) -> Result<VexfsFile, Failure> {
+    let mut fuse = empty_file(search, mount)?;
+    fill(&mut fuse, Dataset::of_protocol()?, &PROTOCOL).when("fuse")?;
+    Ok(fuse)
+}
+
+/// The protocol's rows into FUSE and into the rival, from empty; the rival comes back full.
+fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, Pass), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
+    let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted)?)?;
+    let done = insertion_rounds(fuse.against(&mut driver), dataset, &PROTOCOL)?;
+    let batches = PROTOCOL.rounds();
+    require!(
+        done.a_found == batches || rival.inserted.kind != Kind::Flat,
+        "of {batches} batches fuse found {} at once: a search sees every row whose write returned",
+        done.a_found
+    );
+    check_counters(Home::Fuse, fuse.measured.each())?;
+    for contender in [&mut fuse.measured as &mut dyn Contender, &mut driver] {
+        read_back(contender, dataset)?;
+    }
+    let Judged { rounds, counted } = less_favourable(context, done)?;
+    context
+        .fact("insertion, ns of each batch in each file of A and its copies", fuse.single_ns())?;
+    let a = side(&mut fuse.measured, None, counted, &PROTOCOL)?;
+    let b = side(&mut driver, None, counted, &PROTOCOL)?;
+    Ok((driver, Pass { rounds, disturbed: vec![], a, b }))
+}
+
+/// Searches in the protocol's rows, which both hold already.
+fn searches(
+    context: &Context,
+    search: &Search,
+    fuse: VexfsFile,
+    driver: &mut Driver,
+    unseen: &mut Unseen<'_>,
+) -> Result<(), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    // What an emulated CPU says of a ratio that decides nothing there is not worth minutes.
+    let brief = context.emulated() && !bound_here(context, search.rule)?.decides;
+    let protocol = if brief { of_first_queries() } else { PROTOCOL };
+    let queries = &dataset.queries[..protocol.queries * dataset.dim];
+    let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
+    let mut fuse = Searchable::of(fuse)?;
+    let mut recalls = (0.0, 0.0);
+    judge(context, search.rule, protocol.queries, |_| {
+        let before = fuse.measured.stats()?;
+        let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol)?;
+        let served = Served::between(&before, &fuse.measured.stats()?);
+        // Its two controls ask the same index.
+        let (kind, queries) = (search.index.kind, 3 * done.asked(&protocol));
+        served.check("fuse", &Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k })?;
+        recalls = (done.a.recall(), done.b.recall());
+        let counted = "each search call";
+        let a = side(&mut fuse.measured, Some(recalls.0), counted, &protocol)?;
+        let b = side(driver, Some(recalls.1), counted, &protocol)?;
+        Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })
+    })?;
+    if brief {
+        return Ok(());
+    }
+    let further = dataset.further_queries(further_queries(context));
+    let further = Oracle::new(dataset, &further, PROTOCOL.k);
+    for contender in [&mut fuse.measured as &mut dyn Contender, driver] {
+        recall_with_error(context, search.rule, contender, [&oracle, &further])?;
+    }
+    let behind = recalls.0 < recalls.1;
+    require!(
+        !behind,
+        "fuse's recall {:.4} is below {}'s {:.4}, and no ratio counts at a lower recall",
+        recalls.0,
+        driver.name(),
+        recalls.1
+    );
+    Ok(())
+}
+
+/// Recall@k on the protocol's queries and on the further ones, with what another draw of queries
+/// might have given (bootstrap over queries, 2.5 % on either side), into the evidence, and of each
+/// query how many neighbours were found.
+fn recall_with_error(
+    context: &Context,
+    rule: &Rule,
+    contender: &mut dyn Contender,
+    oracles: [&Oracle<'_>; 2],
+) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for oracle in oracles {
+        let answers = contender.search(oracle.queries(), PROTOCOL.k)?.answers;
+        let each = answers.iter().enumerate();
+        let recalls: Vec<f64> = each.map(|(query, one)| oracle.recall(query, &one.ids)).collect();
+        let mean = recalls.iter().sum::<f64>() / oracle.len() as f64;
+        let neighbours = |recall: &f64| (recall * PROTOCOL.k as f64).round() as u64;
+        found.push(json!({
+            "queries": oracle.len(),
+            "mean": mean,
+            "bounds": bootstrap_of_mean(&recalls, 0.025),
+            "neighbours found, query by query": recalls.iter().map(neighbours).collect::<Vec<_>>(),
+        }));
+    }
+    let [protocol, further] = &found[..] else { return Ok(()) };
+    context.fact(
+        "recall@k, and its error over queries",
+        json!({
+            "rule": rule.id,
+            "contender": contender.name(),
+            "k": PROTOCOL.k,
+            "the protocol's queries": protocol,
+            "further queries of the same stream": further,
+            "tie tolerance": TIE_TOLERANCE,
+        }),
+    )
+}
+
+fn of_protocol(index: Index) -> Result<Declaration, Failure> {
+    let Index { kind, params } = index;
+    Ok(Declaration { kind, params, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) })
+}
+
+fn side(
+    contender: &mut dyn Contender,
+    recall: Option<f64>,
+    counted: &str,
+    protocol: &Protocol,
+) -> Result<Side, Failure> {
+    Ok(Side {
+        contender: contender.name().to_owned(),
+        recall,
+        description: json!({
+            "contender": contender.describe()?,
+            "protocol": protocol,
+            "time": counted,
+        }),
+    })
+}

@@ -1,0 +1,109 @@
+//! One trial, both homes: whatever one does, the other does.
+//!
+//! A trial of FUSE is `fuse::NAME`, on the host and in the guest; its twin on the kernel module is
+//! `module::NAME`, in the guest.
+
+use std::time::Duration;
+
+use evidence::place::Place;
+use homes::Mounted;
+use homes::filesystem::{Effort, Need, all_operations, requests_end_well};
+use homes::torture::scale;
+use machine::failure::Failure;
+use vexfs_uapi::Home;
+
+use super::watched::{NEEDS, log_watched, watched};
+use crate::requirement::Requirement;
+use crate::trial::{Context, Trial};
+
+/// The trial `name` on `home`: `body` is given the mount, of `size`, and the kernel's log is
+/// watched in the guest.
+pub fn trial(
+    home: Home,
+    name: &str,
+    size: &'static str,
+    body: impl Fn(&Context, &Mounted) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
+    unmounted(home, name, move |context| {
+        let mounted = Mounted::new(home, size)?;
+        body(context, &mounted)?;
+        mounted.unmount()
+    })
+}
+
+/// The trial `name` of `home`, whose `body` mounts and unmounts it.
+fn unmounted(
+    home: Home,
+    name: &str,
+    body: impl Fn(&Context) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
+    match home {
+        Home::Fuse => Trial::new(format!("fuse::{name}"), &[Place::Host, Place::Guest], {
+            move |context| match context.place() {
+                Place::Host => body(context),
+                Place::Guest => log_watched(context, &body),
+            }
+        })
+        .needs(&[Requirement::DevFuse, Requirement::FuseDaemon]),
+        Home::Kernel => Trial::new(format!("module::{name}"), &[Place::Guest], move |context| {
+            watched(context, &body)
+        })
+        .needs(NEEDS)
+        .alone(),
+    }
+}
+
+/// None of them takes a tenth of it where the machine is quiet.
+const OPERATION_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long an operation may take to end whose daemon was killed.
+const FREED_LIMIT: Duration = Duration::from_secs(60);
+
+/// The requirement that stands for what an operation needs.
+fn requirement(need: Need) -> Requirement {
+    match need {
+        Need::Root => Requirement::Root,
+        Need::Vexctl => Requirement::Vexctl,
+    }
+}
+
+/// What both homes do alike: an ordinary file system, the contract, and its limits.
+pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    let operations = all_operations().into_iter().map(move |operation| {
+        let limit = OPERATION_LIMIT * scale().unwrap_or(1);
+        let trial = unmounted(home, operation.name, move |context| {
+            let mut mounted = Mounted::with_options(home, operation.options)?;
+            // The trial's own limit comes first, and frees whoever waits for a daemon.
+            let last = limit * if context.emulated() { 10 } else { 1 } + FREED_LIMIT;
+            operation
+                .run_apart(mounted.path(), last)
+                .map_err(|failure| mounted.explain(failure))?;
+            mounted.unmount()
+        });
+        let needs: Vec<Requirement> =
+            operation.needs.iter().map(|need| requirement(*need)).collect();
+        let trial = trial.needs(&needs).within(limit);
+        if home == Home::Fuse && operation.effort == Effort::ManyRequests {
+            trial.only_in(Place::Host)
+        } else if operation.needs.contains(&Need::Root) {
+            // Whoever runs the host's trials need not be root; in the guest everybody is.
+            trial.only_in(Place::Guest)
+        } else {
+            trial
+        }
+    });
+    operations.chain([forced_unmount(home)])
+}
+
+/// What a request is answered with whose mount is taken away by force, or whose daemon is killed:
+/// one that waits, and one that comes later.
+pub const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
+
+fn forced_unmount(home: Home) -> Trial {
+    let trial = unmounted(home, "forced_unmount_during_searches", move |_| {
+        let mounted = Mounted::new(home, "64M")?;
+        requests_end_well(mounted.path(), ENDED, || mounted.unmount_by_force())?;
+        mounted.has_ended()
+    });
+    trial.needs(&[Requirement::Root]).only_in(Place::Guest)
+}

@@ -1,0 +1,122 @@
+//! While one user's index is built for hours, whoever else is on the mount is answered.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use homes::filesystem::{NOBODY, SOMEBODY, as_user};
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::child::Running;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::under_test::Program;
+use machine::{fail, require};
+use measure::dataset::{self, Dataset};
+use nix::sys::signal::{Signal, kill};
+
+use crate::adversary::processor_time;
+use crate::trial::Context;
+
+const DIM: usize = 16;
+const ROWS: usize = 20_000;
+/// A graph over [`ROWS`] that takes hours.
+const SLOW: [&str; 6] = ["--kind", "hnsw", "--m", "128", "--ef-construction", "20000"];
+/// What starting the program and reading the file take is long over by then.
+const AT_IT: Duration = Duration::from_secs(2);
+/// No request takes a thousandth of it, and the index takes longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A request to the mount whose root this is.
+type Request = fn(&Path) -> io::Result<()>;
+
+fn busy(root: &Path) -> PathBuf {
+    root.join("busy.f32")
+}
+
+/// What is asked for by root and by another user than the one whose index is built. The last takes
+/// away the name of the file that it is built for, which holds the directory while it waits.
+const REQUESTS: &[(&str, Request)] = &[
+    ("stat of the busy file", |root| fs::metadata(busy(root)).map(drop)),
+    ("read of the busy file", |root| File::open(busy(root))?.read_exact_at(&mut [0; 64], 64)),
+    ("create", |root| File::create_new(root.join("new")).map(drop)),
+    ("chmod", |root| fs::set_permissions(root.join("new"), Permissions::from_mode(0o600))),
+    ("link of the busy file", |root| fs::hard_link(busy(root), root.join("linked"))),
+    ("rename of the busy file", |root| fs::rename(root.join("linked"), root.join("renamed"))),
+    ("unlink of the busy file", |root| fs::remove_file(root.join("renamed"))),
+    ("create beside it", |root| File::create_new(root.join("beside")).map(drop)),
+    ("unlink", |root| fs::remove_file(root.join("beside"))),
+    ("unlink of another file", |root| fs::remove_file(root.join("new"))),
+    ("readdir", |root| fs::read_dir(root)?.try_for_each(|entry| entry.map(drop))),
+];
+
+pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let root = mount.path();
+    if let Some(parent) = root.parent() {
+        fs::set_permissions(parent, Permissions::from_mode(0o711)).when(parent.display())?;
+    }
+    fs::set_permissions(root, Permissions::from_mode(0o777)).when("chmod of the root")?;
+    let data = Dataset::generate(29, ROWS, DIM, 1);
+    fs::write(busy(root), dataset::bytes(&data.base))?;
+    fs::set_permissions(busy(root), Permissions::from_mode(0o666)).when("chmod of the file")?;
+
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string()]);
+    command.arg("--clear-groups").arg(Program::Vexctl.build_if_missing()?).arg("attach");
+    command.arg(busy(root)).args(["--dim", &DIM.to_string()]).args(SLOW);
+    let building = Running::start(&mut command)?;
+    let pid = building.pid();
+    wait_for("an ATTACH to be under way", LIMIT, || {
+        Ok((processor_time(pid.as_raw().unsigned_abs()) > AT_IT).then_some(()))
+    })?;
+    for (who, uid) in [("root", 0), ("another user", SOMEBODY)] {
+        answered(who, uid, root)?;
+    }
+    context.fact("requests that were answered meanwhile", 2 * REQUESTS.len())?;
+    // Had it ended before, nothing would have been shown.
+    kill(pid, Signal::SIGKILL).when("kill")?;
+    let ended = building.finish(LIMIT)?;
+    require!(
+        std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(libc::SIGKILL),
+        "the ATTACH ended before all were answered, with {}: {}",
+        ended.status,
+        ended.tail()
+    );
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// That each request of user `uid` is answered. One that is not is left behind: it ends with the
+/// ATTACH that it waits for.
+fn answered(who: &str, uid: u32, root: &Path) -> Result<(), Failure> {
+    let (tells, answers) = channel();
+    let root = root.to_owned();
+    thread::spawn(move || {
+        as_user(uid, uid, || {
+            for (_, request) in REQUESTS {
+                if tells.send(request(&root)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    });
+    REQUESTS.iter().try_for_each(|(what, _)| hear(who, what, &answers))
+}
+
+fn hear(who: &str, what: &str, answers: &Receiver<io::Result<()>>) -> Result<(), Failure> {
+    match answers.recv_timeout(LIMIT) {
+        Ok(answer) => answer.when(format!("{who}'s {what}")),
+        Err(RecvTimeoutError::Timeout) => fail!(
+            "{who}'s {what} is not answered within {} s, while another user's index is built",
+            LIMIT.as_secs()
+        ),
+        Err(RecvTimeoutError::Disconnected) => fail!("{who} cannot ask for {what}"),
+    }
+}

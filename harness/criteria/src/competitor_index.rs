@@ -1,0 +1,138 @@
+//! What a competitor says of its index after it was searched, against what it was told to use: a
+//! ratio over another index than the one that its rule names is no ratio.
+
+use evidence::protocol::Protocol;
+use machine::failure::Failure;
+use machine::{fail, require};
+use measure::contender::Program;
+use serde_json::Value;
+
+/// `ef_search` of ChromaDB where no other is asked for.
+const CHROMADB_DEFAULT_EF_SEARCH: u64 = 100;
+/// What ChromaDB builds its graph with where nobody says otherwise, and nobody does here: its
+/// `max_neighbors` and `ef_construction`. FUSE's graph is built alike where both are timed.
+pub(super) const CHROMADB_M: u32 = 16;
+/// See [`CHROMADB_M`].
+pub(super) const CHROMADB_EF_CONSTRUCTION: u32 = 100;
+
+/// Checks the `configuration` of a driver's description.
+///
+/// ChromaDB reads its configuration back; it always has a graph. Qdrant answers by brute force
+/// for what is below its indexing threshold, and counts the vectors that it indexed: either will
+/// do, where the count bears out the word.
+///
+/// # Errors
+/// What does not fit, with both sides of it.
+pub fn check(program: &Program, configuration: &Value, protocol: &Protocol) -> Result<(), Failure> {
+    let name = &program.name;
+    let rows = &configuration["rows"];
+    require!(
+        *rows == protocol.rows,
+        "{name} was given {} rows and holds {rows}: not authentic",
+        protocol.rows
+    );
+    match name.as_str() {
+        "chromadb" => chromadb(&program.options, configuration, protocol),
+        "qdrant" | "qdrant_server" => qdrant(configuration, protocol),
+        _ => Ok(()),
+    }
+}
+
+fn chromadb(options: &Value, configuration: &Value, protocol: &Protocol) -> Result<(), Failure> {
+    let asked = options["ef_search"].as_u64().unwrap_or(CHROMADB_DEFAULT_EF_SEARCH);
+    let hnsw = &configuration["hnsw"];
+    let space = serde_json::to_value(protocol.metric)?;
+    require!(
+        hnsw["ef_search"] == asked && hnsw["space"] == space,
+        "chromadb was to search at ef_search {asked} in space {space}, and reads back {hnsw}: not \
+         authentic"
+    );
+    let (m, ef) = (CHROMADB_M, CHROMADB_EF_CONSTRUCTION);
+    require!(
+        hnsw["max_neighbors"] == m && hnsw["ef_construction"] == ef,
+        "chromadb was to build its graph with max_neighbors {m} and ef_construction {ef}, its \
+         defaults, and reads back {hnsw}: not authentic"
+    );
+    Ok(())
+}
+
+fn qdrant(configuration: &Value, protocol: &Protocol) -> Result<(), Failure> {
+    let Some(indexed) = configuration["indexed_vectors"].as_u64() else {
+        fail!("qdrant does not say how many vectors it indexed: {configuration}")
+    };
+    let index = &configuration["index"];
+    let borne_out = match index.as_str() {
+        Some("hnsw") => indexed >= protocol.rows as u64,
+        Some("brute force") => indexed == 0,
+        _ => false,
+    };
+    require!(
+        borne_out,
+        "qdrant says that it answers by {index}, and that it indexed {indexed} of {} vectors: not \
+         authentic",
+        protocol.rows
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use evidence::protocol::PROTOCOL;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(name: &str, options: Value, configuration: &Value) -> Result<(), String> {
+        let program = Program::competitor(name, options);
+        check(&program, configuration, &PROTOCOL).map_err(|failure| failure.to_string())
+    }
+
+    #[rstest]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 256, 100), true)]
+    #[case(json!({"ef_search": null}), chromadbs_hnsw("l2", 100, 100), true)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 100, 100), false)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("cosine", 256, 100), false)]
+    #[case(json!({"ef_search": 256}), chromadbs_hnsw("l2", 256, 400), false)]
+    #[case(json!({"ef_search": 256}), json!(null), false)]
+    fn chromadbs_configuration_is_read_back(
+        #[case] options: Value,
+        #[case] hnsw: Value,
+        #[case] fits: bool,
+    ) {
+        let said = said("chromadb", options, &json!({"rows": PROTOCOL.rows, "hnsw": hnsw}));
+        assert_eq!(said.is_ok(), fits, "{said:?}");
+    }
+
+    fn chromadbs_hnsw(space: &str, search: u32, construction: u32) -> Value {
+        json!({
+            "space": space,
+            "ef_search": search,
+            "ef_construction": construction,
+            "max_neighbors": 16,
+        })
+    }
+
+    #[rstest]
+    #[case(json!("brute force"), json!(0), true)]
+    #[case(json!("hnsw"), json!(PROTOCOL.rows), true)]
+    #[case(json!("hnsw"), json!(PROTOCOL.rows - 1), false)]
+    #[case(json!("brute force"), json!(500), false)]
+    #[case(json!("brute force"), json!(null), false)]
+    fn qdrants_count_bears_out_its_word(
+        #[case] index: Value,
+        #[case] indexed: Value,
+        #[case] fits: bool,
+    ) {
+        let configuration =
+            json!({"rows": PROTOCOL.rows, "index": index, "indexed_vectors": indexed});
+        let said = said("qdrant", json!({}), &configuration);
+        assert_eq!(said.is_ok(), fits, "{said:?}");
+    }
+
+    #[test]
+    fn rows_that_are_not_there_are_missed() {
+        let said = said("other", json!({}), &json!({"rows": 9_999}));
+        assert_eq!(said.unwrap_err(), "other was given 10000 rows and holds 9999: not authentic");
+    }
+}

@@ -1,0 +1,81 @@
+//! What the module may take from whom: no mount of a user name space, and indexes at the expense
+//! of who declares them.
+
+use std::fs::{self, OpenOptions};
+use std::process::Command;
+use std::time::Duration;
+
+use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile};
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::require;
+use machine::under_test::Program;
+use measure::dataset::{self, Dataset};
+use serde_json::json;
+use vexfs_uapi::client::{detach, stats};
+
+use crate::trial::Context;
+
+/// A mount may take half of the memory, so that who is root in a name space of their own only must
+/// not make one.
+pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = |kind: &str| {
+        let directory = tempfile::tempdir()?;
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "mount", "-t", kind, "none"])
+            .arg(directory.path())
+            .env("LC_ALL", "C")
+            .output()
+            .when("unshare(1)")
+    };
+    // What any name space may mount shows that this one works.
+    let other = mount("tmpfs")?;
+    let said = String::from_utf8_lossy(&other.stderr);
+    require!(other.status.success(), "a tmpfs cannot be mounted there either: {said}");
+    let output = mount("vexfs")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    require!(
+        !output.status.success() && said.contains("permission denied"),
+        "a mount of VexFS ended with {} and said {said:?}, EPERM is due",
+        output.status
+    );
+    loaded.unload()
+}
+
+/// A process in a cgroup of its own declares an index. Ends with it: the process is gone, so that
+/// what DETACH gives back to the cgroup is the index.
+pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure> {
+    const DIM: usize = 64;
+    const ROWS: usize = 20_000;
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let path = mount.path().join("base.f32");
+    fs::write(&path, dataset::bytes(&Dataset::generate(7, ROWS, DIM, 1).base))?;
+    let cgroup = MemoryCgroup::new()?;
+    let mut attach = Command::new(Program::Vexctl.build_if_missing()?);
+    attach.arg("attach").arg(&path).args(["--kind", "flat", "--dim", &DIM.to_string()]);
+    cgroup.joins(&mut attach)?;
+    let output = attach.output().when("vexctl attach")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    require!(output.status.success(), "vexctl attach: {}: {said}", output.status);
+
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let memory = stats(&file, 0).when("STATS")?.memory;
+    require!(memory >= (ROWS * DIM) as u64, "an index of {ROWS} rows holds {memory} bytes");
+    let attached = cgroup.charged()?;
+    detach(&file, 0).when("DETACH")?;
+    // The kernel gives charges back in batches; an index within 5 % is none of them.
+    let given_back = format!("{memory} bytes of an index, given back to the cgroup of who made it");
+    let detached = wait_for(given_back, Duration::from_secs(5), || {
+        let charged = cgroup.charged()?;
+        Ok((attached.saturating_sub(charged) >= memory / 100 * 95).then_some(charged))
+    })?;
+    context.fact(
+        "cgroup",
+        json!({"index": memory, "charged": {"attached": attached, "detached": detached}}),
+    )?;
+    drop(file);
+    mount.unmount()?;
+    loaded.unload()
+}

@@ -1,0 +1,133 @@
+//! What operations cost.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use evidence::protocol::PROTOCOL;
+use evidence::stats::median;
+use homes::fuse::FuseMount;
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::failure::{Failure, While};
+use measure::contender::{Contender, VexfsFile};
+use measure::dataset::Dataset;
+use serde::{Deserialize, Serialize};
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::Declaration;
+
+/// What a guest leaves in the evidence directory.
+pub const COSTS_FILE: &str = "costs.json";
+
+/// Rows of the protocol's dimension: an emulated CPU builds a graph over them in seconds.
+const ROWS: usize = 1_000;
+const QUERIES: usize = 50;
+const BATCH: usize = 100;
+/// Work that is done first and does not count, and then this often.
+const WARM_UPS: usize = 2;
+const REPEATS: usize = 15;
+/// How often an index is filled, first without counting and then counting. The more storing a row
+/// costs beside indexing it, the more shows what a daemon's memory has not been through yet: FUSE's
+/// Flat becomes steady after some fifteen fills. Building a graph takes a hundred times as long.
+const fn fills(kind: Kind) -> (usize, usize) {
+    match kind {
+        Kind::Flat => (30, 45),
+        Kind::Hnsw => (1, 3),
+        _ => (1, 15),
+    }
+}
+
+/// What one operation costs in one home.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// `kernel` or `fuse`.
+    pub home: String,
+    /// The operation and the kind of index.
+    pub operation: String,
+    /// Nanoseconds for a row or a query, in the median over repeats.
+    pub nanoseconds: f64,
+}
+
+/// Measures the module and the FUSE daemon under test. Needs root, and a guest.
+///
+/// # Errors
+/// A home cannot be mounted, or fails at its work.
+pub fn measure() -> Result<Vec<Cost>, Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let kernel = KernelMount::new("size=1G")?;
+    let fuse = FuseMount::under_test()?;
+    let mut costs = of_home("kernel", kernel.path())?;
+    costs.extend(of_home("fuse", fuse.path())?);
+    fuse.unmount()?;
+    kernel.unmount()?;
+    loaded.unload()?;
+    Ok(costs)
+}
+
+fn of_home(home: &str, directory: &Path) -> Result<Vec<Cost>, Failure> {
+    let data = Dataset::generate(PROTOCOL.seed, ROWS, PROTOCOL.dim, QUERIES);
+    let mut costs = Vec::new();
+    for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh] {
+        let (warm_ups, repeats) = fills(kind);
+        let fill = || filled(home, directory, kind, &data).when(format!("{kind:?} in {home}"));
+        let (_, mut file) = fill()?;
+        let mut insertions = Vec::new();
+        for number in 1..warm_ups + repeats {
+            drop(file);
+            let took;
+            (took, file) = fill()?;
+            if number >= warm_ups {
+                insertions.push(took);
+            }
+        }
+        let mut searches = Vec::new();
+        for _ in 0..WARM_UPS + REPEATS {
+            let answers = file.search(&data.queries, PROTOCOL.k)?;
+            searches.push(answers.times(home)?.iter().sum());
+        }
+        let mut add = |operation: &str, took: &[Duration], operations: usize| {
+            let each: Vec<f64> =
+                took.iter().map(|one| one.as_nanos() as f64 / operations as f64).collect();
+            let Some(nanoseconds) = median(&each) else { return };
+            let operation = format!("{operation}, {kind:?}");
+            costs.push(Cost { home: home.to_owned(), operation, nanoseconds });
+        };
+        add("insertion", &insertions, ROWS);
+        add("search", &searches[WARM_UPS..], QUERIES);
+    }
+    Ok(costs)
+}
+
+/// A file with all rows, and how long they took.
+fn filled(
+    home: &str,
+    directory: &Path,
+    kind: Kind,
+    data: &Dataset,
+) -> Result<(Duration, VexfsFile), Failure> {
+    let declaration = Declaration { kind, ..Declaration::flat(u32::try_from(data.dim)?) };
+    let mut file = VexfsFile::create(home, &directory.join("costs.f32"), declaration)?;
+    let mut took = Duration::ZERO;
+    for (number, rows) in data.base.chunks(BATCH * data.dim).enumerate() {
+        took += file.insert((number * BATCH) as u64, rows)?.time(home)?;
+    }
+    Ok((took, file))
+}
+
+/// Leaves `costs` in `evidence`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(evidence: &Path, costs: &[Cost]) -> Result<(), Failure> {
+    let path = evidence.join(COSTS_FILE);
+    fs::write(&path, serde_json::to_vec_pretty(costs)?).when(path.display())
+}
+
+/// What a guest has left in `evidence`.
+///
+/// # Errors
+/// It is not there, or not whole.
+pub fn read(evidence: &Path) -> Result<Vec<Cost>, Failure> {
+    let path = evidence.join(COSTS_FILE);
+    let bytes = fs::read(&path).when(path.display())?;
+    serde_json::from_slice(&bytes).when(path.display())
+}

@@ -1,0 +1,107 @@
+//! Load/unload cycles, many of them: none may fail, and none may leave memory behind.
+
+use std::fs::File;
+use std::time::Instant;
+
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle};
+use evidence::stats as statistics;
+use homes::kernel::{
+    KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
+    live_allocations, load_open, outlived,
+};
+use machine::failure::{Failure, While};
+use machine::require;
+use serde_json::json;
+
+use super::watched::use_it;
+use crate::trial::Context;
+
+/// Load/unload cycles of the stability trial.
+pub const CYCLES: u32 = 300;
+/// A cycle in so many mounts the module and uses it.
+const USED_EVERY: u32 = 10;
+/// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
+/// its own caches: a leak of 4 KiB a cycle is four times as much here.
+const MEMORY_TOLERANCE_KIB: i64 = 256;
+
+pub(super) fn survives(context: &Context) -> Result<(), Failure> {
+    let file = ModuleFile::of_running_kernel()?;
+    let open = File::open(&file.path).when(file.path.display())?;
+    let of_others = outlived()?;
+    let kmemleak = Kmemleak::from_now()?;
+    let mut done = Vec::with_capacity(CYCLES as usize);
+    for number in 0..CYCLES {
+        // The console then says in which cycle a kernel went down.
+        KernelLog::mark(&format!("{}: cycle {number}", context.trial()))?;
+        let cycle = || -> Result<LoadCycle, Failure> {
+            let started = Instant::now();
+            let live = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
+            let microseconds = u64::try_from(started.elapsed().as_micros())?;
+            let live_allocations = live + outlived()?.saturating_sub(of_others);
+            let kernel_memory_kib = kernel_memory_kib()?;
+            Ok(LoadCycle { number, microseconds, kernel_memory_kib, live_allocations })
+        };
+        let cycle = cycle().when(format!("cycle {number}"))?;
+        context.fact(LOAD_CYCLE, &cycle)?;
+        done.push(cycle);
+    }
+    let bound = statistics::failure_rate_bound(CYCLES, 0.05);
+    let memory: Vec<i64> = done.iter().map(|one| one.kernel_memory_kib).collect();
+    let live: Vec<u64> = done.iter().map(|one| one.live_allocations).collect();
+    context.fact(
+        LOAD_CYCLES,
+        json!({
+            "done": done.len(),
+            "used_every": USED_EVERY,
+            "microseconds": done.iter().map(|one| one.microseconds).collect::<Vec<_>>(),
+            "kernel_memory_kib": memory,
+            "live_allocations": live,
+            "failure_rate_below": bound,
+            "confidence": 0.95,
+        }),
+    )?;
+    println!(
+        "{CYCLES} of {CYCLES} cycles without a failure prove a failure rate below {:.2} % a cycle \
+         at 95 %",
+        bound * 100.0
+    );
+    if let Some(number) = live.iter().position(|&left| left > 0) {
+        machine::fail!("{} allocations of the module outlive cycle {number}", live[number]);
+    }
+    // A kernel that looks for leaks has debts of its own to keep; it names what it finds.
+    match kmemleak {
+        Some(kmemleak) => kmemleak.check(),
+        None => check_memory(&memory),
+    }
+}
+
+/// Loads, perhaps uses, and unloads the module; its allocations that were alive when it went.
+fn one_cycle(module: &File, used: bool) -> Result<u64, Failure> {
+    let loaded: LoadedModule = load_open(module)?;
+    if used {
+        let mount = KernelMount::new("size=16M")?;
+        use_it(mount.path())?;
+        mount.unmount()?;
+    }
+    let left = live_allocations()?;
+    loaded.unload()?;
+    // Of a module that keeps no count those tell that outlive it.
+    Ok(left.unwrap_or_default())
+}
+
+/// The medians of two stretches of cycles, after the first fifty and at the end: single values
+/// jump by what other parts of the kernel hold for a moment.
+fn check_memory(kib: &[i64]) -> Result<(), Failure> {
+    let median = |part: &[i64]| {
+        let values: Vec<f64> = part.iter().map(|&one| one as f64).collect();
+        statistics::median(&values).unwrap_or_default()
+    };
+    let count = kib.len();
+    require!(count >= 100, "{count} cycles are too few to tell a leak");
+    let growth = (median(&kib[count - 25..]) - median(&kib[50..75])) as i64;
+    require!(
+        growth <= MEMORY_TOLERANCE_KIB,
+        "the kernel holds {growth} KiB more after {count} cycles than after 50: a leak"
+    );
+    Ok(())
+}

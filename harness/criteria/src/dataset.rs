@@ -1,0 +1,160 @@
+//! Criterion 3: the competitors' data and protocol, exactly.
+//!
+//! Ratios mean something only where everyone has the same rows and is asked the same queries. So
+//! the generator is held against numpy's, and every contender is asked for its rows back.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use evidence::baselines::Baselines;
+use evidence::place::Place;
+use evidence::protocol::PROTOCOL;
+use homes::fuse::FuseMount;
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::failure::{Failure, While};
+use machine::project;
+use machine::require;
+use measure::contender::{Contender, Driver, InProcess, Limits, Process, Program, VexfsFile, fill};
+use measure::dataset::{BASE_SHA256, Dataset, QUERIES_SHA256, compare, values};
+use serde_json::{Value, json};
+use vexfs_uapi::client::Declaration;
+
+use super::watched::watched;
+use crate::requirement::Requirement;
+use crate::trial::{Context, Trial};
+
+/// Queries beyond the protocol's that the generator is compared on.
+const FURTHER_QUERIES: usize = 1_000;
+/// Importing numpy takes 10 s in an emulated guest.
+const NUMPY_LIMIT: Duration = Duration::from_secs(180);
+
+/// The trials of the criterion.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    const BOTH: &[Place] = &[Place::Host, Place::Guest];
+    vec![
+        Trial::new("dataset::generator", BOTH, generator),
+        Trial::new("dataset::numpy", BOTH, numpy).needs(&[Requirement::Numpy]),
+        Trial::new("dataset::recorded_figures", BOTH, recorded_figures),
+        Trial::new("dataset::chromadb", BOTH, |context| competitor(context, "chromadb"))
+            .needs(&[Requirement::Competitor("chromadb")]),
+        Trial::new("dataset::qdrant", BOTH, |context| competitor(context, "qdrant"))
+            .needs(&[Requirement::Competitor("qdrant")]),
+        Trial::new("dataset::fuse", BOTH, fuse).needs(&[
+            Requirement::DevFuse,
+            Requirement::Fusermount,
+            Requirement::FuseDaemon,
+        ]),
+        Trial::new("dataset::kernel", &[Place::Guest], |context| watched(context, kernel))
+            .needs(&[Requirement::Root, Requirement::ModuleLoading, Requirement::Module])
+            .alone(),
+        // It searches for every row: minutes under emulation, where kernel_vs_fuse compares the
+        // engine's answers with the homes'.
+        Trial::new("dataset::in_process", &[Place::Host], in_process),
+    ]
+}
+
+/// Our generator's data has numpy's digests.
+fn generator(context: &Context) -> Result<(), Failure> {
+    Dataset::of_protocol()?.check_digests()?;
+    context.fact(
+        "dataset",
+        json!({ "base_sha256": BASE_SHA256, "queries_sha256": QUERIES_SHA256, "protocol": PROTOCOL }),
+    )
+}
+
+/// Our generator gives what the numpy that is installed gives, bit for bit, further queries
+/// included.
+fn numpy(context: &Context) -> Result<(), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("stream.f32");
+    let mut command = Command::new(project::python());
+    command
+        .arg(project::root().join("fixtures/competitors/numpy_stream.py"))
+        .arg(&file)
+        .args([PROTOCOL.seed.to_string(), PROTOCOL.dim.to_string()])
+        .args([PROTOCOL.rows, PROTOCOL.queries, FURTHER_QUERIES].map(|rows| rows.to_string()))
+        .env("HOME", dir.path());
+    let mut process = Process::start("numpy", command)?;
+    let deadline = Instant::now() + NUMPY_LIMIT;
+    let said: Value = serde_json::from_str(&process.read_line(deadline)?)?;
+    process.finish(deadline)?;
+
+    let ours =
+        [&dataset.base[..], &dataset.queries, &dataset.further_queries(FURTHER_QUERIES)].concat();
+    let theirs = values(&std::fs::read(&file).when(file.display())?)?;
+    compare(&theirs, &ours, PROTOCOL.dim).when("numpy's stream and ours")?;
+    context.fact("numpy", json!({ "version": said["numpy"], "values_compared": ours.len() }))
+}
+
+/// The recorded figures are there and well-formed.
+fn recorded_figures(context: &Context) -> Result<(), Failure> {
+    context.fact("recorded figures", Baselines::load(&project::recorded_figures())?)
+}
+
+/// A competitor is given the protocol, and its rows come back as they went in.
+///
+/// # Errors
+/// The first difference, or a driver that fails.
+pub fn competitor(context: &Context, name: &str) -> Result<(), Failure> {
+    // Refuses a driver that repeats another protocol.
+    let mut driver =
+        Driver::start(&Program::competitor(name, json!({})), &PROTOCOL, Limits::default())?;
+    context.fact("protocol repeated", json!({ "contender": name, "protocol": PROTOCOL }))?;
+    rows_come_back(context, &mut driver)?;
+    driver.close()
+}
+
+fn fuse(context: &Context) -> Result<(), Failure> {
+    let mount = FuseMount::under_test()?;
+    vexfs(context, "fuse", mount.path())?;
+    mount.unmount()
+}
+
+fn kernel(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    vexfs(context, "kernel", mount.path())?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// The rows of a vector file on the VexFS mounted at `mount` come back as they went in.
+///
+/// # Errors
+/// The first difference, or the errno of a request.
+pub fn vexfs(context: &Context, name: &str, mount: &Path) -> Result<(), Failure> {
+    let mut file = VexfsFile::create(name, &mount.join("rows.f32"), flat()?)?;
+    rows_come_back(context, &mut file)?;
+    let indexed = file.stats()?.rows;
+    let rows = PROTOCOL.rows as u64;
+    require!(indexed == rows, "{name} keeps {rows} rows and has indexed {indexed}");
+    Ok(())
+}
+
+/// The engine in process finds every row exactly where it was put.
+fn in_process(context: &Context) -> Result<(), Failure> {
+    rows_come_back(context, &mut InProcess::new(&flat()?)?)
+}
+
+fn flat() -> Result<Declaration, Failure> {
+    Ok(Declaration::flat(u32::try_from(PROTOCOL.dim)?))
+}
+
+fn rows_come_back(context: &Context, contender: &mut dyn Contender) -> Result<(), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    fill(contender, dataset, &PROTOCOL)?;
+    let name = contender.name().to_owned();
+    let read_back = contender.vectors()?;
+    compare(&dataset.base, &read_back, PROTOCOL.dim).when(&name)?;
+    context.fact(
+        "rows read back",
+        json!({
+            "contender": name,
+            "sha256": measure::dataset::digest(&read_back),
+            "description": contender.describe()?,
+        }),
+    )
+}

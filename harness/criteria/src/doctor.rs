@@ -1,0 +1,377 @@
+//! What of this machine the suite can use, and the command that provides what it lacks.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evidence::guest::{Accelerator, DEFAULT_SERIES};
+use evidence::place::Place;
+use guest::{self, Kernel, KernelChoice};
+use machine::failure::Failure;
+use machine::place;
+use machine::programs;
+use machine::under_test::{self, Program};
+
+use crate::requirement::{Missing, Requirement};
+
+/// The other series that Debian 12 has, of the kernel matrix.
+const OTHER_SERIES: &str = "6.1";
+/// What `fixtures/vexfs/kernel/build.sh` runs beside its compiler, by Debian's package.
+const BUILDERS: [(&str, &str); 5] = [
+    ("make", "make"),
+    ("gcc", "gcc"),
+    ("objdump", "binutils"),
+    ("nm", "binutils"),
+    ("flock", "util-linux"),
+];
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It works; with details.
+    Works(String),
+    /// A validation runs without it, with the consequence and what to do about it.
+    Limited(Missing),
+    /// A validation needs it, and it is not there.
+    Missing(Missing),
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Its name.
+    pub what: String,
+    /// How it is.
+    pub condition: Condition,
+}
+
+/// Things that belong together, under a heading.
+pub type Group = (&'static str, Vec<Examined>);
+
+/// Looks at this machine. To tell whether KVM works a kernel is booted on it, once.
+#[must_use]
+pub fn examine() -> Vec<Group> {
+    let mut groups = vec![
+        ("what runs the trials", vec![program("cargo", "make setup"), nextest("cargo")]),
+        (
+            "FUSE and the file-system tests",
+            // Trials that need root belong to the guest, where everybody is.
+            required(&[
+                Requirement::DevFuse,
+                Requirement::Fusermount,
+                Requirement::Program("pjdfstest"),
+                Requirement::Program("fsx"),
+                Requirement::Program("fio"),
+                Requirement::Program("stress-ng"),
+                Requirement::SoundCpu,
+            ]),
+        ),
+        (
+            "programs under test",
+            [Program::FuseDaemon, Program::Vexctl, Program::Benchmark]
+                .map(|one| built(one.title(), one.path(), &one.build_command(), cargo()))
+                .into(),
+        ),
+        (
+            "data and competitors",
+            required(&[
+                Requirement::Numpy,
+                Requirement::Competitor("chromadb"),
+                Requirement::Competitor("qdrant"),
+            ]),
+        ),
+    ];
+    match place::here().place {
+        Place::Host => {
+            groups.extend([("what builds the module", builders()), ("the guest", guest())])
+        }
+        Place::Guest => groups.push((
+            "the kernel module",
+            required(&[
+                Requirement::ModuleLoading,
+                Requirement::Module,
+                Requirement::FaultInjectionModule,
+            ]),
+        )),
+    }
+    groups
+}
+
+/// Whether everything is there that a validation needs.
+#[must_use]
+pub fn is_fit(groups: &[Group]) -> bool {
+    let mut all = groups.iter().flat_map(|(_, examined)| examined);
+    !all.any(|one| matches!(one.condition, Condition::Missing(_)))
+}
+
+fn required(requirements: &[Requirement]) -> Vec<Examined> {
+    requirements
+        .iter()
+        .map(|one| needed(&one.title(), one.check().map(|()| String::new())))
+        .collect()
+}
+
+fn needed(what: &str, found: Result<String, impl Into<Missing>>) -> Examined {
+    let condition = found.map_or_else(|why| Condition::Missing(why.into()), Condition::Works);
+    Examined { what: what.to_owned(), condition }
+}
+
+/// Whether cargo is there, which builds what is not built yet.
+fn cargo() -> bool {
+    programs::on_path("cargo").is_some()
+}
+
+fn program(name: &str, command: &str) -> Examined {
+    let found = programs::on_path(name).map(|path| path.display().to_string());
+    needed(
+        name,
+        found.ok_or_else(|| Missing {
+            what: format!("there is no program {name}"),
+            remedy: format!("provide it with: {command}"),
+        }),
+    )
+}
+
+/// A program under test. Trials build it where cargo is there; until then it is none to start.
+fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool) -> Examined {
+    let condition = match path {
+        Ok(path) if path.exists() => Condition::Works(path.display().to_string()),
+        Ok(path) => {
+            let missing = Missing {
+                what: format!("it is not built ({})", path.display()),
+                remedy: format!("provide it with: {command}"),
+            };
+            if cargo { Condition::Limited(missing) } else { Condition::Missing(missing) }
+        }
+        Err(failure) => Condition::Missing(Missing {
+            what: failure.to_string(),
+            remedy: "docs/own-vexfs.md says what vexfs.toml may say".into(),
+        }),
+    };
+    Examined { what: what.to_owned(), condition }
+}
+
+/// cargo itself is asked, as a run asks it: the set-up's own is found with the set-up's path only.
+fn nextest(cargo: &str) -> Examined {
+    let said = Command::new(cargo).args(["nextest", "--version"]).output();
+    let version = said.ok().filter(|said| said.status.success()).map(|said| {
+        String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().to_owned()
+    });
+    let directory = programs::on_path("cargo-nextest");
+    let directory = directory.as_deref().and_then(Path::parent).map(|path| path.display());
+    let found = version.ok_or_else(|| match directory {
+        Some(directory) => Missing {
+            what: format!("cargo does not find it, though it is in {directory}"),
+            remedy: format!("make does; or: export PATH={directory}:$PATH"),
+        },
+        None => Missing {
+            what: "there is no program cargo-nextest".into(),
+            remedy: "provide it with: make setup".into(),
+        },
+    });
+    needed("cargo-nextest", found)
+}
+
+fn builders() -> Vec<Examined> {
+    let tools =
+        BUILDERS.map(|(name, package)| program(name, &format!("apt-get install {package}")));
+    // As the build script has it.
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "/usr/bin/rustc".into());
+    let library = std::env::var_os("LIBRARY");
+    tools.into_iter().chain(module_compiler(&compiler, library.map(PathBuf::from))).collect()
+}
+
+/// The compiler of the module's Rust, and the source of its standard library: where `library` is
+/// not named, in the compiler's own directory.
+fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 2] {
+    let said = Command::new(compiler).args(["--print", "sysroot"]).output();
+    let sysroot = said
+        .ok()
+        .filter(|said| said.status.success())
+        .map(|said| PathBuf::from(String::from_utf8_lossy(&said.stdout).trim()));
+    let shown = Path::new(compiler).display();
+    let works = sysroot.as_ref().map(|_| shown.to_string()).ok_or_else(|| Missing {
+        what: format!("no Rust compiler at {shown}"),
+        remedy: "provide it with: apt-get install rustc-web rust-web-src (or set RUSTC)".into(),
+    });
+    let library =
+        library.or_else(|| Some(sysroot?.join("lib/rustlib/src/rust/library"))).unwrap_or_default();
+    let source = if library.join("core/src/lib.rs").is_file() {
+        Ok(library.display().to_string())
+    } else {
+        Err(Missing {
+            what: format!("no source of the standard library for {shown}"),
+            remedy: "provide it with: apt-get install rust-web-src \
+                     (rustup: rustup component add rust-src)"
+                .into(),
+        })
+    };
+    [needed("rustc for the module", works), needed("source of its standard library", source)]
+}
+
+fn guest() -> Vec<Examined> {
+    let qemu = guest::find_qemu().map(|qemu| format!("{} ({})", qemu.version, qemu.path.display()));
+    let virtme = guest::launcher().map(|path| path.display().to_string());
+    let mut examined = vec![needed("QEMU", qemu), needed("virtme-ng", virtme), virtiofsd()];
+    examined.extend(kernel(DEFAULT_SERIES));
+    examined.extend(kernel(OTHER_SERIES).into_iter().map(|one| match one.condition {
+        Condition::Missing(why) => Examined {
+            condition: Condition::Limited(Missing {
+                what: format!("{}, so it cannot be validated", why.what),
+                ..why
+            }),
+            ..one
+        },
+        _ => one,
+    }));
+    examined.push(accelerator());
+    examined
+}
+
+fn virtiofsd() -> Examined {
+    let condition = programs::on_path("virtiofsd").map_or_else(
+        || {
+            Condition::Limited(Missing {
+                what: "no virtiofsd: the guest's files come over 9p, three times slower".into(),
+                remedy: "provide it with: make setup".into(),
+            })
+        },
+        |path| Condition::Works(path.display().to_string()),
+    );
+    Examined { what: "virtiofsd".into(), condition }
+}
+
+/// A kernel to boot, and VexFS built for it.
+fn kernel(series: &str) -> Vec<Examined> {
+    let choice = KernelChoice::Version(series.to_owned());
+    let kernel = match Kernel::find(&choice) {
+        Ok(kernel) => kernel,
+        Err(why) => return vec![needed(&format!("kernel {series}"), Err(why))],
+    };
+    let release = &kernel.release;
+    let built = |module: Result<std::path::PathBuf, Failure>, option: &str| match module {
+        Ok(path) if path.is_file() => Ok(path.display().to_string()),
+        Ok(path) => Err(Missing {
+            what: format!("it is not built ({})", path.display()),
+            remedy: format!(
+                "provide it with: fixtures/vexfs/kernel/build.sh --kernel {release}{option}"
+            ),
+        }),
+        Err(failure) => Err(Missing {
+            what: failure.to_string(),
+            remedy: "docs/own-vexfs.md says what vexfs.toml may say".into(),
+        }),
+    };
+    vec![
+        needed(
+            &format!("kernel {series}"),
+            Ok::<_, Missing>(format!("{release} ({})", kernel.image.display())),
+        ),
+        needed(
+            &format!("headers of {release}"),
+            kernel.headers().map(|path| path.display().to_string()),
+        ),
+        needed(&format!("vexfs.ko for {release}"), built(under_test::kernel_module(release), "")),
+        needed(
+            &format!("vexfs.ko with fault injection for {release}"),
+            built(Ok(under_test::fault_injection_module(release)), " --fault-injection"),
+        ),
+    ]
+}
+
+fn accelerator() -> Examined {
+    let condition = match guest::accelerator_here() {
+        Ok((Accelerator::Kvm, why)) => Condition::Works(format!("KVM: {why}")),
+        Ok((Accelerator::Tcg, why)) => Condition::Limited(Missing {
+            what: format!(
+                "the guest's CPU is emulated (TCG), and bare metal stays NOT ELIGIBLE: {why}"
+            ),
+            remedy: "for a verdict on speed use a machine where KVM boots the kernel".into(),
+        }),
+        Err(why) => Condition::Missing(why.into()),
+    };
+    Examined { what: "accelerator".into(), condition }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_makes_a_machine_unfit_and_what_is_limited_does_not() {
+        let missing = Missing { what: "x is not there".into(), remedy: "make setup".into() };
+        let of = |condition| vec![("group", vec![Examined { what: "x".into(), condition }])];
+        assert!(is_fit(&of(Condition::Works(String::new()))));
+        assert!(is_fit(&of(Condition::Limited(missing.clone()))));
+        assert!(!is_fit(&of(Condition::Missing(missing))));
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_missing_with_its_remedy() {
+        let examined = kernel("0.99");
+        let [Examined { condition: Condition::Missing(missing), .. }] = &examined[..] else {
+            panic!("{examined:?}");
+        };
+        assert_eq!(missing.remedy, "provide it with: make setup KERNEL=0.99");
+    }
+
+    #[test]
+    fn a_program_that_runs_or_builds_trials_is_missing_with_its_remedy() {
+        assert!(matches!(program("sh", "make setup").condition, Condition::Works(_)));
+        let Condition::Missing(missing) = program("no-such-builder", "make setup").condition else {
+            panic!("there is no such program");
+        };
+        assert_eq!(
+            missing.to_string(),
+            "there is no program no-such-builder; provide it with: make setup"
+        );
+    }
+
+    #[test]
+    fn a_cargo_without_nextest_runs_no_trial() {
+        // As cargo is where it has no such command: true(1) says nothing, false(1) fails.
+        assert!(matches!(nextest("true").condition, Condition::Works(_)));
+        assert!(matches!(nextest("false").condition, Condition::Missing(_)));
+        assert!(matches!(nextest("/nonexistent/cargo").condition, Condition::Missing(_)));
+    }
+
+    #[test]
+    fn a_program_under_test_that_is_not_built_is_no_program() {
+        let condition = |path: &str, cargo| {
+            built("vexctl", Ok(path.into()), "cargo build -p vexctl", cargo).condition
+        };
+        assert!(matches!(condition("/bin/sh", false), Condition::Works(_)));
+        let missing = Missing {
+            what: "it is not built (/nonexistent/vexctl)".into(),
+            remedy: "provide it with: cargo build -p vexctl".into(),
+        };
+        let path = "/nonexistent/vexctl";
+        assert_eq!(condition(path, true), Condition::Limited(missing.clone()));
+        assert_eq!(condition(path, false), Condition::Missing(missing));
+    }
+
+    #[test]
+    fn a_module_needs_a_compiler_and_its_library() {
+        let [compiler, library] = module_compiler(&"/nonexistent/rustc".into(), None);
+        let words = |one: &Examined| match &one.condition {
+            Condition::Missing(missing) => missing.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(words(&compiler).starts_with("no Rust compiler at /nonexistent/rustc; "));
+        assert!(words(&compiler).contains("rustc-web"));
+        assert!(words(&library).contains("apt-get install rust-web-src"));
+
+        // One that says where it lies, with the source there.
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("lib/rustlib/src/rust/library/core/src/lib.rs");
+        std::fs::create_dir_all(source.parent().unwrap()).unwrap();
+        std::fs::write(&source, "").unwrap();
+        let script = dir.path().join("rustc");
+        std::fs::write(&script, format!("#!/bin/sh\necho {}\n", dir.path().display())).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        for one in module_compiler(&script.into(), None) {
+            assert!(matches!(one.condition, Condition::Works(_)), "{one:?}");
+        }
+    }
+}

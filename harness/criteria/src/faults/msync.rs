@@ -1,0 +1,161 @@
+//! What msync(2) makes an index do, counted by the engine's pauses, which come after as much work
+//! each: as much as write(2) of the same rows, and what was done before a signal is not done again.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use homes::filesystem::Mapping;
+use homes::kernel::{KernelMount, fault};
+use machine::child::Running;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{part, require};
+use measure::dataset::{self, Dataset};
+use nix::sys::signal::{Signal, kill};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach, stats};
+
+use crate::trial::Context;
+
+/// The part that is killed in its msync(2).
+pub const PART: &str = "msync";
+const PAUSES: &str = "/sys/module/vexfs/parameters/pauses";
+const DIM: usize = 16;
+const ROW: usize = DIM * size_of::<f32>();
+/// For a few thousand rows on an emulated CPU.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Pauses by which two that do the same may differ: one for each entry into the engine.
+const MARGIN: u64 = 50;
+
+/// What the part is to store.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    path: PathBuf,
+    rows: usize,
+}
+
+/// How often the engine has paused in `work`.
+fn pauses(work: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
+    fs::write(PAUSES, "0").when(PAUSES)?;
+    work()?;
+    pauses_by_now()
+}
+
+fn pauses_by_now() -> Result<u64, Failure> {
+    fs::read_to_string(PAUSES).when(PAUSES)?.trim().parse().when(PAUSES)
+}
+
+/// The rows that all files begin with, or those that are written over them.
+fn rows(count: usize, seed: u32) -> Dataset {
+    Dataset::generate(seed, count, DIM, 1)
+}
+const BEFORE: u32 = 31;
+const AFTER: u32 = 32;
+
+/// A file of `count` rows with a graph.
+fn graph(path: &Path, count: usize) -> Result<File, Failure> {
+    fs::write(path, dataset::bytes(&rows(count, BEFORE).base))?;
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let graph = Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) };
+    attach(&file, &graph).when("ATTACH")?;
+    Ok(file)
+}
+
+/// What all rows of a file of `count` take to be written by write(2), and through a mapping.
+fn written_and_stored(mount: &Path, count: usize) -> Result<(u64, u64), Failure> {
+    let after = rows(count, AFTER);
+    let bytes = dataset::bytes(&after.base);
+    let file = graph(&mount.join(format!("written-{count}")), count)?;
+    let written = pauses(|| file.write_all_at(bytes, 0).when("write"))?;
+    let file = graph(&mount.join(format!("stored-{count}")), count)?;
+    let mapping = Mapping::shared(&file, bytes.len())?;
+    mapping.store(0, bytes);
+    let stored = pauses(|| mapping.sync().when("msync"))?;
+    Ok((written, stored))
+}
+
+/// A store into each row, and msync(2).
+pub(super) fn indexes_each_row_once(context: &Context) -> Result<(), Failure> {
+    let loaded = fault::test_build()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let counts = [400, 800];
+    let mut taken = Vec::new();
+    for count in counts {
+        let (written, stored) = written_and_stored(mount.path(), count)?;
+        context.fact(
+            &format!("pauses of the engine at {count} rows"),
+            json!({"write": written, "msync": stored}),
+        )?;
+        require!(
+            written >= count as u64 / 2 && stored <= written + written / 4 + MARGIN,
+            "msync of {count} rows of a graph makes the engine pause {stored} times, write(2) of \
+             the same rows {written} times"
+        );
+        taken.push(stored);
+    }
+    require!(
+        taken[1] <= 3 * taken[0],
+        "msync of {counts:?} rows of a graph makes the engine pause {taken:?} times: more than the \
+         rows explain"
+    );
+    mount.unmount()?;
+    loaded.unload()
+}
+
+pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
+    const COUNT: usize = 1_200;
+    let loaded = fault::test_build()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let whole = {
+        let file = graph(&mount.path().join("whole"), COUNT)?;
+        let mapping = Mapping::shared(&file, COUNT * ROW)?;
+        mapping.store(0, dataset::bytes(&rows(COUNT, AFTER).base));
+        pauses(|| mapping.sync().when("msync"))?
+    };
+    let path = mount.path().join("killed");
+    let file = graph(&path, COUNT)?;
+    fs::write(PAUSES, "0").when(PAUSES)?;
+    let child = Running::start(&mut part::command(PART, &Order { path, rows: COUNT })?)?;
+    wait_for("half of an msync", LIMIT, || Ok((pauses_by_now()? > whole / 2).then_some(())))?;
+    kill(child.pid(), Signal::SIGKILL).when("kill")?;
+    let ended = child.finish(LIMIT)?;
+    require!(
+        ended.status.signal() == Some(Signal::SIGKILL as i32),
+        "msync was not killed: it ended with {}: {}",
+        ended.status,
+        ended.tail()
+    );
+    let killed_after = pauses_by_now()?;
+    let rest = pauses(|| file.sync_all().when("fsync after an msync that was killed"))?;
+    context.fact(
+        "pauses of the engine",
+        json!({"whole": whole, "until killed": killed_after, "rest": rest}),
+    )?;
+    require!(
+        killed_after + rest <= whole + whole / 10 + MARGIN,
+        "an msync that was killed after {killed_after} of {whole} pauses of the engine left {rest}: \
+         what it had done was done again"
+    );
+    let indexed = stats(&file, 0).when("STATS")?.rows;
+    require!(indexed == COUNT as u64, "{indexed} of {COUNT} rows are indexed");
+    drop(file);
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// Stores all rows and synchronises them, which is where it is killed.
+///
+/// # Errors
+/// What is no kill.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order).when("what is to be stored")?;
+    let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
+    let mapping = Mapping::shared(&file, order.rows * ROW)?;
+    mapping.store(0, dataset::bytes(&rows(order.rows, AFTER).base));
+    mapping.sync().when("msync")
+}

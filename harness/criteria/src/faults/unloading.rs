@@ -1,0 +1,86 @@
+//! The module is to go while it is used, and while others begin to use it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use homes::filesystem::requests_end_well;
+use homes::kernel::{KernelMount, LoadedModule, ModuleFile};
+use homes::torture::scale;
+use machine::child::Running;
+use machine::deadline::wait_for;
+use machine::failure::Failure;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use tempfile::TempDir;
+
+use crate::trial::Context;
+
+/// Attempts to unload a module that is at work.
+const ATTEMPTS: u32 = 300;
+/// Cycles of loading and unloading, while another process mounts.
+const CYCLES: u32 = 20;
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) fn refused_under_load(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let attempts = ATTEMPTS * scale()?;
+    requests_end_well(mount.path(), &[], || refuses(&loaded, attempts))?;
+    context.fact("attempts refused", attempts)?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// Tries to unload a module that is at work, so many times.
+pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failure> {
+    for _ in 0..attempts {
+        match loaded.try_unload() {
+            Err(Errno::EWOULDBLOCK) => {}
+            other => machine::fail!("unloading under load gave {other:?}, EWOULDBLOCK is due"),
+        }
+    }
+    Ok(())
+}
+
+/// A mount point of another process, which may leave a mount there.
+struct MountPoint(TempDir);
+
+impl Drop for MountPoint {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// Mounts and unmounts as long as $1 is there; a byte goes to $3 for each mount that succeeds.
+const MOUNTER: &str = r#"
+while [ -e "$1" ]; do
+  mount -t vexfs -o size=1M none "$2" || continue
+  printf . >>"$3"
+  umount "$2" || exit
+done"#;
+
+pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
+    let scratch = tempfile::tempdir()?;
+    let [wanted, mounts] = ["wanted", "mounts"].map(|name| scratch.path().join(name));
+    fs::write(&wanted, "")?;
+    fs::write(&mounts, "")?;
+    let point = MountPoint(tempfile::tempdir()?);
+    let mut command = Command::new("sh");
+    command.args(["-c", MOUNTER, "mounter"]).arg(&wanted).arg(point.0.path()).arg(&mounts);
+    let mounter = Running::start(&mut command)?;
+    let file = ModuleFile::of_running_kernel()?;
+    let done = || -> Result<u64, Failure> { Ok(fs::metadata(&mounts)?.len()) };
+    for cycle in 0..CYCLES * scale()? {
+        let before = done()?;
+        let loaded = file.load()?;
+        // Every other time while the other process mounts, or else as soon as it can go.
+        if cycle % 2 == 0 {
+            wait_for("a mount by another process", LIMIT, || Ok((done()? > before).then_some(())))?;
+        }
+        loaded.unload_within(LIMIT)?;
+    }
+    fs::remove_file(&wanted)?;
+    mounter.finish(LIMIT)?.must_succeed("mount and umount by another process")?;
+    context.fact("mounts in the meantime", done()?)
+}

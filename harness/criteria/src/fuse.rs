@@ -1,0 +1,267 @@
+//! Criterion 1: FUSE works as a file system, and goes on doing so around the module.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use evidence::place::Place;
+use homes::Mounted;
+use homes::filesystem::quick_operations;
+use homes::fuse::{self, FuseMount, build_if_missing};
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::child::{Finished, Running, in_words};
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::mount::{is_mounted, unmount};
+use machine::{config, require};
+use nix::sys::signal::Signal;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+use nix::unistd::geteuid;
+use vexfs_uapi::Home;
+use vexfs_uapi::client::{Declaration, attach, stats};
+
+use super::watched::{self, watched};
+use super::{adversary, both_homes, faults, load, torture};
+use crate::requirement::Requirement;
+use crate::trial::{Body, Context, Trial};
+
+const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
+/// For one operation of many, in an emulated guest.
+const EACH_LIMIT: Duration = Duration::from_secs(600);
+/// None of these trials takes a tenth of it where the machine is quiet.
+const OWN_LIMIT: Duration = Duration::from_secs(300);
+/// In which a daemon says that it cannot mount there.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
+const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
+
+/// The trials that need nothing but FUSE.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let own: [(&str, Body); 7] = [
+        ("fuse::mounts_as_fuse", mounts_as_fuse),
+        ("fuse::unmount_leaves_nothing", unmount_leaves_nothing),
+        ("fuse::signals_unmount", signals_unmount),
+        ("fuse::fusermount_unmounts", fusermount_unmounts),
+        ("fuse::a_successor_keeps_its_mount", successors),
+        ("fuse::searches_are_served_by_fuse", served_by_fuse),
+        ("fuse::bad_mount_points_are_refused", bad_mount_points),
+    ];
+    both_homes::trials(Home::Fuse)
+        .chain(
+            own.map(|(name, body)| {
+                Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT)
+            }),
+        )
+        .chain([around_the_module()])
+        .chain(adversary::trials(Home::Fuse))
+        .chain(torture::trials(Home::Fuse))
+        .chain(load::trials(Home::Fuse))
+        .chain(faults::trials(Home::Fuse))
+        .collect()
+}
+
+/// No regression: the same operations on FUSE before the module is loaded, while it is, and
+/// after it is gone.
+fn around_the_module() -> Trial {
+    Trial::new("fuse::no_regression_around_the_module", &[Place::Guest], |context| {
+        watched(context, |context| {
+            let before = all_operations()?;
+            let loaded = ModuleFile::of_running_kernel()?.load()?;
+            let kernel = KernelMount::new("size=64M")?;
+            let during = all_operations()?;
+            kernel.unmount()?;
+            loaded.unload()?;
+            let after = all_operations()?;
+            context.fact("operations before, during, after", [&before, &during, &after])?;
+            for (when, outcomes) in [("while it is loaded", &during), ("after it is gone", &after)]
+            {
+                require!(
+                    *outcomes == before,
+                    "FUSE does not behave as before the module was loaded {when}:\n{}",
+                    difference(&before, outcomes)
+                );
+            }
+            let failed: Vec<&String> = before.values().flatten().collect();
+            require!(failed.is_empty(), "{failed:?}");
+            Ok(())
+        })
+    })
+    .needs(NEEDS)
+    .needs(&[Requirement::Vexctl])
+    .needs(watched::NEEDS)
+    .alone()
+}
+
+/// What failed, by operation; `None` where nothing did.
+type Outcomes = BTreeMap<&'static str, Option<String>>;
+
+fn all_operations() -> Result<Outcomes, Failure> {
+    let mounted = Mounted::new(Home::Fuse, "256M")?;
+    let outcomes = quick_operations().map(|one| {
+        let outcome = one.run_apart(mounted.path(), EACH_LIMIT);
+        (one.name, outcome.err().map(|failure| failure.to_string()))
+    });
+    let outcomes = outcomes.collect();
+    mounted.unmount()?;
+    Ok(outcomes)
+}
+
+fn difference(before: &Outcomes, after: &Outcomes) -> String {
+    let lines: Vec<String> = before
+        .iter()
+        .filter(|&(name, outcome)| after.get(name) != Some(outcome))
+        .map(|(name, outcome)| format!("{name}: {outcome:?} before, {:?} now", after.get(name)))
+        .collect();
+    lines.join("\n")
+}
+
+fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
+    let mount = FuseMount::under_test()?;
+    let kind = statfs(mount.path())?.filesystem_type();
+    require!(kind == FUSE_SUPER_MAGIC, "the mount's type is {:#x}, not FUSE's", kind.0);
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let path = mount.path().display().to_string();
+    let Some(line) = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&path)) else {
+        machine::fail!("{path} is not in /proc/self/mounts");
+    };
+    let file_system = line.split(' ').nth(2).unwrap_or_default();
+    require!(file_system.starts_with("fuse"), "mounted as {file_system}: {line}");
+    context.fact("mount", line)?;
+    mount.unmount()
+}
+
+fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
+    for _ in 0..3 {
+        let mount = FuseMount::under_test()?;
+        fs::write(mount.path().join("f"), "gone afterwards")?;
+        // What `unmount` checks: mount, directory, process.
+        mount.unmount()?;
+    }
+    Ok(())
+}
+
+fn signals_unmount(_: &Context) -> Result<(), Failure> {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mount = FuseMount::under_test()?;
+        fs::write(mount.path().join("f"), "f")?;
+        mount.end_by(signal)?;
+    }
+    Ok(())
+}
+
+fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
+    Requirement::Fusermount.check()?;
+    let mount = FuseMount::under_test()?;
+    mount.fusermount()
+}
+
+/// Whoever unmounts and mounts again at once, as an update does, has the new mount: the old daemon,
+/// which takes a moment to end, takes down nothing but its own.
+fn successors(_: &Context) -> Result<(), Failure> {
+    const ROUNDS: u32 = 30;
+    let config = config::current()?;
+    if config.mount.fuse.is_some() {
+        // Only the reference's options say how to serve in the background.
+        return Ok(());
+    }
+    let arguments = config.fuse.as_ref().map(|own| own.arguments.clone()).unwrap_or_default();
+    let program = build_if_missing()?;
+    let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
+    let mountpoint = directory.path().join("mnt");
+    fs::create_dir(&mountpoint)?;
+    let _guard = Unmounted(&mountpoint);
+    for round in 0..ROUNDS {
+        let mut command = Command::new(&program);
+        command.args(&arguments).arg("--background").arg(&mountpoint);
+        let started = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
+        started.must_succeed(&format!("round {round}: mounting in the background"))?;
+        let file = mountpoint.join("f");
+        fs::write(&file, "written").when(format!("round {round}"))?;
+        // An old daemon has ended by then.
+        let gone = wait_for("", Duration::from_millis(60), || {
+            Ok((!is_mounted(&mountpoint)?).then_some(()))
+        });
+        require!(
+            gone.is_err(),
+            "round {round}: the mount was made and has gone, though nobody unmounted it"
+        );
+        let read = fs::read(&file).when(format!("round {round}"))?;
+        require!(read == b"written", "round {round}: what was written is not there");
+        unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+/// Detaches what is mounted there, and whatever is mounted beneath it, on every path.
+struct Unmounted<'a>(&'a Path);
+
+impl Drop for Unmounted<'_> {
+    fn drop(&mut self) {
+        while is_mounted(self.0).unwrap_or(false) && unmount_as_a_user(self.0).is_ok() {}
+    }
+}
+
+fn unmount_as_a_user(mountpoint: &Path) -> Result<(), Failure> {
+    if geteuid().is_root() {
+        return unmount(mountpoint);
+    }
+    let mut command = Command::new("fusermount3");
+    command.arg("-u").arg(mountpoint);
+    Running::start(&mut command)?.finish(REFUSAL_LIMIT)?.must_succeed("fusermount3 -u")
+}
+
+fn served_by_fuse(context: &Context) -> Result<(), Failure> {
+    let mount = FuseMount::under_test()?;
+    let path = mount.path().join("base.f32");
+    let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+    attach(&file, &Declaration::flat(8)).when("ATTACH")?;
+    let stats = stats(&file, 0).when("STATS")?;
+    require!(stats.home == Home::Fuse as u32, "the home is {}, not FUSE", stats.home);
+    context.fact("engine", stats.engine())?;
+    drop(file);
+    mount.unmount()
+}
+
+/// What cannot be mounted on is refused, and nothing is left. The kernel refuses a file and what
+/// is not there; libfuse may mount on what is mounted already, the reference may not.
+fn bad_mount_points(_: &Context) -> Result<(), Failure> {
+    let config = config::current()?;
+    let own = config.fuse.is_some() || config.mount.fuse.is_some();
+    let directory = tempfile::Builder::new().prefix("vexfs-bad-").tempdir()?;
+    let room = directory.path().canonicalize()?;
+    let file = room.join("file");
+    fs::write(&file, "")?;
+    let refused = |path: &Path, word: &str| {
+        let mut command = fuse::foreground(path)?;
+        let ended = Running::start(&mut command)?.finish(REFUSAL_LIMIT);
+        let left = fuse::end_all_of(path)?;
+        let Finished { status, output } =
+            ended.when(format!("a mount point that is {word:?}: it goes on"))?;
+        // How it says so is its own affair where it is not the reference.
+        let as_due = if own { !status.success() } else { status.code() == Some(3) };
+        require!(
+            as_due && (own || output.contains(word)),
+            "a mount point that is {word:?}: it {}, where a refusal is due: {output}",
+            in_words(status)
+        );
+        require!(left.is_empty(), "a mount point that is {word:?}: it left {}", left.join(", "));
+        Ok::<_, Failure>(())
+    };
+    refused(&room.join("nonexistent"), "does not exist")?;
+    refused(&file, "not a directory")?;
+    if !own {
+        let mount = FuseMount::under_test()?;
+        let mut command = fuse::foreground(mount.path())?;
+        // It goes with the mount's own daemon.
+        let Finished { status, output } = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
+        require!(
+            status.code() == Some(3) && output.contains("in use"),
+            "a mount point that is in use: it {}, where a refusal is due: {output}",
+            in_words(status)
+        );
+        mount.unmount()?;
+    }
+    Ok(())
+}

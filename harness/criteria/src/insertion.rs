@@ -1,0 +1,134 @@
+//! What an insertion is judged by, whoever is held against whom.
+
+use std::thread;
+
+use evidence::Round;
+use evidence::protocol::PROTOCOL;
+use evidence::stats::Ratio;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::contender::{Contender, InsertionRounds, VexfsFile, fill};
+use measure::dataset::{Dataset, compare};
+use serde_json::json;
+use vexfs_uapi::Home;
+
+use crate::trial::Context;
+
+/// Rounds of an insertion, and what their times count.
+pub(super) struct Judged {
+    pub rounds: Vec<Round>,
+    pub counted: &'static str,
+}
+
+/// Whichever time of a batch favours A less, until its call returned or until the first search
+/// after it was answered: what puts work off until it is asked wins nothing by it. Both go into the
+/// evidence.
+pub(super) fn less_favourable(context: &Context, done: InsertionRounds) -> Result<Judged, Failure> {
+    let (a_found, b_found) = (done.a_found, done.b_found);
+    let (judged, [stored, searchable]) = choose(done)?;
+    context.fact(
+        "insertion, until the call returned and until the first answer after it",
+        json!({
+            "until the call returned": stored,
+            "until the first answer after the batch": searchable,
+            "judged": judged.counted,
+            "batches of which A found the last row at once": a_found,
+            "batches of which B found the last row at once": b_found,
+        }),
+    )?;
+    Ok(judged)
+}
+
+fn choose(done: InsertionRounds) -> Result<(Judged, [Ratio; 2]), Failure> {
+    let ratios = [ratio_of(&done.stored)?, ratio_of(&done.searchable)?];
+    let [stored, searchable] = &ratios;
+    let judged = if searchable.estimate < stored.estimate {
+        Judged { rounds: done.searchable, counted: "until the first answer after the batch" }
+    } else {
+        Judged { rounds: done.stored, counted: "until the call returned" }
+    };
+    Ok((judged, ratios))
+}
+
+fn ratio_of(rounds: &[Round]) -> Result<Ratio, Failure> {
+    let logs: Vec<f64> = rounds.iter().skip(PROTOCOL.warmups).map(Round::log_ratio).collect();
+    Ratio::of_rounds(&logs)
+        .ok_or_else(|| Failure::new(format!("{} rounds are too few for a bound", logs.len())))
+}
+
+/// Files that were given the protocol's rows, the first of which was asked once a batch: what each
+/// counts, in the home that it was to be in.
+pub(super) fn check_counters(home: Home, files: &[VexfsFile]) -> Result<(), Failure> {
+    for (number, file) in files.iter().enumerate() {
+        let stats = file.stats()?;
+        let asked = if number == 0 { PROTOCOL.rounds() as u64 } else { 0 };
+        let rows = PROTOCOL.rows as u64;
+        require!(
+            stats.home == home as u32 && stats.rows == rows && stats.searches == asked,
+            "home {home:?} was given {rows} rows and {asked} queries; home {} counts {} and {}: \
+             not authentic",
+            stats.home,
+            stats.rows,
+            stats.searches
+        );
+    }
+    Ok(())
+}
+
+/// Asks a contender for the protocol's rows back.
+pub(super) fn read_back(contender: &mut dyn Contender, dataset: &Dataset) -> Result<(), Failure> {
+    let name = contender.name().to_owned();
+    compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).when(name)
+}
+
+/// Fills both at once: an emulated CPU takes minutes to build a graph.
+pub(super) fn fill_both(
+    a: &mut (impl Contender + Send),
+    b: &mut (impl Contender + Send),
+    dataset: &Dataset,
+) -> Result<(), Failure> {
+    let named = |contender: &mut dyn Contender| {
+        let name = contender.name().to_owned();
+        fill(contender, dataset, &PROTOCOL).when(name)
+    };
+    thread::scope(|scope| {
+        let b = scope.spawn(|| named(b));
+        let a = named(a);
+        let b = b.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        a.and(b)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evidence::Order;
+
+    fn rounds(a_ns: u64, b_ns: u64) -> Vec<Round> {
+        let (a_ns, b_ns) = (vec![a_ns], vec![b_ns]);
+        vec![Round { order: Order::AB, a_ns, b_ns, controls: None, noise: None }; PROTOCOL.rounds()]
+    }
+
+    /// A stores twice as fast as B, and both are searched for the first time in `a_ns` and `b_ns`.
+    #[rstest::rstest]
+    #[case::a_puts_work_off(5_000, 1_000, "until the first answer after the batch", 0.5)]
+    #[case::b_puts_work_off(1_000, 9_000, "until the call returned", 2.0)]
+    #[case::no_one_does(100, 100, "until the first answer after the batch", 2_100.0 / 1_100.0)]
+    fn work_put_off_counts(
+        #[case] a_ns: u64,
+        #[case] b_ns: u64,
+        #[case] counted: &str,
+        #[case] ratio: f64,
+    ) {
+        let done = InsertionRounds {
+            stored: rounds(1_000, 2_000),
+            searchable: rounds(1_000 + a_ns, 2_000 + b_ns),
+            a_found: 25,
+            b_found: 25,
+        };
+        let (judged, ratios) = choose(done).unwrap();
+        assert_eq!(judged.counted, counted);
+        let found = ratio_of(&judged.rounds).unwrap().estimate;
+        assert!((found - ratio).abs() < 1e-9, "{found} of {ratios:?}");
+    }
+}

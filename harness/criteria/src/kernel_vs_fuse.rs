@@ -1,0 +1,301 @@
+//! Criterion 5: the kernel module against FUSE, on the same guest, data and queries.
+//!
+//! Both homes run one engine, so their answers must be the same bits, and what is left to compare
+//! is the place. STATS proves who served: the counters of the home that was asked move by exactly
+//! the queries sent.
+
+use std::path::Path;
+
+use evidence::Side;
+use evidence::place::Place;
+use evidence::protocol::of_first_queries;
+use evidence::protocol::{PROTOCOL, Protocol};
+use evidence::thresholds::{self, Rule};
+use homes::fuse::FuseMount;
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::contender::{
+    Answered, Contender, InProcess, Insertable, Searchable, Unseen, VexfsFile, insertable,
+    insertion_rounds, search_rounds,
+};
+use measure::dataset::Dataset;
+use measure::oracle::Oracle;
+use serde_json::json;
+use vexfs_uapi::client::Declaration;
+use vexfs_uapi::{Home, Kind, Metric};
+
+use crate::declared::of_protocol;
+use crate::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
+use crate::ratio::{Pass, judge};
+use crate::requirement::Requirement;
+use crate::served::{Asked, Served};
+use crate::trial::{Context, Trial};
+use crate::watched::watched;
+use crate::{alike, claimed};
+
+/// What a trial does on both mounts.
+type Body = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
+
+/// The trials of the criterion.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let alike: [(&str, Body); 2] = [
+        ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
+        ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
+    ];
+    let alike = alike.map(|(name, body)| on_both_mounts(name, body));
+    let changes = on_both_mounts(
+        "kernel_vs_fuse::changed_rows_are_answered_identically",
+        |context, mounts| alike::changed_rows(context, mounts.kernel, mounts.fuse),
+    );
+    let insertion = on_both_mounts("kernel_vs_fuse::insertion", insertion);
+    let claims = on_both_mounts("kernel_vs_fuse::benchmark_claims", |context, mounts| {
+        claimed::on_both(context, mounts.kernel, mounts.fuse)
+    })
+    .needs(&[Requirement::Benchmark]);
+    let searches = SEARCHES.map(|(name, kind, rule)| {
+        on_both_mounts(name, move |context, mounts| search(context, mounts, kind, rule))
+    });
+    alike.into_iter().chain([changes, claims, insertion]).chain(searches).collect()
+}
+
+/// Search by each kind of index, and its rule.
+const SEARCHES: [(&str, Kind, &Rule); 5] = [
+    ("kernel_vs_fuse::flat_search", Kind::Flat, &thresholds::KERNEL_OVER_FUSE_FLAT),
+    ("kernel_vs_fuse::hnsw_search", Kind::Hnsw, &thresholds::KERNEL_OVER_FUSE_HNSW),
+    ("kernel_vs_fuse::pq_search", Kind::Pq, &thresholds::KERNEL_OVER_FUSE_PQ),
+    ("kernel_vs_fuse::ivf_search", Kind::Ivf, &thresholds::KERNEL_OVER_FUSE_IVF),
+    ("kernel_vs_fuse::lsh_search", Kind::Lsh, &thresholds::KERNEL_OVER_FUSE_LSH),
+];
+
+/// A trial that loads the module, mounts both homes, and takes everything down again.
+fn on_both_mounts(
+    name: &str,
+    body: impl Fn(&Context, &Mounts<'_>) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
+    Trial::new(name, &[Place::Guest], move |context| {
+        watched(context, |context| {
+            let loaded = ModuleFile::of_running_kernel()?.load()?;
+            context.fact("module srcversion", loaded.srcversion()?)?;
+            let kernel = KernelMount::new("size=1G")?;
+            let fuse = FuseMount::under_test()?;
+            body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
+            fuse.unmount()?;
+            kernel.unmount()?;
+            loaded.unload()
+        })
+    })
+    .needs(&[
+        Requirement::Root,
+        Requirement::DevFuse,
+        Requirement::FuseDaemon,
+        Requirement::ModuleLoading,
+        Requirement::Module,
+        Requirement::SoundCpu,
+    ])
+    .alone()
+}
+
+/// The directories on which the two homes are mounted.
+struct Mounts<'a> {
+    kernel: &'a Path,
+    fuse: &'a Path,
+}
+
+impl Mounts<'_> {
+    /// Creates an empty vector file with an index, called `name`, in a home.
+    ///
+    /// # Errors
+    /// A home that refuses, or that is not the one its mount should be.
+    fn file(&self, home: Home, name: &str, declaration: Declaration) -> Result<VexfsFile, Failure> {
+        let (home_name, mount) = match home {
+            Home::Kernel => ("kernel", self.kernel),
+            Home::Fuse => ("fuse", self.fuse),
+        };
+        let file = VexfsFile::create(home_name, &mount.join(name), declaration)?;
+        require_home(home, &file)?;
+        Ok(file)
+    }
+
+    /// An empty index in each home.
+    fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
+        let create = |home| self.file(home, "base.f32", declaration);
+        Ok(Pair { kernel: create(Home::Kernel)?, fuse: create(Home::Fuse)? })
+    }
+}
+
+fn require_home(home: Home, file: &VexfsFile) -> Result<(), Failure> {
+    let found = file.stats()?.home;
+    require!(found == home as u32, "what should be home {home:?} says that it is home {found}");
+    Ok(())
+}
+
+/// A vector file in each home.
+struct Pair {
+    kernel: VexfsFile,
+    fuse: VexfsFile,
+}
+
+/// The same answers, bit for bit, from kernel, FUSE and the engine in process.
+///
+/// # Errors
+/// The first difference, or a vector that does not come back as it was written.
+fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    let declaration = of_protocol(Kind::Flat)?;
+    let mut pair = mounts.pair(declaration)?;
+    let dataset = Dataset::of_protocol()?;
+    let mut in_process = InProcess::new(&declaration)?;
+    for contender in [&mut pair.kernel as &mut dyn Contender, &mut pair.fuse, &mut in_process] {
+        contender.insert(0, &dataset.base).when(contender.name().to_owned())?;
+    }
+    let further = dataset.further_queries(100);
+    for queries in [&dataset.queries[..], &further] {
+        let answered = |contender: &mut dyn Contender| {
+            let last = contender.search(queries, PROTOCOL.k)?.answers;
+            Ok::<_, Failure>(Answered::of(last))
+        };
+        let expected = answered(&mut in_process)?;
+        answered(&mut pair.kernel)?.same_as(&expected).when("kernel and in process")?;
+        answered(&mut pair.fuse)?.same_as(&expected).when("fuse and in process")?;
+    }
+    for side in [&mut pair.kernel, &mut pair.fuse] {
+        let read = side.vectors()?;
+        measure::dataset::compare(&dataset.base, &read, PROTOCOL.dim)
+            .when(side.name().to_owned())?;
+    }
+    context.fact("queries answered alike by kernel, fuse and in process", 200)
+}
+
+/// All five kinds by all three metrics: the same answers, bit for bit, from kernel, FUSE and the
+/// engine in process at every instruction set that this processor has.
+///
+/// # Errors
+/// The first difference, or an answer of the wrong length.
+fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    // Rows enough for structures to be trained, and trained anew by the second batch.
+    let data = Dataset::generate(11, 1200, 48, 20);
+    let (first, second) = data.base.split_at(700 * data.dim);
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh] {
+            let flat = Declaration::flat(u32::try_from(data.dim)?);
+            let declaration = Declaration { metric, kind, seed: 3, ..flat };
+            let answers = |contender: &mut dyn Contender| {
+                contender.insert(0, first)?;
+                contender.insert(700, second)?;
+                let last = contender.search(&data.queries, PROTOCOL.k)?.answers;
+                Ok::<_, Failure>(Answered::of(last))
+            };
+            let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
+            let Pair { mut kernel, mut fuse } = mounts.pair(declaration)?;
+            let expected = answers(&mut kernel).when(of("kernel"))?;
+            require!(
+                expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
+                "{}: not {} neighbours to each query",
+                of("kernel"),
+                PROTOCOL.k
+            );
+            answers(&mut fuse)?.same_as(&expected).when(of("fuse and kernel"))?;
+            for level in InProcess::levels() {
+                let mut in_process = InProcess::at_level(&declaration, level)?;
+                let who = format!("in process with {level:?} and kernel");
+                answers(&mut in_process)?.same_as(&expected).when(of(&who))?;
+            }
+        }
+    }
+    context.fact("kinds and metrics answered alike by kernel, fuse and in process", 15)
+}
+
+/// Rows inserted by write(2), the protocol's batches, kernel over FUSE, by the time that favours the
+/// kernel less.
+///
+/// # Errors
+/// FAIL by its rule, or work that was not done as claimed.
+fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
+    let declaration = of_protocol(Kind::Flat)?;
+    let dataset = Dataset::of_protocol()?;
+    judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |_| {
+        let mut kernel = Insertable::create("kernel", mounts.kernel, declaration)?;
+        let mut fuse = insertable("fuse", mounts.fuse, "base", declaration)?;
+        let sides = kernel.against(&mut fuse);
+        let done = insertion_rounds(sides, dataset, &PROTOCOL)?;
+        let batches = PROTOCOL.rounds();
+        require!(
+            done.a_found == batches && done.b_found == batches,
+            "of {batches} batches the kernel found {} at once, fuse {}: a search sees every row \
+             whose write returned",
+            done.a_found,
+            done.b_found
+        );
+        check_counters(Home::Kernel, kernel.measured.each())?;
+        check_counters(Home::Fuse, fuse.each())?;
+        for contender in [&mut kernel.measured as &mut dyn Contender, &mut fuse] {
+            read_back(contender, dataset)?;
+        }
+        let Judged { rounds, counted } = less_favourable(context, done)?;
+        context.fact(
+            "insertion, ns of each batch in each file of A and its copies",
+            kernel.single_ns(),
+        )?;
+        let a = side(&mut kernel.measured, None, counted, &PROTOCOL)?;
+        let b = side(&mut fuse, None, counted, &PROTOCOL)?;
+        Ok(Pass { rounds, disturbed: vec![], a, b })
+    })
+}
+
+/// The protocol, or its first queries in an emulated guest. No competitor is asked here, and both
+/// homes are asked the same.
+fn protocol(context: &Context) -> Protocol {
+    if context.emulated() { of_first_queries() } else { PROTOCOL }
+}
+
+/// Queries to an index of `kind`, the protocol's rounds, kernel over FUSE.
+///
+/// # Errors
+/// FAIL by its rule, other answers than the other home's, or counters that do not fit.
+fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Result<(), Failure> {
+    let dataset = Dataset::of_protocol()?;
+    let protocol = protocol(context);
+    let Pair { mut kernel, mut fuse } = mounts.pair(of_protocol(kind)?)?;
+    fill_both(&mut kernel, &mut fuse, dataset)?;
+    let mut kernel = Searchable::of(kernel)?;
+    let queries = &dataset.queries[..protocol.queries * dataset.dim];
+    let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
+    let mut unseen = Unseen::behind(dataset, 0);
+    judge(context, rule, protocol.queries, |_| {
+        let before = (kernel.measured.stats()?, fuse.stats()?);
+        let done = search_rounds(kernel.against(&mut fuse), &oracle, &mut unseen, &protocol)?;
+        let by_kernel = Served::between(&before.0, &kernel.measured.stats()?);
+        let by_fuse = Served::between(&before.1, &fuse.stats()?);
+        let sent = done.asked(&protocol);
+        // The kernel's two controls ask the same index.
+        for (name, served, queries) in [("kernel", by_kernel, 3 * sent), ("FUSE", by_fuse, sent)] {
+            served.check(name, &Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k })?;
+        }
+        done.a.same_as(&done.b).when("kernel and fuse")?;
+        let counted = "each search call";
+        Ok(Pass {
+            rounds: done.rounds,
+            disturbed: done.disturbed,
+            a: side(&mut kernel.measured, Some(done.a.recall()), counted, &protocol)?,
+            b: side(&mut fuse, Some(done.b.recall()), counted, &protocol)?,
+        })
+    })
+}
+
+fn side(
+    contender: &mut dyn Contender,
+    recall: Option<f64>,
+    counted: &str,
+    protocol: &Protocol,
+) -> Result<Side, Failure> {
+    Ok(Side {
+        contender: contender.name().to_owned(),
+        recall,
+        description: json!({
+            "vexfs": contender.describe()?,
+            "protocol": protocol,
+            "time": counted,
+        }),
+    })
+}

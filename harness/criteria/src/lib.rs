@@ -1,0 +1,41 @@
+//! What the five criteria do: their trials, what those need, and by which policy they run.
+//!
+//! A criterion (`tests/*.rs` of the workspace) is one call of [`main`] with a list of
+//! [`trial::Trial`]s: a name, the places that it belongs to, what it needs ([`requirement`]) and a
+//! body. One policy, [`trial::decide`], says what runs, what is skipped and what fails for want of
+//! something. Bodies write `evidence`, and `verdict` judges it later.
+//!
+//! It stands on all crates but the command line. Begin with [`trial`], then one criterion:
+//! [`fuse`], [`dataset`], [`baseline`], [`mod@module`] or [`kernel_vs_fuse`].
+
+pub mod adversary;
+pub mod alike;
+pub mod baseline;
+pub mod both_homes;
+mod busy;
+mod claimed;
+pub mod competitor_index;
+mod containment;
+pub mod costs;
+pub mod cycles;
+pub mod dataset;
+pub mod declared;
+pub mod doctor;
+pub mod faults;
+pub mod fuse;
+mod insertion;
+pub mod kernel_vs_fuse;
+pub mod load;
+pub mod module;
+mod parts;
+pub mod ratio;
+pub mod recorded;
+pub mod requirement;
+pub mod sabotage;
+pub mod served;
+pub mod soak;
+pub mod torture;
+pub mod trial;
+mod watched;
+
+pub use parts::main;

@@ -1,0 +1,23 @@
+//! Both homes under the load of others' programs: see [`homes::torture`].
+
+use homes::torture::{fio, stress_ng};
+use vexfs_uapi::Home;
+
+use super::both_homes::trial;
+use crate::requirement::Requirement;
+use crate::trial::Trial;
+
+/// The trials of `home`.
+pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    [
+        trial(home, "fio_verifies_what_it_wrote", "256M", |context, mounted| {
+            context.fact("fio", fio::run(mounted.path())?)
+        })
+        .needs(&[Requirement::Program("fio")]),
+        trial(home, "stress_ng_mixes_operations", "256M", |context, mounted| {
+            context.fact("stress-ng", stress_ng::run(mounted.path())?)
+        })
+        .needs(&[Requirement::Program("stress-ng")]),
+    ]
+    .into_iter()
+}

@@ -1,0 +1,128 @@
+//! Criterion 4: the module loads, is used, and unloads, hundreds of times, without a trace.
+
+use std::fs;
+
+use evidence::place::Place;
+use homes::kernel::{
+    KernelMount, Kmemleak, ModuleFile, Taint, is_listed, live_allocations, mounts_by_command,
+    names, registered,
+};
+use machine::failure::Failure;
+use machine::{project, require};
+use nix::errno::Errno;
+use serde_json::json;
+use vexfs_uapi::Home;
+
+use super::watched::{NEEDS, use_it, watched};
+use super::{adversary, both_homes, busy, containment, cycles, faults, load, torture};
+use crate::trial::{Body, Context, Trial};
+
+/// The trials of the criterion, in the order of the mission.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let all: [(&str, Body); 10] = [
+        ("module::is_built_for_the_running_kernel", matches_the_kernel),
+        ("module::loads_and_is_listed", loads_and_is_listed),
+        ("module::mounts_and_is_used", mounts_and_is_used),
+        ("module::refuses_to_unload_while_mounted", refuses_while_mounted),
+        ("module::refuses_to_load_twice", refuses_to_load_twice),
+        ("module::refuses_unknown_mount_options", refuses_unknown_options),
+        ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
+        ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
+        ("module::others_are_answered_while_an_index_is_built", busy::others_are_answered),
+        ("module::survives_300_cycles", cycles::survives),
+    ];
+    all.into_iter()
+        .map(|(name, body)| {
+            Trial::new(name, &[Place::Guest], move |context| watched(context, body))
+                .needs(NEEDS)
+                .alone()
+        })
+        .chain(both_homes::trials(Home::Kernel))
+        .chain(adversary::trials(Home::Kernel))
+        .chain(torture::trials(Home::Kernel))
+        .chain(load::trials(Home::Kernel))
+        .chain(faults::trials(Home::Kernel))
+        .collect()
+}
+
+fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
+    let module = ModuleFile::of_running_kernel()?;
+    module.must_match(&project::running_kernel())?;
+    require!(!module.srcversion.is_empty(), "the module has no srcversion");
+    context.fact("module", json!({"vermagic": module.vermagic, "srcversion": module.srcversion}))
+}
+
+fn loads_and_is_listed(context: &Context) -> Result<(), Failure> {
+    let file = ModuleFile::of_running_kernel()?;
+    let loaded = file.load()?;
+    require!(is_listed()?, "loaded, but not in /proc/modules");
+    let kind = &names().file_system;
+    require!(registered()?, "loaded, but {kind} is not in /proc/filesystems");
+    let running = loaded.srcversion()?;
+    require!(
+        running == file.srcversion,
+        "the loaded module has srcversion {running}, the file {}",
+        file.srcversion
+    );
+    context.fact("taint", Taint::now()?.to_string())?;
+    loaded.unload()
+}
+
+fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
+    let kmemleak = Kmemleak::from_now()?;
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let idle = live_allocations()?;
+    let mount = KernelMount::new("size=64M")?;
+    use_it(mount.path())?;
+    mount.unmount()?;
+    let left = live_allocations()?;
+    require!(left == idle, "{left:?} allocations of the engine live after use, {idle:?} before");
+    context.fact("live allocations after use", left)?;
+    loaded.unload()?;
+    kmemleak.map_or(Ok(()), Kmemleak::check)
+}
+
+fn refuses_while_mounted(_: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=1M")?;
+    // EWOULDBLOCK is what delete_module(2) says of a module in use when it must not wait.
+    match loaded.try_unload() {
+        Err(Errno::EWOULDBLOCK | Errno::EBUSY) => {}
+        other => machine::fail!("unloading while mounted gave {other:?}, EWOULDBLOCK is due"),
+    }
+    fs::write(mount.path().join("f"), "works on")?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+fn refuses_to_load_twice(_: &Context) -> Result<(), Failure> {
+    let file = ModuleFile::of_running_kernel()?;
+    let loaded = file.load()?;
+    match file.load() {
+        Err(failure) => {
+            let words = failure.to_string();
+            require!(words.contains("EEXIST"), "a second load failed otherwise: {words}");
+        }
+        Ok(second) => {
+            // One module, two guards: the first one unloads it.
+            std::mem::forget(second);
+            machine::fail!("the module loads twice");
+        }
+    }
+    loaded.unload()
+}
+
+fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    for options in ["nosuchoption", "size=-1", "size=many", "mode=9"] {
+        match KernelMount::new(options) {
+            Err(failure) if failure.to_string().contains("EINVAL") => {}
+            // It was refused, and nobody can say by which errno.
+            Err(_) if mounts_by_command()? => {}
+            Err(failure) => machine::fail!("{options}: {failure}, EINVAL is due"),
+            Ok(_mounted) => machine::fail!("mount -o {options} is accepted, EINVAL is due"),
+        }
+    }
+    loaded.unload()
+}

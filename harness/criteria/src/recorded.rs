@@ -1,0 +1,149 @@
+//! Criterion 2: FUSE against the recorded figures, where they are comparable.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use evidence::baselines::{Baselines, MAX_DIM, Operation, System};
+use evidence::clock::Clock;
+use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
+use evidence::protocol::PROTOCOL;
+use evidence::stats::Outcome;
+use evidence::thresholds::{self, Scene};
+use machine::failure::{Failure, While};
+use machine::{project, require};
+use measure::contender::{Contender, VexfsFile};
+use measure::dataset::{Dataset, compare};
+use measure::rounds::nanoseconds;
+use vexfs_uapi::client::Declaration;
+
+use crate::trial::Context;
+
+// The figures are checked on a floor that does not know the contract.
+const _: () = assert!(MAX_DIM == vexfs_uapi::MAX_DIM, "evidence repeats the contract's limit");
+
+/// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
+/// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
+/// not comparable is written down with the reason. A ratio whose bounds lie on both sides of the
+/// threshold is for the verdict to call INCONCLUSIVE, which recomputes it from the same times.
+///
+/// # Errors
+/// A ratio to ChromaDB's recorded insertion whose upper bound is below the threshold, where that
+/// decides: not on an emulated CPU, since the figures were recorded on a real one.
+pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
+    let baselines = Baselines::load(&project::recorded_figures())?;
+    let rule = &thresholds::FUSE_OVER_RECORDED_INSERTION;
+    let bound =
+        rule.at(Scene { place: context.place(), emulated: context.emulated(), clock: Clock::Wall });
+    let mut below = Vec::new();
+    for (rows, dim) in sizes(&baselines) {
+        let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;
+        for system in [System::Chromadb, System::Qdrant] {
+            let Ok(figure) = baselines.comparable(system, Operation::Insertion, rows as u64, dim)
+            else {
+                continue;
+            };
+            let compared = Compared {
+                figure: figure.clone(),
+                threshold: bound.threshold,
+                decides: figure.decides(bound),
+                batch_ns: nanoseconds(&times),
+            };
+            let ratio = compared.ratio()?;
+            println!("FUSE over {figure}, recorded at {} rows/s: {ratio:.2}", figure.value);
+            if compared.decides && ratio.outcome(bound.threshold) == Outcome::Fail {
+                below.push(format!("{figure}: {:.2}, at most {:.2}", ratio.estimate, ratio.upper));
+            }
+            context.fact(COMPARED, compared)?;
+        }
+    }
+    context.fact(PROVENANCE, &baselines.provenance)?;
+    context.fact(NOT_COMPARABLE, incomparable(&baselines))?;
+    require!(
+        below.is_empty(),
+        "less than {} times a recorded figure: {}",
+        bound.threshold,
+        below.join("; ")
+    );
+    Ok(())
+}
+
+/// The sizes at which an insertion was recorded.
+fn sizes(baselines: &Baselines) -> BTreeSet<(usize, u32)> {
+    let insertions = baselines.figures.iter().filter(|one| one.operation == Operation::Insertion);
+    insertions.map(|figure| (figure.rows as usize, figure.dim)).collect()
+}
+
+/// Why the other figures are compared with nothing.
+fn incomparable(baselines: &Baselines) -> Vec<String> {
+    let searches = baselines.figures.iter().filter(|one| one.operation == Operation::Search);
+    let recall = searches.map(|figure| format!("not comparable: {figure}: {}", figure.note));
+    let of_protocol =
+        [Operation::Insertion, Operation::Search].into_iter().filter_map(|operation| {
+            let (rows, dim) = (PROTOCOL.rows as u64, u32::try_from(PROTOCOL.dim).ok()?);
+            baselines.comparable(System::Chromadb, operation, rows, dim).err()
+        });
+    recall.chain(of_protocol).collect()
+}
+
+/// The times of the protocol's measured rounds of inserting `rows` rows of `dim` components,
+/// which are read back and compared afterwards.
+fn insert(mount: &Path, rows: usize, dim: u32) -> Result<Vec<Duration>, Failure> {
+    let rounds = PROTOCOL.rounds();
+    require!(rows.is_multiple_of(rounds), "{rows} rows do not make {rounds} equal batches");
+    let batch = rows / rounds;
+    let dataset = Dataset::generate(PROTOCOL.seed, rows, dim as usize, 0);
+    let path = mount.join(format!("recorded-{rows}x{dim}.f32"));
+    let mut fuse = VexfsFile::create("fuse", &path, Declaration::flat(dim))?;
+    let mut times = Vec::with_capacity(rounds);
+    for (round, batch_rows) in dataset.base.chunks_exact(batch * dataset.dim).enumerate() {
+        times.push(fuse.insert((round * batch) as u64, batch_rows)?.time("fuse")?);
+    }
+    compare(&dataset.base, &fuse.vectors()?, dataset.dim)?;
+    let indexed = fuse.stats()?.rows;
+    require!(indexed == rows as u64, "{rows} rows were written and {indexed} are indexed");
+    times.drain(..PROTOCOL.warmups);
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recorded_figure_is_compared_or_has_its_reason() {
+        let baselines = Baselines::load(&project::recorded_figures()).unwrap();
+        assert_eq!(
+            sizes(&baselines).into_iter().collect::<Vec<_>>(),
+            [(1_000, 384), (5_000, 768), (10_000, 1_536)]
+        );
+        let reasons = incomparable(&baselines);
+        let searches = reasons.iter().filter(|reason| reason.contains("recall not measured"));
+        assert_eq!(searches.count(), 6);
+        assert_eq!(reasons.iter().filter(|reason| reason.contains("10000 x 128")).count(), 2);
+    }
+
+    fn compared(batch_ns: Vec<u64>) -> Compared {
+        let baselines = Baselines::registered().unwrap();
+        let figure =
+            baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
+        Compared { figure: figure.clone(), threshold: 2.2, decides: true, batch_ns }
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_rates() {
+        let time = (400.0 / (948.54 * 3.0) * 1e9) as u64;
+        let ratio = compared(vec![time; 20]).ratio().unwrap();
+        assert!((ratio.estimate - 3.0).abs() < 1e-6, "{ratio:?}");
+        assert_eq!(ratio.outcome(2.2), Outcome::Pass);
+    }
+
+    #[rstest::rstest]
+    #[case::fewer(vec![1_000; 19], "19 batches, where the protocol asks for 20")]
+    #[case::more(vec![1_000; 25], "25 batches")]
+    #[case::no_time([vec![1_000; 19], vec![0]].concat(), "a time that is none")]
+    fn other_batches_are_no_ratio(#[case] batch_ns: Vec<u64>, #[case] words: &str) {
+        let message = compared(batch_ns).ratio().unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}

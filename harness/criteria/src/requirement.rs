@@ -1,0 +1,281 @@
+//! What a trial needs of the machine, and what provides it.
+
+use std::fs;
+use std::path::Path;
+
+use guest::VmError;
+use machine::failure::Failure;
+use machine::under_test::{self, Program};
+use machine::{config, project};
+
+/// A thing that a trial needs. Declared, never coded into the trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Requirement {
+    /// Effective user id 0: mounting directly, loading modules.
+    Root,
+    /// `/dev/fuse`, open for reading and writing.
+    DevFuse,
+    /// `fusermount3` on the path.
+    Fusermount,
+    /// The FUSE daemon under test; it is built on demand where cargo is there.
+    FuseDaemon,
+    /// `vexctl`; it is built on demand where cargo is there.
+    Vexctl,
+    /// The benchmark whose claims are checked; ours is built on demand where cargo is there.
+    Benchmark,
+    /// A kernel that loads modules.
+    ModuleLoading,
+    /// `vexfs.ko`, built for the running kernel.
+    Module,
+    /// `vexfs.ko` for the running kernel as `build.sh --fault-injection` builds it.
+    FaultInjectionModule,
+    /// A competitor's driver and its Python packages: `chromadb` or `qdrant`.
+    Competitor(&'static str),
+    /// numpy in the project's virtual environment.
+    Numpy,
+    /// A program that the set-up installs, by its name: into `.cache/tools`, or as a package.
+    Program(&'static str),
+    /// QEMU, virtme-ng and the guest's kernel with the module built for it: a guest can be booted.
+    BootableGuest,
+    /// A CPU whose SIMD computes what scalar code computes: emulators have failed at it.
+    SoundCpu,
+}
+
+/// A requirement that is not met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {remedy}")]
+pub struct Missing {
+    /// What is missing.
+    pub what: String,
+    /// The command that provides it, or what to do.
+    pub remedy: String,
+}
+
+impl From<VmError> for Missing {
+    /// The launcher's words end with what to do.
+    fn from(error: VmError) -> Self {
+        let words = error.to_string();
+        let (what, remedy) =
+            words.rsplit_once("; ").unwrap_or((&words, "provide it with: make setup"));
+        Missing { what: what.to_owned(), remedy: remedy.to_owned() }
+    }
+}
+
+fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Result<(), Missing> {
+    Err(Missing { what: what.into(), remedy: remedy.into() })
+}
+
+impl Requirement {
+    /// What it is called, for a person.
+    #[must_use]
+    pub fn title(self) -> String {
+        match self {
+            Requirement::Root => "root".into(),
+            Requirement::DevFuse => "/dev/fuse".into(),
+            Requirement::Fusermount => "fusermount3".into(),
+            Requirement::FuseDaemon => Program::FuseDaemon.title().into(),
+            Requirement::Vexctl => Program::Vexctl.title().into(),
+            Requirement::Benchmark => "the benchmark whose claims are checked".into(),
+            Requirement::ModuleLoading => "loading of modules".into(),
+            Requirement::Module => "vexfs.ko".into(),
+            Requirement::FaultInjectionModule => "vexfs.ko with fault injection".into(),
+            Requirement::Numpy => "numpy".into(),
+            Requirement::Competitor(name) | Requirement::Program(name) => name.into(),
+            Requirement::BootableGuest => "a guest that can be booted".into(),
+            Requirement::SoundCpu => "a CPU that computes SIMD rightly".into(),
+        }
+    }
+
+    /// Looks whether this machine meets the requirement.
+    ///
+    /// # Errors
+    /// [`Missing`], with the command that provides it.
+    pub fn check(self) -> Result<(), Missing> {
+        match self {
+            Requirement::Root if nix::unistd::geteuid().is_root() => Ok(()),
+            Requirement::Root => missing("not root", "run it with sudo"),
+            Requirement::DevFuse => dev_fuse(Path::new("/dev/fuse")),
+            Requirement::Fusermount if on_path("fusermount3") => Ok(()),
+            Requirement::Fusermount => {
+                missing("fusermount3 is not on the path", "provide it with: make setup")
+            }
+            Requirement::FuseDaemon => program(Program::FuseDaemon),
+            Requirement::Vexctl => program(Program::Vexctl),
+            Requirement::Benchmark if configured_benchmark()? => Ok(()),
+            Requirement::Benchmark => program(Program::Benchmark),
+            Requirement::ModuleLoading if Path::new("/proc/modules").exists() => Ok(()),
+            Requirement::ModuleLoading => missing(
+                "this kernel loads no modules (no /proc/modules)",
+                "boot the guest on a modular kernel: vexfs-validate guest",
+            ),
+            Requirement::Module => module(&project::running_kernel()),
+            Requirement::FaultInjectionModule => {
+                let release = project::running_kernel();
+                file(
+                    &under_test::fault_injection_module(&release),
+                    &format!("vexfs.ko with fault injection for kernel {release}"),
+                    &format!("fixtures/vexfs/kernel/build.sh --kernel {release} --fault-injection"),
+                )
+            }
+            Requirement::Competitor(name) => competitor(name),
+            Requirement::Numpy => package("numpy", "numpy"),
+            Requirement::Program(name) if machine::programs::on_path(name).is_some() => Ok(()),
+            Requirement::Program(name) => {
+                missing(format!("there is no program {name}"), "provide it with: make setup")
+            }
+            Requirement::BootableGuest => bootable_guest(),
+            Requirement::SoundCpu => {
+                let report = machine::selftest::run();
+                if report.passed() {
+                    return Ok(());
+                }
+                missing(
+                    format!("this CPU computes AVX2 wrongly ({})", report.summary()),
+                    "an emulated guest needs QEMU 10 or newer: make setup",
+                )
+            }
+        }
+    }
+}
+
+fn dev_fuse(path: &Path) -> Result<(), Missing> {
+    match fs::OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => missing(
+            format!("{} cannot be opened ({error})", path.display()),
+            "load FUSE with: modprobe fuse, and in a container pass --device /dev/fuse",
+        ),
+    }
+}
+
+/// It is built from this checkout where it is not there yet; only a machine that has neither it
+/// nor cargo is lacking.
+fn program(program: Program) -> Result<(), Missing> {
+    let path = configured(program.path())?;
+    if path.exists() || on_path("cargo") {
+        return Ok(());
+    }
+    file(&path, program.title(), &program.build_command())
+}
+
+/// Whether `vexfs.toml`, which is refused where the program is not there, names a benchmark.
+fn configured_benchmark() -> Result<bool, Missing> {
+    configured(config::current().map(|config| config.benchmark.is_some()))
+}
+
+/// What `vexfs.toml` decides.
+fn configured<T>(decided: Result<T, Failure>) -> Result<T, Missing> {
+    decided.map_err(|failure| Missing {
+        what: failure.to_string(),
+        remedy: "docs/own-vexfs.md says what the file may say".into(),
+    })
+}
+
+fn own_module_sources() -> Result<bool, Failure> {
+    Ok(config::current()?.module.as_ref().is_some_and(|module| module.path.is_dir()))
+}
+
+fn module(release: &str) -> Result<(), Missing> {
+    let build = if configured(own_module_sources())? {
+        "vexfs-validate guest (the host builds it before it boots)".to_owned()
+    } else {
+        format!("fixtures/vexfs/kernel/build.sh --kernel {release}")
+    };
+    let path = configured(under_test::kernel_module(release))?;
+    file(&path, &format!("vexfs.ko for kernel {release}"), &build)
+}
+
+fn bootable_guest() -> Result<(), Missing> {
+    match guest::guest_kernel() {
+        // The launcher builds it before it boots.
+        Ok(_) if configured(own_module_sources())? => Ok(()),
+        Ok(kernel) => module(&kernel.release),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn competitor(name: &str) -> Result<(), Missing> {
+    let module = match name {
+        "chromadb" => "chromadb",
+        "qdrant" => "qdrant_edge",
+        other => {
+            return missing(
+                format!("no competitor is called {other:?}"),
+                "see fixtures/competitors",
+            );
+        }
+    };
+    let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
+    file(&driver, &format!("the driver of {name}"), "git restore fixtures/competitors")?;
+    package(module, name)
+}
+
+/// Looks for the package's directory instead of importing it: an import takes 20 s in an
+/// emulated guest, and trials are listed often.
+fn package(module: &str, name: &str) -> Result<(), Missing> {
+    let remedy = "provide it with: make setup";
+    file(&project::python(), "the project's virtual environment", remedy)?;
+    let libraries = project::cache().join("venv/lib");
+    let present = fs::read_dir(&libraries)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|version| version.path().join("site-packages").join(module).is_dir());
+    if present {
+        return Ok(());
+    }
+    missing(format!("{name} is not installed in {}", libraries.display()), remedy)
+}
+
+fn file(path: &Path, what: &str, command: &str) -> Result<(), Missing> {
+    if path.is_file() {
+        return Ok(());
+    }
+    missing(
+        format!("{what} is not there ({})", path.display()),
+        format!("provide it with: {}", command.trim_start_matches("provide it with: ")),
+    )
+}
+
+/// Whether `program` is a file in one of the directories of `PATH`.
+#[must_use]
+pub fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_names_its_remedy() {
+        let Err(missing) = Requirement::Competitor("nosuch").check() else {
+            panic!("there is no such competitor");
+        };
+        assert!(missing.to_string().contains("nosuch"));
+        let Err(missing) = file(Path::new("/nonexistent/vexfs.ko"), "vexfs.ko", "make build")
+        else {
+            panic!("there is no such file");
+        };
+        assert_eq!(
+            missing.to_string(),
+            "vexfs.ko is not there (/nonexistent/vexfs.ko); provide it with: make build"
+        );
+    }
+
+    #[test]
+    fn a_machine_without_fuse_is_told_what_to_do() {
+        let Err(missing) = dev_fuse(Path::new("/nonexistent/fuse")) else {
+            panic!("there is no such device");
+        };
+        assert!(missing.to_string().starts_with("/nonexistent/fuse cannot be opened"));
+        assert!(missing.to_string().contains("modprobe fuse"));
+    }
+
+    #[test]
+    fn the_path_is_searched() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program-here"));
+    }
+}

@@ -1,0 +1,71 @@
+//! One cycle: load, load and unload under load, unload.
+
+use std::fs::File;
+use std::time::Instant;
+
+use evidence::facts::SoakCycle;
+use homes::filesystem::{Served, requests_end_well};
+use homes::kernel::{KernelMount, kernel_memory_kib, live_allocations, load_open, outlived};
+use homes::torture::{fio, stress_ng};
+use machine::failure::{Failure, While};
+
+use crate::faults::unloading;
+use crate::trial::Context;
+use crate::watched::{nothing_left, use_it};
+
+/// Attempts to unload the module in each cycle, while it is searched and written to.
+const ATTEMPTS: u32 = 100;
+/// One cycle of so many takes its turn of each of the other loads.
+const OTHER_LOADS_EVERY: u32 = 10;
+
+/// What a cycle needs to know of the time before the first.
+pub(super) struct Before {
+    /// [`outlived`] then: what other modules have left.
+    pub(super) outlived: u64,
+}
+
+/// Does a cycle. Its log is looked at by the caller.
+pub(super) fn run(
+    context: &Context,
+    module: &File,
+    before: &Before,
+    number: u32,
+) -> Result<SoakCycle, Failure> {
+    let started = Instant::now();
+    let turn = number % OTHER_LOADS_EVERY;
+    let mut loads = Vec::new();
+    if turn == 1 {
+        unloading::races_with_mounts(context).when("while others mount")?;
+        loads.push("mounts of others".to_owned());
+    }
+    let loaded = load_open(module)?;
+    let mount = KernelMount::new("size=256M")?;
+    use_it(mount.path())?;
+    if turn == 4 {
+        fio::run(mount.path())?;
+        loads.push("fio".to_owned());
+    }
+    if turn == 7 {
+        stress_ng::run(mount.path())?;
+        loads.push("stress-ng".to_owned());
+    }
+    let Served { searches, writes } =
+        requests_end_well(mount.path(), &[], || unloading::refuses(&loaded, ATTEMPTS))?;
+    mount.unmount()?;
+    let left = live_allocations()?.unwrap_or_default();
+    loaded.unload()?;
+    nothing_left()?;
+    let live_allocations = left + outlived()?.saturating_sub(before.outlived);
+    machine::require!(live_allocations == 0, "{live_allocations} allocations outlive the module");
+    Ok(SoakCycle {
+        number,
+        microseconds: u64::try_from(started.elapsed().as_micros())?,
+        loads,
+        searches,
+        writes,
+        refused: ATTEMPTS,
+        kernel_memory_kib: kernel_memory_kib()?,
+        live_allocations,
+        log_lines: 0,
+    })
+}

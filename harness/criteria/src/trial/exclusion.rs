@@ -1,0 +1,153 @@
+//! Trials that must have the machine for themselves, across threads and processes.
+//!
+//! Every trial holds the lock shared while it runs; one that measures, or that loads the module,
+//! holds it alone. nextest's own `threads-required` does the same within one run; this also holds
+//! under `cargo test` and between two runs, of whichever users.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use machine::failure::{Failure, While};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// Longest wait for others to finish: more than the longest trial takes under emulation.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// How a trial shares the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// With any number of others.
+    Shared,
+    /// With none.
+    Alone,
+}
+
+/// Directories in which every user may make a file, and none may remove another's. The first that
+/// is one is the same for all, whatever their TMPDIR is.
+const FOR_ALL: [&str; 2] = ["/run/lock", "/tmp"];
+
+fn lock_file() -> PathBuf {
+    let directory = FOR_ALL.into_iter().find(|path| is_for_all(Path::new(path)));
+    Path::new(directory.unwrap_or("/tmp")).join("vexfs-validation.lock")
+}
+
+fn is_for_all(path: &Path) -> bool {
+    let for_all = 0o1002;
+    fs::symlink_metadata(path)
+        .is_ok_and(|there| there.is_dir() && there.permissions().mode() & for_all == for_all)
+}
+
+/// Opens the lock file, and makes it where it is not there yet. Reading is enough for a lock of
+/// either sort, and `fs.protected_regular` lets nobody create over another user's file.
+fn open(path: &Path) -> Result<File, Failure> {
+    let open = || {
+        // What another user has put there is neither followed nor waited for.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        OpenOptions::new().read(true).custom_flags(flags).open(path)
+    };
+    let file = match open() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true).mode(0o666);
+            match options.open(path) {
+                Ok(file) => {
+                    // The umask has no say: others are to open it, too.
+                    file.set_permissions(Permissions::from_mode(0o666)).when(path.display())?;
+                    Ok(file)
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => open(),
+                Err(error) => Err(error),
+            }
+        }
+        other => other,
+    };
+    let file = file.when(format!("opening the lock {}", path.display()))?;
+    machine::require!(
+        file.metadata().when(path.display())?.is_file(),
+        "the lock {} is no regular file; remove it",
+        path.display()
+    );
+    Ok(file)
+}
+
+/// Waits for the machine; it is released when the result is dropped.
+///
+/// # Errors
+/// Where the lock file cannot be opened, or the others take longer than half an hour.
+pub fn take(exclusion: Exclusion) -> Result<Flock<File>, Failure> {
+    let path = lock_file();
+    let mut file = open(&path)?;
+    let argument = match exclusion {
+        Exclusion::Shared => FlockArg::LockSharedNonblock,
+        Exclusion::Alone => FlockArg::LockExclusiveNonblock,
+    };
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match Flock::lock(file, argument) {
+            Ok(lock) => return Ok(lock),
+            Err((unlocked, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = unlocked,
+            Err((_, Errno::EWOULDBLOCK)) => machine::fail!(
+                "other trials hold {} for more than {} minutes; end them and try again",
+                path.display(),
+                LIMIT.as_secs() / 60
+            ),
+            Err((_, errno)) => return Err(Failure::from(errno)).when(path.display()),
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_with_shared_and_alone_with_none() {
+        let first = take(Exclusion::Shared).unwrap();
+        let second = take(Exclusion::Shared).unwrap();
+        let file = OpenOptions::new().read(true).open(lock_file()).unwrap();
+        let refused = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        assert!(refused.is_err());
+        drop((first, second));
+    }
+
+    #[test]
+    fn the_lock_is_where_every_user_finds_it() {
+        let path = lock_file();
+        assert!(FOR_ALL.iter().any(|directory| path.parent() == Some(Path::new(directory))));
+        let own = tempfile::tempdir().unwrap();
+        assert!(!is_for_all(own.path()));
+        assert!(!is_for_all(Path::new("/nonexistent")));
+        fs::set_permissions(own.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert!(is_for_all(own.path()));
+    }
+
+    #[test]
+    fn every_user_may_open_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        for _ in 0..2 {
+            let mode = open(&path).unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o666);
+        }
+    }
+
+    #[test]
+    fn what_is_no_lock_is_neither_followed_nor_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, target) = (directory.path().join("link"), directory.path().join("target"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let said = open(&link).unwrap_err().to_string();
+        assert!(said.contains("opening the lock") && said.contains("link"), "{said}");
+        assert!(!target.exists());
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let said = open(&pipe).unwrap_err().to_string();
+        assert!(said.contains("is no regular file; remove it"), "{said}");
+    }
+}

@@ -1,0 +1,33 @@
+//! Trials: what a criterion is made of, and how libtest-mimic runs them.
+//!
+//! ```no_run
+//! use evidence::place::Place;
+//! use criteria::requirement::Requirement;
+//! use criteria::trial::{Context, Trial};
+//!
+//! fn mounts(context: &Context) -> Result<(), machine::failure::Failure> {
+//!     context.fact("mount type", "fuse.vexfs")
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     criteria::main(vec![
+//!         Trial::new("fuse::mounts", &[Place::Host, Place::Guest], mounts)
+//!             .needs(&[Requirement::DevFuse]),
+//!     ])
+//! }
+//! ```
+
+mod context;
+mod declaration;
+mod exclusion;
+mod policy;
+mod runner;
+mod watch;
+
+pub use context::Context;
+pub use declaration::{Body, Trial};
+pub use exclusion::{Exclusion, take as take_machine};
+pub use policy::{Decision, decide};
+pub(crate) use runner::main;
+pub use runner::{DECLARATIONS_VARIABLE, Declaration, run_recorded};
+pub use watch::MOST_VARIABLE;

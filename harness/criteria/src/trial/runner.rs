@@ -1,0 +1,187 @@
+//! Trials under libtest-mimic: `cargo test`, `cargo nextest`, `--list`, `--exact`, `--ignored`.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evidence::exit;
+use evidence::place::Place;
+use evidence::{Event, TrialState};
+use homes::fuse::guardian;
+use homes::kernel::KernelLog;
+use homes::trial_name;
+use libtest_mimic::{Arguments, Completion, Failed};
+use machine::failure::Failure;
+use machine::place;
+use machine::project;
+use machine::temporary;
+use serde::{Deserialize, Serialize};
+
+use super::context::Context;
+use super::declaration::Trial;
+use super::policy::{Decision, decide};
+use super::{exclusion, watch};
+
+/// The `main` of a criterion: runs or lists `trials` as the command line asks.
+#[must_use]
+pub fn main(trials: Vec<Trial>) -> ExitCode {
+    if std::env::var_os(DECLARATIONS_VARIABLE).is_some() {
+        return declare(&trials);
+    }
+    let arguments = Arguments::from_args();
+    if let Err(failure) = project::is_where_it_was_built().and_then(|()| temporary::prepare()) {
+        eprintln!("error: {failure}");
+        return exit::SETUP.into();
+    }
+    if let Some(name) = doubled(&trials) {
+        eprintln!("error: two trials are called {name}; a name stands for one trial");
+        return exit::USAGE.into();
+    }
+    if arguments.exact
+        && let Some(filter) = &arguments.filter
+        && !trials.iter().any(|trial| trial.name() == filter)
+    {
+        // libtest runs nothing and succeeds; a trial that vanished must not look like success.
+        eprintln!("error: no trial is called {filter}; --list shows all");
+        return exit::USAGE.into();
+    }
+    if !arguments.list
+        && let Err(failure) = guardian::start()
+    {
+        eprintln!("error: {failure}");
+        return exit::SETUP.into();
+    }
+    let here = place::here().place;
+    let tests = trials
+        .into_iter()
+        // nextest runs every trial in a process of its own: look at that one's requirements only.
+        .filter(|trial| !arguments.exact || arguments.filter.as_deref() == Some(trial.name()))
+        .map(|trial| prepare(trial, here, &arguments))
+        .collect();
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// Variable that makes a criterion print its declarations as JSON and run nothing: the
+/// expected-tests manifest is made of them.
+pub const DECLARATIONS_VARIABLE: &str = "VEXFS_VALIDATION_DECLARATIONS";
+
+/// A trial as it is declared, apart from what it does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Declaration {
+    /// Its name.
+    pub name: String,
+    /// The places that it belongs to.
+    pub places: Vec<Place>,
+}
+
+fn declare(trials: &[Trial]) -> ExitCode {
+    let declarations: Vec<Declaration> = trials
+        .iter()
+        .map(|trial| Declaration { name: trial.name.clone(), places: trial.places.clone() })
+        .collect();
+    match serde_json::to_string(&declarations) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: the declarations cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn doubled(trials: &[Trial]) -> Option<&str> {
+    let mut seen = BTreeSet::new();
+    trials.iter().map(Trial::name).find(|name| !seen.insert(*name))
+}
+
+/// nextest counts a skip at run time as a pass, so there, and wherever ignored tests are asked
+/// for, a skip is the list-time flag. Under plain `cargo test` a skip at run time is shown with
+/// its reason.
+fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::Trial {
+    let decision = decide(&trial.name, here, &trial.places, || {
+        trial.needs.iter().filter_map(|need| need.check().err()).collect()
+    });
+    let by_flag = std::env::var_os("NEXTEST").is_some()
+        || arguments.list
+        || arguments.ignored
+        || arguments.include_ignored;
+    let name = trial.name.clone();
+    match decision {
+        Decision::Skip(reason) => {
+            // nextest lists twice, all trials and the ignored ones; the second leaves the reason.
+            let noted = if arguments.list && !arguments.ignored {
+                Ok(())
+            } else {
+                note_skip(&name, here, &reason)
+            };
+            if by_flag {
+                // Asked for by name it still cannot be done here, and must not pass.
+                let body = move || Err(Failed::from(format!("not run: {reason}")));
+                libtest_mimic::Trial::test(name, body).with_ignored_flag(noted.is_ok())
+            } else {
+                let body = move || noted.map(|()| Completion::ignored_with(reason));
+                libtest_mimic::Trial::ignorable_test(name, body)
+            }
+        }
+        Decision::Fail(reason) => libtest_mimic::Trial::test(name, move || {
+            run_recorded(&trial.name, here, |_| Err(Failure::new(reason))).map_err(to_failed)
+        }),
+        Decision::Run => {
+            let body = Arc::clone(&trial.body);
+            libtest_mimic::Trial::test(name, move || {
+                run_recorded(&trial.name, here, |context| {
+                    let _machine = trial.exclusion.map(exclusion::take).transpose()?;
+                    watch::within(trial.limit, context, || body(context))
+                })
+                .map_err(to_failed)
+            })
+        }
+    }
+}
+
+fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
+    let event = Event::Skipped { trial: trial.to_owned(), reason: reason.to_owned() };
+    let written = place::evidence_writer().and_then(|writer| writer.write(event));
+    written.map_err(|error| Failed::from(format!("skip in the {place} not recorded: {error}")))
+}
+
+/// Runs a body between its two records. The state is pessimistic: a trial that began and has no
+/// end in the evidence died.
+pub fn run_recorded(
+    trial: &str,
+    place: Place,
+    body: impl FnOnce(&Context) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let evidence = place::evidence_writer()?;
+    let context = Context::new(trial, place, evidence);
+    context.record(Event::TrialStarted { trial: trial.to_owned() })?;
+    let started = Instant::now();
+    trial_name::set(Some(trial.to_owned()));
+    // A panic is a failure of this trial; guards of its mounts and children have run by then.
+    let marked = || {
+        if place == Place::Guest {
+            // By it a reader finds the trial's lines on the console.
+            KernelLog::mark(trial)?;
+        }
+        body(&context)
+    };
+    let result = catch_unwind(AssertUnwindSafe(marked))
+        .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
+    trial_name::set(None);
+    let (state, message) = match &result {
+        Ok(()) => (TrialState::Passed, String::new()),
+        Err(failure) if failure.is_undecided() => (TrialState::Undecided, failure.to_string()),
+        Err(failure) => (TrialState::Failed, failure.to_string()),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    context.record(Event::TrialFinished { trial: trial.to_owned(), state, message, seconds })?;
+    result
+}
+
+fn to_failed(failure: Failure) -> Failed {
+    Failed::from(failure.to_string())
+}

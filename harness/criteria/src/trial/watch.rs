@@ -1,0 +1,124 @@
+//! A limit for trials whose system calls wait for a daemon: nothing else ends such a wait.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use homes::fuse::kill_daemons_of;
+use homes::torture;
+use machine::failure::Failure;
+
+use super::context::Context;
+
+/// An emulated CPU takes as many times as long.
+const EMULATED: u32 = 10;
+
+/// A little less than nextest grants (`nextest.toml`), in the guest as on the host: what hangs says
+/// so itself, and does under `cargo test` as well.
+const USUAL: Duration = Duration::from_secs(28 * 60);
+
+/// How long a trial may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// As long as any; as many times as long as `make torture` is asked to do.
+    Usual,
+    /// So long; ten times as long on an emulated CPU.
+    Of(Duration),
+    /// What it starts has limits of its own.
+    None,
+}
+
+/// Variable that names the most seconds that a trial may take, for daemons that are known to hang:
+/// who tries many of them does not wait two minutes for each.
+pub const MOST_VARIABLE: &str = "VEXFS_VALIDATION_MOST_SECONDS";
+
+fn shortened() -> Option<Duration> {
+    let seconds = std::env::var(MOST_VARIABLE).ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+impl Limit {
+    fn here(self, context: &Context) -> Option<Duration> {
+        let usual = match self {
+            Limit::Usual => USUAL * torture::scale().unwrap_or(1),
+            Limit::Of(limit) if context.emulated() => limit * EMULATED,
+            Limit::Of(limit) => limit,
+            Limit::None => return None,
+        };
+        Some(shortened().map_or(usual, |most| usual.min(most)))
+    }
+}
+
+/// Runs `body`, whose daemons are killed after `limit`.
+///
+/// # Errors
+/// That of `body`; and where it took longer, what became of it.
+pub(super) fn within(
+    limit: Limit,
+    context: &Context,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(limit) = limit.here(context) else { return body() };
+    let worker = thread::current().id();
+    let (trial, seconds) = (context.trial(), limit.as_secs());
+    let (done, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let late = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            late.then(|| {
+                let killed = kill_daemons_of(worker);
+                if killed == 0 {
+                    // Whoever waits learns of it even if it never ends.
+                    eprintln!("{trial}: not done within {seconds} s, and no FUSE daemon holds it");
+                }
+                killed
+            })
+        });
+        let outcome = body();
+        drop(done);
+        let said = outcome.as_ref().err().map(|failure| format!(": {failure}")).unwrap_or_default();
+        match watch.join().unwrap_or_default() {
+            None => outcome,
+            Some(0) => {
+                machine::fail!("it took longer than {seconds} s, and no FUSE daemon held it{said}")
+            }
+            Some(_) => machine::fail!(
+                "it hangs: not done within {seconds} s, when the FUSE daemon was killed to free \
+                 it{said}"
+            ),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+    use evidence::Writer;
+    use evidence::place::Place;
+
+    #[test]
+    fn whoever_takes_too_long_fails() {
+        let context = Context::new("trial", Place::Host, Writer::nowhere(Place::Host));
+        let limit = Limit::Of(Duration::from_millis(20));
+        let slow = || {
+            sleep(Duration::from_millis(500));
+            machine::fail!("and this besides")
+        };
+        let said = within(limit, &context, slow).unwrap_err().to_string();
+        assert_eq!(said, "it took longer than 0 s, and no FUSE daemon held it: and this besides");
+        within(Limit::Usual, &context, || Ok(())).unwrap();
+        let failure = within(Limit::Usual, &context, || machine::fail!("its own")).unwrap_err();
+        assert_eq!(failure.to_string(), "its own");
+    }
+
+    #[test]
+    fn every_trial_has_a_limit_unless_it_starts_others() {
+        let trial = || crate::trial::Trial::new("some::trial", &[Place::Host], |_| Ok(()));
+        assert_eq!(trial().limit, Limit::Usual);
+        let short = Duration::from_secs(1);
+        assert_eq!(trial().within(short).limit, Limit::Of(short));
+        assert_eq!(trial().starts_trials().limit, Limit::None);
+    }
+}

@@ -1,0 +1,121 @@
+//! What every trial with the module must leave: a quiet log, no taint, and nothing behind.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
+
+use homes::kernel::{
+    EXPECTED_TAINT, KernelLog, Logged, Names, Surroundings, Taint, is_listed, names, registered,
+};
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::dataset::{self, Dataset};
+use vexfs_uapi::Home;
+use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
+
+use crate::requirement::Requirement;
+use crate::trial::Context;
+
+/// What every trial with the module needs.
+pub(crate) const NEEDS: &[Requirement] =
+    &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
+
+/// How long what is no business of the module's may show itself beside it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Runs `body` and looks at what every trial with the module must leave: a quiet log, no taint
+/// but that of an out-of-tree module, and nothing loaded or registered.
+pub(crate) fn watched(
+    context: &Context,
+    body: impl FnOnce(&Context) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let name = &names().module;
+    require!(!is_listed()?, "{name} is loaded already; an earlier trial could not unload it");
+    let before = Surroundings::now()?;
+    log_watched(context, body)?;
+    nothing_left()?;
+    // What others do meanwhile is gone in a moment.
+    let mut left = Vec::new();
+    let gone = wait_for("", LINGER, || {
+        left = Surroundings::now()?.beyond(&before);
+        Ok(left.is_empty().then_some(()))
+    });
+    if gone.is_err() {
+        machine::fail!("after unloading there is what was not there before: {}", left.join(", "));
+    }
+    Ok(())
+}
+
+/// That the module is neither loaded nor registered, and has left no directory.
+pub(crate) fn nothing_left() -> Result<(), Failure> {
+    let Names { module, file_system } = names();
+    require!(!is_listed()?, "{module} is still in /proc/modules");
+    require!(!registered()?, "{file_system} is still in /proc/filesystems");
+    for path in [
+        format!("/sys/module/{module}"),
+        format!("/sys/fs/{file_system}"),
+        format!("/proc/fs/{file_system}"),
+    ] {
+        require!(!Path::new(&path).exists(), "{path} is left after unloading");
+    }
+    Ok(())
+}
+
+/// Runs `body`, which must leave a quiet log and no taint but that of an out-of-tree module.
+pub(crate) fn log_watched(
+    context: &Context,
+    body: impl FnOnce(&Context) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let taint = Taint::now()?;
+    let mut log = KernelLog::from_now()?;
+    KernelLog::mark(context.trial())?;
+    let outcome = body(context);
+    let logged = log.read()?;
+    context.kernel_log(logged.lines())?;
+    outcome?;
+    check_log(&logged)?;
+    let beyond = Taint::now()?.beyond(taint | EXPECTED_TAINT);
+    require!(beyond.is_clean(), "the kernel is tainted: {beyond}");
+    Ok(())
+}
+
+/// Our own mark must be there too: a log without it is not the log of this trial.
+pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
+    let marked = logged.records.iter().any(|one| one.text.starts_with("vexfs-validation: "));
+    logged.check()?;
+    if !marked {
+        let words = "the trial's mark is missing from the kernel log: lines were lost";
+        return Err(Failure::undecided(words));
+    }
+    Ok(())
+}
+
+/// Writes rows, indexes them, searches, and asks who served it.
+pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
+    const DIM: usize = 32;
+    let data = Dataset::generate(3, 256, DIM, 1);
+    let path = mount.join("base.f32");
+    fs::write(&path, dataset::bytes(&data.base))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
+    for row in [0, 100, 255] {
+        let hits = searcher.search(&file, data.row(row)).when("SEARCH")?;
+        require!(
+            hits.len() == 1 && hits[0].row == row as u64 && hits[0].distance == 0,
+            "row {row} is not its own nearest neighbour: {hits:?}"
+        );
+    }
+    let stats = stats(&file, 0).when("STATS")?;
+    require!(
+        stats.home == Home::Kernel as u32 && stats.searches == 3,
+        "3 searches of the kernel's are counted as {} of home {}",
+        stats.searches,
+        stats.home
+    );
+    drop(file);
+    require!(fs::read(&path)? == dataset::bytes(&data.base), "the file reads otherwise");
+    fs::remove_file(&path)?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Daemons that harm whoever uses them harm one trial and not the process that runs them all, and
+//! nothing of them is left.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use criteria::trial::MOST_VARIABLE;
+use machine::child::Running;
+use machine::deadline::wait_for;
+use nix::sys::signal::{Signal, kill};
+use tempfile::TempDir;
+
+/// For a trial that takes a second, on a machine that does other things.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A room for one run: configuration, evidence, and the directory for temporary files.
+struct Room(TempDir);
+
+impl Room {
+    /// With `fault` of `plain_fuse`.
+    fn new() -> Room {
+        // A short path, open to others, in which all that the run leaves would lie.
+        let room = tempfile::Builder::new().prefix("h").rand_bytes(6).tempdir_in("/tmp").unwrap();
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let config = format!("fuse = {:?}\n", example("plain_fuse"));
+        fs::write(room.path().join("vexfs.toml"), config).unwrap();
+        Room(room)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Criterion 1, to be run with `arguments` on a daemon with `fault`.
+    fn criterion(&self, fault: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(example("fuse_criterion"));
+        command.args(arguments).env_remove("NEXTEST").env("TMPDIR", self.path());
+        command.env("VEXFS_CONFIG", self.path().join("vexfs.toml")).env("PLAIN_FUSE", fault);
+        command
+    }
+
+    /// What is mounted in it by now.
+    fn mounts(&self) -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let path = self.path().to_str().unwrap();
+        mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
+    }
+
+    /// Commands of processes that run for it by now.
+    fn processes(&self) -> Vec<String> {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let lines = all.map(|one| fs::read(one.path().join("cmdline")).unwrap_or_default());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        lines.filter(|line| line.contains(self.path().to_str().unwrap())).collect()
+    }
+
+    /// That neither mounts nor processes are left in it, in a while.
+    fn is_empty(&self) {
+        let left = || (self.mounts(), self.processes());
+        let empty = wait_for("", LIMIT, || Ok((left() == (vec![], vec![])).then_some(())));
+        assert!(empty.is_ok(), "left: {:?}", left());
+    }
+}
+
+/// A program among the examples, which cargo builds with tests.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn sigbus_ends_one_trial() {
+    let room = Room::new();
+    // Both of them in one process: the second is tried after the first.
+    let arguments = ["mapping", "--test-threads=1"];
+    let output = room.criterion("forgets", &arguments).output().unwrap();
+    let text = said(&output);
+    assert!(text.contains("test result: FAILED"), "{text}");
+    assert!(
+        text.contains(
+            "mappings_outlive_name_and_descriptor: the process that tried it was killed by SIGBUS"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("fuse::mappings_grow_by_mremap"), "{text}");
+    room.is_empty();
+}
+
+#[test]
+fn a_daemon_that_no_signal_ends_is_taken_down() {
+    let room = Room::new();
+    let mut criterion = room.criterion("waits-for-itself", &["--exact", "fuse::append"]);
+    let text = said(&criterion.env(MOST_VARIABLE, "3").output().unwrap());
+    assert!(text.contains("it hangs: not done within 3 s"), "{text}");
+    room.is_empty();
+}
+
+/// Ended in the middle of a trial, with a daemon that hangs.
+#[test]
+fn nothing_is_left_of_a_run_that_is_killed() {
+    let room = Room::new();
+    let mut criterion = room.criterion("waits-for-itself", &["--exact", "fuse::append"]);
+    let running = Running::start(&mut criterion).unwrap();
+    wait_for("the daemon to hang", LIMIT, || {
+        let processes = fs::read_dir("/proc")?.flatten().filter(|process| {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(room.path().to_str().unwrap())
+        });
+        let threads = processes.flat_map(|one| fs::read_dir(one.path().join("task")));
+        let hangs = threads.flatten().flatten().any(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.contains(") D ")
+        });
+        Ok(hangs.then_some(()))
+    })
+    .unwrap();
+    assert_eq!(room.mounts().len(), 1);
+    kill(running.pid(), Signal::SIGKILL).unwrap();
+    running.finish(LIMIT).unwrap();
+    room.is_empty();
+    let files = || -> Vec<_> {
+        fs::read_dir(room.path()).unwrap().flatten().map(|one| one.file_name()).collect()
+    };
+    let gone = wait_for("", LIMIT, || Ok((files() == ["vexfs.toml"]).then_some(())));
+    assert!(gone.is_ok(), "{:?}", files());
+}

@@ -1,0 +1,200 @@
+//! What is said of a VexFS that lacks part of the contract: each operation that fails by itself,
+//! with its errno, and whatever it does have passes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use homes::filesystem::quick_operations;
+use homes::fuse::{FuseMount, Readiness};
+use homes::kernel::ModuleFile;
+use machine::mount::is_mounted;
+use machine::own_sources::{cargo_program, kbuild_module};
+
+/// A daemon among the examples, which cargo builds with tests.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
+/// A daemon without rename and without the contract's requests.
+fn plain_fuse() -> PathBuf {
+    example("plain_fuse")
+}
+
+#[test]
+fn what_is_lacking_is_named_with_its_errno() {
+    let mount = FuseMount::start_announced(&plain_fuse(), &[], Readiness::Unannounced).unwrap();
+    let outcomes = quick_operations()
+        .map(|one| (one.name, one.run(mount.path()).map_err(|failure| failure.to_string())));
+    let outcomes: BTreeMap<_, _> = outcomes.collect();
+    mount.unmount().unwrap();
+    let said = |name: &str| outcomes[name].clone().err().unwrap_or_default();
+    assert!(said("rename").starts_with("rename: ENOSYS ("), "{}", said("rename"));
+    assert!(said("rename_exchange").starts_with("rename_exchange: E"), "{outcomes:#?}");
+    let search = said("attach_and_search_exactly");
+    assert!(search.starts_with("attach_and_search_exactly: ENOTTY ("), "{search}");
+    for name in ["append", "write_and_read_back", "fsync"] {
+        assert_eq!(outcomes.get(name), Some(&Ok(())), "{outcomes:#?}");
+    }
+}
+
+/// What hangs in a daemon is neither waited for without end nor left behind.
+#[test]
+fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
+    let options = ["left-by-the-mute"];
+    let mount = FuseMount::start_announced(&example("mute_fuse"), &options, Readiness::Unannounced);
+    let said = mount.unwrap_err().to_string();
+    assert!(said.contains("has mounted, but does not answer: statfs(2) of "), "{said}");
+    let mountpoint = said.split(' ').find(|word| word.ends_with("/mnt")).unwrap();
+    assert!(!is_mounted(Path::new(mountpoint)).unwrap());
+    assert!(!Path::new(mountpoint).exists());
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.map(|one| fs::read(one.path().join("cmdline")).unwrap_or_default());
+    assert!(!lines.any(|line| line.windows(16).any(|part| part == options[0].as_bytes())));
+}
+
+/// The criterion itself, as a person runs it, on a daemon that `vexfs.toml` names.
+#[test]
+fn criterion_1_runs_in_full_on_a_daemon_of_ones_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("vexfs.toml");
+    fs::write(
+        &config,
+        format!(
+            "fuse = {:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n",
+            plain_fuse()
+        ),
+    )
+    .unwrap();
+    let run = |trial: &str| {
+        Command::new(plain_fuse().with_file_name("fuse_criterion"))
+            .args(["--exact", trial])
+            .env("VEXFS_CONFIG", &config)
+            .env("VEXFS_VALIDATION_EVIDENCE", directory.path())
+            .env_remove("NEXTEST")
+            .assert()
+    };
+    for trial in ["fuse::append", "fuse::mounts_as_fuse", "fuse::unmount_leaves_nothing"] {
+        run(trial).success();
+    }
+    for (trial, named) in [
+        ("fuse::rename", "rename: ENOSYS ("),
+        ("fuse::attach_and_search_exactly", "attach_and_search_exactly: ENOTTY ("),
+    ] {
+        run(trial).failure().stdout(predicates::str::contains(named));
+    }
+}
+
+/// Criterion 1 with `vexfs.toml` as it is given, some of its trials in one process.
+fn criterion(config: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vexfs.toml");
+    fs::write(&path, config).unwrap();
+    let script = directory.path().join("daemon.sh");
+    fs::write(script, "exec \"$1\" \"$2\"\n").unwrap();
+    let output = Command::new(plain_fuse().with_file_name("fuse_criterion"))
+        .args(arguments)
+        .env("VEXFS_CONFIG", &path)
+        .env_remove("NEXTEST")
+        .env_remove("NEXTEST_RUN_ID")
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_file_system_without_mkdir_is_tried_in_its_root() {
+    let config = format!(
+        "fuse = {:?}\n",
+        ["env", "PLAIN_FUSE=no-directories", plain_fuse().to_str().unwrap()]
+    );
+    let text = criterion(&config, &["fuse::append", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    let text = criterion(&config, &["fuse::mkdir_and_rmdir", "--exact"]);
+    assert!(text.contains("mkdir_and_rmdir: EPERM ("), "{text}");
+}
+
+#[test]
+fn what_keeps_a_daemon_from_starting_is_said_once() {
+    let config = r#"fuse = ["sh", "-c", "echo the disk is on fire >&2; exit 7"]"#;
+    let text = criterion(config, &["fuse::rename", "--test-threads=1"]);
+    let said = text.lines().filter(|line| *line == "the disk is on fire");
+    assert_eq!(said.count(), 1, "{text}");
+    let cause = "the FUSE daemon does not start with -o size=256M";
+    assert!(text.contains(cause) && text.contains("exited with status 7"), "{text}");
+    assert!(
+        text.contains("it was run as: /usr/bin/sh -c echo") || text.contains("sh -c echo"),
+        "{text}"
+    );
+    let others = text.matches("\nnot tried: the FUSE daemon does not start; fuse::rename");
+    assert!(others.count() > 3, "{text}");
+}
+
+#[test]
+fn a_daemon_without_options_is_told_what_to_leave_out() {
+    let refuses = "case $1 in -o) echo unknown option -o >&2; exit 1;; esac; exec \"$0\" \"$1\"";
+    let daemon = plain_fuse();
+    let config = format!("fuse = {:?}\n", ["sh", "-c", refuses, daemon.to_str().unwrap()]);
+    let arguments = ["fuse::append", "--exact"];
+    let text = criterion(&config, &arguments);
+    assert!(text.contains("unknown option -o"), "{text}");
+    assert!(text.contains("fuse = \"{program} {mountpoint}\""), "{text}");
+    let config = format!("{config}mount.fuse = '{{program}} {{mountpoint}}'\n");
+    let text = criterion(&config, &arguments);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+}
+
+/// `fuse` alone, with an argument that is a path beside the file.
+#[test]
+fn a_command_runs_where_its_file_is() {
+    let config = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
+    let config = format!("{config}mount.fuse = '{{program}} {{mountpoint}}'\n");
+    let text = criterion(&config, &["fuse::append", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    // As it is without `mount.fuse`: the script takes the options for its mount point, and fails.
+    let alone = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
+    let text = criterion(&alone, &["fuse::unmount_leaves_nothing", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+}
+
+/// It goes to the background and says that all is well, as libfuse's examples do without `-f`.
+#[test]
+fn a_daemon_that_goes_to_the_background_refuses_nothing() {
+    let background = "setsid --fork \"$0\" \"$@\"";
+    let config = format!("fuse = {:?}\n", ["sh", "-c", background, plain_fuse().to_str().unwrap()]);
+    let text = criterion(&config, &["fuse::bad_mount_points_are_refused", "--exact"]);
+    let said = "\"does not exist\": it exited with status 0, where a refusal is due";
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
+fn sources_are_built() {
+    let directory = tempfile::tempdir().unwrap();
+    let (daemon, module) = (directory.path().join("daemon"), directory.path().join("module"));
+    fs::create_dir_all(daemon.join("src/bin")).unwrap();
+    fs::write(
+        daemon.join("Cargo.toml"),
+        "[package]\nname = \"daemon\"\nedition = \"2024\"\n[workspace]\n",
+    )
+    .unwrap();
+    fs::write(daemon.join("src/main.rs"), "fn main() {}\n").unwrap();
+    assert_eq!(cargo_program(&daemon).unwrap(), daemon.join("target/release/daemon"));
+    fs::write(daemon.join("src/bin/another.rs"), "fn main() {}\n").unwrap();
+    let said = cargo_program(&daemon).unwrap_err().to_string();
+    assert!(said.contains("2 programs"), "{said}");
+    fs::write(daemon.join("src/main.rs"), "fn main() { nonsense }\n").unwrap();
+    let said = cargo_program(&daemon).unwrap_err().to_string();
+    assert!(said.contains("cargo build --release in") && said.contains("nonsense"), "{said}");
+
+    let kernel = guest::guest_kernel().unwrap();
+    fs::create_dir(&module).unwrap();
+    fs::write(module.join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
+    let source = "#include <linux/module.h>\nMODULE_LICENSE(\"GPL\");\n";
+    fs::write(module.join("vexfs.c"), source).unwrap();
+    let built = kbuild_module(&module, || kernel.headers()).unwrap();
+    ModuleFile::read(&built).unwrap().must_match(&kernel.release).unwrap();
+    fs::write(module.join("vexfs.c"), "nonsense").unwrap();
+    let said = kbuild_module(&module, || kernel.headers()).unwrap_err().to_string();
+    assert!(said.contains("make -C ") && said.contains("nonsense"), "{said}");
+}

@@ -1,7 +1,0 @@
-//! Criterion 1 as `tests/fuse.rs` runs it, for tests of what it says.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    harness::trial::main(harness::criteria::fuse::trials())
-}
