@@ -187,7 +187,7 @@ torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on bot
 
 clock: setup build ## two boots on the instruction clock agree to 0.5 %, on a busy machine, too
 	$(begin)
-	cargo test --locked -p harness --test instruction_clock -- --nocapture
+	cargo test --locked -p cli --test instruction_clock -- --nocapture
 
 regress: setup ## this checkout against BASE, operation by operation (BASE=main)
 	$(begin)
@@ -195,18 +195,18 @@ regress: setup ## this checkout against BASE, operation by operation (BASE=main)
 
 bench: bench-engine bench-homes ## speed: the engine beside its peers, the homes beside the engine
 
-# cargo runs it in harness/: paths in ARGS are best absolute.
+# cargo runs it in harness/cli/: paths in ARGS are best absolute.
 bench-engine: bench-setup ## the engine's recall and speed beside other libraries (ARGS=--help)
 	$(begin)
-	cargo bench --quiet --locked -p harness --bench engine -- $(ARGS)
+	cargo bench --quiet --locked -p cli --bench engine -- $(ARGS)
 
 # On one CPU as well: without another one's wake-up, which is the machine's and dear in some VMs.
 bench-homes: setup build ## what FUSE adds to the engine; in the guest the kernel, too
 	$(begin)
-	cargo bench --quiet --locked -p harness --bench homes
-	taskset --cpu-list 0 cargo bench --quiet --locked -p harness --bench homes -- \
+	cargo bench --quiet --locked -p cli --bench homes
+	taskset --cpu-list 0 cargo bench --quiet --locked -p cli --bench homes -- \
 	  --output $(CURDIR)/target/bench/homes-one-cpu.json
-	$(VALIDATE) guest --kernel $(KERNEL) -- cargo bench --quiet --locked -p harness --bench homes
+	$(VALIDATE) guest --kernel $(KERNEL) -- cargo bench --quiet --locked -p cli --bench homes
 
 bench-setup: ## install and check what only the engine's benchmark needs (FULL=1: sets of 1,000,000 rows)
 	$(begin)

@@ -1,0 +1,147 @@
+//! The command line of `vexfs-validate`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use evidence::exit;
+use machine::temporary;
+
+use super::{
+    compare, completion, diff, doctor, guest, help, in_guest, list, matrix, place, regress, report,
+    run, sabotaged, soak, verdict,
+};
+
+/// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
+#[derive(Parser)]
+#[command(name = "vexfs-validate", version, after_help = exit_codes())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what of this machine works and what is missing, with the command that provides it
+    #[command(after_help = help::DOCTOR)]
+    Doctor(doctor::Options),
+    /// Validate: host lane, VM, verdict; writes target/validation/<run>/
+    #[command(after_help = help::RUN)]
+    Run(run::Options),
+    /// Boot the guest and run a command in it, or a shell
+    #[command(after_help = help::GUEST)]
+    Guest(guest::Options),
+    /// Run the guest's criteria on each kernel of the matrix, and print one table
+    Matrix(matrix::Options),
+    /// Recompute the verdict of a run from its evidence, offline
+    #[command(after_help = help::VERDICT)]
+    Verdict {
+        /// The run's directory, e.g. target/validation/latest
+        dir: PathBuf,
+        /// Print the verdict as JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Directories of soaks that count for bare metal, beside those in the run's own soak/
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        soak: Vec<PathBuf>,
+    },
+    /// Write a run's report: report.html for a person, report.md, report.ktap
+    #[command(after_help = help::REPORT)]
+    Report {
+        /// The run's directory, also one that was interrupted, e.g. target/validation/latest
+        dir: PathBuf,
+        /// Directory for the report, which must exist [default: the run's]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// Directories of soaks that count for bare metal, beside those in the run's own soak/
+        #[arg(long, value_name = "DIR", num_args = 1..)]
+        soak: Vec<PathBuf>,
+    },
+    /// Say what changed between two runs: states, trials, skips, ratios
+    #[command(after_help = help::DIFF)]
+    Diff {
+        /// The directory of the earlier run
+        before: PathBuf,
+        /// The directory of the later run
+        after: PathBuf,
+    },
+    /// Measure any two contenders by the rule of the criteria, and print what it says
+    Compare(compare::Options),
+    /// Say which operations cost more guest instructions than in another commit
+    Regress(regress::Options),
+    /// Load and unload the module for hours, or run a criterion many times
+    Soak(soak::Options),
+    /// Say whether this is the host or the guest, and how we know
+    Place,
+    /// List the trials that are expected in each place
+    #[command(after_help = help::LIST)]
+    List(list::Options),
+    /// Print which saboteurs were found, by what, and what it said
+    Sabotaged {
+        /// Write the table into docs/sabotage.md
+        #[arg(long)]
+        update: bool,
+    },
+    /// Print the completions of a shell: source <(vexfs-validate completion bash)
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: completion::Shell,
+    },
+    /// What `run` starts inside the guest
+    #[command(hide = true)]
+    InGuest {
+        /// Only these of its trials, as a nextest filterset
+        #[arg(long, default_value = "all()")]
+        filter: String,
+    },
+    /// What `soak` starts inside the guest
+    #[command(hide = true)]
+    InGuestSoak(soak::InGuest),
+    /// What `regress` starts inside the guest
+    #[command(hide = true)]
+    Costs,
+}
+
+fn exit_codes() -> String {
+    let rows: Vec<String> =
+        exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code, exit.meaning)).collect();
+    format!("Exit codes:\n{}", rows.join("\n"))
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let sound = machine::project::is_where_it_was_built().and_then(|()| temporary::prepare());
+    if let Err(failure) = sound {
+        eprintln!("vexfs-validate: {failure}");
+        return exit::SETUP.into();
+    }
+    let result = match command {
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Guest(options) => guest::run(&options),
+        Command::Matrix(options) => matrix::run(&options),
+        Command::Verdict { dir, json, soak } => verdict::run(&dir, &soak, json),
+        Command::Report { dir, into, soak } => report::run(&dir, into.as_deref(), &soak),
+        Command::Diff { before, after } => diff::run(&before, &after),
+        Command::Compare(options) => compare::run(&options),
+        Command::Regress(options) => regress::run(&options),
+        Command::Soak(options) => soak::run(&options),
+        Command::Place => place::run(),
+        Command::List(options) => list::run(options),
+        Command::Sabotaged { update } => sabotaged::run(update),
+        Command::Completion { shell } => completion::run(shell, Cli::command()),
+        Command::InGuest { filter } => in_guest::run(&filter),
+        Command::InGuestSoak(options) => soak::in_guest(&options),
+        Command::Costs => regress::measure(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(stop) => {
+            eprintln!("vexfs-validate: {}", stop.message);
+            stop.exit.into()
+        }
+    }
+}

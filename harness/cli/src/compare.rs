@@ -1,0 +1,187 @@
+//! `vexfs-validate compare A B`: the rule on any two contenders.
+
+mod named;
+mod source;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use criteria::ratio::{Pass, Subject, measure};
+use criteria::trial::{Exclusion, take_machine};
+use evidence::exit::{self, Exit};
+use evidence::protocol::PROTOCOL;
+use evidence::stats::{LOOKS, Outcome};
+use evidence::thresholds::Bound;
+use evidence::{Measurement, Side};
+use machine::clock;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::contender::{Contender, Unseen, insertion_rounds, search_rounds};
+use measure::dataset::{self, Dataset};
+use measure::oracle::Oracle;
+use verdict::{Decision, recall_below};
+
+use self::named::Named;
+use self::source::{Four, Source, Two};
+use super::output::outln;
+use super::stop::Stop;
+
+/// Options of `compare`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Contenders: engine[:KIND], fuse[:KIND], DIR[:KIND] (a directory on a \
+                        mounted VexFS, with a / in it), chromadb[:EF_SEARCH][=URL], qdrant[=URL]. KIND is \
+                        flat, hnsw, pq, ivf or lsh; URL is a running server's, as \
+                        http://127.0.0.1:8000, whose collections of other names stay as they are. \
+                        The exit code is 0 where A is faster, 1 where it is not, where its recall is \
+                        below B's or where work was not done as claimed, and 3 where that is open.")]
+pub struct Options {
+    /// The contender whose speed is over the line
+    a: Named,
+    /// The contender whose speed is under it
+    b: Named,
+    /// How many of the preset looks (20, 60, 200 rounds) may be taken
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=LOOKS.len() as i64))]
+    looks: u8,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
+    let _machine = take_machine(Exclusion::Alone).map_err(setup)?;
+    let a = Source::new(&options.a).map_err(setup)?;
+    let b = Source::new(&options.b).map_err(setup)?;
+    let outcome = compare(options, &a, &b);
+    let ended = a.end().and(b.end());
+    let exit = outcome?;
+    ended.map_err(|failure| Stop::new(exit::FAIL, failure))?;
+    Ok(exit.into())
+}
+
+/// Both measurements, and what they come to.
+fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, Stop> {
+    let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
+    let failed = |failure: Failure| Stop::new(exit::FAIL, failure);
+    let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
+    let clock = clock::here().map_err(setup)?;
+    let subject = |rule| Subject { rule, trial: "compare", bound, clock };
+    let looks = usize::from(options.looks);
+    let dataset = Dataset::of_protocol().map_err(setup)?;
+
+    let (mut filled, mut made) = (None, false);
+    let measured = measure(&subject("insertion"), PROTOCOL.insertion_batch, looks, |_| {
+        (filled, made) = (None, false);
+        let mut four = Four::new(a, b)?;
+        made = true;
+        let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL)?.stored;
+        let sides = [
+            inserted(a, &mut *four.a, dataset).when("A")?,
+            inserted(b, &mut *four.b, dataset).when("B")?,
+        ];
+        let [a, b] = sides;
+        filled = Some(four);
+        Ok(Pass { rounds, disturbed: vec![], a, b })
+    });
+    // What cannot be made is missing here; what is made and fails is at fault.
+    let measured = measured.map_err(if made { failed } else { setup })?;
+    let insertion = show("insertion", &measured).map_err(failed)?;
+
+    let Some(four) = filled else { return Ok(insertion) };
+    let mut two = Two::of(four);
+    let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
+    let mut unseen = Unseen::behind(dataset, 0);
+    let measured = measure(&subject("search"), PROTOCOL.queries, looks, |_| {
+        let before = [two.a.describe()?, two.b.describe()?];
+        let done = search_rounds(two.sides(), &oracle, &mut unseen, &PROTOCOL)?;
+        let after = [two.a.describe()?, two.b.describe()?];
+        let asked = done.asked(&PROTOCOL);
+        // A's two controls ask its store.
+        work::check_searches(a, [&before[0], &after[0]], 3 * asked).when("A")?;
+        work::check_searches(b, [&before[1], &after[1]], asked).when("B")?;
+        let [a, b] = after;
+        let side = |contender: &dyn Contender, recall, description| Side {
+            contender: contender.name().to_owned(),
+            recall: Some(recall),
+            description,
+        };
+        let (a, b) = (side(&two.a, done.a.recall(), a), side(&two.b, done.b.recall(), b));
+        Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })
+    });
+    let measured = measured.map_err(failed)?;
+    let search = show("search", &measured).map_err(failed)?;
+    for (name, side) in [("A", &measured.a), ("B", &measured.b)] {
+        outln!(
+            "{name}: {}, {}; recall@{} {:.4}",
+            side.contender,
+            work::index_used(&side.description),
+            PROTOCOL.k,
+            side.recall.unwrap_or_default()
+        );
+    }
+    outln!("rounds disturbed and done again: {}", measured.disturbed.len());
+    Ok(worse(insertion, search))
+}
+
+/// A contender that was filled: its rows are the protocol's, in the index that was asked for, and
+/// it counted the query that followed each batch.
+fn inserted(
+    source: &Source<'_>,
+    contender: &mut dyn Contender,
+    dataset: &Dataset,
+) -> Result<Side, Failure> {
+    let description = contender.describe()?;
+    work::check_index(source, &description)?;
+    let searches = &description["searches"];
+    require!(
+        searches.is_null() || *searches == PROTOCOL.rounds(),
+        "it was sent {} queries, and counts {searches}: not authentic",
+        PROTOCOL.rounds()
+    );
+    if source.gives_rows_back() {
+        dataset::compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim)?;
+    }
+    Ok(Side { contender: contender.name().to_owned(), recall: None, description })
+}
+
+/// Prints what a measurement says, and returns what it comes to.
+fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
+    let decision = Decision::of(measured).map_err(Failure::new).when(what)?;
+    let (said, exit) = said(&decision, recall_below(measured));
+    outln!("{what}, A over B: {said}");
+    Ok(exit)
+}
+
+/// At a lower recall a ratio counts for nothing, whatever it is.
+fn said(decision: &Decision, below: Option<String>) -> (String, Exit) {
+    if let Some(why) = below {
+        let ratio = decision.ratio;
+        let said = format!("{ratio} after {} rounds counts for nothing: {why}", ratio.rounds);
+        return (said, exit::FAIL);
+    }
+    let exit = match decision.outcome() {
+        Outcome::Pass => exit::SUCCESS,
+        Outcome::Fail => exit::FAIL,
+        Outcome::Inconclusive => exit::INCONCLUSIVE,
+    };
+    (decision.to_string(), exit)
+}
+
+/// FAIL before INCONCLUSIVE before success.
+fn worse(one: Exit, other: Exit) -> Exit {
+    [exit::FAIL, exit::INCONCLUSIVE]
+        .into_iter()
+        .find(|&exit| one == exit || other == exit)
+        .unwrap_or(exit::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_end_counts() {
+        assert_eq!(worse(exit::SUCCESS, exit::SUCCESS), exit::SUCCESS);
+        assert_eq!(worse(exit::SUCCESS, exit::INCONCLUSIVE), exit::INCONCLUSIVE);
+        assert_eq!(worse(exit::INCONCLUSIVE, exit::FAIL), exit::FAIL);
+        assert_eq!(worse(exit::FAIL, exit::SUCCESS), exit::FAIL);
+    }
+}

@@ -1,0 +1,36 @@
+//! `vexfs-validate completion SHELL`
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use clap_complete::shells;
+use evidence::exit;
+
+use super::output;
+use super::stop::Stop;
+
+/// A shell whose completions are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// source <(vexfs-validate completion bash)
+    Bash,
+    /// vexfs-validate completion zsh >"${fpath[1]}/_vexfs-validate"
+    Zsh,
+    /// vexfs-validate completion fish | source
+    Fish,
+}
+
+/// Prints the completions of `command`.
+pub(super) fn run(shell: Shell, mut command: clap::Command) -> Result<ExitCode, Stop> {
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    match shell {
+        Shell::Bash => clap_complete::generate(shells::Bash, &mut command, name, &mut script),
+        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, name, &mut script),
+        Shell::Fish => clap_complete::generate(shells::Fish, &mut command, name, &mut script),
+    }
+    // Written at once: a reader that wanted only the beginning has it.
+    output::put_into(&mut std::io::stdout(), format_args!("{}", String::from_utf8_lossy(&script)))
+        .map_err(|error| Stop::new(exit::EVIDENCE, format!("the completions: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,210 @@
+//! `vexfs-validate guest [-- COMMAND]`
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use evidence::exit;
+use evidence::guest::GuestEnd;
+use evidence::place::Place;
+use evidence::{Event, Writer, read_trail};
+use guest::{
+    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, KernelChoice, VmError, Work,
+};
+use indicatif::ProgressBar;
+use machine::environment;
+use machine::interrupt::Watch;
+use machine::own_sources;
+use machine::place;
+use machine::project;
+use verdict::Fate;
+use verdict::report::{self, Run};
+
+use super::options::{Accelerator, Clock, Machine};
+use super::run_dir;
+use super::stop::Stop;
+use crate::expected::Expected;
+
+/// Options of `guest`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    #[command(flatten)]
+    machine: Machine,
+    /// What the guest's time counts
+    #[arg(long, value_enum, default_value_t = Clock::Wall)]
+    clock: Clock,
+    /// Directory shared with the guest [default: a fresh one under target/guest]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Command to run in the guest; without one, a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if options.command.is_empty() && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Stop::new(
+            exit::USAGE,
+            "a shell in the guest needs a terminal, on standard input and output; without one, \
+             give a command: vexfs-validate guest -- COMMAND",
+        ));
+    }
+    let dir = match &options.evidence {
+        Some(dir) => run_dir::given(dir)?,
+        None => run_dir::create(&project::root().join("target/guest"))?,
+    };
+    let work = if options.command.is_empty() {
+        Work::Shell
+    } else {
+        Work::Command(options.command.clone())
+    };
+    let evidence = run_dir::begin(&dir)?;
+    let environment = environment::of_this_machine("native");
+    evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
+    if work != Work::Shell {
+        expect(&dir, &evidence)?;
+    }
+    let outcome = boot(&options.machine, options.clock.into(), &dir, work)?;
+    evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
+    if !matches!(outcome.end, GuestEnd::Exited(_)) {
+        last_words(&outcome);
+    }
+    write_for_machines(&dir)?;
+    Ok(outcome.exit_code().into())
+}
+
+fn no_evidence(error: impl Display) -> Stop {
+    Stop::new(exit::EVIDENCE, error)
+}
+
+/// The command may run a part of the guest's trials: what it did not run is to be told from what does
+/// not exist. Whoever has said before what is expected knows better.
+fn expect(dir: &Path, evidence: &Writer) -> Result<(), Stop> {
+    let host = read_trail(dir, Place::Host).map_err(no_evidence)?;
+    let mut events = host.iter().flat_map(|trail| &trail.records).map(|record| &record.event);
+    if events.any(|event| matches!(event, Event::Expected { .. })) {
+        return Ok(());
+    }
+    let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    let trials = expected.of(Place::Guest).to_vec();
+    evidence.write(Event::Expected { at: Place::Guest, trials }).map_err(no_evidence)
+}
+
+/// `junit.xml`, and the scripts that repeat what failed, where the command ran trials.
+fn write_for_machines(dir: &Path) -> Result<(), Stop> {
+    let run = Run::read(dir, &[]).map_err(no_evidence)?;
+    let trials = run.fates(Place::Guest);
+    if trials.iter().all(|(_, fate)| *fate == Fate::NotRun) {
+        return Ok(());
+    }
+    report::write_for_machines(&run, dir, dir).map_err(no_evidence)?;
+    let is_bad = |(_, fate): &(String, Fate)| {
+        matches!(fate, Fate::Failed(_) | Fate::Undecided(_) | Fate::Began)
+    };
+    if trials.iter().any(is_bad) {
+        eprintln!("vexfs-validate: what failed is repeated by {}/repro/*.sh", dir.display());
+    }
+    Ok(())
+}
+
+fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
+    let accelerator = match machine.accelerator {
+        Accelerator::Auto => AcceleratorChoice::Auto,
+        Accelerator::Kvm => AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm),
+        Accelerator::Tcg => AcceleratorChoice::Only(evidence::guest::Accelerator::Tcg),
+    };
+    (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
+}
+
+/// Refuses a machine without KVM where that is demanded, before anything is done that it would be in
+/// vain for.
+pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
+    let (kernel, choice) = choices(machine);
+    if choice != AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm) {
+        return Ok(());
+    }
+    match guest::accelerator_for(choice, &kernel) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Stop::new(error.exit(), error)),
+    }
+}
+
+/// Boots a guest and does `work` in it.
+pub(super) fn boot(
+    machine: &Machine,
+    clock: ClockChoice,
+    dir: &Path,
+    work: Work,
+) -> Result<GuestOutcome, Stop> {
+    if place::here().place == Place::Guest {
+        return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
+    }
+    let mut request = GuestRequest::new(work, dir.to_owned());
+    (request.kernel, request.accelerator) = choices(machine);
+    request.memory_mib = machine.memory;
+    request.cpus = machine.cpus;
+    request.clock = clock;
+    request.limits.total = Duration::from_secs(machine.time_limit);
+    build_own_vexfs(&request.kernel)?;
+    let mut terminal = Terminal::new(request.work == Work::Shell);
+    let outcome = guest::run(&request, &mut terminal);
+    terminal.waiting.finish_and_clear();
+    outcome.map_err(|error| Stop::new(error.exit(), error))
+}
+
+/// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
+fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Stop> {
+    let watch = Watch::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
+    let kernel = guest::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
+    own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
+        if watch.interrupted() {
+            return Stop::new(exit::INTERRUPTED, VmError::Interrupted);
+        }
+        let advice = "docs/own-vexfs.md says how sources are built";
+        Stop::new(exit::SETUP, format!("{failure}; {advice}"))
+    })
+}
+
+/// Says why a guest ended other than by its command's end, with the console's tail.
+pub(super) fn last_words(outcome: &GuestOutcome) {
+    eprintln!("vexfs-validate: {}", outcome.end);
+    if !outcome.console_tail.is_empty() {
+        eprintln!("the console's last lines (all of it is in console.log):");
+        for line in &outcome.console_tail {
+            eprintln!("  | {line}");
+        }
+    }
+}
+
+/// Passes the guest's words on, and shows that it is being waited for until the first.
+struct Terminal {
+    /// Draws nothing where standard error is no terminal.
+    waiting: ProgressBar,
+}
+
+impl Terminal {
+    fn new(shell: bool) -> Self {
+        // A shell has the terminal for itself.
+        if shell {
+            return Terminal { waiting: ProgressBar::hidden() };
+        }
+        let waiting = ProgressBar::new_spinner().with_message("waiting for the guest");
+        waiting.enable_steady_tick(Duration::from_millis(120));
+        Terminal { waiting }
+    }
+}
+
+impl guest::Observer for Terminal {
+    fn notice(&mut self, text: &str) {
+        self.waiting.suspend(|| eprintln!("vexfs-validate: {text}"));
+    }
+
+    fn output(&mut self, line: &str) {
+        self.waiting.finish_and_clear();
+        // A closed pipe is no reason to end the guest: its evidence goes on.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What `--help` teaches beyond the options: examples, and how to read what comes out.
+
+pub(super) const DOCTOR: &str = "\
+Each line is ok, limited or missing, and an arrow leads to the command that provides it. What is
+limited does not keep a validation from running: an emulated CPU makes it slow, and its ratios stay
+in the VM.
+
+  vexfs-validate doctor
+  vexfs-validate doctor --accelerator   kvm or tcg, for scripts";
+
+pub(super) const RUN: &str = "\
+The host lane comes first: where FUSE is not preserved nothing else is measured against it. Then the
+guest, without KVM a second boot on guest instructions, then the verdict and the report.
+
+  vexfs-validate run                                 everything
+  vexfs-validate run --only module --kernel 6.1      a criterion, on another kernel
+  vexfs-validate run --only fuse --only dataset
+  vexfs-validate run --soak target/soak/latest       with a soak that counts for bare metal
+  vexfs-validate run --accelerator kvm               KVM, or exit code 10 before anything begins
+
+Ctrl-C ends the guest and unmounts; of what was finished `verdict` and `report` still tell.";
+
+pub(super) const GUEST: &str = "\
+The guest sees this machine's files, and what it writes is thrown away but for the evidence directory.
+Its exit code is the command's; 11 to 17 tell how it ended where it has none.
+
+  vexfs-validate guest                                          a shell
+  vexfs-validate guest -- cargo nextest run --profile vm
+  vexfs-validate guest --kernel 6.1 -- cargo test --test module -- truncate
+  vexfs-validate guest --clock instructions -- cargo bench -p cli --bench homes
+  vexfs-validate guest -- sh -c 'insmod target/vexfs-ko/$(uname -r)/vexfs.ko && dmesg | tail'";
+
+pub(super) const VERDICT: &str = "\
+A pure function of the directory: the same on another machine, byte for byte, without a network.
+PASS needs every expected trial and every deciding ratio; whatever is missing, cut off, changed, or
+skipped in its own place is INCONCLUSIVE. docs/evidence.md has the rules.
+
+  vexfs-validate verdict target/validation/latest
+  vexfs-validate verdict DIR --json | jq '.criteria[] | {id, state, reasons}'
+  vexfs-validate verdict DIR --soak target/soak/latest";
+
+pub(super) const REPORT: &str = "\
+report.html is one file without scripts; report.md is for a pull request, report.ktap for kernel CI,
+junit.xml for GitHub, GitLab and Jenkins, and repro/ has a script for each trial that failed. A run
+that was killed or damaged has its report, too, which says what is missing.
+
+  vexfs-validate report target/validation/latest
+  vexfs-validate report DIR --into public/";
+
+pub(super) const DIFF: &str = "\
+Ratios are named where their outcome is another one, or where their intervals do not meet.
+
+  vexfs-validate diff target/validation/20261101T120000Z target/validation/latest";
+
+pub(super) const LIST: &str = "\
+A trial that vanished is as loud as one that failed: a run holds its trials against
+fixtures/expected-tests.json.
+
+  vexfs-validate list --check    what `make test` does
+  vexfs-validate list --update   after a look at whether each difference is meant";

@@ -1,0 +1,135 @@
+//! `vexfs-validate in-guest`: phases 2 and 3, inside the guest.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use evidence::clock::Clock;
+use evidence::exit;
+use evidence::place::Place;
+use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::clock;
+use machine::environment;
+use machine::failure::Failure;
+use machine::place;
+use machine::project;
+use machine::selftest;
+
+use super::nextest::{self, Tests};
+use super::output::outln;
+use super::phase;
+use super::stop::Stop;
+
+/// Runs the phases, of their trials those that `filter` names.
+pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
+    let here = place::here();
+    let Some(dir) = here.evidence_dir.as_ref().filter(|_| here.place == Place::Guest) else {
+        return Err(Stop::new(
+            exit::USAGE,
+            format!("this is the host ({}); start it with: vexfs-validate run", here.reason),
+        ));
+    };
+    let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
+    let evidence = place::evidence_writer().map_err(no_evidence)?;
+    let environment = environment::of_this_machine(accelerator());
+    evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
+
+    if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
+        return instructions(dir, &evidence, filter).map_err(no_evidence);
+    }
+    let second = phase::run(&evidence, phase::ENVIRONMENT, || {
+        self_test(&evidence)?;
+        let tests = nextest::run(dir, Place::Guest, "vm", "2", &both("binary(dataset)", filter))?;
+        Ok(state_of(tests, "dataset and protocol"))
+    })
+    .map_err(no_evidence)?;
+    if second != PhaseState::Done {
+        let why = "the VM's environment is not proven";
+        phase::not_run(&evidence, phase::VALIDATION, why).map_err(no_evidence)?;
+        return Ok(exit::FAIL.into());
+    }
+    let third = phase::run(&evidence, phase::VALIDATION, || {
+        let tests =
+            nextest::run(dir, Place::Guest, "vm", "3", &both("not binary(dataset)", filter))?;
+        Ok(state_of(tests, "FUSE, baseline, module, kernel against FUSE"))
+    })
+    .map_err(no_evidence)?;
+    Ok(if third == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
+}
+
+/// The ratios that guest instructions decide, in a boot of its own.
+fn instructions(dir: &Path, evidence: &Writer, filter: &str) -> Result<ExitCode, EvidenceError> {
+    let state = phase::run(evidence, phase::INSTRUCTIONS, || {
+        self_test(evidence)?;
+        let tests =
+            nextest::run(dir, Place::Guest, "vm", "3-instructions", &both(MEASURING, filter))?;
+        Ok(state_of(tests, "kernel against FUSE"))
+    })?;
+    Ok(if state == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
+}
+
+/// The trials of `kernel_vs_fuse` that measure.
+const MEASURING: &str = "test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$/)";
+
+fn both(one: &str, other: &str) -> String {
+    format!("({one}) and ({other})")
+}
+
+fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
+    match tests {
+        Tests::Passed => (PhaseState::Done, what.to_owned()),
+        Tests::Failed => (PhaseState::Failed, format!("{what}: tests failed")),
+        Tests::Interrupted => (PhaseState::Failed, format!("{what}: interrupted")),
+    }
+}
+
+/// What the guest itself sees of its accelerator.
+pub(super) fn accelerator() -> &'static str {
+    let vendor = place::hypervisor_vendor();
+    if vendor.starts_with("TCG") {
+        "tcg"
+    } else if vendor.starts_with("KVM") {
+        "kvm"
+    } else {
+        "unknown"
+    }
+}
+
+/// Our own SIMD test, and numpy's sorts, which the competitors' drivers rest on.
+fn self_test(evidence: &Writer) -> Result<(), Failure> {
+    let ours = selftest::run();
+    let numpy = numpy_sorts();
+    let passed = ours.passed() && numpy.is_ok();
+    let detail = match &numpy {
+        Ok(text) | Err(text) => format!("AVX2 against scalar: {}; {text}", ours.summary()),
+    };
+    outln!("emulator self-test: {detail}");
+    evidence.write(Event::SelfTest { passed, detail: detail.clone() })?;
+    machine::require!(passed, "the guest's CPU computes wrongly: {detail}");
+    Ok(())
+}
+
+const NUMPY_SORTS: &str = "
+import numpy as np
+rng = np.random.RandomState(1)
+wrong = 0
+for n in range(1, 201):
+    a = rng.rand(n * 5).astype(np.float32)
+    order = a[np.argsort(a)]
+    part = a[np.argpartition(a, n)][:n]
+    wrong += not (np.all(order[1:] >= order[:-1]) and part.max() <= order[n])
+print(f'numpy {np.__version__} argsort and argpartition: {wrong} of 200 wrong')
+raise SystemExit(bool(wrong))
+";
+
+fn numpy_sorts() -> Result<String, String> {
+    let output = Command::new(project::python())
+        .args(["-c", NUMPY_SORTS])
+        .output()
+        .map_err(|error| format!("numpy could not be tried: {error}; make setup provides it"))?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("{said} {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}

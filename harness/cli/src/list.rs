@@ -1,0 +1,96 @@
+//! `vexfs-validate list`: the trials that each place must run.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use criteria::trial::{DECLARATIONS_VARIABLE, Declaration};
+use evidence::exit;
+use evidence::place::Place;
+use machine::failure::{Failure, While};
+use machine::project;
+
+use super::output::outln;
+use super::stop::Stop;
+use crate::expected::Expected;
+
+/// What `list` does beside listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Options {
+    /// Write what the test targets declare into the expected-tests manifest
+    #[arg(long, conflicts_with = "check")]
+    update: bool,
+    /// Fail where the test targets declare other trials than the manifest has
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(options: Options) -> Result<ExitCode, Stop> {
+    let stop = |failure: Failure| Stop::new(exit::SETUP, failure);
+    if options.update {
+        declared().and_then(|expected| expected.save()).map_err(stop)?;
+    }
+    let expected = Expected::load().map_err(stop)?;
+    if options.check {
+        let differences = expected.differences(&declared().map_err(stop)?);
+        if !differences.is_empty() {
+            return Err(Stop::new(
+                exit::FAIL,
+                format!(
+                    "the test targets and the expected-tests manifest differ; look whether each \
+                     is meant, and then: vexfs-validate list --update\n  {}",
+                    differences.join("\n  ")
+                ),
+            ));
+        }
+        outln!("the test targets declare what the expected-tests manifest has");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (place, trials) in [(Place::Host, &expected.host), (Place::Guest, &expected.guest)] {
+        outln!("{place}: {} trials", trials.len());
+        for trial in trials {
+            outln!("  {trial}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks every criterion's test program what it declares. They are built as `make build` builds
+/// them, with the same choice of packages and so of features: nothing is compiled twice.
+fn declared() -> Result<Expected, Failure> {
+    let tests = project::root().join("tests");
+    let output = Command::new("cargo")
+        .current_dir(project::root())
+        .args(["test", "--locked", "--no-run", "--message-format", "json"])
+        .output()
+        .when("cargo test --no-run")?;
+    machine::require!(
+        output.status.success(),
+        "the criteria do not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut expected = Expected::default();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        let of_a_criterion = message["target"]["src_path"]
+            .as_str()
+            .is_some_and(|path| Path::new(path).starts_with(&tests));
+        let Some(program) = message["executable"].as_str().filter(|_| of_a_criterion) else {
+            continue;
+        };
+        let said = Command::new(program)
+            .env(DECLARATIONS_VARIABLE, "1")
+            .output()
+            .when(format!("starting {program}"))?;
+        let declarations: Vec<Declaration> =
+            serde_json::from_slice(&said.stdout).when(format!("the declarations of {program}"))?;
+        for declaration in declarations {
+            for place in declaration.places {
+                expected.of_mut(place).push(declaration.name.clone());
+            }
+        }
+    }
+    expected.host.sort();
+    expected.guest.sort();
+    Ok(expected)
+}

@@ -1,0 +1,308 @@
+//! `vexfs-validate run`: host lane, VM, verdict.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ::guest::{ClockChoice, GuestOutcome, Work};
+use clap::Args;
+use criteria::sabotage;
+use evidence::criterion::Criterion;
+use evidence::exit;
+use evidence::files;
+use evidence::guest::{Accelerator, GuestEnd};
+use evidence::place::Place;
+use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::environment;
+use machine::failure::{Failure, While};
+use machine::place;
+use machine::project;
+use verdict::Evidence;
+use verdict::report::Run;
+use verdict::soak::Soak;
+
+use super::guest;
+use super::nextest::{self, Tests};
+use super::options::Machine;
+use super::output::{out, outln};
+use super::stop::Stop;
+use super::{phase, report as report_command, run_dir, verdict as verdict_command};
+use crate::expected::Expected;
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Only this criterion, or these; the exit code is then theirs, and the others were not run
+    #[arg(long, value_name = "CRITERION", value_parser = super::options::criterion())]
+    only: Vec<Criterion>,
+    #[command(flatten)]
+    machine: Machine,
+    /// Directory for the run [default: a fresh one under target/validation]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Directories of soaks of this module, copied into the run's soak/: they count for bare metal
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    soak: Vec<PathBuf>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+    if place::here().place == Place::Guest {
+        return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
+    }
+    let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
+    guest::must_have_kvm_if_demanded(&options.machine)?;
+    let dir = directory(options)?;
+    let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
+    let evidence = run_dir::begin(&dir)?;
+    outln!("evidence: {}", dir.display());
+    begin(&evidence, &expected).map_err(no_evidence)?;
+    adopt(&options.soak, &dir.join(files::SOAKS))?;
+
+    match phases(options, &dir, &evidence) {
+        Ok(()) => conclude(&dir, &evidence, &options.only),
+        Err(End::Evidence(error)) => Err(no_evidence(error)),
+        // What was finished has a verdict and a report, too.
+        Err(End::Stop(stop)) => {
+            if let Err(other) = conclude(&dir, &evidence, &options.only) {
+                eprintln!("vexfs-validate: {}", other.message);
+            }
+            Err(stop)
+        }
+    }
+}
+
+/// The trials of some criteria, or of all where none is named, as a nextest filterset.
+fn trials_of(only: &[Criterion]) -> String {
+    let binaries: Vec<String> = only.iter().map(|one| format!("binary({})", one.id())).collect();
+    if binaries.is_empty() { "all()".to_owned() } else { binaries.join(" or ") }
+}
+
+/// What ends a run before its verdict.
+pub(super) enum End {
+    Evidence(EvidenceError),
+    Stop(Stop),
+}
+
+impl From<EvidenceError> for End {
+    fn from(error: EvidenceError) -> Self {
+        End::Evidence(error)
+    }
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        match end {
+            End::Evidence(error) => Stop::new(exit::EVIDENCE, error),
+            End::Stop(stop) => stop,
+        }
+    }
+}
+
+fn directory(options: &Options) -> Result<PathBuf, Stop> {
+    let Some(dir) = &options.evidence else {
+        return run_dir::create(&project::validation_runs());
+    };
+    run_dir::given(dir)
+}
+
+pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
+    evidence.write(Event::Environment(Box::new(environment::of_this_machine("native"))))?;
+    for at in [Place::Host, Place::Guest] {
+        evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
+    }
+    Ok(())
+}
+
+/// Copies the files of `soaks` into directories of the same names in `into`.
+fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
+    let copy = |from: &Path| -> Result<(), Failure> {
+        let soak = Soak::read(from)?;
+        let to = into.join(&soak.name);
+        fs::create_dir_all(into)?;
+        copy_files(from, &to)
+    };
+    soaks.iter().try_for_each(|soak| {
+        let what = format!("{} cannot be taken as a soak", soak.display());
+        copy(soak).when(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
+    })
+}
+
+/// Copies what lanes of their own have found into the run's directory, for its report.
+fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
+    for (lane, name) in [
+        (sabotage::directory(), files::SABOTAGE),
+        (project::root().join("target/guest/sanitize"), files::SANITIZED),
+    ] {
+        if lane.is_dir() {
+            copy_files(&lane, &dir.join(name)).map_err(|error| {
+                let message = format!(
+                    "what {} holds cannot be copied for the report: {error}; the verdict is \
+                     there, and the rest is made by: vexfs-validate report {}",
+                    lane.display(),
+                    dir.display()
+                );
+                Stop::new(exit::EVIDENCE, message)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the files of `from` into `to`, a new directory.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::create_dir(to).when(to.display())?;
+    for entry in fs::read_dir(from).when(from.display())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).when(entry.path().display())?;
+        }
+    }
+    Ok(())
+}
+
+/// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
+/// evidence that cannot be written and Ctrl-C do not.
+fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
+    let mut interrupted = false;
+    let filter = trials_of(&options.only);
+    let first = phase::run(evidence, phase::HOST, || {
+        let tests = nextest::run(dir, Place::Host, "ci", "1", &filter)?;
+        interrupted = tests == Tests::Interrupted;
+        Ok(match tests {
+            Tests::Passed => (PhaseState::Done, String::new()),
+            Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+            Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
+        })
+    })?;
+    if interrupted {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+            phase::not_run(evidence, name, "interrupted")?;
+        }
+        let message = format!("interrupted; what was finished: {}", dir.display());
+        return Err(End::Stop(Stop::new(exit::INTERRUPTED, message)));
+    }
+    let asked = options.only.is_empty() || options.only.contains(&Criterion::Fuse);
+    if first != PhaseState::Done && asked && !fuse_is_preserved(dir) {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+            phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
+        }
+        return Ok(());
+    }
+    // What the guest's end means for the criteria is the verdict's word.
+    in_the_guest(&options.machine, dir, evidence, &options.only, &filter).map(drop)
+}
+
+/// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names,
+/// which is of `only` some criteria, or of all where none is named. What kept a guest from living to
+/// its end, if something did.
+pub(super) fn in_the_guest(
+    machine: &Machine,
+    dir: &Path,
+    evidence: &Writer,
+    only: &[Criterion],
+    filter: &str,
+) -> Result<Option<Stop>, End> {
+    let program = std::env::current_exe()
+        .map_err(|error| End::Stop(Stop::new(exit::SETUP, error)))?
+        .display()
+        .to_string();
+    outln!("\n== phases 2 and 3 in the guest");
+    let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
+    let work = Work::Command(words.to_vec());
+    let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, &work)? {
+        Ok(outcome) => outcome,
+        Err(stop) => {
+            phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
+            phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
+            return Ok(Some(stop));
+        }
+    };
+    // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
+    let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
+    if outcome.launch.accelerator != Accelerator::Tcg || !compared {
+        return Ok(lost(&outcome));
+    }
+    if !matches!(outcome.end, GuestEnd::Exited(_)) {
+        phase::not_run(evidence, phase::INSTRUCTIONS, "the guest did not end well")?;
+        return Ok(lost(&outcome));
+    }
+    outln!("\n== phase 3 once more, on guest instructions");
+    let machine = Machine { cpus: None, ..machine.clone() };
+    match boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
+        Ok(outcome) => Ok(lost(&outcome)),
+        Err(stop) => {
+            phase::not_run(evidence, phase::INSTRUCTIONS, &stop.message)?;
+            Ok(Some(stop))
+        }
+    }
+}
+
+/// What became of a guest that did not live to its command's end.
+fn lost(outcome: &GuestOutcome) -> Option<Stop> {
+    outcome.end.lost().map(|exit| Stop::new(exit, &outcome.end))
+}
+
+/// Boots a guest for `work`, and records how it ended; or why there was none.
+fn boot(
+    machine: &Machine,
+    clock: ClockChoice,
+    dir: &Path,
+    evidence: &Writer,
+    work: &Work,
+) -> Result<Result<GuestOutcome, Stop>, End> {
+    match guest::boot(machine, clock, dir, work.clone()) {
+        Ok(outcome) => {
+            evidence.write(Event::GuestEnded(outcome.ended()))?;
+            if !matches!(outcome.end, GuestEnd::Exited(_)) {
+                guest::last_words(&outcome);
+            }
+            if outcome.interrupted {
+                return Err(End::Stop(Stop::new(exit::INTERRUPTED, GuestEnd::Interrupted)));
+            }
+            Ok(Ok(outcome))
+        }
+        Err(stop) if stop.exit == exit::INTERRUPTED => Err(End::Stop(stop)),
+        Err(stop) => {
+            outln!("no guest: {}", stop.message);
+            Ok(Err(stop))
+        }
+    }
+}
+
+/// A failed baseline does not stop the VM; a FUSE that no longer works does: everything after
+/// it is measured against FUSE.
+fn fuse_is_preserved(dir: &Path) -> bool {
+    Evidence::read(dir).is_ok_and(|evidence| verdict::fuse_is_preserved(&evidence))
+}
+
+/// Phase 4: the verdict, its files and its table.
+fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCode, Stop> {
+    phase::run(evidence, phase::VERDICT, || {
+        verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
+        Ok((PhaseState::Done, String::new()))
+    })
+    .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+    // Read for good, now that phase 4 itself is part of the evidence.
+    let (read, verdict) = verdict_command::of(dir, &[])?;
+    fs::write(dir.join(files::VERDICT_FILE), verdict_command::to_json(&verdict)?).map_err(
+        |error| {
+            // Half a verdict is none.
+            let _ = fs::remove_file(dir.join(files::VERDICT_FILE));
+            let message = format!(
+                "verdict.json: {error}; free some space, or name another directory with \
+                 --evidence; what was finished is in {}",
+                dir.display()
+            );
+            Stop::new(exit::EVIDENCE, message)
+        },
+    )?;
+    out!("\n{}", verdict::table(&verdict));
+    adopt_lanes(dir)?;
+    outln!("\nall of it: {}", dir.display());
+    let asked = |one: &&verdict::CriterionVerdict| only.is_empty() || only.contains(&one.id);
+    let state = verdict.criteria.iter().filter(asked).map(|one| one.state).max();
+    let code = verdict::exit_of(state.unwrap_or(verdict.state));
+    let page = report_command::write_run(Run::of(dir, read, verdict), dir, dir)?;
+    outln!("report: {}", page.display());
+    Ok(code.into())
+}

@@ -1,7 +1,0 @@
-//! `vexfs-validate`: proves a VexFS kernel module inside a VM.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    harness::cli::main()
-}
