@@ -8,6 +8,7 @@ mod lifetime;
 mod limits;
 mod mapped_rows;
 mod offsets;
+mod pauses;
 mod reports;
 mod requests;
 mod rows;
@@ -32,6 +33,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         requests::OPERATIONS,
         limits::OPERATIONS,
         concurrent::OPERATIONS,
+        pauses::OPERATIONS,
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,186 @@
+//! Searches of a file wait for a piece of another's change of it, and not for all of the change:
+//! counted by the rows that are indexed around each search, which STATS tells.
+//!
+//! How many there can be depends on how busy the machine is. So another file of the mount, which
+//! nobody changes, is searched at the same time: only where that has had many answers, and the file
+//! that is changed few, was it the change that they waited for.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::dataset::{self, Dataset};
+use measure::oracle::Oracle;
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
+
+use super::file::{DIM, K, ROW, declaration, vector_file};
+use crate::filesystem::operation::{Effort, Operation, operations};
+use crate::filesystem::threads::beside;
+
+pub(super) const OPERATIONS: &[Operation] = operations![
+    searches_wait_for_a_piece_of_a_change.effort(Effort::Long),
+    searches_go_on_beside_a_training.effort(Effort::Long),
+];
+
+/// Searches that must be answered in the midst of a change, or of a training, which is one step of
+/// one, by the time that so many of another file are.
+const LEAST: usize = 5;
+const OF_ANOTHER_FILE: usize = 100 * LEAST;
+/// How often the change is made anew until there are either.
+const TIMES: usize = 100;
+/// Most rows of a graph in a piece. It divides what has been made whenever somebody looks.
+const ROWS_OF_A_PIECE: u64 = 8;
+
+/// Rows indexed before a search and after it.
+#[derive(Clone, Copy)]
+struct Around {
+    before: u64,
+    after: u64,
+}
+
+/// Writes the rows of `data` from `first` on by one write(2), which takes a while, and searches slot
+/// 0 meanwhile. Answers are checked: rows that are there, at their distances. Returns besides how
+/// many searches of `other` were answered.
+fn search_while_writing(
+    file: &File,
+    other: &File,
+    data: &Dataset,
+    first: usize,
+) -> Result<(Vec<Around>, usize), Failure> {
+    let rows = &data.base[first * DIM..];
+    let write =
+        || file.write_all_at(dataset::bytes(rows), (first * ROW) as u64).when("writing rows");
+    let query = &data.queries[..DIM];
+    let oracle = Oracle::new(data, query, K as usize);
+    let search = |busy: &AtomicBool| {
+        let mut searcher = Searcher::new(DIM as u32, K, 0)?;
+        let mut searches = Vec::new();
+        while busy.load(Ordering::SeqCst) {
+            let before = stats(file, 0).when("STATS")?.rows;
+            let hits = searcher.search(file, query).when("SEARCH")?.to_vec();
+            let after = stats(file, 0).when("STATS")?.rows;
+            let ids: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
+            let distances: Vec<f32> = hits.iter().map(|hit| f32::from_bits(hit.distance)).collect();
+            require!(ids.iter().all(|&row| row < after), "a row that is not there: {hits:?}");
+            require!(hits.len() == K as usize, "{} hits of {K} among {before} rows", hits.len());
+            oracle.check_distances(0, &ids, &distances)?;
+            searches.push(Around { before, after });
+        }
+        Ok(searches)
+    };
+    let is_over = AtomicBool::new(false);
+    let search_other = || {
+        let mut searcher = Searcher::new(DIM as u32, K, 0)?;
+        let mut answered = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            searcher.search(other, query).when("SEARCH of another file")?;
+            answered += 1;
+        }
+        Ok(answered)
+    };
+    let (answered, searches) = beside(search_other, |_| {
+        let searched = beside(write, search);
+        is_over.store(true, Ordering::SeqCst);
+        searched.map(|((), searches)| searches)
+    })?;
+    let indexed = stats(file, 0).when("STATS")?.rows;
+    let due = data.base.len() / DIM;
+    require!(indexed == due as u64, "{indexed} rows are indexed, {due} were written");
+    Ok((searches, answered))
+}
+
+/// Looks as often as it takes, at files made anew, until there are enough of what `amidst` takes, or
+/// of another file's.
+fn look(
+    dir: &Path,
+    data: &Dataset,
+    there: usize,
+    declaration: &Declaration,
+    amidst: impl Fn(&Around) -> bool,
+) -> Result<Vec<Around>, Failure> {
+    let new_file = |declaration: &Declaration| {
+        let file = vector_file(dir, &data.base[..there * DIM])?;
+        attach(&file, declaration).when("ATTACH")?;
+        std::fs::remove_file(dir.join("base.f32"))?;
+        Ok::<_, Failure>(file)
+    };
+    let other = new_file(&self::declaration())?;
+    let (mut found, mut of_other) = (Vec::new(), 0);
+    for _ in 0..TIMES {
+        let file = new_file(declaration)?;
+        let (searches, answered) = search_while_writing(&file, &other, data, there)?;
+        found.extend(searches.into_iter().filter(&amidst));
+        of_other += answered;
+        if found.len() >= LEAST || of_other >= OF_ANOTHER_FILE {
+            break;
+        }
+    }
+    require!(
+        found.len() >= LEAST || of_other >= OF_ANOTHER_FILE,
+        "in {TIMES} changes {} searches were answered in the midst, {LEAST} are due, and {of_other} \
+         of a file that nobody changes: all searches wait for a change of one file",
+        found.len()
+    );
+    Ok(found)
+}
+
+/// 2,000 rows go into a graph, each of which is a piece.
+fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
+    const THERE: usize = 500;
+    const MORE: usize = 2_000;
+    let data = Dataset::generate(11, THERE + MORE, DIM, 1);
+    let params = [0, 400, 0, 0, 0, 0, 0, 0];
+    let graph = Declaration { kind: Kind::Hnsw, params, ..declaration() };
+    let begun = THERE as u64;
+    let searches = look(dir, &data, THERE, &graph, |around| {
+        around.before > begun && around.after < (THERE + MORE) as u64
+    })?;
+    require!(
+        searches.len() >= LEAST,
+        "{} searches were answered in the midst of writes of {MORE} rows, {LEAST} are due, while \
+         {OF_ANOTHER_FILE} of another file were: they wait for all of a write",
+        searches.len()
+    );
+    // Where a busy machine lets the writer wait, many see the same.
+    let looks = searches.iter().flat_map(|around| [around.before, around.after]);
+    let looks: BTreeSet<u64> = looks.collect();
+    let piece = looks.iter().fold(0, |piece, rows| common_divisor(rows - begun, piece));
+    require!(
+        piece <= ROWS_OF_A_PIECE || looks.len() < LEAST,
+        "a write of {MORE} rows lets searches in after {piece} rows, {ROWS_OF_A_PIECE} are granted"
+    );
+    Ok(())
+}
+
+fn common_divisor(one: u64, other: u64) -> u64 {
+    if other == 0 { one } else { common_divisor(other, one % other) }
+}
+
+/// A write makes rows come to be 4,096, where structures are trained; that is one step of it.
+fn searches_go_on_beside_a_training(dir: &Path) -> Result<(), Failure> {
+    const STEP: u64 = 4_096;
+    const THERE: usize = 4_000;
+    const MORE: usize = 200;
+    let data = Dataset::generate(12, THERE + MORE, DIM, 1);
+    // As much work as 4,096 rows allow.
+    for (kind, params) in
+        [(Kind::Pq, [24, 8, 0, 0, 0, 0, 0, 0]), (Kind::Ivf, [1024, 0, 0, 0, 0, 0, 0, 0])]
+    {
+        let trained = Declaration { kind, params, ..declaration() };
+        let searches = look(dir, &data, THERE, &trained, |around| {
+            (around.before, around.after) == (STEP, STEP)
+        })?;
+        require!(
+            searches.len() >= LEAST,
+            "{kind:?}: {} searches were answered beside a training with {STEP} rows, {LEAST} are \
+             due, while {OF_ANOTHER_FILE} of another file were: they wait for it",
+            searches.len()
+        );
+    }
+    Ok(())
+}
