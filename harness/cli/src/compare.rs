@@ -13,7 +13,7 @@ use evidence::exit::{self, Exit};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::Bound;
-use evidence::{Measurement, Side};
+use evidence::{Measurement, Round, Side};
 use machine::clock;
 use machine::failure::{Failure, While};
 use machine::require;
@@ -63,16 +63,21 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
     let failed = |failure: Failure| Stop::new(exit::FAIL, failure);
     let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
     let clock = clock::here().map_err(setup)?;
-    let subject = |rule| Subject { rule, trial: "compare", bound, clock };
+    let subject = |rule| Subject { rule, trial: "compare", bound, clock, until: None };
     let looks = usize::from(options.looks);
     let dataset = Dataset::of_protocol().map_err(setup)?;
 
     let (mut filled, mut made) = (None, false);
-    let measured = measure(&subject("insertion"), PROTOCOL.insertion_batch, looks, |_| {
+    let tell = |forecast: &Forecast| {
+        outln!("{forecast}");
+        Ok(())
+    };
+    let measured = measure(&subject("insertion"), PROTOCOL.insertion_batch, looks, &tell, |pass| {
         (filled, made) = (None, false);
         let mut four = Four::new(a, b)?;
         made = true;
-        let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL)?.stored;
+        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
+        let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL, seen)?.stored;
         let sides = [
             inserted(a, &mut *four.a, dataset).when("A")?,
             inserted(b, &mut *four.b, dataset).when("B")?,
@@ -89,9 +94,10 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
     let mut two = Two::of(four);
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
     let mut unseen = Unseen::behind(dataset, 0);
-    let measured = measure(&subject("search"), PROTOCOL.queries, looks, |_| {
+    let measured = measure(&subject("search"), PROTOCOL.queries, looks, &tell, |pass| {
         let before = [two.a.describe()?, two.b.describe()?];
-        let done = search_rounds(two.sides(), &oracle, &mut unseen, &PROTOCOL)?;
+        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
+        let done = search_rounds(two.sides(), &oracle, &mut unseen, &PROTOCOL, seen)?;
         let after = [two.a.describe()?, two.b.describe()?];
         let asked = done.asked(&PROTOCOL);
         // A's two controls ask its store.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use evidence::Side;
 use evidence::place::Place;
 use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
 use evidence::stats::bootstrap_of_mean;
 use evidence::thresholds::{self, Rule};
+use evidence::{Round, Side};
 use homes::fuse::FuseMount;
 use machine::failure::{Failure, While};
 use machine::require;
@@ -23,7 +23,7 @@ use vexfs_uapi::{Home, Kind};
 use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
 use super::declared::EF_SEARCH;
 use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
-use super::ratio::{Pass, bound_here, further_queries, judge};
+use super::ratio::{Pass, Progress, bound_here, further_queries, judge};
 use super::recorded::recorded;
 use super::served::{Asked, Served};
 use super::{claimed, competitor_index};
@@ -162,8 +162,8 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     }
     let mut filled = None;
     // Where the insertion falls short the searches are measured all the same.
-    let inserted = judge(context, rival.insertion, PROTOCOL.insertion_batch, |_| {
-        let (driver, pass) = insertion(context, rival, mount)?;
+    let inserted = judge(context, rival.insertion, PROTOCOL.insertion_batch, |pass| {
+        let (driver, pass) = insertion(context, rival, mount, pass)?;
         filled = Some(driver);
         Ok(pass)
     });
@@ -218,11 +218,17 @@ fn filled_file(search: &Search, mount: &Path) -> Result<VexfsFile, Failure> {
 }
 
 /// The protocol's rows into FUSE and into the rival, from empty; the rival comes back full.
-fn insertion(context: &Context, rival: &Rival, mount: &Path) -> Result<(Driver, Pass), Failure> {
+fn insertion(
+    context: &Context,
+    rival: &Rival,
+    mount: &Path,
+    pass: &Progress<'_>,
+) -> Result<(Driver, Pass), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
     let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted)?)?;
-    let done = insertion_rounds(fuse.against(&mut driver), dataset, &PROTOCOL)?;
+    let sides = fuse.against(&mut driver);
+    let done = insertion_rounds(sides, dataset, &PROTOCOL, &mut |rounds| pass.seen(rounds))?;
     let batches = PROTOCOL.rounds();
     require!(
         done.a_found == batches || rival.inserted.kind != Kind::Flat,
@@ -257,9 +263,10 @@ fn searches(
     let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
     let mut fuse = Searchable::of(fuse)?;
     let mut recalls = (0.0, 0.0);
-    judge(context, search.rule, protocol.queries, |_| {
+    judge(context, search.rule, protocol.queries, |pass| {
         let before = fuse.measured.stats()?;
-        let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol)?;
+        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
+        let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol, seen)?;
         let served = Served::between(&before, &fuse.measured.stats()?);
         // Its two controls ask the same index.
         let (kind, queries) = (search.index.kind, 3 * done.asked(&protocol));

@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
-use evidence::Side;
 use evidence::place::Place;
 use evidence::protocol::of_first_queries;
 use evidence::protocol::{PROTOCOL, Protocol};
 use evidence::thresholds::{self, Rule};
+use evidence::{Round, Side};
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, While};
@@ -214,11 +214,11 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
 fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     let declaration = of_protocol(Kind::Flat)?;
     let dataset = Dataset::of_protocol()?;
-    judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |_| {
+    judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |pass| {
         let mut kernel = Insertable::create("kernel", mounts.kernel, declaration)?;
         let mut fuse = insertable("fuse", mounts.fuse, "base", declaration)?;
         let sides = kernel.against(&mut fuse);
-        let done = insertion_rounds(sides, dataset, &PROTOCOL)?;
+        let done = insertion_rounds(sides, dataset, &PROTOCOL, &mut |rounds| pass.seen(rounds))?;
         let batches = PROTOCOL.rounds();
         require!(
             done.a_found == batches && done.b_found == batches,
@@ -262,9 +262,11 @@ fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Re
     let queries = &dataset.queries[..protocol.queries * dataset.dim];
     let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
     let mut unseen = Unseen::behind(dataset, 0);
-    judge(context, rule, protocol.queries, |_| {
+    judge(context, rule, protocol.queries, |pass| {
         let before = (kernel.measured.stats()?, fuse.stats()?);
-        let done = search_rounds(kernel.against(&mut fuse), &oracle, &mut unseen, &protocol)?;
+        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
+        let sides = kernel.against(&mut fuse);
+        let done = search_rounds(sides, &oracle, &mut unseen, &protocol, seen)?;
         let by_kernel = Served::between(&before.0, &kernel.measured.stats()?);
         let by_fuse = Served::between(&before.1, &fuse.stats()?);
         let sent = done.asked(&protocol);

@@ -1,13 +1,17 @@
 //! What every measuring trial does with its rounds.
 
+mod forecast;
+
 use std::env;
+use std::time::{Duration, Instant};
 
 use evidence::clock::Clock;
 use evidence::protocol::PROTOCOL;
 use evidence::protocol::SLOWED_BY;
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::{Bound, Rule, Scene};
-use evidence::{Measurement, Round, Side};
+use evidence::{CutShort, Measurement, Round, Side};
+pub use forecast::{Coming, Forecast};
 use machine::clock;
 use machine::failure::{Failure, While};
 use machine::require;
@@ -18,6 +22,12 @@ use crate::trial::Context;
 /// Environment variable: how many of the preset looks a measurement may take, all of them where it
 /// is not set. A test of the suite itself is content with the first, and says INCONCLUSIVE sooner.
 pub const LOOKS_VARIABLE: &str = "VEXFS_VALIDATION_LOOKS";
+
+/// The fact that a trial's forecasts are in the evidence as.
+const FORECAST: &str = "what the looks will cost and can resolve";
+
+/// Of a trial's time, the part that further looks leave to what comes after them: one in so many.
+const KEPT_FREE: u32 = 3;
 
 /// The protocol, once, on all four sides.
 pub struct Pass {
@@ -40,20 +50,28 @@ pub fn judge(
     context: &Context,
     rule: &Rule,
     operations_per_round: usize,
-    pass: impl FnMut(usize) -> Result<Pass, Failure>,
+    pass: impl FnMut(&Progress<'_>) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
     let clock = clock::here()?;
     let bound = bound_here(context, rule)?;
     // Rounds on the instruction clock are as good as equal: more of them say no more. What decides
     // nothing is not worth the time.
     let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
-    let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock };
-    let measurement = measure(&subject, operations_per_round, looks, pass)?;
+    let until = context.ends().map(|ends| ends - context.limit().unwrap_or_default() / KEPT_FREE);
+    let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock, until };
+    let tell = |forecast: &Forecast| {
+        println!("{}: {forecast}", rule.title);
+        context.fact(FORECAST, serde_json::json!({ "rule": rule.id, "forecast": forecast }))
+    };
+    let measurement = measure(&subject, operations_per_round, looks, &tell, pass)?;
     let decision = Decision::by(rule, context.emulated(), &measurement);
-    let disturbed = measurement.disturbed.len();
+    let (disturbed, cut_short) = (measurement.disturbed.len(), measurement.cut_short);
     context.measurement(measurement)?;
     let decision = decision.map_err(Failure::new).when(rule.title)?;
     println!("{}, {}: {decision}", rule.title, clock.name());
+    if let Some(cut_short) = cut_short {
+        println!("{}: {cut_short}", rule.title);
+    }
     if disturbed > 0 {
         println!("{}: {disturbed} rounds were disturbed and done again", rule.title);
     }
@@ -79,9 +97,37 @@ pub struct Subject<'a> {
     pub bound: Bound,
     /// What times count.
     pub clock: Clock,
+    /// When no look may still be going on, but the first.
+    pub until: Option<Instant>,
 }
 
-/// Measures pass after pass until one of the first `looks` decides; `pass` is given its number.
+/// Writes a forecast down.
+pub type Tell<'a> = dyn Fn(&Forecast) -> Result<(), Failure> + 'a;
+
+/// A pass that is going on.
+pub struct Progress<'a> {
+    /// Its number, from 0.
+    pub number: usize,
+    looks: usize,
+    tell: &'a Tell<'a>,
+}
+
+impl Progress<'_> {
+    /// To be told of each round that is done. When those that warm the first pass up are, the forecast
+    /// is told.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn seen(&self, rounds: &[Round]) -> Result<(), Failure> {
+        if self.number > 0 || rounds.len() != PROTOCOL.warmups {
+            return Ok(());
+        }
+        Forecast::of(rounds, self.looks).map_or(Ok(()), |forecast| (self.tell)(&forecast))
+    }
+}
+
+/// Measures pass after pass until one of the first `looks` decides, or the next would not end in time:
+/// it is expected to take as long as those before it.
 ///
 /// # Errors
 /// The first pass that fails.
@@ -89,10 +135,12 @@ pub fn measure(
     subject: &Subject<'_>,
     operations_per_round: usize,
     looks: usize,
-    mut pass: impl FnMut(usize) -> Result<Pass, Failure>,
+    tell: &Tell<'_>,
+    mut pass: impl FnMut(&Progress<'_>) -> Result<Pass, Failure>,
 ) -> Result<Measurement, Failure> {
-    let Pass { rounds, disturbed, a, b } = pass(0)?;
-    let Subject { rule, trial, bound, clock } = *subject;
+    let began = Instant::now();
+    let Pass { rounds, disturbed, a, b } = pass(&Progress { number: 0, looks, tell })?;
+    let Subject { rule, trial, bound, clock, until } = *subject;
     let mut measurement = Measurement {
         trial: trial.to_owned(),
         rule: rule.to_owned(),
@@ -107,13 +155,22 @@ pub fn measure(
         b,
         passes: vec![rounds],
         disturbed,
+        cut_short: None,
     };
     for look in &LOOKS[1..looks] {
         if Decision::of(&measurement).is_ok_and(|decision| decision.is_final()) {
             break;
         }
+        let done = measurement.passes.len();
+        let to_come = look.rounds.div_ceil(PROTOCOL.runs) - done;
+        let due = began.elapsed().mul_f64(to_come as f64 / done as f64);
+        measurement.cut_short = until.and_then(|until| too_long(look.rounds, due, until));
+        if measurement.cut_short.is_some() {
+            break;
+        }
         while measurement.passes.len() * PROTOCOL.runs < look.rounds {
-            let Pass { rounds, disturbed, a, b } = pass(measurement.passes.len())?;
+            let Pass { rounds, disturbed, a, b } =
+                pass(&Progress { number: measurement.passes.len(), looks, tell })?;
             measurement.passes.push(rounds);
             measurement.disturbed.extend(disturbed);
             // The worst recall of ours and the best of the other's count.
@@ -122,6 +179,12 @@ pub fn measure(
         }
     }
     Ok(measurement)
+}
+
+fn too_long(rounds: usize, due: Duration, until: Instant) -> Option<CutShort> {
+    let left = until.saturating_duration_since(Instant::now());
+    let (seconds, left_seconds) = (due.as_secs_f64(), left.as_secs_f64());
+    (due > left).then_some(CutShort { rounds, seconds, left: left_seconds })
 }
 
 /// What a ratio is held against in the trial's place.

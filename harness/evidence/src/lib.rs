@@ -36,6 +36,6 @@ pub use ends::against_the_launcher;
 pub use environment::Environment;
 pub use event::{Event, PhaseState, Record, SCHEMA_VERSION, TrialState};
 pub use guest::{GuestEnd, GuestEnded, GuestFault, GuestLaunch, TrailEnd};
-pub use measurement::{Controls, Measurement, Order, Round, Side};
+pub use measurement::{Controls, CutShort, Measurement, Order, Round, Side};
 pub use reader::{Damage, Trail, end_of_trail, read_trail};
 pub use writer::{EvidenceError, Writer};

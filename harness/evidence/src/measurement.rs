@@ -1,5 +1,7 @@
 //! Raw samples of one contender against another.
 
+use std::fmt;
+
 use libm::log;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,4 +143,29 @@ pub struct Measurement {
     /// not count, and are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbed: Vec<Round>,
+    /// The look that was not begun, where the trial's time would not have been enough for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<CutShort>,
+}
+
+/// A look that does not fit into a trial's time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CutShort {
+    /// Rounds that it asks for, all passes together.
+    pub rounds: usize,
+    /// Seconds that the passes it lacks would have taken, after those that were done.
+    pub seconds: f64,
+    /// Seconds that were left for them.
+    pub left: f64,
+}
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CutShort { rounds, seconds, left } = self;
+        write!(
+            f,
+            "the look after {rounds} rounds was not begun: it takes {seconds:.0} s more, and {left:.0} s \
+             are left of the trial's time"
+        )
+    }
 }

@@ -60,6 +60,9 @@ pub fn rounds(
         .collect()
 }
 
+/// What looks on while rounds are done.
+pub type Seen<'a> = dyn FnMut(&[Round]) -> Result<(), Failure> + 'a;
+
 /// Rounds of four sides.
 pub struct Controlled {
     /// Those that count.
@@ -87,13 +90,14 @@ impl Turn {
 
 /// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
 /// A round that is disturbed is done again, [`REPEATS`](evidence::protocol::REPEATS) times at most; 0 `repeats` for work that
-/// cannot be done twice.
+/// cannot be done twice. `seen` is given all rounds that count after each of them.
 ///
 /// # Errors
-/// The first error of a side.
+/// The first error of a side, or of `seen`.
 pub fn controlled_rounds(
     count: usize,
     mut repeats: usize,
+    seen: &mut Seen<'_>,
     mut side: impl FnMut(Arm, usize) -> Result<Turn, Failure>,
 ) -> Result<Controlled, Failure> {
     let _pinned = Pinned::here();
@@ -119,6 +123,7 @@ pub fn controlled_rounds(
             done.disturbed.push(round);
         } else {
             done.rounds.push(round);
+            seen(&done.rounds)?;
         }
     }
     Ok(done)
@@ -156,13 +161,18 @@ mod tests {
     #[test]
     fn four_sides_come_in_their_orders() {
         let mut seen = String::new();
-        let done = controlled_rounds(2, 0, |arm, index| {
+        let mut counts = Vec::new();
+        let mut on = |rounds: &[Round]| {
+            counts.push(rounds.len());
+            Ok(())
+        };
+        let done = controlled_rounds(2, 0, &mut on, |arm, index| {
             seen.push(['A', 'B', 'a', 's'][arm as usize]);
             let time = |nanoseconds: u64| vec![Duration::from_nanos(nanoseconds + arm as u64)];
             Ok(Turn { times: time(10 * index as u64), unseen: time(70) })
         })
         .unwrap();
-        assert_eq!(seen, "ABsaBaAs");
+        assert_eq!((&*seen, counts), ("ABsaBaAs", vec![1, 2]));
         let (a_unseen_ns, b_unseen_ns) = (vec![70], vec![71]);
         let controls =
             Some(Controls { again_ns: vec![12], slowed_ns: vec![13], a_unseen_ns, b_unseen_ns });

@@ -227,7 +227,7 @@ mod tests {
                 alpha: 0.02,
             }),
             bootstrap: None,
-            equal: None,
+            calibrated: None,
             slowed: None,
             speeds: None,
             recalls: (None, None),

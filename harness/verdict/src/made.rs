@@ -119,6 +119,7 @@ pub(crate) fn measurement(
         b: side("other"),
         passes: vec![rounds],
         disturbed: vec![],
+        cut_short: None,
     }))
 }
 

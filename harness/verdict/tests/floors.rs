@@ -195,8 +195,8 @@ fn no_crate_stands_on_more_than_is_listed() {
 /// A workspace of these crates, with these edges beside those that are allowed.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let names = [
-        "evidence", "verdict", "machine", "guest", "measure", "homes", "criteria", "cli",
-        "serde", "nix", "libc", "fuser", "tempfile",
+        "evidence", "verdict", "machine", "guest", "measure", "homes", "criteria", "cli", "serde",
+        "nix", "libc", "fuser", "tempfile",
     ];
     let packages: Vec<Value> = names.iter().map(|name| json!({"id": name, "name": name})).collect();
     let own = [

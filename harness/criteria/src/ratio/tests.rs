@@ -23,7 +23,12 @@ const SUBJECT: Subject<'_> = Subject {
     trial: "x",
     bound: Bound { threshold: 1.0, strictly: false, decides: true, reason: "" },
     clock: Clock::Wall,
+    until: None,
 };
+
+fn untold(_: &Forecast) -> Result<(), Failure> {
+    Ok(())
+}
 
 /// The protocol's rounds on little data.
 const SMALL: Protocol =
@@ -79,14 +84,14 @@ fn what_answers_from_memory_is_found_after_any_number_of_passes() {
     let (ours, theirs) = (Rc::default(), Rc::default());
     let mut a = Remembering::new(&ours, 1.0);
     let mut b = Remembering::new(&theirs, 3.0);
-    let mut again = Remembering::new(&ours, 1.0);
+    let mut again = Remembering::new(&ours, 0.999);
     let mut slowed = Remembering::new(&ours, 1.05);
     for one in [&mut a, &mut b, &mut again, &mut slowed] {
         fill(one, &dataset, &SMALL).unwrap();
     }
-    let measured = measure(&SUBJECT, SMALL.queries, 2, |_| {
+    let measured = measure(&SUBJECT, SMALL.queries, 2, &untold, |_| {
         let sides = Sides { a: &mut a, b: &mut b, again: &mut again, slowed: &mut slowed };
-        let done = search_rounds(sides, &oracle, &mut unseen, &SMALL)?;
+        let done = search_rounds(sides, &oracle, &mut unseen, &SMALL, &mut |_| Ok(()))?;
         let side = side(Some(done.a.recall()));
         Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a: side.clone(), b: side })
     })
@@ -109,7 +114,7 @@ fn pass(b_ns: fn(usize) -> u64, recalls: (Option<f64>, Option<f64>)) -> Pass {
         a_ns: vec![1000],
         b_ns: vec![b_ns(index)],
         controls: Some(Controls {
-            again_ns: vec![1000],
+            again_ns: vec![1000 - index as u64 % 2],
             slowed_ns: vec![1050],
             ..Controls::default()
         }),
@@ -130,8 +135,8 @@ fn passes_go_on_until_a_look_decides(
     #[case] passes: usize,
 ) {
     let mut numbers = Vec::new();
-    let measured = measure(&SUBJECT, 1, looks, |number| {
-        numbers.push(number);
+    let measured = measure(&SUBJECT, 1, looks, &untold, |pass_of| {
+        numbers.push(pass_of.number);
         Ok(pass(b_ns, (None, None)))
     });
     let measured = measured.unwrap();
@@ -142,18 +147,65 @@ fn passes_go_on_until_a_look_decides(
     assert_eq!(decided, passes == 1 && looks > 1);
 }
 
+/// A trial whose time is over stops at the look that it has, and one that has time goes on.
+#[rstest::rstest]
+#[case::no_limit(None, 3, None)]
+#[case::time_enough(Some(600), 3, None)]
+#[case::time_is_over(Some(0), 1, Some(60))]
+fn a_look_that_does_not_fit_is_not_begun(
+    #[case] seconds: Option<u64>,
+    #[case] passes: usize,
+    #[case] cut: Option<usize>,
+) {
+    let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let undecided = |index| 900 + 200 * (index as u64 % 2);
+    let subject = Subject { until, ..SUBJECT };
+    let measured = measure(&subject, 1, 2, &untold, |_| Ok(pass(undecided, (None, None))));
+    let measured = measured.unwrap();
+    assert_eq!(measured.passes.len(), passes);
+    assert_eq!(measured.cut_short.map(|one| one.rounds), cut);
+    let said = measured.cut_short.map(|one| one.to_string()).unwrap_or_default();
+    let words = "the look after 60 rounds was not begun: it takes 0 s more, and 0 s are left";
+    assert!(said.is_empty() || said.starts_with(words), "{said}");
+    assert_eq!(Decision::of(&measured).unwrap().outcome(), Outcome::Inconclusive);
+}
+
+/// The forecast is told once, after the first pass's warm-up and before its first round that counts.
+#[test]
+fn what_it_will_cost_is_told_before_the_first_look() {
+    let told = RefCell::new(Vec::new());
+    let done = RefCell::new(0);
+    let tell = |forecast: &Forecast| {
+        told.borrow_mut().push((*done.borrow(), forecast.looks.len()));
+        Ok(())
+    };
+    measure(&SUBJECT, 1, 2, &tell, |progress| {
+        let on = &mut |rounds: &[Round]| progress.seen(rounds);
+        let made = controlled_rounds(PROTOCOL.rounds(), 0, on, |arm, index| {
+            *done.borrow_mut() += usize::from(arm == Arm::A);
+            let b = if index % 2 == 0 { 900 } else { 1100 };
+            let nanoseconds = if arm == Arm::B { b } else { 1000 - arm as u64 % 2 };
+            Ok(Turn::of(vec![Duration::from_nanos(nanoseconds)]))
+        })?;
+        let (a, b) = (side(None), side(None));
+        Ok(Pass { rounds: made.rounds, disturbed: made.disturbed, a, b })
+    })
+    .unwrap();
+    assert_eq!((told.into_inner(), done.into_inner()), (vec![(PROTOCOL.warmups, 2)], 75));
+}
+
 #[test]
 fn our_worst_recall_and_the_others_best_count() {
     let recalls = [(Some(0.99), Some(0.97)), (Some(0.98), Some(0.96)), (Some(1.0), Some(0.98))];
     let undecided = |index| 900 + 200 * (index as u64 % 2);
-    let measured = measure(&SUBJECT, 1, 2, |number| Ok(pass(undecided, recalls[number])));
+    let measured = measure(&SUBJECT, 1, 2, &untold, |of| Ok(pass(undecided, recalls[of.number])));
     let measured = measured.unwrap();
     assert_eq!((measured.a.recall, measured.b.recall), (Some(0.98), Some(0.98)));
 }
 
 #[test]
 fn a_pass_that_fails_ends_it() {
-    let failed = measure(&SUBJECT, 1, 3, |number| match number {
+    let failed = measure(&SUBJECT, 1, 3, &untold, |pass_of| match pass_of.number {
         0 => Ok(pass(|index| 900 + 200 * (index as u64 % 2), (None, None))),
         _ => Err(Failure::new("driver died")),
     });
@@ -163,10 +215,11 @@ fn a_pass_that_fails_ends_it() {
 /// The rounds that are measured are those that the verdict decides on.
 #[test]
 fn what_is_measured_is_decided_on() {
-    let pass = |_| {
-        let done = controlled_rounds(PROTOCOL.rounds(), 0, |arm, _| {
+    let pass = |_: &Progress<'_>| {
+        let done = controlled_rounds(PROTOCOL.rounds(), 0, &mut |_| Ok(()), |arm, index| {
             let nanoseconds = match arm {
-                Arm::A | Arm::Again => 1000,
+                Arm::A => 1000,
+                Arm::Again => 1000 - index as u64 % 2,
                 Arm::B => 2000,
                 Arm::Slowed => 1050,
             };
@@ -176,7 +229,7 @@ fn what_is_measured_is_decided_on() {
         let (rounds, disturbed) = (done.rounds, done.disturbed);
         Ok(Pass { rounds, disturbed, a: side.clone(), b: side })
     };
-    let measurement = measure(&SUBJECT, 1, 1, pass).unwrap();
+    let measurement = measure(&SUBJECT, 1, 1, &untold, pass).unwrap();
     let decision = Decision::of(&measurement).unwrap();
     assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
 }

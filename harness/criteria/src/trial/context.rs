@@ -1,5 +1,8 @@
 //! What a trial's body is given.
 
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
 use evidence::place::Place;
 use evidence::{Event, Measurement, Writer};
 use machine::failure::Failure;
@@ -10,12 +13,30 @@ pub struct Context {
     trial: String,
     place: Place,
     evidence: Writer,
+    time: OnceLock<(Instant, Duration)>,
 }
 
 impl Context {
     /// For the trial called `trial`.
     pub(super) fn new(trial: &str, place: Place, evidence: Writer) -> Self {
-        Context { trial: trial.to_owned(), place, evidence }
+        Context { trial: trial.to_owned(), place, evidence, time: OnceLock::new() }
+    }
+
+    /// The trial has `limit` from now on, if it was not said before.
+    pub(super) fn begins(&self, limit: Duration) {
+        self.time.get_or_init(|| (Instant::now(), limit));
+    }
+
+    /// How long the trial may take, where it has a limit.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.time.get().map(|&(_, limit)| limit)
+    }
+
+    /// When that is over.
+    #[must_use]
+    pub fn ends(&self) -> Option<Instant> {
+        self.time.get().map(|&(began, limit)| began + limit)
     }
 
     /// The trial's name.

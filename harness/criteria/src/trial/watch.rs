@@ -59,6 +59,7 @@ pub(super) fn within(
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Some(limit) = limit.here(context) else { return body() };
+    context.begins(limit);
     let worker = thread::current().id();
     let (trial, seconds) = (context.trial(), limit.as_secs());
     let (done, ended) = mpsc::channel::<()>();
@@ -108,6 +109,8 @@ mod tests {
         };
         let said = within(limit, &context, slow).unwrap_err().to_string();
         assert_eq!(said, "it took longer than 0 s, and no FUSE daemon held it: and this besides");
+        assert_eq!(context.limit(), Some(Duration::from_millis(20)));
+        assert!(context.ends().is_some_and(|ends| ends < std::time::Instant::now()));
         within(Limit::Usual, &context, || Ok(())).unwrap();
         let failure = within(Limit::Usual, &context, || machine::fail!("its own")).unwrap_err();
         assert_eq!(failure.to_string(), "its own");

@@ -3,18 +3,21 @@
 //! The estimate is the median over rounds of ln(A/B), never a ratio of separate medians, and its
 //! bounds are exact order statistics of the rounds ([`order`]). A [`Ratio`] is looked at after a
 //! preset number of rounds, and again after more where it is undecided; the looks share one error
-//! ([`looks`]). A [`bootstrap`] interval stands beside it and decides nothing.
+//! ([`looks`]). What is judged is the ratio together with its control ([`calibrated`]). A
+//! [`bootstrap`] interval stands beside it and decides nothing.
 //!
 //! Logarithms and powers are the `libm` crate's and not the system's, whose last bits depend on the
 //! processor: a verdict is the same, byte for byte, on another machine.
 
 mod bootstrap;
+mod calibrated;
 mod looks;
 mod order;
 mod proportion;
 mod ratio;
 
 pub use bootstrap::{Bootstrap, bootstrap_of_mean, bootstrap_of_median};
+pub use calibrated::{Calibrated, resolvable};
 pub use looks::{ALPHA_OF_LOOKS, LOOKS, Look, Looked, look};
 pub use order::{ALPHA, Interval, failure_rate_bound, median, order_statistic};
 pub use proportion::clopper_pearson_upper;

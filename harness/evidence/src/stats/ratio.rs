@@ -55,6 +55,19 @@ impl Ratio {
         })
     }
 
+    /// The same estimate with bounds that are wider by a factor.
+    #[must_use]
+    pub fn wider_by(self, factor: f64) -> Ratio {
+        Ratio { lower: self.lower / factor, upper: self.upper * factor, ..self }
+    }
+
+    /// The same estimate with the bounds of both.
+    #[must_use]
+    pub fn hull(&self, other: &Ratio) -> Ratio {
+        let (lower, upper) = (self.lower.min(other.lower), self.upper.max(other.upper));
+        Ratio { lower, upper, ..*self }
+    }
+
     /// Judges the ratio by `threshold`.
     #[must_use]
     pub fn outcome(&self, threshold: f64) -> Outcome {

@@ -1,6 +1,6 @@
 //! The verdict on evidence made up record by record.
 
-use evidence::{Controls, GuestEnded, GuestFault, Measurement, Order, TrialState};
+use evidence::{Controls, CutShort, GuestEnded, GuestFault, Measurement, Order, TrialState};
 
 use super::*;
 use crate::made::*;
@@ -159,8 +159,8 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
     |one: &mut Measurement| one.threshold = 0.5, "INCONCLUSIVE", "another rule"
 )]
 #[case::control_not_equal(
-    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_100_000; 25]),
-    "INCONCLUSIVE", "A against a copy of A gave 1.100"
+    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_600_000; 25]),
+    "INCONCLUSIVE", "A against a copy of A gave 1.600"
 )]
 #[case::control_not_found(
     |one: &mut Measurement| for_controls(one, |controls| controls.slowed_ns = vec![1_000_000; 25]),
@@ -172,6 +172,10 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
 )]
 #[case::another_slow_down(
     |one: &mut Measurement| one.slowed_by = 0.5, "INCONCLUSIVE", "slowed down by 0.5, where 0.05"
+)]
+#[case::control_not_run(
+    |one: &mut Measurement| for_controls(one, |controls| controls.again_ns = vec![1_000_000; 25]),
+    "INCONCLUSIVE", "the control was not run"
 )]
 #[case::no_recall(
     |one: &mut Measurement| (one.a.recall, one.b.recall) = (None, None), "INCONCLUSIVE",
@@ -193,6 +197,15 @@ fn for_controls(measurement: &mut Measurement, change: impl Fn(&mut Controls)) {
 #[case::went_on(
     |one: &mut Measurement| one.passes = vec![one.passes[0].clone(); 3], "INCONCLUSIVE",
     "though 20 had decided"
+)]
+#[case::short_of_time(
+    |one: &mut Measurement| {
+        one.cut_short = Some(CutShort { rounds: 60, seconds: 310.4, left: 120.0 });
+        for (index, round) in one.passes[0].iter_mut().enumerate() {
+            round.b_ns = vec![[700_000, 1_300_000][index % 2]; round.a_ns.len()];
+        }
+    },
+    "INCONCLUSIVE", "after 60 rounds was not begun: it takes 310 s more, and 120 s are left"
 )]
 #[case::worse_recall(|one: &mut Measurement| one.a.recall = Some(0.9), "FAIL", "recall 0.9000 is below")]
 fn a_ratio_must_be_sound(

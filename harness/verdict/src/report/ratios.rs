@@ -21,17 +21,18 @@ pub(super) fn section(run: &Run) -> Section {
     let all: Vec<&JudgedRatio> = run.verdict.criteria.iter().flat_map(|one| &one.ratios).collect();
     let mut section = Section::new("ratios", "Ratios of speed");
     let mut table = Table::new(
-        "Speed of A over speed of B, with exact bounds of the median over rounds",
+        "Speed of A over speed of B, with exact bounds of the median over rounds and of its control",
         &[
             "ratio",
             "where, times are",
-            "A over B",
+            "A over B, with the bounds that are judged",
             "lower bound must be",
             "outcome",
             "decides",
             "improvement",
             "rounds",
-            "controls: A over its copy, copy over slowed copy",
+            "A over B alone, and with the copy in A's place",
+            "controls: A over its copy, both over the slowed copy",
             "bootstrap",
             "note",
         ],
@@ -54,7 +55,8 @@ pub(super) fn section(run: &Run) -> Section {
                 Some(told) => format!("{rounds}: {told}"),
                 None => rounds,
             },
-            format!("{}\n{}", bounds(&one.equal), bounds(&one.slowed)).trim().to_owned(),
+            of_both(one.calibrated.map(|all| [all.alone, all.by_copy])),
+            of_both(one.calibrated.zip(one.slowed).map(|(all, slowed)| [all.equal, slowed])),
             one.bootstrap.map_or_else(String::new, |b| format!("[{:.3}, {:.3}]", b.lower, b.upper)),
             one.note.clone(),
         ]);
@@ -72,7 +74,8 @@ pub(super) fn section(run: &Run) -> Section {
         .collect();
     section.text(
         "A ratio passes where its whole interval reaches the threshold (the upright mark), and \
-         fails where all of it stays below. Hollow ones are reported and do not decide. It is an \
+         fails where all of it stays below. The interval is that of A over B and that of a copy of \
+         A over B together. Hollow ones are reported and do not decide. It is an \
          improvement where its lower bound is above 1. The bounds of a bootstrap stand beside and \
          decide nothing. Where the machine disturbed rounds the table says how many were done again, how \
          many are counted all the same, and of how many the kernel does not tell; guest \
@@ -80,6 +83,10 @@ pub(super) fn section(run: &Run) -> Section {
     );
     section.figures(plots, table, "No ratio was measured.");
     section
+}
+
+fn of_both(ratios: Option<[Ratio; 2]>) -> String {
+    ratios.map_or_else(String::new, |[one, other]| format!("{one}\n{other}"))
 }
 
 fn yes(is: bool) -> String {

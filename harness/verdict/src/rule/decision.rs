@@ -4,7 +4,7 @@ use std::fmt;
 
 use evidence::clock::{Clock, REPRODUCIBLE_TO};
 use evidence::protocol::SLOWED_BY;
-use evidence::stats::{Bootstrap, LOOKS, Look, Outcome, Ratio, bootstrap_of_median, look};
+use evidence::stats::{Bootstrap, Calibrated, LOOKS, Look, Outcome, Ratio, bootstrap_of_median};
 use evidence::thresholds::Rule;
 use evidence::{Controls, Measurement, Round};
 use libm::exp;
@@ -15,22 +15,25 @@ use super::soundness;
 /// answered from memory takes a small part of the time of a search.
 pub const UNSEEN_SLOWER: f64 = 3.0;
 
-/// Beyond what a copy that is slowed down by [`SLOWED_BY`] cannot have been. It waits for that part
-/// of what each operation took, and reading the clock makes the wait longer by less than a
-/// microsecond, a hundredth of the shortest operation here. Three times the part leaves room for
-/// noise, and none for a copy that was slowed down until a blunt measurement saw it.
-pub const SLOWED_PLAUSIBLY: f64 = 1.0 + 3.0 * SLOWED_BY;
+/// What a copy that is slowed down by [`SLOWED_BY`] is slower by at least. It waits for that part of
+/// what each operation took.
+pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
+
+/// And at most: reading the clock makes the wait longer by less than a microsecond, a hundredth of
+/// the shortest operation here.
+pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Speed of A over speed of B. Its bounds, as those of the others, are wider than the rounds say
-    /// by what its clock does not resolve.
+    /// Speed of A over speed of B: A's own estimate, with the bounds that are judged, which are
+    /// those of the ratio and of its control together. They, as those of the others, are wider than
+    /// the rounds say by what its clock does not resolve.
     pub ratio: Ratio,
-    /// Speed of A over speed of its copy: 1 must lie between the bounds.
-    pub equal: Ratio,
-    /// Speed of the copy over that of the slowed copy: the bounds must be above 1, and not all of
-    /// them above [`SLOWED_PLAUSIBLY`].
+    /// What the ratio and its control are by themselves.
+    pub calibrated: Calibrated,
+    /// Speed of the copy over that of the slowed copy, with the bounds of that and of A's speed over
+    /// that of the slowed copy: [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`] must not lie outside.
     pub slowed: Ratio,
     /// Time of queries never asked before over that of the others, of A and of B, where queries
     /// were timed: the lower bound must not be above [`UNSEEN_SLOWER`].
@@ -85,10 +88,11 @@ impl Decision {
             let logs: Option<Vec<f64>> = rounds.iter().map(log).collect();
             logs.ok_or_else(|| "a round has no controls".to_owned())
         };
+        let none = || "a round has a time that is none".to_owned();
+        let by = resolution(measurement.clock);
         let ratio = |logs: &[f64]| {
-            look(logs, at, threshold)
-                .map(|looked| resolved(looked.ratio, measurement.clock))
-                .ok_or_else(|| "a round has a time that is none".to_owned())
+            let logs = logs.get(..at.rounds).ok_or_else(none)?;
+            Ratio::at(logs, at.alpha).map(|ratio| ratio.wider_by(by)).ok_or_else(none)
         };
         let unseen = |of: fn(&Round, &Controls) -> Option<f64>| -> Result<Option<Ratio>, String> {
             let log = |round: &&Round| of(round, round.controls.as_ref()?);
@@ -100,10 +104,14 @@ impl Decision {
             }
         };
         let logs: Vec<f64> = rounds.iter().map(|round| round.log_ratio()).collect();
+        let equal = controls(|round, controls| controls.log_equal(&round.a_ns))?;
+        let calibrated = Calibrated::at(&logs, &equal, at, by).ok_or_else(none)?;
+        let slowed = controls(|_, controls| controls.log_slowed())?;
+        let beside_a: Vec<f64> = slowed.iter().zip(&equal).map(|(slow, d)| slow + d).collect();
         Ok(Decision {
-            ratio: ratio(&logs)?,
-            equal: ratio(&controls(|round, controls| controls.log_equal(&round.a_ns))?)?,
-            slowed: ratio(&controls(|_, controls| controls.log_slowed())?)?,
+            ratio: calibrated.judged(),
+            calibrated,
+            slowed: ratio(&slowed)?.hull(&ratio(&beside_a)?),
             unseen: [
                 unseen(|round, one| Controls::log_unseen(&one.a_unseen_ns, &round.a_ns))?,
                 unseen(|round, one| Controls::log_unseen(&one.b_unseen_ns, &round.b_ns))?,
@@ -117,20 +125,37 @@ impl Decision {
     /// Why the controls do not hold.
     #[must_use]
     pub fn controls_fail(&self) -> Option<String> {
-        if !self.equal.contains_one() {
-            let ratio = self.equal;
-            return Some(format!("control: A against a copy of A gave {ratio}, which is not 1"));
-        }
-        if self.slowed.lower <= 1.0 {
+        self.scale_is_wrong().or_else(|| self.is_remembered()).or_else(|| self.leaves_no_room())
+    }
+
+    /// What the slowed copy shows does not hold what was injected. An interval that holds it says by
+    /// its width how much the instrument blurs, and nothing against the ratio.
+    fn scale_is_wrong(&self) -> Option<String> {
+        let Ratio { lower, upper, .. } = self.slowed;
+        if upper < SLOWED_AT_LEAST {
             let ratio = self.slowed;
             return Some(format!("control: a copy slowed down by 5 % was not found ({ratio})"));
         }
-        if self.slowed.lower > SLOWED_PLAUSIBLY {
+        (lower > SLOWED_AT_MOST).then(|| {
             let ratio = self.slowed;
-            return Some(format!(
+            format!(
                 "control: a copy slowed down by 5 % was {ratio} times as slow, which is not 5 %"
-            ));
-        }
+            )
+        })
+    }
+
+    /// The control excludes 1 by more than the ratio has room for.
+    fn leaves_no_room(&self) -> Option<String> {
+        let Calibrated { alone, by_copy, equal, turned } = &self.calibrated;
+        let open = |ratio: &Ratio| self.judged(ratio) == Outcome::Inconclusive;
+        let turned = turned.as_ref().filter(|_| !open(alone) && open(&self.ratio))?;
+        Some(format!(
+            "control: A against a copy of A gave {equal}, which is not 1, and the ratio has no room \
+             for it: with the copy in A's place it is {by_copy}, with the error turned round {turned}"
+        ))
+    }
+
+    fn is_remembered(&self) -> Option<String> {
         for (side, unseen) in ["A", "B"].into_iter().zip(self.unseen) {
             if let Some(Ratio { estimate, lower, .. }) = unseen
                 && lower > UNSEEN_SLOWER
@@ -155,14 +180,25 @@ impl Decision {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.controls_fail() {
-            None => match self.ratio.outcome(self.threshold) {
-                Outcome::Pass if self.strictly && self.ratio.lower <= self.threshold => {
-                    Outcome::Inconclusive
-                }
-                outcome => outcome,
-            },
+            None => self.judged(&self.ratio),
             Some(_) => Outcome::Inconclusive,
         }
+    }
+
+    fn judged(&self, ratio: &Ratio) -> Outcome {
+        match ratio.outcome(self.threshold) {
+            Outcome::Pass if self.strictly && ratio.lower <= self.threshold => {
+                Outcome::Inconclusive
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether 5 % cannot be told from nothing here: said beside the ratio, whose own bounds are as
+    /// wide.
+    #[must_use]
+    pub fn blurs(&self) -> bool {
+        self.slowed.contains_one()
     }
 
     /// Whether A may be called faster than B: the lower bound is above 1. Not inferior is less.
@@ -178,15 +214,14 @@ impl Decision {
     }
 }
 
-/// A ratio whose bounds are wider by what `clock` does not resolve. On guest instructions there is
-/// next to no noise that would widen them, and what lies elsewhere in memory makes as much of a
+/// By which factor bounds are wider for what `clock` does not resolve. On guest instructions there
+/// is next to no noise that would widen them, and what lies elsewhere in memory makes as much of a
 /// difference as this.
-fn resolved(ratio: Ratio, clock: Clock) -> Ratio {
-    let by = match clock {
+fn resolution(clock: Clock) -> f64 {
+    match clock {
         Clock::Wall => 1.0,
         Clock::Instructions => 1.0 + REPRODUCIBLE_TO,
-    };
-    Ratio { lower: ratio.lower / by, upper: ratio.upper * by, ..ratio }
+    }
 }
 
 impl fmt::Display for Decision {
@@ -195,6 +230,9 @@ impl fmt::Display for Decision {
         write!(f, " after {} rounds: {:?}", self.ratio.rounds, self.outcome())?;
         if self.is_improvement() {
             write!(f, ", an improvement")?;
+        }
+        if self.blurs() {
+            write!(f, "; 5 % is not told apart here ({})", self.slowed)?;
         }
         self.controls_fail().map_or(Ok(()), |why| write!(f, "; {why}"))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
-use evidence::stats::{Bootstrap, Outcome, Ratio};
+use evidence::stats::{Bootstrap, Calibrated, Outcome, Ratio};
 use evidence::thresholds::{self, Rule, Scene};
 use evidence::{Event, Measurement, Round};
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,15 @@ pub struct JudgedRatio {
     pub accelerator: String,
     /// What its times count.
     pub clock: Clock,
-    /// Speed of A over speed of B, with bounds.
+    /// Speed of A over speed of B, with the bounds that are judged: those of the ratio and of its
+    /// control together.
     pub ratio: Option<Ratio>,
-    /// The bootstrap's bounds of it, which decide nothing.
+    /// The ratio by itself, with the copy in A's place, and the control: speed of A over that of its
+    /// copy.
+    pub calibrated: Option<Calibrated>,
+    /// The bootstrap's bounds of the ratio by itself, which decide nothing.
     pub bootstrap: Option<Bootstrap>,
-    /// Control: speed of A over that of its copy.
-    pub equal: Option<Ratio>,
-    /// Control: speed of the copy over that of the copy slowed down by 5 %.
+    /// Control: speed of the copy, and of A, over that of the copy slowed down by 5 %.
     pub slowed: Option<Ratio>,
     /// Median operations per second of A and of B.
     pub speeds: Option<(f64, f64)>,
@@ -197,8 +199,11 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
     let decision = Decision::by(rule, scene.emulated, measurement);
     let (mut outcome, mut note) = match &decision {
         Ok(decision) => {
-            let note = decision.controls_fail().unwrap_or_else(|| bound.reason.to_owned());
-            (decision.outcome(), note)
+            let outcome = decision.outcome();
+            let cut_short = measurement.cut_short.filter(|_| outcome == Outcome::Inconclusive);
+            let cut_short = cut_short.map(|one| one.to_string());
+            let note = decision.controls_fail().or(cut_short);
+            (outcome, note.unwrap_or_else(|| bound.reason.to_owned()))
         }
         Err(why) => (Outcome::Inconclusive, why.clone()),
     };
@@ -224,8 +229,8 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         clock: scene.clock,
         speeds: speeds(measurement),
         ratio: decision.as_ref().map(|one| one.ratio),
+        calibrated: decision.as_ref().map(|one| one.calibrated),
         bootstrap: decision.as_ref().and_then(Decision::bootstrap),
-        equal: decision.as_ref().map(|one| one.equal),
         slowed: decision.as_ref().map(|one| one.slowed),
         recalls: (measurement.a.recall, measurement.b.recall),
         threshold: bound.threshold,

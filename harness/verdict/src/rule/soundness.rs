@@ -52,7 +52,23 @@ pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
             }
         }
     }
+    of_copies(measurement)?;
     of_disturbed(measurement)
+}
+
+/// Two runs of the same work never take the same nanoseconds in most rounds: times that do were
+/// copied.
+fn of_copies(measurement: &Measurement) -> Result<(), String> {
+    let all = measurement.counted().count();
+    let is_copied =
+        |round: &&Round| round.controls.as_ref().is_some_and(|one| one.again_ns == round.a_ns);
+    let copied = measurement.counted().filter(is_copied).count();
+    if 2 * copied > all {
+        return Err(format!(
+            "the copy's times are A's own in {copied} of {all} rounds: the control was not run"
+        ));
+    }
+    Ok(())
 }
 
 /// Samples of each side but A.

@@ -10,7 +10,7 @@ use machine::failure::Failure;
 use super::sides::Sides;
 use crate::contender::interface::Contender;
 use crate::dataset::Dataset;
-use crate::rounds::{self, Turn};
+use crate::rounds::{self, Seen, Turn};
 
 /// Insertion of the protocol's rows, a batch a round.
 pub struct InsertionRounds {
@@ -25,7 +25,7 @@ pub struct InsertionRounds {
     pub b_found: usize,
 }
 
-/// Inserts the base of `dataset` into all four, from empty, in the protocol's batches.
+/// Inserts the base of `dataset` into all four, from empty, in the protocol's batches. `seen` looks on.
 ///
 /// # Errors
 /// The first failure of a side, or a claimed time that cannot be true.
@@ -33,10 +33,11 @@ pub fn insertion_rounds(
     mut sides: Sides<'_>,
     dataset: &Dataset,
     protocol: &Protocol,
+    seen: &mut Seen<'_>,
 ) -> Result<InsertionRounds, Failure> {
     let mut inserted = Arm::ALL.map(|_| InsertionSide::default());
     // Rows are stored once: a disturbed round is not done again.
-    let stored = rounds::controlled_rounds(protocol.rounds(), 0, |arm, round| {
+    let stored = rounds::controlled_rounds(protocol.rounds(), 0, seen, |arm, round| {
         let times = inserted[arm as usize].round(sides.of(arm), dataset, protocol, round)?;
         Ok(Turn::of(times))
     })?

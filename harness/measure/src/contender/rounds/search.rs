@@ -12,7 +12,7 @@ use super::answered::Answered;
 use super::sides::Sides;
 use super::unseen::Unseen;
 use crate::oracle::Oracle;
-use crate::rounds::{self, Turn};
+use crate::rounds::{self, Seen, Turn};
 
 /// Searches, the protocol's queries a round.
 pub struct SearchRounds {
@@ -28,7 +28,7 @@ pub struct SearchRounds {
 
 /// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
 /// `unseen`, which go on where the last call left off; every answer's recall is taken and its
-/// distances are checked. Asked are [`SearchRounds::asked`] of each side.
+/// distances are checked. Asked are [`SearchRounds::asked`] of each side. `seen` looks on.
 ///
 /// # Errors
 /// The first failure of a side, distances that are not those of the rows named, a claimed time
@@ -39,12 +39,13 @@ pub fn search_rounds(
     oracle: &Oracle<'_>,
     unseen: &mut Unseen<'_>,
     protocol: &Protocol,
+    seen: &mut Seen<'_>,
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
     // A count of instructions is not disturbed by who else has the processor.
     let repeats = if clock::here()? == Clock::Wall { REPEATS } else { 0 };
     let rounds::Controlled { rounds, disturbed } =
-        rounds::controlled_rounds(protocol.rounds(), repeats, |arm, _| {
+        rounds::controlled_rounds(protocol.rounds(), repeats, seen, |arm, _| {
             let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
             let unseen = answered.ask_unseen(side, unseen, protocol.k)?;
             Ok(Turn { unseen, times: answered.round(side, oracle, protocol)? })

@@ -66,7 +66,7 @@ fn searched(fault: fn(&mut Answers)) -> Result<SearchRounds, Failure> {
         fill(four.sides().of(arm), &dataset, &SMALL)?;
     }
     let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
-    search_rounds(four.sides(), &oracle, &mut Unseen::behind(&dataset, 0), &SMALL)
+    search_rounds(four.sides(), &oracle, &mut Unseen::behind(&dataset, 0), &SMALL, &mut |_| Ok(()))
 }
 
 /// The engine four times: A with a fault, and so its copies.
@@ -93,7 +93,7 @@ impl Four {
 #[test]
 fn every_round_inserts_its_batch_on_both_sides() {
     let mut four = Four::new(|_| {});
-    let done = insertion_rounds(four.sides(), &dataset(), &SMALL).unwrap();
+    let done = insertion_rounds(four.sides(), &dataset(), &SMALL, &mut |_| Ok(())).unwrap();
     assert_eq!((done.a_found, done.b_found), (8, 8));
     assert_eq!((done.stored.len(), done.searchable.len()), (8, 8));
     for (stored, searchable) in done.stored.iter().zip(&done.searchable) {
@@ -106,7 +106,8 @@ fn every_round_inserts_its_batch_on_both_sides() {
 #[test]
 fn rows_that_are_not_searchable_at_once_are_counted() {
     let fault = |answers: &mut Answers| answers.answers[0].ids.clear();
-    let done = insertion_rounds(Four::new(fault).sides(), &dataset(), &SMALL).unwrap();
+    let done =
+        insertion_rounds(Four::new(fault).sides(), &dataset(), &SMALL, &mut |_| Ok(())).unwrap();
     assert_eq!((done.a_found, done.b_found), (0, 8));
 }
 
