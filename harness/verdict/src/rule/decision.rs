@@ -86,7 +86,7 @@ impl Decision {
         let controls = |of: fn(&Round, &Controls) -> f64| -> Result<Vec<f64>, String> {
             let log = |round: &&Round| Some(of(round, round.controls.as_ref()?));
             let logs: Option<Vec<f64>> = rounds.iter().map(log).collect();
-            logs.ok_or_else(|| "a round has no controls".to_owned())
+            logs.ok_or_else(|| "a round has no controls: no copy of A was run".to_owned())
         };
         let none = || "a round has a time that is none".to_owned();
         let by = resolution(measurement.clock);

@@ -153,7 +153,7 @@ fn times_that_were_copied_are_no_control() {
         round.controls = None;
     }
     let why = Decision::of(&measurement).unwrap_err();
-    assert_eq!(why, "a round has no controls");
+    assert_eq!(why, "a round has no controls: no copy of A was run");
 }
 
 /// B takes `b` nanoseconds for each of A's 10,000.
