@@ -12,8 +12,9 @@ MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
 # them.
 LONG_ACTS = test(/^module::adversary_(attaches_at_extremes|is_killed_.*|overwrites_all_rows)$$/)
 TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|adversary_.*|changed_rows_.*)$$/)
-# The engine's random sequences need no mount: they are played on the host alone.
-SEQUENCES = package(vexfs-anns) and binary(model)
+# The engine's random sequences and the simulation of the rule need no mount: they are played on the host
+# alone.
+SEQUENCES = package(vexfs-anns) and binary(model) or test(/^simulated_/)
 
 # Tests of a change are content with the first look at each ratio; `make validate` takes all.
 FIRST_LOOK := VEXFS_VALIDATION_LOOKS=1
@@ -178,7 +179,7 @@ adversary: setup build ## all that the adversary does to the module, in the gues
 	$(VALIDATE) guest --kernel $(KERNEL) -- \
 	  cargo nextest run --profile vm -E 'test(/^module::adversary_/)'
 
-torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model (TIMES=10 times as much)
+torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model, the rule of ratios on noise (TIMES=10 times as much)
 	$(begin)
 	VEXFS_VALIDATION_TORTURE=$(TIMES) cargo nextest run --locked --profile torture \
 	  -E '$(TORTURE) or ($(SEQUENCES))'

@@ -7,7 +7,8 @@
 //! Rounds that follow each other are not quite independent, and order statistics think that they
 //! are: where the machine's noise has an autocorrelation of 0.7, as seen on shared machines, ABBA
 //! left so much of it that 0.037 became 0.043. So the looks take less than the error that is
-//! stated; in the orders of today 0.041 becomes 0.036 (simulated in `tests/rule.rs`).
+//! stated; in the orders of today 0.041 becomes 0.036 at most, where the instrument favours A
+//! (simulated in `harness/tests/rule.rs`).
 
 use super::ratio::{Outcome, Ratio};
 
