@@ -67,7 +67,7 @@ impl fmt::Display for Forecast {
         let Forecast { round_seconds, spread, looks } = self;
         write!(
             f,
-            "warm-up: a round takes {round_seconds:.2} s, its ratio varies by {:.1} %",
+            "warm-up: a round takes {round_seconds:.3} s, its ratio varies by {:.1} %",
             100.0 * (spread.exp() - 1.0)
         )?;
         for Coming { rounds, seconds, resolves } in looks {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(seconds, [40.0, 140.0, 490.0]);
         assert!(forecast.looks.is_sorted_by(|one, next| one.resolves > next.resolves));
         let said = forecast.to_string();
-        assert!(said.contains("a round takes 2.00 s, its ratio varies by 1"), "{said}");
+        assert!(said.contains("a round takes 2.000 s, its ratio varies by 1"), "{said}");
         assert!(said.contains("; 20 rounds take 40 s and resolve 1."), "{said}");
         assert_eq!(Forecast::of(&warmups, 1).unwrap().looks.len(), 1);
     }
