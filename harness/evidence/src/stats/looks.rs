@@ -8,7 +8,7 @@
 //! are: where the machine's noise has an autocorrelation of 0.7, as seen on shared machines, ABBA
 //! left so much of it that 0.037 became 0.043. So the looks take less than the error that is
 //! stated; in the orders of today 0.041 becomes 0.036 at most, where the instrument favours A
-//! (simulated in `harness/tests/rule.rs`).
+//! (simulated in `harness/criteria/tests/rule.rs`).
 
 use super::ratio::{Outcome, Ratio};
 
