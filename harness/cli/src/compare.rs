@@ -7,7 +7,7 @@ mod work;
 use std::process::ExitCode;
 
 use clap::Args;
-use criteria::ratio::{Pass, Subject, measure};
+use criteria::ratio::{Forecast, Pass, Subject, measure};
 use criteria::trial::{Exclusion, take_machine};
 use evidence::exit::{self, Exit};
 use evidence::protocol::PROTOCOL;

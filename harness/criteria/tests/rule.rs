@@ -197,7 +197,7 @@ impl Machine {
 /// How often a system that is `ratio` times as fast as the other passes and fails, of `runs`, and as
 /// many times as many in `make torture`.
 fn rates(noise: Noise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
-    let runs = runs * harness::torture::scale().unwrap();
+    let runs = runs * homes::torture::scale().unwrap();
     let (mut passed, mut failed) = (0, 0);
     for seed in 0..runs {
         let measured = Machine::new(seed, sd, noise, bias).measure(ratio, looks);
@@ -281,7 +281,7 @@ fn looking_again_decides_what_one_look_leaves_open() {
 /// golden runs and in simulated measurements of one look and of all.
 #[test]
 fn an_independent_implementation_finds_the_same_bounds() {
-    let root = harness::project::root();
+    let root = machine::project::root();
     let mut files = Vec::new();
     for run in ["as-on-kvm", "emulated", "failed", "inconclusive"] {
         let of = |place| root.join(format!("harness/verdict/tests/runs/{run}/{place}.jsonl"));
