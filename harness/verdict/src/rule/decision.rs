@@ -23,17 +23,22 @@ pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
 /// the shortest operation here.
 pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 
+/// How far from that a sharp interval may lie: nearer to it than to nothing at all, and to twice as
+/// much. What is off by less is an error of the instrument, for which the ratio must have room.
+pub const SLOWED_OFF_BY: f64 = SLOWED_BY / 2.0;
+
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// Speed of A over speed of B: A's own estimate, with the bounds that are judged, which are
-    /// those of the ratio and of its control together. They, as those of the others, are wider than
+    /// those of the ratio and of its controls together. They, as those of the others, are wider than
     /// the rounds say by what its clock does not resolve.
     pub ratio: Ratio,
     /// What the ratio and its control are by themselves.
     pub calibrated: Calibrated,
     /// Speed of the copy over that of the slowed copy, with the bounds of that and of A's speed over
-    /// that of the slowed copy: [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`] must not lie outside.
+    /// that of the slowed copy. Where [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`] lie outside, the
+    /// ratio's bounds are wider by as much as these may be off.
     pub slowed: Ratio,
     /// Time of queries never asked before over that of the others, of A and of B, where queries
     /// were timed: the lower bound must not be above [`UNSEEN_SLOWER`].
@@ -108,10 +113,11 @@ impl Decision {
         let calibrated = Calibrated::at(&logs, &equal, at, by).ok_or_else(none)?;
         let slowed = controls(|_, controls| controls.log_slowed())?;
         let beside_a: Vec<f64> = slowed.iter().zip(&equal).map(|(slow, d)| slow + d).collect();
+        let slowed = ratio(&slowed)?.hull(&ratio(&beside_a)?);
         Ok(Decision {
-            ratio: calibrated.judged(),
+            ratio: calibrated.judged().wider_by(off_by(&slowed)),
             calibrated,
-            slowed: ratio(&slowed)?.hull(&ratio(&beside_a)?),
+            slowed,
             unseen: [
                 unseen(|round, one| Controls::log_unseen(&one.a_unseen_ns, &round.a_ns))?,
                 unseen(|round, one| Controls::log_unseen(&one.b_unseen_ns, &round.b_ns))?,
@@ -128,15 +134,15 @@ impl Decision {
         self.scale_is_wrong().or_else(|| self.is_remembered()).or_else(|| self.leaves_no_room())
     }
 
-    /// What the slowed copy shows does not hold what was injected. An interval that holds it says by
-    /// its width how much the instrument blurs, and nothing against the ratio.
+    /// What the slowed copy shows is nearer to something else than to what was injected. An interval
+    /// that holds it says by its width how much the instrument blurs, and nothing against the ratio.
     fn scale_is_wrong(&self) -> Option<String> {
         let Ratio { lower, upper, .. } = self.slowed;
-        if upper < SLOWED_AT_LEAST {
+        if upper < SLOWED_AT_LEAST - SLOWED_OFF_BY {
             let ratio = self.slowed;
             return Some(format!("control: a copy slowed down by 5 % was not found ({ratio})"));
         }
-        (lower > SLOWED_AT_MOST).then(|| {
+        (lower > SLOWED_AT_MOST + SLOWED_OFF_BY).then(|| {
             let ratio = self.slowed;
             format!(
                 "control: a copy slowed down by 5 % was {ratio} times as slow, which is not 5 %"
@@ -144,11 +150,21 @@ impl Decision {
         })
     }
 
-    /// The control excludes 1 by more than the ratio has room for.
+    /// A control excludes what is known by more than the ratio has room for.
     fn leaves_no_room(&self) -> Option<String> {
         let Calibrated { alone, by_copy, equal, turned } = &self.calibrated;
         let open = |ratio: &Ratio| self.judged(ratio) == Outcome::Inconclusive;
-        let turned = turned.as_ref().filter(|_| !open(alone) && open(&self.ratio))?;
+        if open(alone) || !open(&self.ratio) {
+            return None;
+        }
+        if !open(&self.calibrated.judged()) {
+            let slowed = self.slowed;
+            return Some(format!(
+                "control: a copy slowed down by 5 % was {slowed} times as slow, and the ratio has no \
+                 room for what that is off by"
+            ));
+        }
+        let turned = turned.as_ref()?;
         Some(format!(
             "control: A against a copy of A gave {equal}, which is not 1, and the ratio has no room \
              for it: with the copy in A's place it is {by_copy}, with the error turned round {turned}"
@@ -211,6 +227,18 @@ impl Decision {
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.outcome() != Outcome::Inconclusive
+    }
+}
+
+/// By which factor what a slowed copy shows may be off, where it excludes what was injected: 1 where it
+/// does not.
+fn off_by(slowed: &Ratio) -> f64 {
+    if slowed.upper < SLOWED_AT_LEAST {
+        SLOWED_AT_LEAST / slowed.lower
+    } else if slowed.lower > SLOWED_AT_MOST {
+        slowed.upper / SLOWED_AT_MOST
+    } else {
+        1.0
     }
 }
 
