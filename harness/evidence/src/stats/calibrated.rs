@@ -23,6 +23,7 @@ use libm::exp;
 use serde::{Deserialize, Serialize};
 
 use super::looks::Look;
+use super::order::order_statistic;
 use super::ratio::Ratio;
 
 /// A ratio of speeds with its control, and the interval that both come to.
@@ -81,7 +82,7 @@ impl Calibrated {
 /// 0.8 times 1.25 s/√n.
 #[must_use]
 pub fn resolvable(spread_of_ratio: f64, spread_of_control: f64, look: Look) -> Option<f64> {
-    let (rank, _) = super::order_statistic(look.rounds, look.alpha)?;
+    let (rank, _) = order_statistic(look.rounds, look.alpha)?;
     let n = look.rounds as f64;
     let half = (0.5 - rank as f64 / (n + 1.0)) * (2.0 * std::f64::consts::PI).sqrt();
     Some(exp(spread_of_ratio * half + spread_of_control / n.sqrt()))
