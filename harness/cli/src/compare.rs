@@ -1,14 +1,14 @@
 //! `vexfs-validate compare A B`: the rule on any two contenders.
 
 mod named;
-mod source;
+mod named_contender;
 mod work;
 
 use std::process::ExitCode;
 
 use clap::Args;
 use criteria::ratio::{Forecast, Pass, Subject, measure};
-use criteria::trial::{Exclusion, take_machine};
+use criteria::trial::{MachineLock, take_machine};
 use evidence::exit::{self, Exit};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Outcome};
@@ -23,7 +23,7 @@ use measure::oracle::Oracle;
 use verdict::{Decision, recall_below};
 
 use self::named::Named;
-use self::source::{Four, Source, Two};
+use self::named_contender::{Four, NamedContender, Two};
 use super::output::outln;
 use super::stop::Stop;
 
@@ -47,9 +47,9 @@ pub struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
-    let _machine = take_machine(Exclusion::Alone).map_err(setup)?;
-    let a = Source::new(&options.a).map_err(setup)?;
-    let b = Source::new(&options.b).map_err(setup)?;
+    let _machine = take_machine(MachineLock::Alone).map_err(setup)?;
+    let a = NamedContender::new(&options.a).map_err(setup)?;
+    let b = NamedContender::new(&options.b).map_err(setup)?;
     let outcome = compare(options, &a, &b);
     let ended = a.end().and(b.end());
     let exit = outcome?;
@@ -58,7 +58,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
 }
 
 /// Both measurements, and what they come to.
-fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, Stop> {
+fn compare(
+    options: &Options,
+    a: &NamedContender<'_>,
+    b: &NamedContender<'_>,
+) -> Result<Exit, Stop> {
     let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
     let failed = |failure: Failure| Stop::new(exit::FAIL, failure);
     let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
@@ -130,19 +134,19 @@ fn compare(options: &Options, a: &Source<'_>, b: &Source<'_>) -> Result<Exit, St
 /// A contender that was filled: its rows are the protocol's, in the index that was asked for, and
 /// it counted the query that followed each batch.
 fn inserted(
-    source: &Source<'_>,
+    named: &NamedContender<'_>,
     contender: &mut dyn Contender,
     dataset: &Dataset,
 ) -> Result<Side, Failure> {
     let description = contender.describe()?;
-    work::check_index(source, &description)?;
+    work::check_index(named, &description)?;
     let searches = &description["searches"];
     require!(
         searches.is_null() || *searches == PROTOCOL.rounds(),
         "it was sent {} queries, and counts {searches}: not authentic",
         PROTOCOL.rounds()
     );
-    if source.gives_rows_back() {
+    if named.gives_rows_back() {
         dataset::compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim)?;
     }
     Ok(Side { contender: contender.name().to_owned(), recall: None, description })

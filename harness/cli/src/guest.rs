@@ -16,7 +16,7 @@ use guest::{
 };
 use indicatif::ProgressBar;
 use machine::environment;
-use machine::interrupt::Watch;
+use machine::interrupt::Signals;
 use machine::own_sources;
 use machine::place;
 use machine::project;
@@ -157,10 +157,10 @@ pub(super) fn boot(
 
 /// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
 fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Stop> {
-    let watch = Watch::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
+    let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
     let kernel = guest::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
     own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
-        if watch.interrupted() {
+        if signals.interrupted() {
             return Stop::new(exit::INTERRUPTED, VmError::Interrupted);
         }
         let advice = "docs/own-vexfs.md says how sources are built";

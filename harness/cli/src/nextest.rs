@@ -12,7 +12,7 @@ use evidence::place::Place;
 use machine::child::die_with_us;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
-use machine::interrupt::Watch;
+use machine::interrupt::Signals;
 use machine::project;
 use verdict::junit;
 
@@ -78,14 +78,14 @@ pub(super) fn run(
 /// Runs `command` to its end, or, on Ctrl-C, to the end that it then makes of itself: nextest ends
 /// its tests, which unmount what they mounted. Where we are killed it is told to as well.
 fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
-    let watch = Watch::begin().when("signals cannot be watched")?;
+    let signals = Signals::begin().when("signals cannot be watched")?;
     die_with_us(&mut command, Signal::SIGTERM);
     let mut child = command.spawn().when(STARTING)?;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((!watch.interrupted()).then_some(status));
+            return Ok((!signals.interrupted()).then_some(status));
         }
-        if watch.interrupted() {
+        if signals.interrupted() {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -294,7 +294,7 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
     }
     let time = Duration::from_secs(options.seconds.unwrap_or_default());
     let work = || -> Result<(), Failure> {
-        let _machine = trial::take_machine(trial::Exclusion::Alone)?;
+        let _machine = trial::take_machine(trial::MachineLock::Alone)?;
         trial::run_recorded(SOAK_TRIAL, Place::Guest, |context| endure(context, time))
     };
     work().map_err(|failure| Stop::new(exit::FAIL, failure))?;

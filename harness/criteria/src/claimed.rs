@@ -4,7 +4,7 @@ use std::path::Path;
 
 use machine::failure::{Failure, While};
 use machine::require;
-use measure::claims::{self, Watch};
+use measure::claims::{self, NewFiles};
 use measure::contender::{Contender, VexfsFile};
 use vexfs_uapi::Home;
 use vexfs_uapi::client::Declaration;
@@ -41,7 +41,7 @@ pub(super) fn on_both(context: &Context, kernel: &Path, fuse: &Path) -> Result<(
 /// A home that nobody is to ask: an index whose counters must stand still, and no file besides.
 struct Idle {
     file: VexfsFile,
-    watch: Watch,
+    new_files: NewFiles,
     before: u64,
 }
 
@@ -51,13 +51,13 @@ impl Idle {
         file.insert(0, &[1.0])?;
         file.search(&[1.0], 1)?;
         let before = file.stats()?.searches;
-        Ok(Idle { watch: Watch::begin(mount)?, file, before })
+        Ok(Idle { new_files: NewFiles::begin(mount)?, file, before })
     }
 
     fn end(self) -> Result<(), Failure> {
         let after = self.file.stats()?.searches;
         require!(after == self.before, "its searches went from {} to {after}", self.before);
-        let made = self.watch.end()?;
+        let made = self.new_files.end()?;
         let files = made.files.len() + made.missed.len();
         require!(files == 0, "{files} files were made on it");
         Ok(())

@@ -7,7 +7,7 @@ use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle};
 use evidence::stats as statistics;
 use homes::kernel::{
     KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
-    live_allocations, load_open, outlived,
+    leaked_allocations, live_allocations, load_open,
 };
 use machine::failure::{Failure, While};
 use machine::require;
@@ -27,7 +27,7 @@ const MEMORY_TOLERANCE_KIB: i64 = 256;
 pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let file = ModuleFile::of_running_kernel()?;
     let open = File::open(&file.path).when(file.path.display())?;
-    let of_others = outlived()?;
+    let of_others = leaked_allocations()?;
     let kmemleak = Kmemleak::from_now()?;
     let mut done = Vec::with_capacity(CYCLES as usize);
     for number in 0..CYCLES {
@@ -37,7 +37,7 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
             let started = Instant::now();
             let live = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
             let microseconds = u64::try_from(started.elapsed().as_micros())?;
-            let live_allocations = live + outlived()?.saturating_sub(of_others);
+            let live_allocations = live + leaked_allocations()?.saturating_sub(of_others);
             let kernel_memory_kib = kernel_memory_kib()?;
             Ok(LoadCycle { number, microseconds, kernel_memory_kib, live_allocations })
         };

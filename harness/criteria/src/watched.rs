@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homes::kernel::{
-    EXPECTED_TAINT, KernelLog, Logged, Names, Surroundings, Taint, is_listed, names, registered,
+    EXPECTED_TAINT, KernelLog, Logged, Names, SideEffects, Taint, is_listed, names, registered,
 };
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
@@ -32,13 +32,13 @@ pub(crate) fn watched(
 ) -> Result<(), Failure> {
     let name = &names().module;
     require!(!is_listed()?, "{name} is loaded already; an earlier trial could not unload it");
-    let before = Surroundings::now()?;
+    let before = SideEffects::now()?;
     log_watched(context, body)?;
     nothing_left()?;
     // What others do meanwhile is gone in a moment.
     let mut left = Vec::new();
     let gone = wait_for("", LINGER, || {
-        left = Surroundings::now()?.beyond(&before);
+        left = SideEffects::now()?.beyond(&before);
         Ok(left.is_empty().then_some(()))
     });
     if gone.is_err() {

@@ -64,7 +64,7 @@ impl Writer {
 
     /// Forgets what it is given: a test run by hand belongs to no run.
     #[must_use]
-    pub fn nowhere(place: Place) -> Self {
+    pub fn disabled(place: Place) -> Self {
         Writer { path: None, place }
     }
 

@@ -67,10 +67,11 @@ pub fn accelerator_for(
     choice: AcceleratorChoice,
     kernel: &KernelChoice,
 ) -> Result<(Accelerator, String), VmError> {
-    let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
+    let signals =
+        interrupt::Signals::begin().map_err(VmError::system("signals cannot be watched"))?;
     let qemu = find_qemu()?;
     let kernel = Kernel::find(kernel)?;
-    let decision = accelerator::decide(choice, &kernel, &qemu, &|| watch.interrupted())?;
+    let decision = accelerator::decide(choice, &kernel, &qemu, &|| signals.interrupted())?;
     qemu::must_be_fit_for(&qemu, decision.accelerator)?;
     Ok((decision.accelerator, decision.reason))
 }
@@ -82,8 +83,9 @@ pub fn accelerator_for(
 /// request contradicts itself, or evidence cannot be written. Everything that becomes of a guest
 /// that was started is in the outcome.
 pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestOutcome, VmError> {
-    let watch = interrupt::Watch::begin().map_err(VmError::system("signals cannot be watched"))?;
-    let interrupted = || watch.interrupted();
+    let signals =
+        interrupt::Signals::begin().map_err(VmError::system("signals cannot be watched"))?;
+    let interrupted = || signals.interrupted();
     let qemu = find_qemu()?;
     let virtme_run = launch::virtme_run()?;
     let kernel = Kernel::find(&request.kernel)?;
@@ -145,7 +147,7 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     };
     record::write(&launch, &evidence)?;
 
-    let seen = supervise::Watch {
+    let seen = supervise::Supervisor {
         evidence: &evidence,
         scratch: scratch.path(),
         limits: request.limits,

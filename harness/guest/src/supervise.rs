@@ -33,7 +33,7 @@ const PATIENCE_AFTER_TROUBLE: Duration = Duration::from_secs(180);
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is watched and for how long.
-pub(super) struct Watch<'a> {
+pub(super) struct Supervisor<'a> {
     pub evidence: &'a Path,
     /// A directory that goes with the guest.
     pub scratch: &'a Path,
@@ -54,7 +54,7 @@ pub(super) struct Seen {
     pub total: Duration,
 }
 
-impl Watch<'_> {
+impl Supervisor<'_> {
     /// Starts `command` and stays with it until it has ended, of itself or by a limit or signal.
     /// Nothing of it runs any more when this returns, with an error too.
     pub(super) fn run(
@@ -75,7 +75,7 @@ impl Watch<'_> {
         let (events, open) = readers(&mut child).map_err(cannot())?;
         let now = Instant::now();
         let mut session = Session {
-            watch: self,
+            supervisor: self,
             console,
             output,
             open,
@@ -122,7 +122,7 @@ fn readers(child: &mut Reaped) -> std::io::Result<(Receiver<Event>, usize)> {
 }
 
 struct Session<'a> {
-    watch: &'a Watch<'a>,
+    supervisor: &'a Supervisor<'a>,
     console: (File, &'static str),
     output: (File, &'static str),
     /// Pipes that have not ended.
@@ -146,7 +146,7 @@ impl Session<'_> {
                 // All pipes have ended; what is left is to see the process end.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
-            if (self.watch.interrupted)() {
+            if (self.supervisor.interrupted)() {
                 return Ok(Stop::Interrupted);
             }
             let ended = child.ended().map_err(VmError::system("the guest cannot be waited for"))?;
@@ -182,11 +182,11 @@ impl Session<'_> {
             Event::Line(Stream::Output, line) => {
                 self.last_output = Instant::now();
                 self.seen.first_output.get_or_insert_with(|| self.start.elapsed());
-                append(&mut self.output, &line, self.watch.evidence)?;
+                append(&mut self.output, &line, self.supervisor.evidence)?;
                 observer.output(&line);
             }
             Event::Line(Stream::Console, line) => {
-                append(&mut self.console, &line, self.watch.evidence)?;
+                append(&mut self.console, &line, self.supervisor.evidence)?;
                 if let Some(finding) = trouble_in(&line) {
                     // A stuck kernel says so again and again; that is no progress.
                     if self.seen.findings.is_empty() {
@@ -206,18 +206,18 @@ impl Session<'_> {
     }
 
     fn look_for_boot(&mut self) {
-        if self.seen.boot.is_none() && GuestStatus::read(self.watch.evidence).is_some() {
+        if self.seen.boot.is_none() && GuestStatus::read(self.supervisor.evidence).is_some() {
             self.seen.boot = Some(self.start.elapsed());
             self.last_output = Instant::now();
         }
     }
 
     fn limit_passed(&self) -> Option<Stop> {
-        let Limits { boot, silence, total } = self.watch.limits;
+        let Limits { boot, silence, total } = self.supervisor.limits;
         if self.seen.boot.is_none() {
             return (self.start.elapsed() >= boot).then_some(Stop::BootLimit(boot.as_secs()));
         }
-        if self.watch.interactive {
+        if self.supervisor.interactive {
             return None;
         }
         let mut patience = silence;

@@ -49,7 +49,7 @@ impl Failure {
 
     /// Says that a system call gave `errno`.
     #[must_use]
-    pub fn by(self, errno: Option<Errno>) -> Self {
+    pub fn with_errno(self, errno: Option<Errno>) -> Self {
         Failure { errno, ..self }
     }
 

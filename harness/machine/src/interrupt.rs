@@ -17,10 +17,10 @@ struct Flags {
 
 /// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process.
 #[derive(Debug)]
-pub struct Watch(());
+pub struct Signals(());
 
-impl Watch {
-    /// Begins to watch. Watches do not nest: the first to end, ends all.
+impl Signals {
+    /// Begins to watch for them. Two do not nest: the first to end, ends all.
     ///
     /// # Errors
     /// The signal handlers cannot be installed.
@@ -28,10 +28,10 @@ impl Watch {
         let flags = flags()?;
         flags.came.store(false, Ordering::SeqCst);
         flags.idle.store(false, Ordering::SeqCst);
-        Ok(Watch(()))
+        Ok(Signals(()))
     }
 
-    /// Whether one of the signals came since the watch began.
+    /// Whether one of the signals came since [`Signals::begin`].
     #[must_use]
     pub fn interrupted(&self) -> bool {
         interrupted()
@@ -39,7 +39,7 @@ impl Watch {
 }
 
 /// Whether somebody watches, and one of the signals came since: for work that is too deep down to
-/// be given the watch.
+/// be given them.
 #[must_use]
 pub fn interrupted() -> bool {
     FLAGS.get().is_some_and(|flags| {
@@ -47,7 +47,7 @@ pub fn interrupted() -> bool {
     })
 }
 
-impl Drop for Watch {
+impl Drop for Signals {
     fn drop(&mut self) {
         if let Some(flags) = FLAGS.get() {
             flags.idle.store(true, Ordering::SeqCst);
@@ -83,15 +83,15 @@ mod tests {
 
     #[test]
     fn a_signal_is_noticed_while_watched() {
-        let watch = Watch::begin().unwrap();
-        assert!(!watch.interrupted());
+        let signals = Signals::begin().unwrap();
+        assert!(!signals.interrupted());
         signal_hook::low_level::raise(SIGHUP).unwrap();
-        assert!(watch.interrupted() && interrupted());
+        assert!(signals.interrupted() && interrupted());
         let child = Running::start(Command::new("sleep").arg("1000")).unwrap().until(interrupted);
         let said = child.finish(Duration::from_secs(60)).unwrap_err().to_string();
         assert!(said.starts_with("interrupted while waiting for sleep"), "{said}");
-        drop(watch);
+        drop(signals);
         assert!(!interrupted());
-        assert!(!Watch::begin().unwrap().interrupted());
+        assert!(!Signals::begin().unwrap().interrupted());
     }
 }

@@ -8,17 +8,17 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// The counters at the beginning of a round.
-pub struct Watch {
+pub struct Sampler {
     started: Instant,
     waiting: Option<Duration>,
     stolen: Option<Duration>,
 }
 
-impl Watch {
-    /// Begins to watch.
+impl Sampler {
+    /// Begins to count.
     #[must_use]
     pub fn start() -> Self {
-        Watch { waiting: waiting(), stolen: stolen(), started: Instant::now() }
+        Sampler { waiting: waiting(), stolen: stolen(), started: Instant::now() }
     }
 
     /// What happened since.

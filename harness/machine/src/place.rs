@@ -35,9 +35,9 @@ pub struct Recognition {
     pub marks: Vec<Mark>,
 }
 
-/// What recognition looks at; taken from the running system by [`Sources::of_this_system`].
+/// What recognition looks at; taken from the running system by [`PlaceFacts::of_this_system`].
 #[derive(Debug, Clone, Default)]
-pub struct Sources {
+pub struct PlaceFacts {
     /// `/proc/cmdline`.
     pub command_line: String,
     /// `/proc/sys/kernel/random/boot_id`.
@@ -48,7 +48,7 @@ pub struct Sources {
     pub dmi: String,
 }
 
-impl Sources {
+impl PlaceFacts {
     /// Reads them; what cannot be read is empty and so recognises nothing.
     #[must_use]
     pub fn of_this_system() -> Self {
@@ -56,7 +56,7 @@ impl Sources {
         let dmi = ["sys_vendor", "product_name"]
             .map(|name| read(&format!("/sys/class/dmi/id/{name}")))
             .join(" ");
-        Sources {
+        PlaceFacts {
             command_line: read("/proc/cmdline"),
             boot_id: boot_id(),
             hypervisor: hypervisor_vendor(),
@@ -87,11 +87,11 @@ pub fn hypervisor_vendor() -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Decides the place from `sources` and the token file that they point to.
+/// Decides the place from `facts` and the token file that they point to.
 #[must_use]
-pub fn recognise(sources: &Sources) -> Recognition {
+pub fn recognise(facts: &PlaceFacts) -> Recognition {
     let value = |key: &str| {
-        sources.command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(key))
+        facts.command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(key))
     };
     let token = value(TOKEN_KEY);
     let evidence_dir = value(EVIDENCE_KEY).map(PathBuf::from);
@@ -102,13 +102,13 @@ pub fn recognise(sources: &Sources) -> Recognition {
             "kernel command line: evidence directory",
             &evidence_dir.as_ref().map_or("none".into(), |dir| dir.display().to_string()),
         ),
-        mark("boot id", &or_none(&sources.boot_id)),
-        mark("CPUID 0x40000000 (hypervisor)", &or_none(&sources.hypervisor)),
-        mark("DMI system", &or_none(&sources.dmi)),
+        mark("boot id", &or_none(&facts.boot_id)),
+        mark("CPUID 0x40000000 (hypervisor)", &or_none(&facts.hypervisor)),
+        mark("DMI system", &or_none(&facts.dmi)),
     ];
     let verified = match (token, &evidence_dir) {
         (Some(token), Some(dir)) => {
-            let outcome = token_matches(token, dir, &sources.boot_id);
+            let outcome = token_matches(token, dir, &facts.boot_id);
             marks.push(mark(
                 "token in the evidence directory",
                 match &outcome {
@@ -155,7 +155,7 @@ fn token_matches(token: &str, dir: &Path, boot_id: &str) -> Result<(), String> {
 /// This process's place, decided once.
 pub fn here() -> &'static Recognition {
     static HERE: OnceLock<Recognition> = OnceLock::new();
-    HERE.get_or_init(|| recognise(&Sources::of_this_system()))
+    HERE.get_or_init(|| recognise(&PlaceFacts::of_this_system()))
 }
 
 /// Variable that names the evidence directory on the host; in the guest the kernel command line
@@ -173,18 +173,18 @@ pub fn evidence_writer() -> Result<Writer, EvidenceError> {
         Place::Guest => here.evidence_dir.clone(),
         Place::Host => std::env::var_os(DIR_VARIABLE).map(Into::into),
     };
-    dir.map_or_else(|| Ok(Writer::nowhere(here.place)), |dir| Writer::open(&dir, here.place))
+    dir.map_or_else(|| Ok(Writer::disabled(here.place)), |dir| Writer::open(&dir, here.place))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sources(command_line: &str) -> Sources {
-        Sources {
+    fn facts(command_line: &str) -> PlaceFacts {
+        PlaceFacts {
             command_line: command_line.to_owned(),
             boot_id: "guest-boot".into(),
-            ..Sources::default()
+            ..PlaceFacts::default()
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_matching_token_of_another_boot_is_the_guest() {
         let (dir, line) = shared(Some("abc\nhost-boot\n"));
-        let recognition = recognise(&sources(&line));
+        let recognition = recognise(&facts(&line));
         assert_eq!(recognition.place, Place::Guest);
         assert_eq!(recognition.evidence_dir.as_deref(), Some(dir.path()));
     }
@@ -212,7 +212,7 @@ mod tests {
     #[case::no_boot_id(Some("abc\n"), "without the host's boot id")]
     fn anything_less_is_the_host(#[case] token_file: Option<&str>, #[case] reason: &str) {
         let (_dir, line) = shared(token_file);
-        let recognition = recognise(&sources(&line));
+        let recognition = recognise(&facts(&line));
         assert_eq!(recognition.place, Place::Host);
         assert!(recognition.reason.contains(reason), "{}", recognition.reason);
     }
@@ -222,14 +222,14 @@ mod tests {
     #[case("vexfs_validation.token=abc")]
     #[case("vexfs_validation.evidence=/tmp")]
     fn without_the_whole_mark_it_is_the_host(#[case] line: &str) {
-        assert_eq!(recognise(&sources(line)).place, Place::Host);
+        assert_eq!(recognise(&facts(line)).place, Place::Host);
     }
 
     #[test]
     fn a_hypervisor_alone_decides_nothing() {
-        let mut sources = sources("quiet");
-        sources.hypervisor = "TCGTCGTCGTCG".into();
-        sources.dmi = "QEMU Standard PC".into();
-        assert_eq!(recognise(&sources).place, Place::Host);
+        let mut facts = facts("quiet");
+        facts.hypervisor = "TCGTCGTCGTCG".into();
+        facts.dmi = "QEMU Standard PC".into();
+        assert_eq!(recognise(&facts).place, Place::Host);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evidence::protocol::{Arm, ORDERS, controlled_order_of};
 use evidence::{Controls, Order, Round};
 use machine::failure::Failure;
-use machine::noise::{Pinned, Watch};
+use machine::noise::{Pinned, Sampler};
 
 /// The order of round `index`: AB, BA, AB, BA, which makes ABBA of every two.
 #[must_use]
@@ -104,7 +104,7 @@ pub fn controlled_rounds(
     let mut done = Controlled { rounds: Vec::with_capacity(count), disturbed: Vec::new() };
     while done.rounds.len() < count {
         let index = done.rounds.len();
-        let watch = Watch::start();
+        let sampler = Sampler::start();
         let mut times = [const { Vec::new() }; Arm::ALL.len()];
         let mut unseen = times.clone();
         for &arm in &ORDERS[index % ORDERS.len()] {
@@ -114,7 +114,7 @@ pub fn controlled_rounds(
         }
         let [a_ns, b_ns, again_ns, slowed_ns] = times;
         let [a_unseen_ns, b_unseen_ns, ..] = unseen;
-        let noise = watch.noise();
+        let noise = sampler.noise();
         let controls = Some(Controls { again_ns, slowed_ns, a_unseen_ns, b_unseen_ns });
         let order = controlled_order_of(index);
         let round = Round { order, a_ns, b_ns, controls, noise: Some(noise) };

@@ -13,7 +13,7 @@ use evidence::protocol::PROTOCOL;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::environment;
 use machine::failure::{Failure, While};
-use machine::interrupt::Watch;
+use machine::interrupt::Signals;
 use machine::project;
 use machine::require;
 use measure::peers::comparison::{Comparison, comparisons, kind_name};
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 
 /// Runs while signals are watched, so that drivers and files are gone when it ends.
 fn supervised(options: &Options) -> Result<ExitCode, Failure> {
-    let watch = Watch::begin()?;
+    let signals = Signals::begin()?;
     match run(options) {
         Ok(shown) => {
             if !shown.sets.is_empty() {
@@ -115,7 +115,7 @@ fn supervised(options: &Options) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(_) if watch.interrupted() => {
+        Err(_) if signals.interrupted() => {
             eprintln!("bench: interrupted; --resume goes on after the last set that was measured");
             Ok(exit::INTERRUPTED.into())
         }

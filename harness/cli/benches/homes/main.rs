@@ -10,7 +10,7 @@ use evidence::place::Place;
 use homes::Mounted;
 use indicatif::ProgressBar;
 use machine::failure::Failure;
-use machine::interrupt::Watch;
+use machine::interrupt::Signals;
 use machine::place;
 use machine::project;
 use measure::dataset::Dataset;
@@ -41,13 +41,13 @@ fn main() -> ExitCode {
 
 /// Runs while signals are watched, so that nothing stays mounted when it ends.
 fn supervised(options: &Options) -> Result<ExitCode, Failure> {
-    let watch = Watch::begin()?;
+    let signals = Signals::begin()?;
     match run(options) {
         Ok(lines) => {
             print!("{}", table(&lines));
             Ok(ExitCode::SUCCESS)
         }
-        Err(_) if watch.interrupted() => {
+        Err(_) if signals.interrupted() => {
             eprintln!("bench: interrupted; nothing was written");
             Ok(exit::INTERRUPTED.into())
         }

@@ -17,18 +17,18 @@ use vexfs_uapi::Kind;
 use super::named::Named;
 
 /// A contender that can be made, with the mount that it needs.
-pub(super) struct Source<'a> {
+pub(super) struct NamedContender<'a> {
     named: &'a Named,
     mount: Option<FuseMount>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> NamedContender<'a> {
     pub(super) fn new(named: &'a Named) -> Result<Self, Failure> {
         let mount = match named {
             Named::Fuse(_) => Some(FuseMount::under_test()?),
             _ => None,
         };
-        Ok(Source { named, mount })
+        Ok(NamedContender { named, mount })
     }
 
     /// An empty one; `file` where it is a file.
@@ -96,7 +96,7 @@ pub(super) struct Four {
 }
 
 impl Four {
-    pub(super) fn new(a: &Source<'_>, b: &Source<'_>) -> Result<Self, Failure> {
+    pub(super) fn new(a: &NamedContender<'_>, b: &NamedContender<'_>) -> Result<Self, Failure> {
         Ok(Four {
             a: a.make(".compare-a.f32")?,
             b: b.make(".compare-b.f32")?,

@@ -8,7 +8,7 @@ use machine::require;
 use serde_json::Value;
 use vexfs_uapi::Kind;
 
-use super::source::Source;
+use super::named_contender::NamedContender;
 
 /// What a contender has counted, where it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +29,13 @@ impl Counted {
 /// Checks what was counted while `sent` queries went to a contender: a VexFS must have served
 /// exactly these, by the index that was asked for.
 pub(super) fn check_searches(
-    source: &Source<'_>,
+    contender: &NamedContender<'_>,
     [before, after]: [&Value; 2],
     sent: u64,
 ) -> Result<(), Failure> {
-    check_index(source, after)?;
+    check_index(contender, after)?;
     let (Some(kind), Some(before), Some(after)) =
-        (source.kind(), Counted::of(before), Counted::of(after))
+        (contender.kind(), Counted::of(before), Counted::of(after))
     else {
         return Ok(());
     };
@@ -57,12 +57,15 @@ fn served(kind: Kind, before: Counted, after: Counted, sent: u64) -> Result<(), 
 }
 
 /// Checks that a contender holds the protocol's rows in the index that was asked for.
-pub(super) fn check_index(source: &Source<'_>, description: &Value) -> Result<(), Failure> {
-    if let Some(program) = source.program() {
+pub(super) fn check_index(
+    contender: &NamedContender<'_>,
+    description: &Value,
+) -> Result<(), Failure> {
+    if let Some(program) = contender.program() {
         return competitor_index::check(&program, &description["configuration"], &PROTOCOL);
     }
     let (rows, kind) = (&description["rows"], &description["kind"]);
-    let asked = source.kind().map(|kind| kind as u32);
+    let asked = contender.kind().map(|kind| kind as u32);
     require!(
         *rows == PROTOCOL.rows && asked.is_some_and(|asked| *kind == asked),
         "it was given {} rows for an index of kind {asked:?}, and has {rows} in one of kind {kind}: \

@@ -14,7 +14,7 @@ use evidence::{Event, Trail, TrialState, Writer, read_trail};
 use guest::{self, GuestRequest, KernelChoice, Work};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
-use machine::interrupt::Watch;
+use machine::interrupt::Signals;
 use machine::{fail, own_sources, project, require};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
@@ -93,7 +93,7 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
 
 /// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
 fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Failure> {
-    let _interruptible = Watch::begin()?;
+    let _interruptible = Signals::begin()?;
     let kernel = guest::kernel_for(kernel)?;
     own_sources::build_all(&kernel.release, || kernel.headers())
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use evidence::facts::SoakCycle;
 use homes::filesystem::{Served, requests_end_well};
-use homes::kernel::{KernelMount, kernel_memory_kib, live_allocations, load_open, outlived};
+use homes::kernel::{
+    KernelMount, kernel_memory_kib, leaked_allocations, live_allocations, load_open,
+};
 use homes::torture::{fio, stress_ng};
 use machine::failure::{Failure, While};
 
@@ -20,8 +22,8 @@ const OTHER_LOADS_EVERY: u32 = 10;
 
 /// What a cycle needs to know of the time before the first.
 pub(super) struct Before {
-    /// [`outlived`] then: what other modules have left.
-    pub(super) outlived: u64,
+    /// [`leaked_allocations`] then: what other modules have left.
+    pub(super) leaked_allocations: u64,
 }
 
 /// Does a cycle. Its log is looked at by the caller.
@@ -55,7 +57,7 @@ pub(super) fn run(
     let left = live_allocations()?.unwrap_or_default();
     loaded.unload()?;
     nothing_left()?;
-    let live_allocations = left + outlived()?.saturating_sub(before.outlived);
+    let live_allocations = left + leaked_allocations()?.saturating_sub(before.leaked_allocations);
     machine::require!(live_allocations == 0, "{live_allocations} allocations outlive the module");
     Ok(SoakCycle {
         number,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use evidence::facts::{MODULE, SOAK_CYCLE, SoakCycle};
-use homes::kernel::{EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, outlived};
+use homes::kernel::{EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, leaked_allocations};
 use machine::failure::{Failure, While};
 use machine::{project, require};
 use serde_json::json;
@@ -26,7 +26,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
     file.must_match(&project::running_kernel())?;
     context.fact(MODULE, json!({"vermagic": file.vermagic, "srcversion": file.srcversion}))?;
     let open = File::open(&file.path).when(file.path.display())?;
-    let before = Before { outlived: outlived()? };
+    let before = Before { leaked_allocations: leaked_allocations()? };
     let taint = Taint::now()?;
     let mut log = KernelLog::from_now()?;
     let mut under_load = Duration::ZERO;

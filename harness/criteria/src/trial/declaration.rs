@@ -7,8 +7,8 @@ use evidence::place::Place;
 use machine::failure::Failure;
 
 use super::context::Context;
-use super::exclusion::Exclusion;
-use super::watch::Limit;
+use super::machine_lock::MachineLock;
+use super::watchdog::Limit;
 use crate::requirement::Requirement;
 
 type Work = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
@@ -21,7 +21,7 @@ pub struct Trial {
     pub(super) name: String,
     pub(super) places: Vec<Place>,
     pub(super) needs: Vec<Requirement>,
-    pub(super) exclusion: Option<Exclusion>,
+    pub(super) machine_lock: Option<MachineLock>,
     pub(super) limit: Limit,
     pub(super) body: Arc<Work>,
 }
@@ -38,7 +38,7 @@ impl Trial {
             name: name.into(),
             places: places.to_vec(),
             needs: Vec::new(),
-            exclusion: Some(Exclusion::Shared),
+            machine_lock: Some(MachineLock::Shared),
             limit: Limit::Usual,
             body: Arc::new(body),
         }
@@ -61,7 +61,7 @@ impl Trial {
     /// Gives the trial the machine for itself: it measures, or loads the module.
     #[must_use]
     pub fn alone(mut self) -> Self {
-        self.exclusion = Some(Exclusion::Alone);
+        self.machine_lock = Some(MachineLock::Alone);
         self
     }
 
@@ -69,14 +69,13 @@ impl Trial {
     /// own.
     #[must_use]
     pub fn starts_trials(mut self) -> Self {
-        self.exclusion = None;
+        self.machine_lock = None;
         self.limit = Limit::None;
         self
     }
 
-    /// Ends the trial's FUSE daemons after `limit`, ten times as much on an emulated CPU, and not
-    /// after half an hour, as any other trial's: whoever waits for an answer of theirs is freed by
-    /// that, and the trial fails.
+    /// Sets the watchdog: after `limit` (28 min by default; ten times `limit` under TCG) it kills the
+    /// trial's FUSE daemons, which unblocks their callers, and the trial fails.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = Limit::Of(limit);

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How a trial shares the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exclusion {
+pub enum MachineLock {
     /// With any number of others.
     Shared,
     /// With none.
@@ -79,12 +79,12 @@ fn open(path: &Path) -> Result<File, Failure> {
 ///
 /// # Errors
 /// Where the lock file cannot be opened, or the others take longer than half an hour.
-pub fn take(exclusion: Exclusion) -> Result<Flock<File>, Failure> {
+pub fn take(how: MachineLock) -> Result<Flock<File>, Failure> {
     let path = lock_file();
     let mut file = open(&path)?;
-    let argument = match exclusion {
-        Exclusion::Shared => FlockArg::LockSharedNonblock,
-        Exclusion::Alone => FlockArg::LockExclusiveNonblock,
+    let argument = match how {
+        MachineLock::Shared => FlockArg::LockSharedNonblock,
+        MachineLock::Alone => FlockArg::LockExclusiveNonblock,
     };
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn shared_with_shared_and_alone_with_none() {
-        let first = take(Exclusion::Shared).unwrap();
-        let second = take(Exclusion::Shared).unwrap();
+        let first = take(MachineLock::Shared).unwrap();
+        let second = take(MachineLock::Shared).unwrap();
         let file = OpenOptions::new().read(true).open(lock_file()).unwrap();
         let refused = Flock::lock(file, FlockArg::LockExclusiveNonblock);
         assert!(refused.is_err());

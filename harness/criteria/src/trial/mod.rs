@@ -19,15 +19,15 @@
 
 mod context;
 mod declaration;
-mod exclusion;
+mod machine_lock;
 mod policy;
 mod runner;
-mod watch;
+mod watchdog;
 
 pub use context::Context;
 pub use declaration::{Body, Trial};
-pub use exclusion::{Exclusion, take as take_machine};
+pub use machine_lock::{MachineLock, take as take_machine};
 pub use policy::{Decision, decide};
 pub(crate) use runner::main;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, run_recorded};
-pub use watch::MOST_VARIABLE;
+pub use watchdog::MOST_VARIABLE;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::declaration::Trial;
 use super::policy::{Decision, decide};
-use super::{exclusion, watch};
+use super::{machine_lock, watchdog};
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
 #[must_use]
@@ -134,8 +134,8 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
             let body = Arc::clone(&trial.body);
             libtest_mimic::Trial::test(name, move || {
                 run_recorded(&trial.name, here, |context| {
-                    let _machine = trial.exclusion.map(exclusion::take).transpose()?;
-                    watch::within(trial.limit, context, || body(context))
+                    let _machine = trial.machine_lock.map(machine_lock::take).transpose()?;
+                    watchdog::within(trial.limit, context, || body(context))
                 })
                 .map_err(to_failed)
             })

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn whoever_takes_too_long_fails() {
-        let context = Context::new("trial", Place::Host, Writer::nowhere(Place::Host));
+        let context = Context::new("trial", Place::Host, Writer::disabled(Place::Host));
         let limit = Limit::Of(Duration::from_millis(20));
         let slow = || {
             sleep(Duration::from_millis(500));

@@ -50,8 +50,14 @@ impl Room {
         let evidence = self.evidence.path();
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(evidence);
-        Watch { evidence, scratch: self.scratch.path(), limits, interactive: false, interrupted }
-            .run(&mut command, recorder)
+        Supervisor {
+            evidence,
+            scratch: self.scratch.path(),
+            limits,
+            interactive: false,
+            interrupted,
+        }
+        .run(&mut command, recorder)
     }
 
     fn log(&self, name: &str) -> String {
@@ -144,13 +150,13 @@ fn a_full_disk_is_an_error_and_ends_all_of_it() {
 #[test]
 fn a_program_that_cannot_be_started_is_an_error() {
     let room = Room::new();
-    let watch = Watch {
+    let supervisor = Supervisor {
         evidence: room.evidence.path(),
         scratch: room.scratch.path(),
         limits: GENEROUS,
         interactive: false,
         interrupted: &|| false,
     };
-    let outcome = watch.run(&mut Command::new("/nonexistent/vng"), &mut Recorder::default());
+    let outcome = supervisor.run(&mut Command::new("/nonexistent/vng"), &mut Recorder::default());
     assert!(matches!(outcome, Err(VmError::System { .. })));
 }

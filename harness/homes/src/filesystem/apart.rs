@@ -102,6 +102,6 @@ impl From<Failed> for Failure {
     fn from(failed: Failed) -> Failure {
         let Failed { message, errno, undecided } = failed;
         let failure = if undecided { Failure::undecided(message) } else { Failure::new(message) };
-        failure.by(errno.map(Errno::from_raw))
+        failure.with_errno(errno.map(Errno::from_raw))
     }
 }

@@ -57,7 +57,7 @@ pub fn expect_errno<T, E: Into<io::Error>>(
         Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
         Err(error) => {
             let got = error.raw_os_error().map(Errno::from_raw);
-            Err(Failure::new(format!("{what}: {error}, where {due} is due")).by(got))
+            Err(Failure::new(format!("{what}: {error}, where {due} is due")).with_errno(got))
         }
     }
 }

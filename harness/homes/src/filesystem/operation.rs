@@ -125,9 +125,8 @@ impl Operation {
             format!("; the contract asks more than POSIX: {what}")
         });
         match failure.errno() {
-            Some(errno) => {
-                Failure::new(format!("{}: {errno:?} ({failure}){asked}", self.name)).by(Some(errno))
-            }
+            Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}){asked}", self.name))
+                .with_errno(Some(errno)),
             None => failure.while_doing(self.name).and_then(asked),
         }
     }

@@ -29,7 +29,7 @@ pub fn kernel_memory_kib() -> Result<i64, Failure> {
 ///
 /// # Errors
 /// Where /proc/vmallocinfo or /proc/slabinfo cannot be read, which takes root.
-pub fn outlived() -> Result<u64, Failure> {
+pub fn leaked_allocations() -> Result<u64, Failure> {
     let read = |path| fs::read_to_string(path).when(path);
     Ok(nameless_areas(&read("/proc/vmallocinfo")?) + slab_objects(&read("/proc/slabinfo")?))
 }

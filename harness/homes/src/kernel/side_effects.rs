@@ -25,16 +25,16 @@ const KTHREADD: &str = "2";
 
 /// Names in the kernel's own directories, and its threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct SideEffects {
     names: BTreeSet<String>,
 }
 
-impl Surroundings {
+impl SideEffects {
     /// As they are now.
     ///
     /// # Errors
     /// A directory cannot be read; one that is not there is empty.
-    pub fn now() -> Result<Surroundings, Failure> {
+    pub fn now() -> Result<SideEffects, Failure> {
         let mut names = BTreeSet::new();
         for directory in DIRECTORIES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
             for entry in fs::read_dir(directory).when(directory.display())? {
@@ -47,12 +47,12 @@ impl Surroundings {
                 }
             }
         }
-        Ok(Surroundings { names })
+        Ok(SideEffects { names })
     }
 
     /// What is there beyond `before`.
     #[must_use]
-    pub fn beyond(&self, before: &Surroundings) -> Vec<String> {
+    pub fn beyond(&self, before: &SideEffects) -> Vec<String> {
         self.names.difference(&before.names).cloned().collect()
     }
 }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_came_is_named() {
-        let before = Surroundings { names: BTreeSet::from(["/proc/stat".to_owned()]) };
+        let before = SideEffects { names: BTreeSet::from(["/proc/stat".to_owned()]) };
         let mut after = before.clone();
         assert!(after.beyond(&before).is_empty());
         after.names.insert("/proc/left".into());
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_some() {
-        let now = Surroundings::now().unwrap();
+        let now = SideEffects::now().unwrap();
         assert!(now.names.contains("/proc/meminfo") && now.names.contains("/dev/null"));
     }
 }

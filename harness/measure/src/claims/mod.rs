@@ -7,9 +7,9 @@
 mod again;
 mod claim;
 mod judge;
+mod new_files;
 mod pace;
 mod seen;
-mod watch;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ use vexfs_uapi::Home;
 
 pub use self::claim::{Claim, Work, claims};
 pub use self::judge::judge;
+pub use self::new_files::{Made, NewFiles};
 pub use self::pace::{Fastest, Pace, fastest};
 pub use self::seen::Seen;
-pub use self::watch::{Made, Watch};
 
 /// Longest run of a benchmark: an emulated guest is slow.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -86,11 +86,11 @@ pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<Report, Fail
     let name = command_line.first().cloned().unwrap_or_default();
     let hashes = hashes(&command_line, &benchmark.directory);
 
-    let watch = Watch::begin(mount)?;
+    let new_files = NewFiles::begin(mount)?;
     let started = Instant::now();
     let finished = Running::start(&mut command)?.finish(LIMIT)?;
     let wall = started.elapsed();
-    let made = watch.end()?;
+    let made = new_files.end()?;
 
     finished.must_succeed(&name)?;
     let claims = claims(&finished.output, &PROTOCOL).when(format!("not authentic: {name}"))?;

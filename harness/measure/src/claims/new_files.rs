@@ -36,18 +36,18 @@ pub struct Made {
 }
 
 /// A mount whose new files are watched.
-pub struct Watch {
+pub struct NewFiles {
     stop: Arc<AtomicBool>,
     /// `None` once it has ended.
     watcher: Option<JoinHandle<Result<Made, Failure>>>,
 }
 
-impl Watch {
+impl NewFiles {
     /// Watches `mount` and its directories from now on.
     ///
     /// # Errors
     /// It cannot be watched.
-    pub fn begin(mount: &Path) -> Result<Watch, Failure> {
+    pub fn begin(mount: &Path) -> Result<NewFiles, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let (mount, stopped) = (mount.to_owned(), Arc::clone(&stop));
         let (begun, beginning) = mpsc::channel();
@@ -65,11 +65,11 @@ impl Watch {
             watcher.look(Duration::ZERO)?;
             Ok(watcher.made)
         });
-        let mut watch = Watch { stop, watcher: Some(watcher) };
+        let mut files = NewFiles { stop, watcher: Some(watcher) };
         match beginning.recv() {
-            Ok(()) => Ok(watch),
+            Ok(()) => Ok(files),
             // It ended before it began.
-            Err(_) => match watch.join() {
+            Err(_) => match files.join() {
                 Err(failure) => Err(failure),
                 Ok(_) => fail!("the watcher of files ended before it began"),
             },
@@ -91,7 +91,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for NewFiles {
     fn drop(&mut self) {
         // Its files keep the mount busy.
         let _ = self.join();
@@ -183,20 +183,20 @@ mod tests {
     fn new_files_are_kept_open_wherever_they_are_made() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("earlier"), "earlier").unwrap();
-        let watch = Watch::begin(directory.path()).unwrap();
+        let files = NewFiles::begin(directory.path()).unwrap();
         let below = directory.path().join("a/b");
         fs::create_dir_all(&below).unwrap();
         fs::write(below.join("rows"), "rows").unwrap();
         std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
         fs::write(directory.path().join("top"), "top").unwrap();
         fs::hard_link(directory.path().join("top"), below.join("top")).unwrap();
-        let made = watch.end().unwrap();
+        let made = files.end().unwrap();
         assert_eq!((made.files.len(), made.missed.len()), (2, 0), "{made:?}");
     }
 
     #[test]
     fn a_directory_that_is_none_is_named() {
-        let failure = Watch::begin(Path::new("/nonexistent")).err().unwrap();
+        let failure = NewFiles::begin(Path::new("/nonexistent")).err().unwrap();
         assert!(failure.to_string().contains("watching /nonexistent"), "{failure}");
     }
 }

@@ -7,8 +7,8 @@ use vexfs_uapi::client;
 use vexfs_uapi::{Home, Kind, Stats};
 
 use super::again;
+use super::new_files::Made;
 use super::pace::Pace;
-use super::watch::Made;
 
 /// Slots of a file's indexes.
 const SLOTS: u32 = 8;
