@@ -13,7 +13,8 @@ use measure::contender::{Contender, VexfsFile};
 use measure::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::Kind;
-use vexfs_uapi::client::Declaration;
+
+use crate::declared;
 
 /// What a guest leaves in the evidence directory.
 pub const COSTS_FILE: &str = "costs.json";
@@ -104,7 +105,8 @@ fn filled(
     kind: Kind,
     data: &Dataset,
 ) -> Result<(Duration, VexfsFile), Failure> {
-    let declaration = Declaration { kind, ..Declaration::flat(u32::try_from(data.dim)?) };
+    // A graph is walked, as in the criteria: left to itself it may compare every row.
+    let declaration = declared::of_rows(kind, data.dim)?;
     let mut file = VexfsFile::create(home, &directory.join("costs.f32"), declaration)?;
     let mut took = Duration::ZERO;
     for (number, rows) in data.base.chunks(BATCH * data.dim).enumerate() {

@@ -15,7 +15,15 @@ pub const EF_SEARCH: u32 = 320;
 /// # Errors
 /// The protocol's dimension is no u32, which it is.
 pub fn of_protocol(kind: Kind) -> Result<Declaration, Failure> {
-    let mut declaration = Declaration { kind, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) };
+    of_rows(kind, PROTOCOL.dim)
+}
+
+/// The same for rows of `dim` components.
+///
+/// # Errors
+/// `dim` is no u32.
+pub fn of_rows(kind: Kind, dim: usize) -> Result<Declaration, Failure> {
+    let mut declaration = Declaration { kind, ..Declaration::flat(u32::try_from(dim)?) };
     if kind == Kind::Hnsw {
         declaration.params[2] = EF_SEARCH;
     }
