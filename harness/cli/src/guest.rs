@@ -12,7 +12,8 @@ use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::{Event, Writer, read_trail};
 use guest::{
-    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, KernelChoice, VmError, Work,
+    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, Host, Kernel, KernelChoice,
+    VmError, Work,
 };
 use indicatif::ProgressBar;
 use machine::environment;
@@ -126,7 +127,7 @@ pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     if choice != AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm) {
         return Ok(());
     }
-    match guest::accelerator_for(choice, &kernel) {
+    match Host::find(&kernel).and_then(|host| host.accelerator(choice)) {
         Ok(_) => Ok(()),
         Err(error) => Err(Stop::new(error.exit(), error)),
     }
@@ -143,22 +144,23 @@ pub(super) fn boot(
         return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
     }
     let mut request = GuestRequest::new(work, dir.to_owned());
-    (request.kernel, request.accelerator) = choices(machine);
+    let (kernel, accelerator) = choices(machine);
+    request.accelerator = accelerator;
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
     request.clock = clock;
     request.limits.total = Duration::from_secs(machine.time_limit);
-    build_own_vexfs(&request.kernel)?;
+    let host = Host::find(&kernel).map_err(|error| Stop::new(error.exit(), error))?;
+    build_own_vexfs(&host.kernel)?;
     let mut terminal = Terminal::new(request.work == Work::Shell);
-    let outcome = guest::run(&request, &mut terminal);
+    let outcome = guest::run(&host, &request, &mut terminal);
     terminal.waiting.finish_and_clear();
     outcome.map_err(|error| Stop::new(error.exit(), error))
 }
 
 /// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
-fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Stop> {
+fn build_own_vexfs(kernel: &Kernel) -> Result<(), Stop> {
     let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
-    let kernel = guest::kernel_for(kernel).map_err(|error| Stop::new(error.exit(), error))?;
     own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
         if signals.interrupted() {
             return Stop::new(exit::INTERRUPTED, VmError::Interrupted);

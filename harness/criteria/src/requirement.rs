@@ -186,10 +186,10 @@ fn module(release: &str) -> Result<(), Missing> {
 }
 
 fn bootable_guest() -> Result<(), Missing> {
-    match guest::guest_kernel() {
-        // The launcher builds it before it boots.
+    match guest::Host::of_environment() {
+        // It is built before the guest boots.
         Ok(_) if configured(own_module_sources())? => Ok(()),
-        Ok(kernel) => module(&kernel.release),
+        Ok(host) => module(&host.kernel.release),
         Err(error) => Err(error.into()),
     }
 }

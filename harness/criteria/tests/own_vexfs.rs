@@ -187,7 +187,7 @@ fn sources_are_built() {
     let said = cargo_program(&daemon).unwrap_err().to_string();
     assert!(said.contains("cargo build --release in") && said.contains("nonsense"), "{said}");
 
-    let kernel = guest::guest_kernel().unwrap();
+    let kernel = guest::Host::of_environment().unwrap().kernel;
     fs::create_dir(&module).unwrap();
     fs::write(module.join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
     let source = "#include <linux/module.h>\nMODULE_LICENSE(\"GPL\");\n";

@@ -1,14 +1,14 @@
 //! The launcher: boots a guest on this machine's own files, runs a command in it, and tells how
 //! both ended.
 //!
-//! [`run`] is the whole story. It finds QEMU, virtme-ng and a kernel, proves an accelerator by
-//! booting on it, and starts virtme-ng in a process group of its own. The guest sees this
-//! machine's root directory read-only, with throw-away writable copies of the checkout and of the
-//! system's directories; only the evidence directory is written through. Its first program of
-//! ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says how it ended. The
-//! console is read beside it, so that a panic, an oops, a lock-up and a silent guest are told
-//! apart from a failing command and a failing set-up ([`GuestEnd`](evidence::GuestEnd)). Whatever
-//! happens, nothing of the guest is left behind.
+//! [`Host`] finds QEMU, virtme-ng and a kernel, and [`run`] is the whole story from there: it
+//! proves an accelerator by booting on it, and starts virtme-ng in a process group of its own. The
+//! guest sees this machine's root directory read-only, with throw-away writable copies of the
+//! checkout and of the system's directories; only the evidence directory is written through. Its
+//! first program of ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says
+//! how it ended. The console is read beside it, so that a panic, an oops, a lock-up and a silent
+//! guest are told apart from a failing command and a failing set-up
+//! ([`GuestEnd`](evidence::GuestEnd)). Whatever happens, nothing of the guest is left behind.
 //!
 //! It stands on `evidence` and `machine` and knows no VexFS: whoever boots a guest builds first
 //! what is to be tried in it. Settings by environment, all optional: `VEXFS_QEMU`,
@@ -17,6 +17,7 @@
 mod accelerator;
 mod end;
 mod error;
+mod host;
 mod initramfs;
 mod kernel;
 mod launch;
@@ -35,11 +36,12 @@ mod terminal;
 
 pub use accelerator::AcceleratorChoice;
 pub use error::VmError;
+pub use host::{Host, accelerator_here, launcher};
 pub use kernel::{Kernel, KernelChoice};
 pub use outcome::GuestOutcome;
 pub use qemu::find as find_qemu;
 pub use request::{ClockChoice, GuestRequest, Limits, Observer, Work};
-pub use run::{accelerator_for, accelerator_here, guest_kernel, kernel_for, launcher, run};
+pub use run::run;
 pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};
 pub use supervise::OUTPUT_FILE;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use evidence::kernel_log::Finding;
 
 use super::accelerator::AcceleratorChoice;
-use super::kernel::KernelChoice;
 
 /// What the guest is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +55,6 @@ pub enum ClockChoice {
 /// A guest to be run.
 #[derive(Debug, Clone)]
 pub struct GuestRequest {
-    /// Which kernel.
-    pub kernel: KernelChoice,
     /// On what.
     pub accelerator: AcceleratorChoice,
     /// MiB of memory; 8 GiB if unset, less where the machine has less.
@@ -81,7 +78,6 @@ impl GuestRequest {
     #[must_use]
     pub fn new(work: Work, evidence_dir: PathBuf) -> Self {
         GuestRequest {
-            kernel: KernelChoice::default(),
             accelerator: AcceleratorChoice::default(),
             memory_mib: None,
             cpus: None,

@@ -1,4 +1,4 @@
-//! The whole story of a guest: what it needs is found, it boots, works and ends.
+//! The whole story of a guest: an accelerator is proved, it boots, works and ends.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -12,10 +12,10 @@ use machine::{interrupt, project};
 use super::accelerator::{self, AcceleratorChoice};
 use super::end;
 use super::error::VmError;
-use super::kernel::{Kernel, KernelChoice};
+use super::host::Host;
 use super::launch;
 use super::outcome::GuestOutcome;
-use super::qemu::{self, find as find_qemu};
+use super::qemu;
 use super::record;
 use super::request::{ClockChoice, GuestRequest, Observer, Work};
 use super::resources;
@@ -23,78 +23,27 @@ use super::script;
 use super::status::{GuestStatus, STATUS_FILE};
 use super::supervise;
 
-/// The kernel that a guest boots unless another is named: `VEXFS_KERNEL`, or the default series.
-///
-/// # Errors
-/// As [`kernel_for`].
-pub fn guest_kernel() -> Result<Kernel, VmError> {
-    kernel_for(&KernelChoice::of_environment())
-}
-
-/// The kernel that a guest boots by this choice.
-///
-/// # Errors
-/// It, QEMU or virtme-ng is missing, and what provides it.
-pub fn kernel_for(choice: &KernelChoice) -> Result<Kernel, VmError> {
-    find_qemu()?;
-    launch::virtme_run()?;
-    Kernel::find(choice)
-}
-
-/// The program that boots a guest: what `VEXFS_VIRTME_RUN` names, or virtme-ng's.
-///
-/// # Errors
-/// [`VmError::NoVirtme`].
-pub fn launcher() -> Result<PathBuf, VmError> {
-    launch::virtme_run()
-}
-
-/// What would execute a guest here, and why: a kernel is booted on KVM, unless it is known already
-/// whether that works.
-///
-/// # Errors
-/// As [`accelerator_for`].
-pub fn accelerator_here() -> Result<(Accelerator, String), VmError> {
-    accelerator_for(AcceleratorChoice::Auto, &KernelChoice::of_environment())
-}
-
-/// What would execute a guest with this kernel, by this choice, and why.
-///
-/// # Errors
-/// QEMU or the kernel is missing, QEMU is too old to emulate, or KVM was demanded and does not boot
-/// the kernel.
-pub fn accelerator_for(
-    choice: AcceleratorChoice,
-    kernel: &KernelChoice,
-) -> Result<(Accelerator, String), VmError> {
-    let signals =
-        interrupt::Signals::begin().map_err(VmError::system("signals cannot be watched"))?;
-    let qemu = find_qemu()?;
-    let kernel = Kernel::find(kernel)?;
-    let decision = accelerator::decide(choice, &kernel, &qemu, &|| signals.interrupted())?;
-    qemu::must_be_fit_for(&qemu, decision.accelerator)?;
-    Ok((decision.accelerator, decision.reason))
-}
-
-/// Boots a guest, does its work, ends it.
+/// Boots a guest with what `host` has, does its work, ends it.
 ///
 /// # Errors
 /// What keeps the guest from being started or observed: something is missing on this machine, the
 /// request contradicts itself, or evidence cannot be written. Everything that becomes of a guest
 /// that was started is in the outcome.
-pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestOutcome, VmError> {
+pub fn run(
+    host: &Host,
+    request: &GuestRequest,
+    observer: &mut dyn Observer,
+) -> Result<GuestOutcome, VmError> {
     let signals =
         interrupt::Signals::begin().map_err(VmError::system("signals cannot be watched"))?;
     let interrupted = || signals.interrupted();
-    let qemu = find_qemu()?;
-    let virtme_run = launch::virtme_run()?;
-    let kernel = Kernel::find(&request.kernel)?;
+    let Host { qemu, virtme_run, kernel } = host;
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
     launch::must_be_shareable(project::root())?;
 
-    let decision = accelerator::decide(accelerator_choice(request)?, &kernel, &qemu, &interrupted)?;
-    qemu::must_be_fit_for(&qemu, decision.accelerator)?;
+    let decision = accelerator::decide(accelerator_choice(request)?, kernel, qemu, &interrupted)?;
+    qemu::must_be_fit_for(qemu, decision.accelerator)?;
     let instruction_clock = match request.clock {
         ClockChoice::Wall => false,
         ClockChoice::Instructions => true,
@@ -124,8 +73,8 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
     let token = random_token()?;
     prepare_evidence(&evidence, &token, request)?;
     let mut command = launch::Launch {
-        kernel: &kernel,
-        qemu: &qemu,
+        kernel,
+        qemu,
         accelerator: decision.accelerator,
         instruction_clock,
         resources,
@@ -134,16 +83,16 @@ pub fn run(request: &GuestRequest, observer: &mut dyn Observer) -> Result<GuestO
         interactive: request.work == Work::Shell,
         scratch: scratch.path(),
     }
-    .command(&virtme_run);
+    .command(virtme_run);
     let launch = GuestLaunch {
         accelerator: decision.accelerator,
         accelerator_reason: decision.reason,
         instruction_clock,
-        kernel_release: kernel.release,
+        kernel_release: kernel.release.clone(),
         memory_mib: resources.memory_mib,
         cpus: resources.cpus,
         command_line: words(&command),
-        qemu,
+        qemu: qemu.clone(),
     };
     record::write(&launch, &evidence)?;
 

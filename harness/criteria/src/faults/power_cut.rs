@@ -11,7 +11,7 @@ use evidence::files::CONSOLE_FILE;
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::{Event, Trail, TrialState, Writer, read_trail};
-use guest::{self, GuestRequest, KernelChoice, Work};
+use guest::{self, GuestRequest, Host, Kernel, Work};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
 use machine::interrupt::Signals;
@@ -66,11 +66,11 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
     let script = r#""$0" --exact "$1" && "$0" --exact "$2""#;
     let words = ["sh", "-c", script, &program, FINISHED, CUT].map(str::to_owned);
     let mut request = GuestRequest::new(Work::Command(words.to_vec()), dir.to_owned());
-    request.kernel = KernelChoice::of_environment();
     request.limits.total = LIMIT;
-    build_own_vexfs(&request.kernel)?;
+    let host = Host::of_environment()?;
+    build_own_vexfs(&host.kernel)?;
     thread::scope(|scope| {
-        let guest = scope.spawn(|| guest::run(&request, &mut Unobserved));
+        let guest = scope.spawn(|| guest::run(&host, &request, &mut Unobserved));
         let begun = wait_for(format!("{CUT} in the guest"), LIMIT, || {
             require!(!guest.is_finished(), "the guest ended before its power was cut");
             let mark = format!("vexfs-validation: {CUT}");
@@ -92,9 +92,8 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
 }
 
 /// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
-fn build_own_vexfs(kernel: &KernelChoice) -> Result<(), Failure> {
+fn build_own_vexfs(kernel: &Kernel) -> Result<(), Failure> {
     let _interruptible = Signals::begin()?;
-    let kernel = guest::kernel_for(kernel)?;
     own_sources::build_all(&kernel.release, || kernel.headers())
 }
 
