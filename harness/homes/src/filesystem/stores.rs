@@ -10,12 +10,14 @@ use std::time::Duration;
 use machine::child::Running;
 use machine::failure::{Failure, While};
 use machine::{part, require, uncached};
+use measure::dataset;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rustix::fs::{SeekFrom, seek};
 use serde::{Deserialize, Serialize};
-use vexfs_uapi::client::{Declaration, attach};
+use vexfs_uapi::client::{Declaration, Searcher, attach};
 
+use super::capacity::fill;
 use super::expect::expect_errno;
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
@@ -23,6 +25,7 @@ use super::operation::{Operation, operations};
 pub(super) const OPERATIONS: &[Operation] = operations![
     stores_into_a_hole_are_data,
     a_refused_write_keeps_what_was_stored,
+    a_refused_write_keeps_what_was_synced.on("size=2M"),
     stores_beyond_the_limit_are_not_lost_in_silence.on("size=2M"),
 ];
 
@@ -92,6 +95,39 @@ fn a_refused_write_keeps_what_was_stored(dir: &Path) -> Result<(), Failure> {
     let read = uncached::read(dir.join("f"))?;
     require!(read[..4] == stored, "what was stored is gone after msync");
     require!(read[4 * ROW..][..4] == [0; 4], "a refused write has changed the file");
+    Ok(())
+}
+
+/// A page that was made by a store into a hole is no page that a later write has made: where that
+/// write finds no room for its last bytes, what was stored and synced stays.
+fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
+    const DIM: usize = 16;
+    const ROW: usize = DIM * size_of::<f32>();
+    let path = dir.join("f");
+    let file = new(&path, PAGE)?;
+    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    let rows: Vec<f32> = (0..PAGE / ROW).flat_map(|row| [row as f32; DIM]).collect();
+    let mapping = Mapping::shared(&file, PAGE)?;
+    mapping.store(0, dataset::bytes(&rows));
+    mapping.sync().when("msync")?;
+    fill(&dir.join("filler"))?;
+    // The last row once more, and one that needs another page.
+    let again = [rows[rows.len() - DIM..].to_vec(), vec![1.5; DIM]].concat();
+    let written = file.write_at(dataset::bytes(&again), (PAGE - ROW) as u64);
+    match &written {
+        Ok(_) => {}
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
+        Err(_) => drop(written.when("a write on a full mount")?),
+    }
+    let read = uncached::read(&path)?;
+    require!(
+        read[..PAGE] == *dataset::bytes(&rows),
+        "a write behind them found no room, and rows that were stored and synced are gone"
+    );
+    let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
+    let hits = searcher.search(&file, &[5.0; DIM]).when("SEARCH")?;
+    let found = matches!(hits, [hit] if hit.row == 5 && hit.distance == 0);
+    require!(found, "a row that was stored and synced is not found: {hits:?}");
     Ok(())
 }
 
