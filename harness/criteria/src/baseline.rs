@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use evidence::Round;
 use evidence::place::Place;
-use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
+use evidence::protocol::{PROTOCOL, of_first_queries};
 use evidence::stats::bootstrap_of_mean;
 use evidence::thresholds::{self, Rule};
-use evidence::{Round, Side};
 use homes::fuse::FuseMount;
 use machine::failure::{Failure, While};
 use machine::require;
@@ -23,7 +23,7 @@ use vexfs_uapi::{Home, Kind};
 use super::competitor_index::{CHROMADB_EF_CONSTRUCTION, CHROMADB_M};
 use super::declared::EF_SEARCH;
 use super::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
-use super::ratio::{Pass, Progress, bound_here, further_queries, judge};
+use super::ratio::{Pass, Progress, bound_here, further_queries, judge, side};
 use super::recorded::recorded;
 use super::served::{Asked, Served};
 use super::{claimed, competitor_index};
@@ -242,8 +242,8 @@ fn insertion(
     let Judged { rounds, counted } = less_favourable(context, done)?;
     context
         .fact("insertion, ns of each batch in each file of A and its copies", fuse.single_ns())?;
-    let a = side(&mut fuse.measured, None, counted, &PROTOCOL)?;
-    let b = side(&mut driver, None, counted, &PROTOCOL)?;
+    let a = side("contender", &mut fuse.measured, None, counted, &PROTOCOL)?;
+    let b = side("contender", &mut driver, None, counted, &PROTOCOL)?;
     Ok((driver, Pass { rounds, disturbed: vec![], a, b }))
 }
 
@@ -273,8 +273,8 @@ fn searches(
         served.check("fuse", &Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k })?;
         recalls = (done.a.recall(), done.b.recall());
         let counted = "each search call";
-        let a = side(&mut fuse.measured, Some(recalls.0), counted, &protocol)?;
-        let b = side(driver, Some(recalls.1), counted, &protocol)?;
+        let a = side("contender", &mut fuse.measured, Some(recalls.0), counted, &protocol)?;
+        let b = side("contender", driver, Some(recalls.1), counted, &protocol)?;
         Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })
     })?;
     if brief {
@@ -336,21 +336,4 @@ fn recall_with_error(
 fn of_protocol(index: Index) -> Result<Declaration, Failure> {
     let Index { kind, params } = index;
     Ok(Declaration { kind, params, ..Declaration::flat(u32::try_from(PROTOCOL.dim)?) })
-}
-
-fn side(
-    contender: &mut dyn Contender,
-    recall: Option<f64>,
-    counted: &str,
-    protocol: &Protocol,
-) -> Result<Side, Failure> {
-    Ok(Side {
-        contender: contender.name().to_owned(),
-        recall,
-        description: json!({
-            "contender": contender.describe()?,
-            "protocol": protocol,
-            "time": counted,
-        }),
-    })
 }

@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
+use evidence::Round;
 use evidence::place::Place;
-use evidence::protocol::of_first_queries;
-use evidence::protocol::{PROTOCOL, Protocol};
+use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
 use evidence::thresholds::{self, Rule};
-use evidence::{Round, Side};
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, While};
@@ -21,13 +20,12 @@ use measure::contender::{
 };
 use measure::dataset::Dataset;
 use measure::oracle::Oracle;
-use serde_json::json;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric};
 
 use crate::declared::of_protocol;
 use crate::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
-use crate::ratio::{Pass, judge};
+use crate::ratio::{Pass, judge, side};
 use crate::requirement::Requirement;
 use crate::served::{Asked, Served};
 use crate::trial::{Context, Trial};
@@ -237,8 +235,8 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
             "insertion, ns of each batch in each file of A and its copies",
             kernel.single_ns(),
         )?;
-        let a = side(&mut kernel.measured, None, counted, &PROTOCOL)?;
-        let b = side(&mut fuse, None, counted, &PROTOCOL)?;
+        let a = side("vexfs", &mut kernel.measured, None, counted, &PROTOCOL)?;
+        let b = side("vexfs", &mut fuse, None, counted, &PROTOCOL)?;
         Ok(Pass { rounds, disturbed: vec![], a, b })
     })
 }
@@ -279,25 +277,8 @@ fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Re
         Ok(Pass {
             rounds: done.rounds,
             disturbed: done.disturbed,
-            a: side(&mut kernel.measured, Some(done.a.recall()), counted, &protocol)?,
-            b: side(&mut fuse, Some(done.b.recall()), counted, &protocol)?,
+            a: side("vexfs", &mut kernel.measured, Some(done.a.recall()), counted, &protocol)?,
+            b: side("vexfs", &mut fuse, Some(done.b.recall()), counted, &protocol)?,
         })
-    })
-}
-
-fn side(
-    contender: &mut dyn Contender,
-    recall: Option<f64>,
-    counted: &str,
-    protocol: &Protocol,
-) -> Result<Side, Failure> {
-    Ok(Side {
-        contender: contender.name().to_owned(),
-        recall,
-        description: json!({
-            "vexfs": contender.describe()?,
-            "protocol": protocol,
-            "time": counted,
-        }),
     })
 }

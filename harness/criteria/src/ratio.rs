@@ -6,18 +6,20 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use evidence::clock::Clock;
-use evidence::protocol::PROTOCOL;
-use evidence::protocol::SLOWED_BY;
+use evidence::protocol::{PROTOCOL, Protocol, SLOWED_BY};
 use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::{Bound, Rule, Scene};
 use evidence::{CutShort, Measurement, Round, Side};
-pub use forecast::{Coming, Forecast};
 use machine::clock;
 use machine::failure::{Failure, While};
 use machine::require;
+use measure::contender::Contender;
+use serde_json::json;
 use verdict::Decision;
 
 use crate::trial::Context;
+
+pub use forecast::{Coming, Forecast};
 
 /// Environment variable: how many of the preset looks a measurement may take, all of them where it
 /// is not set. A test of the suite itself is content with the first, and says INCONCLUSIVE sooner.
@@ -61,7 +63,7 @@ pub fn judge(
     let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock, until };
     let tell = |forecast: &Forecast| {
         println!("{}: {forecast}", rule.title);
-        context.fact(FORECAST, serde_json::json!({ "rule": rule.id, "forecast": forecast }))
+        context.fact(FORECAST, json!({ "rule": rule.id, "forecast": forecast }))
     };
     let measurement = measure(&subject, operations_per_round, looks, &tell, pass)?;
     let decision = Decision::by(rule, context.emulated(), &measurement);
@@ -220,6 +222,28 @@ fn looks_allowed() -> Result<usize, Failure> {
             "{LOOKS_VARIABLE}={text:?}; give 1 to {}, or leave it out",
             LOOKS.len()
         ))
+    })
+}
+
+/// A side of a ratio, which describes itself under the name `what`.
+///
+/// # Errors
+/// The contender does not say what it is.
+pub(crate) fn side(
+    what: &str,
+    contender: &mut dyn Contender,
+    recall: Option<f64>,
+    counted: &str,
+    protocol: &Protocol,
+) -> Result<Side, Failure> {
+    Ok(Side {
+        contender: contender.name().to_owned(),
+        recall,
+        description: json!({
+            what: contender.describe()?,
+            "protocol": protocol,
+            "time": counted,
+        }),
     })
 }
 

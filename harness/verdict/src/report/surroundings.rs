@@ -1,7 +1,6 @@
 //! What a reader needs around the numbers: trials, machine, kernel log, how to do it again.
 
-use evidence::facts::LOAD_CYCLE;
-use evidence::facts::{COMPARED, NOT_COMPARABLE, PROVENANCE};
+use evidence::facts::{COMPARED, LOAD_CYCLE, NOT_COMPARABLE, PROVENANCE};
 use evidence::guest::{DEFAULT_SERIES, GuestLaunch};
 use evidence::kernel_log::trouble_in;
 use evidence::place::Place;

@@ -2,10 +2,9 @@
 //! anything is computed of them.
 
 use evidence::clock::Clock;
-use evidence::protocol::PROTOCOL;
-use evidence::protocol::of_first_queries;
-use evidence::protocol::{REPEATS, controlled_order_of};
-use evidence::protocol::{SLOWED_BY, UNSEEN_A_TURN};
+use evidence::protocol::{
+    PROTOCOL, REPEATS, SLOWED_BY, UNSEEN_A_TURN, controlled_order_of, of_first_queries,
+};
 use evidence::thresholds::{Rule, Work};
 use evidence::{Controls, Measurement, Round};
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use evidence::protocol::Arm;
-use evidence::protocol::Protocol;
+use evidence::protocol::{Arm, Protocol};
 use evidence::{Controls, Round};
 use machine::failure::Failure;
 

@@ -2,9 +2,7 @@
 
 use evidence::Round;
 use evidence::clock::Clock;
-use evidence::protocol::Arm;
-use evidence::protocol::Protocol;
-use evidence::protocol::{REPEATS, UNSEEN_A_TURN};
+use evidence::protocol::{Arm, Protocol, REPEATS, UNSEEN_A_TURN};
 use machine::clock;
 use machine::failure::{Failure, While};
 

@@ -1,7 +1,6 @@
 //! Who is measured.
 
-use evidence::protocol::Arm;
-use evidence::protocol::Protocol;
+use evidence::protocol::{Arm, Protocol};
 use machine::failure::Failure;
 
 use crate::contender::interface::Contender;
