@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 use evidence::exit;
-use evidence::guest::GuestEnd;
+use evidence::guest::{Accelerator, GuestEnd};
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::{Event, Writer, read_trail};
 use guest::{
     self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, Host, Kernel, KernelChoice,
@@ -24,7 +25,7 @@ use machine::project;
 use verdict::Fate;
 use verdict::report::{self, Run};
 
-use super::options::{Accelerator, Clock, Machine};
+use super::options::{AcceleratorOption, ClockOption, Machine};
 use super::run_dir;
 use super::stop::Stop;
 use crate::expected::Expected;
@@ -35,8 +36,8 @@ pub struct Options {
     #[command(flatten)]
     machine: Machine,
     /// What the guest's time counts
-    #[arg(long, value_enum, default_value_t = Clock::Wall)]
-    clock: Clock,
+    #[arg(long, value_enum, default_value_t = ClockOption::Wall)]
+    clock: ClockOption,
     /// Directory shared with the guest [default: a fresh one under target/guest]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -63,7 +64,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         Work::Command(options.command.clone())
     };
     let evidence = run_dir::begin(&dir)?;
-    let environment = environment::of_this_machine("native");
+    let environment = environment::of_this_machine(Processor::Native);
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     if work != Work::Shell {
         expect(&dir, &evidence)?;
@@ -113,9 +114,9 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
 
 fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
     let accelerator = match machine.accelerator {
-        Accelerator::Auto => AcceleratorChoice::Auto,
-        Accelerator::Kvm => AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm),
-        Accelerator::Tcg => AcceleratorChoice::Only(evidence::guest::Accelerator::Tcg),
+        AcceleratorOption::Auto => AcceleratorChoice::Auto,
+        AcceleratorOption::Kvm => AcceleratorChoice::Only(Accelerator::Kvm),
+        AcceleratorOption::Tcg => AcceleratorChoice::Only(Accelerator::Tcg),
     };
     (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
 }
@@ -124,7 +125,7 @@ fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
 /// vain for.
 pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     let (kernel, choice) = choices(machine);
-    if choice != AcceleratorChoice::Only(evidence::guest::Accelerator::Kvm) {
+    if choice != AcceleratorChoice::Only(Accelerator::Kvm) {
         return Ok(());
     }
     match Host::find(&kernel).and_then(|host| host.accelerator(choice)) {

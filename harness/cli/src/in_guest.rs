@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use evidence::clock::Clock;
 use evidence::exit;
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::clock;
 use machine::environment;
@@ -30,7 +31,7 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     };
     let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
     let evidence = place::evidence_writer().map_err(no_evidence)?;
-    let environment = environment::of_this_machine(accelerator());
+    let environment = environment::of_this_machine(processor());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
     if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
@@ -82,15 +83,15 @@ fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
     }
 }
 
-/// What the guest itself sees of its accelerator.
-pub(super) fn accelerator() -> &'static str {
+/// What executes this guest, as its hypervisor says.
+pub(super) fn processor() -> Processor {
     let vendor = place::hypervisor_vendor();
     if vendor.starts_with("TCG") {
-        "tcg"
+        Processor::Tcg
     } else if vendor.starts_with("KVM") {
-        "kvm"
+        Processor::Kvm
     } else {
-        "unknown"
+        Processor::Unknown
     }
 }
 

@@ -13,9 +13,9 @@ use evidence::place::Place;
 use evidence::thresholds::ENDURANCE;
 use machine::place;
 use machine::project;
-use verdict::{self, CriterionVerdict, Evidence, State, accelerator_name};
+use verdict::{self, CriterionVerdict, Evidence, State};
 
-use super::options::{Accelerator, Machine};
+use super::options::{AcceleratorOption, Machine};
 use super::output::{out, outln};
 use super::run::{begin, in_the_guest};
 use super::run_dir;
@@ -38,8 +38,8 @@ pub struct Options {
     #[arg(long, value_name = "FILTERSET", default_value = "all()")]
     filter: String,
     /// What runs the guest's CPU
-    #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
-    accelerator: Accelerator,
+    #[arg(long, value_enum, default_value_t = AcceleratorOption::Auto)]
+    accelerator: AcceleratorOption,
     /// Longest time for everything in one guest, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10_800)]
     time_limit: u64,
@@ -114,7 +114,7 @@ fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop
     let criteria = verdict::in_the_guest(&evidence);
     let guest = evidence.environment(Place::Guest).map_or_else(
         || "no guest".to_owned(),
-        |one| format!("{}, {}", one.kernel_release, accelerator_name(&one.accelerator)),
+        |one| format!("{}, {}", one.kernel_release, one.accelerator.name()),
     );
     let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
     let end = evidence.guest_end().filter(|end| end.fault != GuestFault::None);

@@ -13,8 +13,8 @@ pub struct Machine {
     #[arg(long, value_name = "KERNEL", default_value = DEFAULT_SERIES, env = "VEXFS_KERNEL")]
     pub kernel: String,
     /// What runs the guest's CPU
-    #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
-    pub accelerator: Accelerator,
+    #[arg(long, value_enum, default_value_t = AcceleratorOption::Auto)]
+    pub accelerator: AcceleratorOption,
     /// Memory in MiB [default: 8192, or three quarters of what is free]
     #[arg(long, value_name = "MIB")]
     pub memory: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Machine {
 
 /// What runs the guest's CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Accelerator {
+pub enum AcceleratorOption {
     /// KVM where a kernel boots on it, else an emulated CPU
     Auto,
     /// KVM or nothing
@@ -39,7 +39,7 @@ pub enum Accelerator {
 
 /// What the guest's time counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Clock {
+pub enum ClockOption {
     /// Time as it passes
     Wall,
     /// A count of the guest's instructions, 2 ns each: the same on a busy machine, on one emulated
@@ -49,12 +49,12 @@ pub enum Clock {
     Deciding,
 }
 
-impl From<Clock> for ClockChoice {
-    fn from(clock: Clock) -> Self {
+impl From<ClockOption> for ClockChoice {
+    fn from(clock: ClockOption) -> Self {
         match clock {
-            Clock::Wall => ClockChoice::Wall,
-            Clock::Instructions => ClockChoice::Instructions,
-            Clock::Deciding => ClockChoice::Deciding,
+            ClockOption::Wall => ClockChoice::Wall,
+            ClockOption::Instructions => ClockChoice::Instructions,
+            ClockOption::Deciding => ClockChoice::Deciding,
         }
     }
 }

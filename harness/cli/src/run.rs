@@ -12,6 +12,7 @@ use evidence::exit;
 use evidence::files;
 use evidence::guest::{Accelerator, GuestEnd};
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::environment;
 use machine::failure::{Failure, While};
@@ -106,7 +107,8 @@ fn directory(options: &Options) -> Result<PathBuf, Stop> {
 }
 
 pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
-    evidence.write(Event::Environment(Box::new(environment::of_this_machine("native"))))?;
+    evidence
+        .write(Event::Environment(Box::new(environment::of_this_machine(Processor::Native))))?;
     for at in [Place::Host, Place::Guest] {
         evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
     }

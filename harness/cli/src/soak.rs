@@ -13,13 +13,13 @@ use evidence::exit;
 use evidence::facts::{REPETITION, Repeated, SOAK_TRIAL, Tests};
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
+use evidence::processor::{Processor, name_of};
 use evidence::thresholds::ENDURANCE;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::environment;
 use machine::failure::Failure;
 use machine::place;
 use machine::project;
-use verdict::accelerator_name;
 use verdict::soak::{Repetitions, Soak};
 
 use super::nextest;
@@ -93,7 +93,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     };
     let evidence = run_dir::begin(&dir)?;
     outln!("evidence: {}", dir.display());
-    let environment = environment::of_this_machine("native");
+    let environment = environment::of_this_machine(Processor::Native);
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     match (options.time, options.times, options.only) {
         (Some(time), ..) => for_time(options, time, &dir, &evidence),
@@ -165,7 +165,7 @@ fn for_time(
     let words = ["--seconds".to_owned(), time.as_secs().to_string()];
     let outcome = boot(&machine, words, dir, evidence)?;
     let soak = Soak::read(dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    outln!("\n{}, {}", soak.summary(), accelerator_name(&soak.accelerator));
+    outln!("\n{}, {}", soak.summary(), name_of(soak.accelerator));
     for fault in &soak.faults {
         outln!("  FAULT: {fault}");
     }
@@ -286,7 +286,7 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
         ));
     };
     let evidence = place::evidence_writer().map_err(no_evidence)?;
-    let environment = environment::of_this_machine(super::in_guest::accelerator());
+    let environment = environment::of_this_machine(super::in_guest::processor());
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
     if let (Some(times), Some(only)) = (options.times, options.only) {
         repeat(dir, &evidence, Place::Guest, only, times)?;

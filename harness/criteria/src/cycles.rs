@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle};
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle, LoadCycles};
 use evidence::stats as statistics;
 use homes::kernel::{
     KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
@@ -11,7 +11,6 @@ use homes::kernel::{
 };
 use machine::failure::{Failure, While};
 use machine::require;
-use serde_json::json;
 
 use super::watched::use_it;
 use crate::trial::Context;
@@ -50,15 +49,15 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let live: Vec<u64> = done.iter().map(|one| one.live_allocations).collect();
     context.fact(
         LOAD_CYCLES,
-        json!({
-            "done": done.len(),
-            "used_every": USED_EVERY,
-            "microseconds": done.iter().map(|one| one.microseconds).collect::<Vec<_>>(),
-            "kernel_memory_kib": memory,
-            "live_allocations": live,
-            "failure_rate_below": bound,
-            "confidence": 0.95,
-        }),
+        &LoadCycles {
+            done: done.len(),
+            used_every: USED_EVERY,
+            microseconds: done.iter().map(|one| one.microseconds).collect(),
+            kernel_memory_kib: memory.clone(),
+            live_allocations: live.clone(),
+            failure_rate_below: bound,
+            confidence: 0.95,
+        },
     )?;
     println!(
         "{CYCLES} of {CYCLES} cycles without a failure prove a failure rate below {:.2} % a cycle \

@@ -1,9 +1,14 @@
 //! What times count.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::value::StrDeserializer;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a time counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
     /// Time as it passes.
@@ -25,4 +30,26 @@ impl Clock {
             Clock::Instructions => "guest instructions",
         }
     }
+}
+
+/// Reads the clock of a guest's launch. Records of version 1 say `instruction_clock: true` or
+/// `false` in its place.
+pub(crate) fn of_launch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clock, D::Error> {
+    struct NameOrFlag;
+    impl Visitor<'_> for NameOrFlag {
+        type Value = Clock;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`wall` or `instructions`, or in version 1 true or false")
+        }
+
+        fn visit_str<E: Error>(self, name: &str) -> Result<Clock, E> {
+            Clock::deserialize(StrDeserializer::new(name))
+        }
+
+        fn visit_bool<E: Error>(self, counts_instructions: bool) -> Result<Clock, E> {
+            Ok(if counts_instructions { Clock::Instructions } else { Clock::Wall })
+        }
+    }
+    deserializer.deserialize_any(NameOrFlag)
 }

@@ -71,9 +71,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::environment::Environment;
     use crate::guest::{Accelerator, GuestFault, GuestLaunch, Qemu, TrailEnd};
     use crate::place::Place;
+    use crate::processor::Processor;
     use crate::reader::{end_of_trail, read_trail};
     use crate::writer::Writer;
 
@@ -99,7 +101,7 @@ mod tests {
                 cpu: "QEMU TCG CPU".into(),
                 cpus: 2,
                 memory_kib: 8_000_000,
-                accelerator: "tcg".into(),
+                accelerator: Processor::Tcg,
                 commit: "c0ffee".into(),
                 programs: BTreeMap::new(),
                 versions: BTreeMap::new(),
@@ -115,7 +117,7 @@ mod tests {
             let launch = GuestLaunch {
                 accelerator: Accelerator::Tcg,
                 accelerator_reason: "made up".into(),
-                instruction_clock: false,
+                clock: Clock::Wall,
                 qemu: Qemu { path: "/usr/bin/qemu".into(), version: "10.0.2".into() },
                 kernel_release: "6.12.117+deb12-amd64".into(),
                 memory_mib: 8192,
@@ -136,7 +138,7 @@ mod tests {
                 boot_seconds: None,
                 first_output_seconds: None,
                 total_seconds: 1.0,
-                accelerator: "tcg".into(),
+                accelerator: Accelerator::Tcg,
                 evidence,
             };
             self.write(Place::Host, Event::GuestEnded(end))

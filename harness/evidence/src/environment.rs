@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::place::Mark;
+use crate::processor::Processor;
 
 /// The environment of a place, as the manifest of its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// Why this is the host or the guest.
     pub place_reason: String,
@@ -22,8 +24,8 @@ pub struct Environment {
     pub cpus: usize,
     /// MemTotal of /proc/meminfo.
     pub memory_kib: u64,
-    /// What computes: `native` on the host, `kvm` or `tcg` in the guest.
-    pub accelerator: String,
+    /// What executes the place's instructions.
+    pub accelerator: Processor,
     /// Commit of the checkout, with `-dirty` where it has changes.
     pub commit: String,
     /// SHA-256 of the programs under test, by name; `missing` where there is none.
@@ -32,6 +34,7 @@ pub struct Environment {
     pub versions: BTreeMap<String, String>,
     /// What the place's time counts; not told by a place that has but one time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Clock")]
     pub clock: Option<Clock>,
     /// Variables that were set and change what is built, tested or how.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,5 +1,6 @@
 //! The records of the evidence.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,18 +8,27 @@ use crate::environment::Environment;
 use crate::guest::{GuestEnded, GuestLaunch};
 use crate::measurement::Measurement;
 use crate::place::Place;
+use crate::schema::SHA256_HEX;
 
-/// Version of the record format; a reader refuses others.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the records that are written now. It goes up where a field changes its name or shape.
+///
+/// 1: until November 2026; a guest's launch said `instruction_clock` where it now says `clock`.
+pub const SCHEMA_VERSION: u32 = 2;
+/// The oldest version that is still read. What it says otherwise than today is translated where
+/// the field is read.
+pub const OLDEST_READABLE: u32 = 1;
 
 /// One line of evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Record {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the record's format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     pub v: u32,
     /// Line number in its file, from 0.
     pub seq: u64,
     /// SHA-256 of the line before, in hex; of nothing for the first.
+    #[schemars(regex(pattern = SHA256_HEX))]
     pub prev: String,
     /// Unix time in milliseconds, by the clock of the place.
     pub time_ms: u64,
@@ -32,7 +42,7 @@ pub struct Record {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The machine and the programs that the records after it speak of.
@@ -56,6 +66,7 @@ pub enum Event {
         /// How.
         state: PhaseState,
         /// Wall time.
+        #[schemars(range(min = 0))]
         seconds: f64,
         /// More, for a person.
         note: String,
@@ -88,6 +99,7 @@ pub enum Event {
         /// Why, where it failed.
         message: String,
         /// Wall time.
+        #[schemars(range(min = 0))]
         seconds: f64,
     },
     /// Raw samples of one contender against another.
@@ -115,7 +127,7 @@ pub enum Event {
 }
 
 /// How a phase ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseState {
     /// It did what it should.
@@ -127,7 +139,7 @@ pub enum PhaseState {
 }
 
 /// How a trial ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
     /// It held.

@@ -1,6 +1,7 @@
 //! Names and shapes of the facts that trials leave and the verdict reads.
 
 use libm::log;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baselines::Figure;
@@ -22,7 +23,8 @@ pub const PROVENANCE: &str = "provenance of the recorded figures";
 pub struct BadBatches(String);
 
 /// An insertion beside a recorded figure of the same operation, dimension and size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Compared {
     /// What was recorded.
     pub figure: Figure,
@@ -58,8 +60,29 @@ pub const LOAD_CYCLE: &str = "load cycle";
 /// The fact of all of them, which is left only where all were done.
 pub const LOAD_CYCLES: &str = "cycles";
 
+/// All load/unload cycles of a trial: a number for each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LoadCycles {
+    /// How many there were.
+    pub done: usize,
+    /// Every how many of them the module was mounted and used.
+    pub used_every: u32,
+    /// The wall time of each.
+    pub microseconds: Vec<u64>,
+    /// What the kernel held after each: unreclaimable slab, stacks, page tables, vmalloc.
+    pub kernel_memory_kib: Vec<i64>,
+    /// Allocations that the module still had when it went, and those that outlived it.
+    pub live_allocations: Vec<u64>,
+    /// Upper bound of a cycle's failure rate.
+    pub failure_rate_below: f64,
+    /// The confidence of that bound.
+    pub confidence: f64,
+}
+
 /// What is looked at after each load/unload cycle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct LoadCycle {
     /// Its number, from 0.
     pub number: u32,
@@ -82,7 +105,8 @@ pub const MODULE: &str = "module";
 pub const REPETITION: &str = "repetition";
 
 /// What a cycle of a soak did, and what was looked at after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct SoakCycle {
     /// Its number, from 0.
     pub number: u32,
@@ -105,7 +129,8 @@ pub struct SoakCycle {
 }
 
 /// The fact that ends a repetition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Repeated {
     /// What was repeated.
     pub criterion: Criterion,
@@ -122,7 +147,7 @@ pub struct Repeated {
 }
 
 /// What nextest came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tests {
     /// All passed.

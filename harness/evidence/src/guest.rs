@@ -6,10 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{self, Clock};
 use crate::exit::{self, Exit};
 use crate::files::LAUNCH_FILE;
+use crate::schema::SHA256_HEX;
 
 /// The kernel series that a guest boots unless another is named.
 pub const DEFAULT_SERIES: &str = "6.12";
@@ -18,7 +21,7 @@ pub const DEFAULT_SERIES: &str = "6.12";
 pub const TAIL_LINES: usize = 40;
 
 /// What executes the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Accelerator {
     /// The CPU itself.
@@ -37,7 +40,8 @@ impl fmt::Display for Accelerator {
 }
 
 /// A QEMU that is installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Qemu {
     /// The program.
     pub path: PathBuf,
@@ -46,21 +50,24 @@ pub struct Qemu {
 }
 
 /// How the guest was launched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestLaunch {
     /// What executes it.
     pub accelerator: Accelerator,
     /// Why that.
     pub accelerator_reason: String,
-    /// Whether its time counts its instructions.
-    pub instruction_clock: bool,
+    /// What its time counts.
+    #[serde(alias = "instruction_clock", deserialize_with = "clock::of_launch")]
+    #[schemars(with = "Clock")]
+    pub clock: Clock,
     /// QEMU and its version.
     pub qemu: Qemu,
     /// `uname -r` of its kernel.
     pub kernel_release: String,
     /// MiB of memory.
     pub memory_mib: u64,
-    /// CPUs.
+    /// Virtual CPUs.
+    #[schemars(range(min = 1))]
     pub cpus: u64,
     /// The command line of virtme-ng, program first.
     pub command_line: Vec<String>,
@@ -179,7 +186,7 @@ impl fmt::Display for GuestEnd {
 }
 
 /// The record of a guest's end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestEnded {
     /// In words.
     pub how: String,
@@ -198,25 +205,30 @@ pub struct GuestEnded {
     /// Seconds to its command's first line.
     pub first_output_seconds: Option<f64>,
     /// Seconds to its end.
+    #[schemars(range(min = 0))]
     pub total_seconds: f64,
-    /// `kvm` or `tcg`.
-    pub accelerator: String,
+    /// What executed it.
+    pub accelerator: Accelerator,
     /// Where the guest's evidence ended then; `None` where it left none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TrailEnd")]
     pub evidence: Option<TrailEnd>,
 }
 
 /// The end of a trail: the chain holds every line but the last one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct TrailEnd {
     /// Its lines.
+    #[schemars(range(min = 1))]
     pub lines: usize,
     /// SHA-256 of the last of them.
+    #[schemars(regex(pattern = SHA256_HEX))]
     pub sha256: String,
 }
 
 /// Whose fault it is that a guest did not end by its command's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GuestFault {
     /// It did end by it.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use libm::log;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::noise::Noise;
 use crate::stats::median;
 
 /// Which side of a round ran first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Order {
     /// A, then B.
     AB,
@@ -20,7 +21,8 @@ pub enum Order {
 }
 
 /// One round: the same work on both sides, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Round {
     /// Who was first.
     pub order: Order,
@@ -30,15 +32,18 @@ pub struct Round {
     pub b_ns: Vec<u64>,
     /// The controls, where the round decides something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Controls")]
     pub controls: Option<Controls>,
     /// What else the machine did during it, where it decides something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Noise")]
     pub noise: Option<Noise>,
 }
 
 /// The same work once more, on two copies of A: what is known of them must be found. And the
 /// queries that opened the turns of A and B, which neither had been asked before.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Controls {
     /// Nanoseconds of every operation on a copy of A, which is as fast as A.
     pub again_ns: Vec<u64>,
@@ -101,18 +106,20 @@ impl Measurement {
 }
 
 /// One side of a measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Side {
     /// The contender's name.
     pub contender: String,
     /// Recall@k of its answers, where answers were given.
+    #[schemars(range(min = 0, max = 1))]
     pub recall: Option<f64>,
     /// What it says of itself: versions, configuration read back, counters.
     pub description: Value,
 }
 
 /// Raw samples of A against B, and the rule that they are judged by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// The trial that measured.
     pub trial: String,
@@ -145,11 +152,13 @@ pub struct Measurement {
     pub disturbed: Vec<Round>,
     /// The look that was not begun, where the trial's time would not have been enough for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CutShort")]
     pub cut_short: Option<CutShort>,
 }
 
 /// A look that does not fit into a trial's time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct CutShort {
     /// Rounds that it asks for, all passes together.
     pub rounds: usize,

@@ -1,5 +1,6 @@
 //! What else the machine did during a round, and how much of it disturbs the round.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Share of a round in which some task waited for a processor, beyond which it is disturbed.
@@ -9,7 +10,8 @@ pub const WAITING_BOUND: f64 = 0.25;
 pub const STOLEN_BOUND: f64 = 0.05;
 
 /// What disturbed a round. What the kernel does not tell is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Noise {
     /// The round, microseconds.
     pub wall_us: u64,

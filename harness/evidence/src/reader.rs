@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
-use crate::event::{Record, SCHEMA_VERSION};
+use crate::event::{OLDEST_READABLE, Record, SCHEMA_VERSION};
 use crate::files;
 use crate::guest::TrailEnd;
 use crate::place::Place;
@@ -70,6 +70,22 @@ pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
     Ok(read_trail(dir, place)?.and_then(end))
 }
 
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// Why records of version `v` cannot be read; `None` where they can.
+fn unreadable(v: u32) -> Option<String> {
+    let readable = OLDEST_READABLE..=SCHEMA_VERSION;
+    (!readable.contains(&v)).then(|| {
+        format!(
+            "schema version {v}, known are {OLDEST_READABLE} to {SCHEMA_VERSION}; judge it with the \
+             vexfs-validate that wrote it"
+        )
+    })
+}
+
 fn parse(bytes: &[u8], place: Place) -> Trail {
     let mut trail = Trail { place, records: Vec::new(), damage: Vec::new(), hashes: Vec::new() };
     let mut previous = sha256(b"");
@@ -83,8 +99,8 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
         };
         match serde_json::from_slice::<Record>(line) {
             Ok(record) => {
-                if record.v != SCHEMA_VERSION {
-                    note(format!("schema version {}, known is {SCHEMA_VERSION}", record.v));
+                if let Some(unreadable) = unreadable(record.v) {
+                    note(unreadable);
                 }
                 if record.seq != expected_seq {
                     note(format!("record {} where {expected_seq} is due", record.seq));
@@ -98,7 +114,12 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
                 expected_seq = record.seq + 1;
                 trail.records.push(record);
             }
-            Err(error) => note(format!("no record: {error}")),
+            Err(error) => {
+                // A field may be missing because another version calls it something else.
+                let version = serde_json::from_slice(line).map(|Version { v }| v);
+                let unreadable = version.ok().and_then(unreadable);
+                note(unreadable.unwrap_or_else(|| format!("no record: {error}")));
+            }
         }
         previous.clone_from(&trail.hashes[index]);
     }

@@ -1,13 +1,15 @@
-//! `docs/evidence.schema.json` holds what is written, and only that.
+//! `docs/evidence.schema.json` is what the types say, allows what is written, and only that.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use evidence::Event;
 use evidence::facts::{SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
+use evidence::{Event, SCHEMA_VERSION, schema};
 use serde_json::{Value, json};
 
+/// Set, it writes the published schema anew.
+const UPDATE_VARIABLE: &str = "VEXFS_VALIDATION_UPDATE_SCHEMA";
 /// The schema that is published.
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence.schema.json");
 
@@ -56,9 +58,24 @@ fn every_record_is_as_the_schema_says() {
     }
     let page = std::fs::read_to_string(SCHEMA).unwrap();
     let known: Value = serde_json::from_str(&page).unwrap();
-    let references = known["oneOf"].as_array().unwrap();
-    let named = |one: &Value| one["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    assert_eq!(seen, references.iter().map(named).collect(), "events seen, and in the schema");
+    let events = known["oneOf"].as_array().unwrap().iter();
+    let name = |one: &Value| one["properties"]["event"]["const"].as_str().unwrap().to_owned();
+    assert_eq!(seen, events.map(name).collect(), "events seen, and in the schema");
+}
+
+#[test]
+fn the_published_schema_is_what_the_types_say() {
+    let made = serde_json::to_string_pretty(&schema::of_a_record()).unwrap() + "\n";
+    if std::env::var_os(UPDATE_VARIABLE).is_some() {
+        std::fs::write(SCHEMA, &made).unwrap();
+    }
+    let published = std::fs::read_to_string(SCHEMA).unwrap();
+    assert!(
+        published == made,
+        "docs/evidence.schema.json is not what the types of harness/evidence say; write it anew \
+         with {UPDATE_VARIABLE}=1 cargo test -p evidence --test schema, and raise SCHEMA_VERSION \
+         where a field got another name or shape"
+    );
 }
 
 #[test]
@@ -87,7 +104,8 @@ fn a_soaks_cycle_is_as_the_schema_says() {
 }
 
 #[rstest::rstest]
-#[case::other_version(|record: &mut Value| record["v"] = json!(2))]
+#[case::other_version(|record: &mut Value| record["v"] = json!(SCHEMA_VERSION + 1))]
+#[case::older_version(|record: &mut Value| record["v"] = json!(SCHEMA_VERSION - 1))]
 #[case::no_chain(|record: &mut Value| { record.as_object_mut().unwrap().remove("prev"); })]
 #[case::unknown_event(|record: &mut Value| record["event"] = json!("nosuch"))]
 #[case::unknown_field(|record: &mut Value| record["nosuch"] = json!(1))]
@@ -99,4 +117,63 @@ fn what_is_no_record_is_refused(#[case] spoil: fn(&mut Value)) {
         spoil(&mut record);
         assert!(schema.check(&record).is_err(), "{record}");
     }
+}
+
+/// Each case is a place in a record, by JSON pointer, and a value that may not stand there.
+#[rstest::rstest]
+#[case::hash("/prev", json!("0f"))]
+#[case::hash_of_the_end("/evidence/sha256", json!("0f"))]
+#[case::no_line_at_the_end("/evidence/lines", json!(0))]
+#[case::time("/seconds", json!(-1.0))]
+#[case::recall("/a/recall", json!(1.5))]
+#[case::accelerator("/accelerator", json!("unknown"))]
+#[case::state("/state", json!("fine"))]
+#[case::fault("/fault", json!("mine"))]
+#[case::clock("/clock", json!("sundial"))]
+#[case::order("/passes/0/0/order", json!("AA"))]
+#[case::no_controls("/passes/0/0/controls", json!(null))]
+#[case::no_noise("/passes/0/0/noise", json!(null))]
+#[case::no_end("/evidence", json!(null))]
+#[case::no_processor("/cpus", json!(-1))]
+#[case::exit_code("/code", json!(256))]
+#[case::cycles("/value/microseconds", json!("long"))]
+fn a_value_that_cannot_be_is_refused(#[case] pointer: &str, #[case] value: Value) {
+    let schema = Schema::load();
+    let mut tried = 0;
+    for mut record in records() {
+        if let Some(place) = record.pointer_mut(pointer) {
+            *place = value.clone();
+            assert!(schema.check(&record).is_err(), "{record}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0, "no golden run has {pointer}");
+}
+
+#[rstest::rstest]
+fn an_unknown_field_is_refused_inside_a_record_too(
+    #[values(
+        "/qemu",
+        "/evidence",
+        "/place_marks/0",
+        "/a",
+        "/b",
+        "/passes/0/0",
+        "/passes/0/0/controls",
+        "/passes/0/0/noise",
+        "/disturbed/0",
+        "/value"
+    )]
+    pointer: &str,
+) {
+    let schema = Schema::load();
+    let mut tried = 0;
+    for mut record in records() {
+        if let Some(Value::Object(fields)) = record.pointer_mut(pointer) {
+            fields.insert("nosuch".into(), json!(1));
+            assert!(schema.check(&record).is_err(), "{record}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0, "no golden run has {pointer}");
 }

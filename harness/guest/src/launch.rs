@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use evidence::clock::Clock;
 use evidence::guest::{Accelerator, Qemu};
 use machine::programs;
 use machine::{place, project};
@@ -55,7 +56,7 @@ pub(super) struct Launch<'a> {
     pub kernel: &'a Kernel,
     pub qemu: &'a Qemu,
     pub accelerator: Accelerator,
-    pub instruction_clock: bool,
+    pub clock: Clock,
     pub resources: Resources,
     /// Absolute, existing, shared with the guest write-through.
     pub evidence: &'a Path,
@@ -149,11 +150,11 @@ impl Launch<'_> {
     }
 
     fn qemu_options(&self) -> &'static [&'static str] {
-        match (self.accelerator, self.instruction_clock) {
+        match (self.accelerator, self.clock) {
             // Without the fallback to emulation that virtme-ng asks for.
             (Accelerator::Kvm, _) => &["-machine", "q35,accel=kvm"],
-            (Accelerator::Tcg, false) => &["-accel", "tcg,thread=multi"],
-            (Accelerator::Tcg, true) => &INSTRUCTION_CLOCK,
+            (Accelerator::Tcg, Clock::Wall) => &["-accel", "tcg,thread=multi"],
+            (Accelerator::Tcg, Clock::Instructions) => &INSTRUCTION_CLOCK,
         }
     }
 }
@@ -179,7 +180,7 @@ pub(super) fn leave_token(evidence: &Path, token: &str) -> Result<(), VmError> {
 mod tests {
     use super::*;
 
-    fn arguments(accelerator: Accelerator, instruction_clock: bool) -> String {
+    fn arguments(accelerator: Accelerator, clock: Clock) -> String {
         let kernel = Kernel {
             release: "6.12.117".into(),
             image: "/boot/vmlinuz-6.12.117".into(),
@@ -190,7 +191,7 @@ mod tests {
             kernel: &kernel,
             qemu: &qemu,
             accelerator,
-            instruction_clock,
+            clock,
             resources: Resources { memory_mib: 8192, cpus: 4 },
             evidence: Path::new("/evidence"),
             token: "abc",
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_guest_is_marked_and_shares_the_evidence() {
-        let line = arguments(Accelerator::Tcg, false);
+        let line = arguments(Accelerator::Tcg, Clock::Wall);
         for part in [
             "--kopt vexfs_validation.token=abc",
             "--kopt vexfs_validation.evidence=/evidence",
@@ -217,15 +218,15 @@ mod tests {
 
     #[test]
     fn the_accelerator_is_forced() {
-        let tcg = arguments(Accelerator::Tcg, false);
+        let tcg = arguments(Accelerator::Tcg, Clock::Wall);
         assert!(tcg.contains("--disable-kvm"), "{tcg}");
         assert!(tcg.ends_with("--qemu-opts -accel tcg,thread=multi"), "{tcg}");
         assert!(tcg.contains("--kopt no_timer_check"), "{tcg}");
-        let kvm = arguments(Accelerator::Kvm, false);
+        let kvm = arguments(Accelerator::Kvm, Clock::Wall);
         assert!(!kvm.contains("no_timer_check"), "{kvm}");
         assert!(!kvm.contains("--disable-kvm"), "{kvm}");
         assert!(kvm.ends_with("accel=kvm"), "{kvm}");
-        assert!(arguments(Accelerator::Tcg, true).contains("-icount shift=1"));
+        assert!(arguments(Accelerator::Tcg, Clock::Instructions).contains("-icount shift=1"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl GuestOutcome {
             boot_seconds: self.boot_seconds,
             first_output_seconds: self.first_output_seconds,
             total_seconds: self.total_seconds,
-            accelerator: self.launch.accelerator.to_string(),
+            accelerator: self.launch.accelerator,
             evidence: self.evidence.clone(),
         }
     }

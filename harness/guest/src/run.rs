@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use evidence::clock::Clock;
 use evidence::end_of_trail;
 use evidence::guest::{Accelerator, GuestLaunch};
 use evidence::place::Place;
@@ -44,12 +45,14 @@ pub fn run(
 
     let decision = accelerator::decide(accelerator_choice(request)?, kernel, qemu, &interrupted)?;
     qemu::must_be_fit_for(qemu, decision.accelerator)?;
-    let instruction_clock = match request.clock {
-        ClockChoice::Wall => false,
-        ClockChoice::Instructions => true,
-        ClockChoice::Deciding => decision.accelerator == Accelerator::Tcg,
+    let clock = match (request.clock, decision.accelerator) {
+        (ClockChoice::Wall, _) | (ClockChoice::Deciding, Accelerator::Kvm) => Clock::Wall,
+        (ClockChoice::Instructions, _) | (ClockChoice::Deciding, Accelerator::Tcg) => {
+            Clock::Instructions
+        }
     };
-    let cpus = if instruction_clock { Some(1) } else { request.cpus };
+    let counts_instructions = clock == Clock::Instructions;
+    let cpus = if counts_instructions { Some(1) } else { request.cpus };
     let resources = resources::Machine::this_one()?.share(request.memory_mib, cpus)?;
     observer.notice(&match decision.accelerator {
         Accelerator::Kvm => format!("the guest runs on KVM: {}", decision.reason),
@@ -58,7 +61,7 @@ pub fn run(
             decision.reason
         ),
     });
-    if instruction_clock {
+    if counts_instructions {
         observer.notice("the guest's time counts its instructions: a clock for ratios only");
     }
     observer.notice(&format!(
@@ -76,7 +79,7 @@ pub fn run(
         kernel,
         qemu,
         accelerator: decision.accelerator,
-        instruction_clock,
+        clock,
         resources,
         evidence: &evidence,
         token: &token,
@@ -87,7 +90,7 @@ pub fn run(
     let launch = GuestLaunch {
         accelerator: decision.accelerator,
         accelerator_reason: decision.reason,
-        instruction_clock,
+        clock,
         kernel_release: kernel.release.clone(),
         memory_mib: resources.memory_mib,
         cpus: resources.cpus,

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use evidence::Environment;
 use evidence::place::Place;
+use evidence::processor::Processor;
 
 use crate::failure::Failure;
 use crate::settings::settings;
@@ -15,7 +16,7 @@ use crate::{clock, place, programs, project, under_test};
 
 /// Looks at this machine.
 #[must_use]
-pub fn of_this_machine(accelerator: &str) -> Environment {
+pub fn of_this_machine(accelerator: Processor) -> Environment {
     let here = place::here();
     let release = project::running_kernel();
     let programs = [
@@ -31,7 +32,7 @@ pub fn of_this_machine(accelerator: &str) -> Environment {
         memory_kib: field("/proc/meminfo", "MemTotal")
             .and_then(|text| text.split_whitespace().next()?.parse().ok())
             .unwrap_or(0),
-        accelerator: accelerator.to_owned(),
+        accelerator,
         commit: commit(),
         programs: programs
             .into_iter()

@@ -9,6 +9,7 @@ use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::facts::{COMPARED, MODULE, NOT_COMPARABLE};
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::stats::Outcome;
 use evidence::thresholds::{ENDURANCE, Rule, Scene};
 use serde::{Deserialize, Serialize};
@@ -140,9 +141,9 @@ fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition 
          wherever it must be",
     );
     condition.rests_on(criteria, Criterion::KernelVsFuse);
-    match evidence.accelerator().as_str() {
-        "kvm" => {}
-        "tcg" => condition.note(
+    match evidence.processor(Place::Guest) {
+        Some(Processor::Kvm) => {}
+        Some(Processor::Tcg) => condition.note(
             false,
             "it was measured on an emulated CPU (TCG), which never counts here; run it where KVM \
              boots the kernel",
@@ -155,7 +156,9 @@ fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition 
     for rule in evidence::thresholds::ALL.iter().filter(strict) {
         let on_kvm: Vec<&JudgedRatio> = ratios(criteria)
             .filter(|one| {
-                one.rule == rule.id && one.accelerator == "kvm" && one.clock == Clock::Wall
+                one.rule == rule.id
+                    && one.accelerator == Some(Processor::Kvm)
+                    && one.clock == Clock::Wall
             })
             .collect();
         if on_kvm.is_empty() {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use evidence::criterion::Criterion;
 use evidence::place::Place;
+use evidence::processor::id_of;
 use evidence::stats::Ratio;
 
 use crate::fate::{Fate, UNENDED};
@@ -109,7 +110,7 @@ fn states(verdict: &Verdict) -> BTreeMap<String, String> {
     let whole = [
         ("verdict", verdict.state.to_string()),
         ("bare metal", verdict.bare_metal.state.clone()),
-        ("accelerator", verdict.accelerator.clone()),
+        ("accelerator", id_of(verdict.accelerator)),
         ("damage", format!("{} of the evidence's lines", verdict.damage.len())),
     ];
     let criteria = verdict.criteria.iter().map(|one| {
@@ -217,7 +218,7 @@ mod tests {
             rule: "x".into(),
             title: "x".into(),
             place: Place::Host,
-            accelerator: "native".into(),
+            accelerator: Some(evidence::processor::Processor::Native),
             clock: evidence::clock::Clock::Wall,
             ratio: Some(Ratio {
                 estimate,

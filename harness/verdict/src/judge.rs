@@ -3,12 +3,15 @@
 //! It fails closed. Whatever is missing, cut off, skipped in its own place or not in the
 //! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
 
-use evidence::Event;
+use std::fmt;
+
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::facts::LOAD_CYCLES;
 use evidence::place::Place;
+use evidence::processor::{Processor, or_none};
 use evidence::stats::failure_rate_bound;
+use evidence::{Event, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};
 
 use crate::bare_metal::BareMetal;
@@ -26,8 +29,9 @@ pub struct Verdict {
     pub state: State,
     /// The exit code that goes with it.
     pub exit_code: u8,
-    /// `kvm`, `tcg` (an emulated CPU), or `none` where no guest ran.
-    pub accelerator: String,
+    /// What executed the guest; `none` where no guest ran.
+    #[serde(with = "or_none")]
+    pub accelerator: Option<Processor>,
     /// The five criteria.
     pub criteria: Vec<CriterionVerdict>,
     /// Whether the module may leave the VM.
@@ -36,6 +40,30 @@ pub struct Verdict {
     pub phases: Vec<Phase>,
     /// What is wrong with the evidence itself.
     pub damage: Vec<String>,
+    /// Whose records these are, where an older vexfs-validate wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older: Option<OlderRecords>,
+}
+
+/// Records in a form that is still read, but no longer written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OlderRecords {
+    /// Their version; see [`evidence::SCHEMA_VERSION`].
+    pub version: u32,
+    /// The commit that wrote them, where it was recorded.
+    pub commit: Option<String>,
+}
+
+impl fmt::Display for OlderRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commit = self.commit.as_deref().unwrap_or("unknown");
+        write!(
+            f,
+            "the records are of version {}, written by the vexfs-validate of commit {commit}; this \
+             one writes version {SCHEMA_VERSION}",
+            self.version
+        )
+    }
 }
 
 /// Judges the evidence.
@@ -44,15 +72,15 @@ pub fn of(evidence: &Evidence) -> Verdict {
     let damage = evidence.damage();
     let criteria = criteria(evidence, &[Place::Host, Place::Guest], &damage);
     let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
-    let accelerator = evidence.accelerator();
     Verdict {
         state,
         exit_code: exit_of(state).code,
         bare_metal: BareMetal::of(evidence, &criteria),
-        accelerator,
+        accelerator: evidence.processor(Place::Guest),
         phases: evidence.phases(),
         criteria,
         damage,
+        older: evidence.older_records(),
     }
 }
 

@@ -33,6 +33,6 @@ pub use rule::decision::Decision;
 pub use rule::judgement::{Judgement, Reason, State};
 pub use rule::ratios::{Disturbances, JudgedRatio, recall_below};
 pub use rule::recorded::JudgedFigure;
-pub use table::{accelerator_name, table};
+pub use table::table;
 pub use trails::{Evidence, Phase};
 pub use trials::not_run;

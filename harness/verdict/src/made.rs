@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use evidence::baselines::{Baselines, Figure, Operation};
-use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
+use evidence::clock::Clock;
+use evidence::facts::{COMPARED, Compared, LOAD_CYCLES, LoadCycles, NOT_COMPARABLE, PROVENANCE};
 use evidence::guest::{Accelerator, GuestLaunch, Qemu};
 use evidence::noise::Noise;
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::protocol::{PROTOCOL, SLOWED_BY, controlled_order_of, of_first_queries};
+use evidence::stats::failure_rate_bound;
 use evidence::thresholds::{self, Scene, Work};
 use evidence::{
     Controls, Environment, Event, GuestEnded, GuestFault, Measurement, Round, Side, TrialState,
@@ -20,7 +23,7 @@ use crate::judge::{self, Verdict};
 use crate::trails::Evidence;
 
 /// A machine that is the same everywhere.
-pub(crate) fn machine(accelerator: &str) -> Environment {
+pub(crate) fn machine(accelerator: Processor) -> Environment {
     Environment {
         place_reason: "made up".into(),
         place_marks: vec![],
@@ -28,7 +31,7 @@ pub(crate) fn machine(accelerator: &str) -> Environment {
         cpu: "A processor".into(),
         cpus: 2,
         memory_kib: 8 << 20,
-        accelerator: accelerator.into(),
+        accelerator,
         commit: "0123456789abcdef0123456789abcdef01234567".into(),
         programs: BTreeMap::new(),
         versions: BTreeMap::new(),
@@ -42,7 +45,7 @@ pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
     GuestLaunch {
         accelerator,
         accelerator_reason: reason.into(),
-        instruction_clock: false,
+        clock: Clock::Wall,
         qemu: Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: "10.0.2".into() },
         kernel_release: "6.12.117+deb12-amd64".into(),
         memory_mib: 8192,
@@ -51,7 +54,7 @@ pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
     }
 }
 
-fn environment(accelerator: &str) -> Event {
+fn environment(accelerator: Processor) -> Event {
     Event::Environment(Box::new(machine(accelerator)))
 }
 
@@ -130,7 +133,7 @@ pub(crate) fn recorded(place: Place, emulated: bool, ratio: f64) -> Vec<Event> {
         name: name.into(),
         value,
     };
-    let scene = Scene { place, emulated, clock: evidence::clock::Clock::Wall };
+    let scene = Scene { place, emulated, clock: Clock::Wall };
     let bound = thresholds::FUSE_OVER_RECORDED_INSERTION.at(scene);
     let baselines = Baselines::registered().unwrap();
     let insertions = |one: &&Figure| one.operation == Operation::Insertion;
@@ -153,6 +156,20 @@ pub(crate) fn recorded(place: Place, emulated: bool, ratio: f64) -> Vec<Event> {
     events
 }
 
+/// All load/unload cycles of a trial, none of which left an allocation behind.
+pub(crate) fn load_cycles(microseconds: Vec<u64>, kernel_memory_kib: Vec<i64>) -> LoadCycles {
+    let done = microseconds.len();
+    LoadCycles {
+        done,
+        used_every: 10,
+        microseconds,
+        kernel_memory_kib,
+        live_allocations: vec![0; done],
+        failure_rate_below: failure_rate_bound(done as u32, 0.05),
+        confidence: 0.95,
+    }
+}
+
 pub(crate) fn finished(trial: &str, state: TrialState, message: &str) -> [Event; 2] {
     [
         Event::TrialStarted { trial: trial.to_owned() },
@@ -168,13 +185,13 @@ pub(crate) fn finished(trial: &str, state: TrialState, message: &str) -> [Event;
 impl Run {
     /// In an emulated guest.
     pub(crate) fn healthy() -> Run {
-        Run::healthy_on("tcg")
+        Run::healthy_on(Accelerator::Tcg)
     }
 
-    pub(crate) fn healthy_on(accelerator: &str) -> Run {
-        let mut host = vec![environment("native")];
+    pub(crate) fn healthy_on(accelerator: Accelerator) -> Run {
+        let mut host = vec![environment(Processor::Native)];
         let mut guest = vec![
-            environment(accelerator),
+            environment(accelerator.into()),
             Event::SelfTest { passed: true, detail: "0 of 200 wrong".into() },
         ];
         for at in [Place::Host, Place::Guest] {
@@ -184,7 +201,7 @@ impl Run {
             for trial in trials(place) {
                 events.extend(finished(&trial, TrialState::Passed, ""));
             }
-            let emulated = place == Place::Guest && accelerator == "tcg";
+            let emulated = place == Place::Guest && accelerator == Accelerator::Tcg;
             for rule in thresholds::ALL {
                 let clock = rule.clock(place, emulated);
                 let bound = rule.at(Scene { place, emulated, clock });
@@ -196,8 +213,8 @@ impl Run {
         }
         guest.push(Event::Fact {
             trial: "module::loads".into(),
-            name: "cycles".into(),
-            value: json!({ "microseconds": vec![55_000; 300] }),
+            name: LOAD_CYCLES.into(),
+            value: json!(load_cycles(vec![55_000; 300], vec![60_000; 300])),
         });
         host.push(Event::GuestEnded(GuestEnded {
             how: "the guest's command ended with status 0".into(),
@@ -208,7 +225,7 @@ impl Run {
             boot_seconds: Some(15.0),
             first_output_seconds: Some(16.0),
             total_seconds: 300.0,
-            accelerator: accelerator.to_owned(),
+            accelerator,
             evidence: None,
         }));
         Run { host, guest }

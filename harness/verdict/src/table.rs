@@ -4,28 +4,18 @@ use std::fmt::Write;
 
 use evidence::clock::Clock;
 use evidence::place::Place;
+use evidence::processor::{Processor, name_of};
 
 use crate::judge::Verdict;
 use crate::rule::judgement::State;
 use crate::rule::ratios::Disturbances;
 use crate::rule::ratios::JudgedRatio;
 
-/// What an accelerator is called in front of a person.
-#[must_use]
-pub fn accelerator_name(accelerator: &str) -> &str {
-    match accelerator {
-        "tcg" => "emulated CPU (TCG)",
-        "kvm" => "virtual CPU (KVM)",
-        "native" => "native CPU",
-        _ => "no guest",
-    }
-}
-
 /// A short table of the five criteria, why they are not PASS, the ratios and the verdict.
 #[must_use]
 pub fn table(verdict: &Verdict) -> String {
     let mut text = String::new();
-    let guest = accelerator_name(&verdict.accelerator);
+    let guest = name_of(verdict.accelerator);
     let _ = writeln!(text, "{:<2} {:<34} {:<13} {:>9}  guest", "#", "criterion", "state", "trials");
     for (index, one) in verdict.criteria.iter().enumerate() {
         let trials = format!("{}/{}", one.passed, one.expected);
@@ -43,6 +33,9 @@ pub fn table(verdict: &Verdict) -> String {
     }
     ratios(verdict, &mut text);
     reasons(verdict, &mut text);
+    if let Some(older) = &verdict.older {
+        let _ = writeln!(text, "\n{older}");
+    }
     let _ = writeln!(text, "\nverdict: {}, {guest}", verdict.state);
     let conditions = &verdict.bare_metal.conditions;
     let met = conditions.iter().filter(|one| one.met).count();
@@ -79,7 +72,7 @@ fn ratios(verdict: &Verdict, text: &mut String) {
     scenes.dedup();
     for at in scenes {
         let (place, accelerator, clock) = at;
-        let _ = writeln!(text, "  {place}, {}, {}", accelerator_name(accelerator), clock.name());
+        let _ = writeln!(text, "  {place}, {}, {}", name_of(accelerator), clock.name());
         let mut here: Vec<_> = all.iter().filter(|one| scene(one) == at).collect();
         here.sort_by_key(|one| !one.decides);
         let widest = here.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
@@ -101,8 +94,8 @@ fn ratios(verdict: &Verdict, text: &mut String) {
 }
 
 /// Where a ratio was measured, on what, and what its times count.
-fn scene(one: &JudgedRatio) -> (Place, &str, Clock) {
-    (one.place, &one.accelerator, one.clock)
+fn scene(one: &JudgedRatio) -> (Place, Option<Processor>, Clock) {
+    (one.place, one.accelerator, one.clock)
 }
 
 fn reasons(verdict: &Verdict, text: &mut String) {

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use evidence::criterion::Criterion;
 use evidence::files::SOAKS;
 use evidence::place::Place;
+use evidence::processor::{Processor, id_of};
 use evidence::{
-    Environment, Event, GuestEnded, GuestFault, PhaseState, Record, Trail, against_the_launcher,
-    read_trail,
+    Environment, Event, GuestEnded, GuestFault, PhaseState, Record, SCHEMA_VERSION, Trail,
+    against_the_launcher, read_trail,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::fate::{self, Fate};
+use crate::judge::OlderRecords;
 use crate::soak::account::Soak;
 
 /// A phase of the run.
@@ -114,9 +116,21 @@ impl Evidence {
         })
     }
 
-    /// The accelerator that the guest saw, `none` without a guest.
-    pub(crate) fn accelerator(&self) -> String {
-        self.environment(Place::Guest).map_or("none", |guest| &guest.accelerator).to_owned()
+    /// Whose records these are, where an older vexfs-validate wrote them.
+    pub(crate) fn older_records(&self) -> Option<OlderRecords> {
+        let version = self.all_records().map(|record| record.v).min()?;
+        let environment =
+            || self.environment(Place::Host).or_else(|| self.environment(Place::Guest));
+        (version < SCHEMA_VERSION)
+            .then(|| OlderRecords { version, commit: environment().map(|one| one.commit.clone()) })
+    }
+
+    /// What executed the instructions of `place`, as the guest saw it; `None` without a guest.
+    pub(crate) fn processor(&self, place: Place) -> Option<Processor> {
+        match place {
+            Place::Host => Some(Processor::Native),
+            Place::Guest => self.environment(place).map(|guest| guest.accelerator),
+        }
     }
 
     pub(crate) fn damage(&self) -> Vec<String> {
@@ -131,14 +145,15 @@ impl Evidence {
             })
             .collect();
         damage.extend(against_the_launcher(self.host.as_ref(), self.guest.as_ref()));
+        let seen = self.processor(Place::Guest);
         if let Some(end) = self.guest_end()
-            && self.accelerator() != end.accelerator
+            && seen != Some(end.accelerator.into())
             && self.guest.is_some()
             && !(self.is_part() && self.environment(Place::Guest).is_none())
         {
             damage.push(format!(
                 "the guest saw accelerator {}, the launcher gave it {}",
-                self.accelerator(),
+                id_of(seen),
                 end.accelerator
             ));
         }

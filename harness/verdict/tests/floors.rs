@@ -25,7 +25,7 @@ const FLOORS: [Floor; 8] = [
         name: "evidence",
         pure: true,
         ours: &[],
-        others: &["libm", "rand_mt", "serde", "serde_json", "sha2", "thiserror"],
+        others: &["libm", "rand_mt", "schemars", "serde", "serde_json", "sha2", "thiserror"],
     },
     Floor {
         name: "verdict",

@@ -1,6 +1,8 @@
 //! What makes a module eligible, and what is missing where one of its conditions is not met.
 
 use evidence::TrialState;
+use evidence::guest::Accelerator;
+use evidence::processor::Processor;
 use evidence::thresholds;
 use serde_json::json;
 use tempfile::TempDir;
@@ -27,11 +29,11 @@ fn on_kvm() -> Run {
     run.guest.extend(measured);
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
-            end.accelerator = "kvm".into();
+            end.accelerator = Accelerator::Kvm;
         }
     }
     let environment = guest_environment(&mut run);
-    environment.accelerator = "kvm".into();
+    environment.accelerator = Processor::Kvm;
     environment.kernel_release = RELEASE.into();
     environment.commit = "c0ffee".into();
     environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
@@ -118,9 +120,9 @@ type Spoil = fn(&mut Run, &mut [Made; 2]);
 )]
 #[case::an_emulated_cpu(
     |run: &mut Run, _: &mut [Made; 2]| {
-        guest_environment(run).accelerator = "tcg".into();
+        guest_environment(run).accelerator = Processor::Tcg;
         for event in &mut run.host {
-            if let Event::GuestEnded(end) = event { end.accelerator = "tcg".into(); }
+            if let Event::GuestEnded(end) = event { end.accelerator = Accelerator::Tcg; }
         }
     },
     "improvement", "never counts here"

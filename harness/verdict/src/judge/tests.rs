@@ -1,6 +1,13 @@
 //! The verdict on evidence made up record by record.
 
+use std::path::Path;
+
+use evidence::digest::sha256;
+use evidence::files;
+use evidence::guest::Accelerator;
+use evidence::processor::Processor;
 use evidence::{Controls, CutShort, GuestEnded, GuestFault, Measurement, Order, TrialState};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::made::*;
@@ -11,7 +18,7 @@ fn a_healthy_emulated_run_passes_and_stays_in_the_vm() {
     let verdict = Run::healthy().verdict();
     assert_eq!(states(&verdict), PASSED);
     assert_eq!((verdict.state, verdict.exit_code), (State::Pass, 0));
-    assert_eq!(verdict.accelerator, "tcg");
+    assert_eq!(verdict.accelerator, Some(Processor::Tcg));
     assert_eq!(verdict.bare_metal.state, "NOT ELIGIBLE");
     insta::assert_snapshot!(table(&verdict));
 }
@@ -98,7 +105,7 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 30.0,
-        accelerator: "tcg".into(),
+        accelerator: Accelerator::Tcg,
         evidence: None,
     }));
     let verdict = run.verdict();
@@ -240,7 +247,7 @@ fn a_launcher_that_disagrees_with_the_guest_is_damage() {
     let mut run = Run::healthy();
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
-            end.accelerator = "kvm".into();
+            end.accelerator = Accelerator::Kvm;
         }
     }
     let verdict = run.verdict();
@@ -305,4 +312,66 @@ fn no_guest_is_inconclusive() {
 fn a_directory_without_evidence_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Evidence::read(dir.path()).is_err());
+}
+
+/// Writes the records of `dir` anew, each with a `change` that belongs to the format of its time.
+fn rewrite(dir: &Path, change: fn(&mut Value)) {
+    let mut end_of_guest = Value::Null;
+    for place in [Place::Guest, Place::Host] {
+        let file = dir.join(files::trail(place));
+        let (mut text, mut prev, mut lines) = (String::new(), sha256(b""), 0);
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record["prev"] = json!(prev);
+            if record["event"] == "guest_ended" {
+                record["evidence"] = end_of_guest.clone();
+            }
+            change(&mut record);
+            let line = record.to_string();
+            (prev, lines) = (sha256(line.as_bytes()), lines + 1);
+            text += &(line + "\n");
+        }
+        end_of_guest = json!({ "lines": lines, "sha256": prev });
+        std::fs::write(file, text).unwrap();
+    }
+}
+
+fn launched_run() -> tempfile::TempDir {
+    let mut run = Run::healthy();
+    let launch = launch(Accelerator::Tcg, "made up");
+    let at = run.host.len() - 1;
+    run.host.insert(at, Event::GuestLaunched(Box::new(launch)));
+    let dir = tempfile::tempdir().unwrap();
+    run.write(dir.path());
+    dir
+}
+
+#[test]
+fn an_older_directory_is_judged_and_the_verdict_names_its_version() {
+    let dir = launched_run();
+    let today = of(&Evidence::read(dir.path()).unwrap());
+    assert_eq!((states(&today).as_str(), &today.older), (PASSED, &None));
+    rewrite(dir.path(), |record| {
+        record["v"] = json!(1);
+        if record["event"] == "guest_launched" {
+            record.as_object_mut().unwrap().remove("clock");
+            record["instruction_clock"] = json!(false);
+        }
+    });
+    let older = of(&Evidence::read(dir.path()).unwrap());
+    let commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());
+    assert_eq!(older.older, Some(OlderRecords { version: 1, commit }));
+    let words =
+        "the records are of version 1, written by the vexfs-validate of commit 0123456789ab";
+    assert!(table(&older).contains(words), "{}", table(&older));
+    assert_eq!(Verdict { older: None, ..older }, today);
+}
+
+#[test]
+fn records_of_a_version_that_is_not_known_are_damage() {
+    let dir = launched_run();
+    rewrite(dir.path(), |record| record["v"] = json!(SCHEMA_VERSION + 1));
+    let verdict = of(&Evidence::read(dir.path()).unwrap());
+    assert_eq!(verdict.state, State::Inconclusive);
+    assert!(verdict.damage[0].contains("judge it with the vexfs-validate that wrote it"));
 }

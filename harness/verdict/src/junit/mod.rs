@@ -29,6 +29,7 @@ use evidence::Event;
 use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
+use evidence::processor::id_of;
 use evidence::stats::Outcome as Decided;
 use nextest::Nextest;
 pub use nextest::raw_file;
@@ -152,14 +153,12 @@ fn properties(run: &Run, place: Place, clocks: BTreeSet<&str>) -> Vec<(&'static 
     };
     let launched = run.launch.as_ref().filter(|_| place == Place::Guest);
     let accelerator = here
-        .map(|one| one.accelerator.clone())
-        .or_else(|| launched.map(|launch| launch.accelerator.to_string()));
+        .map(|one| one.accelerator)
+        .or_else(|| launched.map(|launch| launch.accelerator.into()))
+        .map(|processor| processor.to_string());
     let clock = if clocks.is_empty() {
-        let by_instructions = match here.and_then(|one| one.clock) {
-            Some(clock) => clock == Clock::Instructions,
-            None => launched.is_some_and(|launch| launch.instruction_clock),
-        };
-        if by_instructions { Clock::Instructions } else { Clock::Wall }.name().to_owned()
+        let seen = here.and_then(|one| one.clock).or_else(|| launched.map(|launch| launch.clock));
+        seen.unwrap_or(Clock::Wall).name().to_owned()
     } else {
         clocks.into_iter().collect::<Vec<_>>().join(", ")
     };
@@ -196,7 +195,7 @@ fn verdict(run: &Run) -> Option<Suite> {
             ("verdict", run.verdict.state.to_string()),
             ("bare metal", run.verdict.bare_metal.state.to_string()),
             ("kernel", known(run.guest_kernel())),
-            ("accelerator", run.verdict.accelerator.clone()),
+            ("accelerator", id_of(run.verdict.accelerator)),
             ("commit", known(run.commit())),
         ],
         began_ms: run.records().next().map_or(0, |record| record.time_ms),

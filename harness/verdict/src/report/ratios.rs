@@ -1,6 +1,7 @@
 //! Every ratio with its interval and threshold: a forest plot.
 
 use evidence::clock::Clock;
+use evidence::processor::name_of;
 use evidence::stats::Ratio;
 use maud::html;
 
@@ -9,7 +10,6 @@ use super::run::Run;
 use super::section::{Section, Table};
 use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
-use crate::table::accelerator_name;
 
 const ROW: f64 = 44.0;
 /// Height of a further line of a row's name.
@@ -40,7 +40,7 @@ pub(super) fn section(run: &Run) -> Section {
     for one in &all {
         let bounds =
             |ratio: &Option<Ratio>| ratio.map_or_else(String::new, |ratio| ratio.to_string());
-        let (cpu, clock) = (accelerator_name(&one.accelerator), one.clock.name());
+        let (cpu, clock) = (name_of(one.accelerator), one.clock.name());
         let rounds = one.ratio.map_or_else(String::new, |ratio| ratio.rounds.to_string());
         let disturbed = one.disturbances.map(|rounds| rounds.to_string());
         table.rows.push(vec![
@@ -68,7 +68,7 @@ pub(super) fn section(run: &Run) -> Section {
             let is_here = |one: &&JudgedRatio| (one.place, one.clock) == (place, clock);
             let measured = all.iter().copied().filter(|one| one.ratio.is_some());
             let here: Vec<&JudgedRatio> = measured.filter(is_here).collect();
-            let (cpu, clock) = (accelerator_name(&here.first()?.accelerator), clock.name());
+            let (cpu, clock) = (name_of(here.first()?.accelerator), clock.name());
             Some(forest(&format!("Ratios, {place}, {cpu}, {clock}"), &here))
         })
         .collect();

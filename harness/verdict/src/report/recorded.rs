@@ -2,6 +2,7 @@
 
 use evidence::Event;
 use evidence::facts::{NOT_COMPARABLE, PROVENANCE};
+use evidence::processor::name_of;
 use evidence::stats::Ratio;
 use serde_json::Value;
 
@@ -9,7 +10,6 @@ use super::run::Run;
 use super::section::{Section, Table};
 use crate::rule::judgement::State;
 use crate::rule::recorded::JudgedFigure;
-use crate::table::accelerator_name;
 
 pub(super) fn section(run: &Run) -> Section {
     let mut section = Section::new("recorded", "Recorded figures");
@@ -64,7 +64,7 @@ fn row(one: &JudgedFigure) -> Vec<String> {
         figure.to_string(),
         format!("{} {}", figure.value, figure.unit),
         format!("{}; {}", figure.date, figure.note),
-        format!("{}, {}", one.place, accelerator_name(&one.accelerator)),
+        format!("{}, {}", one.place, name_of(one.accelerator)),
         one.ours.map_or_else(String::new, |rate| format!("{rate:.0} {}", figure.unit)),
         of(|ratio| ratio.estimate),
         of(|ratio| ratio.lower),

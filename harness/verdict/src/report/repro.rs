@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use evidence::clock::Clock;
-use evidence::guest::DEFAULT_SERIES;
 use evidence::place::Place;
+use evidence::processor::Processor;
 use evidence::shell::quoted;
 use evidence::{Environment, Event};
 
@@ -105,18 +105,21 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
         text.push_str("echo 'repro: that checkout had changes that are not in its commit' >&2\n");
     }
     text.push_str("\nexport PATH=\"$root/.cache/tools/bin:$root/.cache/venv/bin:$PATH\"\n");
-    let kernel = run.guest_kernel().unwrap_or(DEFAULT_SERIES);
+    let kernel = run.guest_kernel();
     let mut settings = settings(run);
-    // The kernel that ran: a command line may have named another than the environment.
-    settings.insert("VEXFS_KERNEL".to_owned(), kernel.to_owned());
+    match kernel {
+        // The kernel that ran: a command line may have named another than the environment.
+        Some(kernel) => drop(settings.insert("VEXFS_KERNEL".to_owned(), kernel.to_owned())),
+        None => comment(&mut text, "The run recorded no kernel: this takes the default."),
+    }
+    let kernel = kernel.map_or_else(String::new, |kernel| format!(" KERNEL={}", quoted(kernel)));
     for (name, value) in settings {
         let _ = writeln!(text, "export {name}={}", quoted(&value));
     }
     let _ = writeln!(
         text,
-        "make build KERNEL={} || {{\n\techo 'repro: make setup installs what a build lacks' >&2\n\
+        "make build{kernel} || {{\n\techo 'repro: make setup installs what a build lacks' >&2\n\
          \texit 10\n}}\n\nstatus=0",
-        quoted(kernel)
     );
     for (place, _) in failures {
         let command = match place {
@@ -184,19 +187,17 @@ fn machine(run: &Run, trial: &str) -> String {
         Some(environment) => run.launch_on(environment.clock),
         None => run.boots.last().map(|boot| &boot.launch).or(run.launch.as_ref()),
     };
-    let mut options = format!(" --kernel {}", quoted(run.guest_kernel().unwrap_or(DEFAULT_SERIES)));
+    let kernel = run.guest_kernel().map(|kernel| format!(" --kernel {}", quoted(kernel)));
+    let mut options = kernel.unwrap_or_default();
     let accelerator = of_trial
-        .map(|one| one.accelerator.clone())
-        .or_else(|| launch.map(|launch| launch.accelerator.to_string()))
-        .filter(|accelerator| matches!(accelerator.as_str(), "kvm" | "tcg"));
+        .map(|one| one.accelerator)
+        .or_else(|| launch.map(|launch| launch.accelerator.into()))
+        .and_then(Processor::accelerator);
     if let Some(accelerator) = accelerator {
         let _ = write!(options, " --accelerator {accelerator}");
     }
-    let by_instructions = match of_trial.and_then(|one| one.clock) {
-        Some(clock) => clock == Clock::Instructions,
-        None => launch.is_some_and(|launch| launch.instruction_clock),
-    };
-    if by_instructions {
+    let clock = of_trial.and_then(|one| one.clock).or_else(|| launch.map(|launch| launch.clock));
+    if clock == Some(Clock::Instructions) {
         // One CPU, always.
         options.push_str(" --clock instructions");
     } else if let Some(cpus) =

@@ -233,8 +233,7 @@ impl Run {
     /// How the guest was launched whose time counts what `clock` says, where that is known.
     #[must_use]
     pub fn launch_on(&self, clock: Option<Clock>) -> Option<&GuestLaunch> {
-        let by_instructions = clock == Some(Clock::Instructions);
-        let fits = |launch: &&GuestLaunch| launch.instruction_clock == by_instructions;
+        let fits = |launch: &&GuestLaunch| launch.clock == clock.unwrap_or(Clock::Wall);
         let launches = self.boots.iter().rev().map(|boot| &boot.launch);
         launches.into_iter().find(fits).or(self.launch.as_ref())
     }

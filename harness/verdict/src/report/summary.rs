@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use evidence::place::Place;
+use evidence::processor::name_of;
 use evidence::utc::Utc;
 
 use super::run::Run;
@@ -10,7 +11,6 @@ use super::section::{Section, Table};
 use crate::fate::Fate;
 use crate::judge::Verdict;
 use crate::rule::judgement::State;
-use crate::table::accelerator_name;
 use crate::trials::not_run;
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
@@ -22,7 +22,7 @@ pub(super) fn subtitle(run: &Run) -> String {
     if let Some(first) = run.records().map(|record| record.time_ms).min() {
         words.push(Utc::of_milliseconds(first).to_string());
     }
-    words.push(accelerator_name(&run.verdict.accelerator).to_owned());
+    words.push(name_of(run.verdict.accelerator).to_owned());
     if let Some(kernel) = run.guest_kernel() {
         words.push(format!("guest kernel {kernel}"));
     }
@@ -150,7 +150,7 @@ pub(super) fn bare_metal(run: &Run) -> Section {
         soaks.rows.push(vec![
             one.name.clone(),
             one.kernel_release.clone(),
-            accelerator_name(&one.accelerator).to_owned(),
+            name_of(one.accelerator).to_owned(),
             one.srcversion.clone(),
             one.cycles.to_string(),
             format!("{:.0}", one.seconds()),

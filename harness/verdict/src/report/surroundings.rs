@@ -1,7 +1,8 @@
 //! What a reader needs around the numbers: trials, machine, kernel log, how to do it again.
 
+use evidence::clock::Clock;
 use evidence::facts::{COMPARED, LOAD_CYCLE, NOT_COMPARABLE, PROVENANCE};
-use evidence::guest::{DEFAULT_SERIES, GuestLaunch};
+use evidence::guest::GuestLaunch;
 use evidence::kernel_log::trouble_in;
 use evidence::place::Place;
 use evidence::{Event, GuestEnded};
@@ -78,7 +79,7 @@ pub(super) fn environment(run: &Run) -> Section {
         row("kernel", one.kernel_release.clone());
         row("processor", format!("{}, {} of them", one.cpu, one.cpus));
         row("memory", format!("{} MiB", one.memory_kib / 1024));
-        row("what computes", one.accelerator.clone());
+        row("what computes", one.accelerator.to_string());
         row("commit", one.commit.clone());
         row("why this is that place", one.place_reason.clone());
         for mark in &one.place_marks {
@@ -132,7 +133,10 @@ fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnded>) -> Tabl
     row("accelerator", format!("{}: {}", launch.accelerator, launch.accelerator_reason));
     row("kernel", launch.kernel_release.clone());
     row("size", format!("{} CPUs, {} MiB", launch.cpus, launch.memory_mib));
-    let clock = if launch.instruction_clock { "its instructions" } else { "the host's" };
+    let clock = match launch.clock {
+        Clock::Instructions => "its instructions",
+        Clock::Wall => "the host's",
+    };
     row("time", clock.to_owned());
     if let Some(end) = end {
         row("end", end.how.clone());
@@ -213,7 +217,6 @@ fn around_trouble(console: &[String], section: &mut Section) {
 
 pub(super) fn again(run: &Run) -> Section {
     let mut section = Section::new("again", "How to do it again");
-    let kernel = run.guest_kernel().unwrap_or(DEFAULT_SERIES);
     let mut commands = Vec::new();
     if let Some(commit) = run.commit() {
         let (clean, dirty) = commit.strip_suffix("-dirty").map_or((commit, false), |c| (c, true));
@@ -224,7 +227,10 @@ pub(super) fn again(run: &Run) -> Section {
             );
         }
     }
-    commands.push(format!("make validate KERNEL={kernel}"));
+    commands.push(match run.guest_kernel() {
+        Some(kernel) => format!("make validate KERNEL={kernel}"),
+        None => "make validate".to_owned(),
+    });
     section.text("The whole run, on a machine of the same kind:");
     section.parts.push(Part::Commands(commands));
     let mut single = Vec::new();

@@ -5,6 +5,7 @@ use std::fmt;
 use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
+use evidence::processor::{Processor, or_none};
 use evidence::stats::{Bootstrap, Calibrated, Outcome, Ratio};
 use evidence::thresholds::{self, Rule, Scene};
 use evidence::{Event, Measurement, Round};
@@ -23,8 +24,9 @@ pub struct JudgedRatio {
     pub title: String,
     /// Where it was measured.
     pub place: Place,
-    /// The accelerator stamped on it: `native`, `kvm` or `tcg` (an emulated CPU).
-    pub accelerator: String,
+    /// What executed it.
+    #[serde(with = "or_none")]
+    pub accelerator: Option<Processor>,
     /// What its times count.
     pub clock: Clock,
     /// Speed of A over speed of B, with the bounds that are judged: those of the ratio and of its
@@ -115,11 +117,8 @@ pub(crate) fn judge(
 ) -> Vec<JudgedRatio> {
     let mut judged = Vec::new();
     for &place in places {
-        let accelerator = match place {
-            Place::Host => "native".to_owned(),
-            Place::Guest => evidence.accelerator(),
-        };
-        let emulated = accelerator == "tcg";
+        let accelerator = evidence.processor(place);
+        let emulated = accelerator.is_some_and(Processor::is_emulated);
         let self_test = self_test(evidence, place);
         for rule in thresholds::ALL.iter().filter(|rule| rule.criterion == criterion) {
             let clock = rule.clock(place, emulated);
@@ -133,7 +132,7 @@ pub(crate) fn judge(
                 let scene = Scene { place, emulated, clock: measurement.clock };
                 let bound = rule.at(scene);
                 let mut one = judge_one(rule, scene, measurement);
-                one.accelerator.clone_from(&accelerator);
+                one.accelerator = accelerator;
                 if let Err(why) = &self_test {
                     one.outcome = Outcome::Inconclusive;
                     one.note.clone_from(why);
@@ -225,7 +224,7 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
         rule: rule.id.to_owned(),
         title: rule.title.to_owned(),
         place: scene.place,
-        accelerator: String::new(),
+        accelerator: None,
         clock: scene.clock,
         speeds: speeds(measurement),
         ratio: decision.as_ref().map(|one| one.ratio),

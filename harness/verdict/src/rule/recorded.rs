@@ -6,6 +6,7 @@ use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::facts::{COMPARED, Compared};
 use evidence::place::Place;
+use evidence::processor::{Processor, or_none};
 use evidence::stats::{Outcome, Ratio};
 use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,9 @@ pub struct JudgedFigure {
     pub figure: Figure,
     /// Where ours was measured.
     pub place: Place,
-    /// The accelerator stamped on it, as on a ratio of rounds.
-    pub accelerator: String,
+    /// What executed it.
+    #[serde(with = "or_none")]
+    pub accelerator: Option<Processor>,
     /// Ours, rows a second, in the median over batches.
     pub ours: Option<f64>,
     /// Ours over the recorded rate, with bounds.
@@ -59,11 +61,12 @@ pub(crate) fn judge(
     };
     let mut judged = Vec::new();
     for &place in places {
-        let accelerator = match place {
-            Place::Host => "native".to_owned(),
-            Place::Guest => evidence.accelerator(),
+        let accelerator = evidence.processor(place);
+        let scene = Scene {
+            place,
+            emulated: accelerator.is_some_and(Processor::is_emulated),
+            clock: Clock::Wall,
         };
-        let scene = Scene { place, emulated: accelerator == "tcg", clock: Clock::Wall };
         let self_test = self_test(evidence, place);
         let from = judged.len();
         for record in evidence.records(place) {
@@ -74,7 +77,7 @@ pub(crate) fn judge(
             match serde_json::from_value::<Compared>(value.clone()) {
                 Ok(compared) => {
                     let mut one = judge_one(trial, &compared, scene, &registered);
-                    one.accelerator.clone_from(&accelerator);
+                    one.accelerator = accelerator;
                     if let Err(why) = &self_test {
                         one.outcome = Outcome::Inconclusive;
                         one.note.clone_from(why);
@@ -130,7 +133,7 @@ fn judge_one(
         trial: trial.to_owned(),
         figure: figure.clone(),
         place: scene.place,
-        accelerator: String::new(),
+        accelerator: None,
         ours: ratio.as_ref().ok().map(|ratio| ratio.estimate * figure.value),
         ratio: ratio.ok(),
         threshold: bound.threshold,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use evidence::place::Place;
+use evidence::processor::{Processor, or_none};
 use evidence::stats::{clopper_pearson_upper, median};
 use evidence::thresholds::{Endurance, SOAK_ALPHA};
 use evidence::{
@@ -28,8 +29,9 @@ pub struct Soak {
     pub name: String,
     /// `uname -r` of the guest.
     pub kernel_release: String,
-    /// `kvm` or `tcg`.
-    pub accelerator: String,
+    /// What executed the guest.
+    #[serde(with = "or_none")]
+    pub accelerator: Option<Processor>,
     /// Commit of the checkout.
     pub commit: String,
     /// The module's `srcversion`: a hash of its C sources.
@@ -121,7 +123,7 @@ impl Soak {
         match event {
             Event::Environment(one) => {
                 self.kernel_release.clone_from(&one.kernel_release);
-                self.accelerator.clone_from(&one.accelerator);
+                self.accelerator = Some(one.accelerator);
                 self.commit.clone_from(&one.commit);
                 self.module_sha256 = one.programs.get("vexfs.ko").cloned().unwrap_or_default();
             }
@@ -157,10 +159,12 @@ impl Soak {
             self.faults.push(format!("it did not succeed: {}", end.how));
         }
         self.faults.extend(end.trouble.iter().map(|one| format!("the guest's kernel told: {one}")));
-        if end.accelerator != self.accelerator && !self.accelerator.is_empty() {
+        if let Some(seen) = self.accelerator
+            && seen != end.accelerator.into()
+        {
             self.faults.push(format!(
-                "the guest saw accelerator {}, the launcher gave it {}",
-                self.accelerator, end.accelerator
+                "the guest saw accelerator {seen}, the launcher gave it {}",
+                end.accelerator
             ));
         }
     }

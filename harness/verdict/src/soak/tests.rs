@@ -1,5 +1,7 @@
 //! Soaks made up record by record.
 
+use evidence::guest::Accelerator;
+use evidence::processor::Processor;
 use std::path::{Path, PathBuf};
 
 use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
@@ -45,7 +47,7 @@ pub(crate) fn fact(name: &str, value: impl serde::Serialize) -> Event {
 impl Made {
     /// One that held for so many cycles of 7.2 s on `kernel_release`.
     pub(crate) fn held(kernel_release: &str, cycles: u32) -> Made {
-        let mut environment = machine("tcg");
+        let mut environment = machine(Processor::Tcg);
         environment.kernel_release = kernel_release.into();
         environment.commit = "c0ffee".into();
         environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
@@ -65,7 +67,7 @@ impl Made {
                 boot_seconds: Some(15.0),
                 first_output_seconds: Some(16.0),
                 total_seconds: 7300.0,
-                accelerator: "tcg".into(),
+                accelerator: Accelerator::Tcg,
                 evidence: None,
             }),
         ];

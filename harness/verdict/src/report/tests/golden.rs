@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evidence::clock::Clock;
-use evidence::facts::{LOAD_CYCLE, LoadCycle};
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle};
 use evidence::files;
 use evidence::guest::{Accelerator, GuestLaunch, TAIL_LINES};
 use evidence::noise::Noise;
 use evidence::place::{Mark, Place};
+use evidence::processor::Processor;
 use evidence::{
     Environment, Event, GuestEnded, GuestFault, Measurement, PhaseState, Record, Round,
     SCHEMA_VERSION, TrailEnd, TrialState,
@@ -20,7 +21,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::judge;
-use crate::made::{Run as Made, finished, launch};
+use crate::made::{Run as Made, finished, launch, load_cycles};
 use crate::trails::Evidence;
 
 /// Set, it writes the golden runs anew.
@@ -58,7 +59,7 @@ fn emulated() -> Made {
 
 /// What a run that passes on KVM looks like; it was made here, not there.
 fn as_on_kvm() -> Made {
-    let mut run = everywhere_the_same(Made::healthy_on("kvm"));
+    let mut run = everywhere_the_same(Made::healthy_on(Accelerator::Kvm));
     for event in &mut run.guest {
         if let Event::Measurement(one) = event
             && one.rule == "kernel_over_fuse_hnsw"
@@ -82,7 +83,7 @@ fn disturb(one: &mut Measurement) {
 fn everywhere_the_same(mut run: Made) -> Made {
     for event in run.host.iter_mut().chain(&mut run.guest) {
         match event {
-            Event::Environment(one) => **one = environment(&one.accelerator),
+            Event::Environment(one) => **one = environment(one.accelerator),
             Event::Measurement(one) => dress(one),
             Event::Fact { name, .. } if name == "cycles" => *event = cycles(40),
             _ => {}
@@ -106,8 +107,9 @@ fn everywhere_the_same(mut run: Made) -> Made {
     run
 }
 
-fn environment(accelerator: &str) -> Environment {
-    let kernel = if accelerator == "native" { "6.1.0-host" } else { "6.12.117+deb12-amd64" };
+fn environment(accelerator: Processor) -> Environment {
+    let kernel =
+        if accelerator == Processor::Native { "6.1.0-host" } else { "6.12.117+deb12-amd64" };
     Environment {
         place_reason: "a golden run".into(),
         place_marks: vec![Mark { source: "DMI system".into(), found: "none".into() }],
@@ -115,11 +117,11 @@ fn environment(accelerator: &str) -> Environment {
         cpu: "A processor".into(),
         cpus: 2,
         memory_kib: 8 << 20,
-        accelerator: accelerator.into(),
+        accelerator,
         commit: "0123456789abcdef0123456789abcdef01234567".into(),
         programs: BTreeMap::from([("vexfs_fuse".into(), "00".repeat(32))]),
         versions: BTreeMap::from([("harness".into(), "0.1.0".into())]),
-        clock: (accelerator != "native").then_some(Clock::Wall),
+        clock: (accelerator != Processor::Native).then_some(Clock::Wall),
         variables: BTreeMap::from([("VEXFS_VALIDATION_LOOKS".into(), "1".into())]),
     }
 }
@@ -208,7 +210,7 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 63.5,
-        accelerator: "tcg".into(),
+        accelerator: Accelerator::Tcg,
         evidence: None,
     }));
     run
@@ -243,22 +245,20 @@ fn wrong_place() -> Made {
     let mut run = with_one_measurement(emulated());
     for event in &mut run.guest {
         if let Event::Environment(one) = event {
-            **one = environment("native");
+            **one = environment(Processor::Native);
         }
     }
     run
 }
 
 fn cycles(count: u64) -> Event {
-    let of = |value: fn(u64) -> u64| (0..count).map(value).collect::<Vec<_>>();
     Event::Fact {
         trial: "module::loads".into(),
-        name: "cycles".into(),
-        value: json!({
-            "microseconds": of(|n| 55_000 + 100 * (n % 7)),
-            "kernel_memory_kib": of(|n| 61_000 + 8 * (n % 5)),
-            "live_allocations": of(|_| 0),
-        }),
+        name: LOAD_CYCLES.into(),
+        value: json!(load_cycles(
+            (0..count).map(|n| 55_000 + 100 * (n % 7)).collect(),
+            (0..count as i64).map(|n| 61_000 + 8 * (n % 5)).collect(),
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The scripts of `repro/`, run in a checkout whose programs only say what they were asked.
 
+use evidence::processor::Processor;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -153,13 +154,13 @@ fn a_trial_is_repeated_in_the_boot_that_it_failed_in() {
     {
         let by_instructions = clock == Clock::Instructions;
         let launched = GuestLaunch {
-            instruction_clock: by_instructions,
+            clock,
             cpus: if by_instructions { 1 } else { 4 },
             memory_mib: if by_instructions { 4096 } else { 8192 },
             ..launch(Accelerator::Tcg, "a golden run")
         };
         write(Place::Host, Event::GuestLaunched(Box::new(launched)));
-        let mut environment = machine("tcg");
+        let mut environment = machine(Processor::Tcg);
         (environment.clock, environment.cpus) = (Some(clock), 4);
         write(Place::Guest, Event::Environment(Box::new(environment)));
         for event in finished(trial, TrialState::Failed, "EINVAL") {
