@@ -20,7 +20,7 @@ use super::guest;
 use super::options::Machine;
 use super::output::outln;
 use super::stop::Stop;
-use crate::regress_table::{self, BOUND, Change};
+use crate::regress_table::{self, BOUND, CostChange};
 
 /// Options of `regress`.
 #[derive(Debug, Clone, Args)]
@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         "\nguest instructions, 2 ns each, of a row or a query\n{}",
         regress_table::table(&changes)
     );
-    let slower = changes.iter().filter(|change| Change::is_regression(change)).count();
+    let slower = changes.iter().filter(|change| CostChange::is_regression(change)).count();
     outln!(
         "{slower} of {} operations are more than {} % slower than in {}",
         changes.len(),

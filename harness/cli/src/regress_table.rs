@@ -9,14 +9,14 @@ pub const BOUND: f64 = 0.01;
 
 /// An operation in both commits.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct CostChange {
     /// In the other commit.
     pub base: Cost,
     /// In this one.
     pub here: Cost,
 }
 
-impl Change {
+impl CostChange {
     /// Cost here over cost there: above 1 where it got slower.
     #[must_use]
     pub fn ratio(&self) -> f64 {
@@ -34,7 +34,7 @@ impl Change {
 ///
 /// # Errors
 /// They are not of the same operations, or one of them is no cost.
-pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<Change>, Failure> {
+pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<CostChange>, Failure> {
     require!(
         !base.is_empty() && base.len() == here.len(),
         "{} operations were measured there, {} here",
@@ -44,7 +44,7 @@ pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<Change>, Failure> {
     let pair = |(base, here): (&Cost, &Cost)| {
         let same = base.home == here.home && base.operation == here.operation;
         require!(same, "{base:?} is no counterpart of {here:?}");
-        let change = Change { base: base.clone(), here: here.clone() };
+        let change = CostChange { base: base.clone(), here: here.clone() };
         require!(change.ratio().is_normal(), "{change:?} has no ratio");
         Ok(change)
     };
@@ -53,13 +53,13 @@ pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<Change>, Failure> {
 
 /// The changes as a table.
 #[must_use]
-pub fn table(changes: &[Change]) -> String {
+pub fn table(changes: &[CostChange]) -> String {
     let head = format!(
         "{:<8}{:<20}{:>14}{:>14}{:>9}\n",
         "home", "operation", "base, ns", "here, ns", "ratio"
     );
     changes.iter().fold(head, |text, change| {
-        let Change { base, here } = change;
+        let CostChange { base, here } = change;
         let word = if change.is_regression() { "  SLOWER" } else { "" };
         text + &format!(
             "{:<8}{:<20}{:>14.1}{:>14.1}{:>9.4}{word}\n",
@@ -85,7 +85,10 @@ mod tests {
         let base = [cost("search, Flat", 10_000.0), cost("search, Hnsw", 10_000.0)];
         let here = [cost("search, Flat", 10_099.0), cost("search, Hnsw", 10_101.0)];
         let changes = changes(&base, &here).unwrap();
-        assert_eq!(changes.iter().map(Change::is_regression).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(
+            changes.iter().map(CostChange::is_regression).collect::<Vec<_>>(),
+            [false, true]
+        );
         let table = table(&changes);
         assert!(table.contains("10101.0   1.0101  SLOWER"), "{table}");
         assert!(!table.contains("1.0099  SLOWER"), "{table}");

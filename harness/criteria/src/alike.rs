@@ -26,23 +26,23 @@ const KINDS: [(Kind, Metric, usize); 5] = [
 ];
 
 /// A file of a home, with an index.
-struct Side {
+struct HomeFile {
     home: &'static str,
     file: File,
 }
 
-impl Side {
+impl HomeFile {
     fn new(
         home: &'static str,
         mount: &Path,
         name: &str,
         declaration: &Declaration,
-    ) -> Result<Side, Failure> {
+    ) -> Result<HomeFile, Failure> {
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(true);
         let file = how.open(mount.join(name)).when(home)?;
         attach(&file, declaration).when(format!("ATTACH, {home}"))?;
-        Ok(Side { home, file })
+        Ok(HomeFile { home, file })
     }
 
     fn search(&self, dim: u32, effort: u32, query: &[f32]) -> Result<Vec<Hit>, Failure> {
@@ -65,8 +65,8 @@ pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(),
             let declaration = Declaration { kind, metric, seed, ..Declaration::flat(dim) };
             let name = format!("{kind:?}-{dim}.f32");
             let sides = [
-                Side::new("kernel", kernel, &name, &declaration)?,
-                Side::new("fuse", fuse, &name, &declaration)?,
+                HomeFile::new("kernel", kernel, &name, &declaration)?,
+                HomeFile::new("fuse", fuse, &name, &declaration)?,
             ];
             let shape = Shape { dim: dim as usize, most_rows };
             compared += one_pair(&sides, shape, declaration)
@@ -76,7 +76,7 @@ pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(),
     context.fact("answers compared", compared)
 }
 
-fn one_pair(sides: &[Side; 2], shape: Shape, declaration: Declaration) -> Result<u64, Failure> {
+fn one_pair(sides: &[HomeFile; 2], shape: Shape, declaration: Declaration) -> Result<u64, Failure> {
     let mut dice = Dice::new(declaration.seed, u64::from(declaration.dim));
     let mut compared = 0;
     for number in 0..CHANGES {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use evidence::baselines::{Baselines, MAX_DIM, Operation, System};
+use evidence::baselines::{Baselines, MAX_DIM, RatedOperation, System};
 use evidence::clock::Clock;
 use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
 use evidence::protocol::PROTOCOL;
@@ -39,7 +39,8 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     for (rows, dim) in sizes(&baselines) {
         let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;
         for system in [System::Chromadb, System::Qdrant] {
-            let Ok(figure) = baselines.comparable(system, Operation::Insertion, rows as u64, dim)
+            let Ok(figure) =
+                baselines.comparable(system, RatedOperation::Insertion, rows as u64, dim)
             else {
                 continue;
             };
@@ -70,16 +71,17 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
 
 /// The sizes at which an insertion was recorded.
 fn sizes(baselines: &Baselines) -> BTreeSet<(usize, u32)> {
-    let insertions = baselines.figures.iter().filter(|one| one.operation == Operation::Insertion);
+    let insertions =
+        baselines.figures.iter().filter(|one| one.operation == RatedOperation::Insertion);
     insertions.map(|figure| (figure.rows as usize, figure.dim)).collect()
 }
 
 /// Why the other figures are compared with nothing.
 fn incomparable(baselines: &Baselines) -> Vec<String> {
-    let searches = baselines.figures.iter().filter(|one| one.operation == Operation::Search);
+    let searches = baselines.figures.iter().filter(|one| one.operation == RatedOperation::Search);
     let recall = searches.map(|figure| format!("not comparable: {figure}: {}", figure.note));
     let of_protocol =
-        [Operation::Insertion, Operation::Search].into_iter().filter_map(|operation| {
+        [RatedOperation::Insertion, RatedOperation::Search].into_iter().filter_map(|operation| {
             let (rows, dim) = (PROTOCOL.rows as u64, u32::try_from(PROTOCOL.dim).ok()?);
             baselines.comparable(System::Chromadb, operation, rows, dim).err()
         });
@@ -125,8 +127,9 @@ mod tests {
 
     fn compared(batch_ns: Vec<u64>) -> Compared {
         let baselines = Baselines::registered().unwrap();
-        let figure =
-            baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
+        let figure = baselines
+            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
+            .unwrap();
         Compared { figure: figure.clone(), threshold: 2.2, decides: true, batch_ns }
     }
 

@@ -17,17 +17,17 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A room for one run: configuration, evidence, and the directory for temporary files.
-struct Room(TempDir);
+struct Workplace(TempDir);
 
-impl Room {
+impl Workplace {
     /// With `fault` of `plain_fuse`.
-    fn new() -> Room {
+    fn new() -> Workplace {
         // A short path, open to others, in which all that the run leaves would lie.
         let room = tempfile::Builder::new().prefix("h").rand_bytes(6).tempdir_in("/tmp").unwrap();
         fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = format!("fuse = {:?}\n", example("plain_fuse"));
         fs::write(room.path().join("vexfs.toml"), config).unwrap();
-        Room(room)
+        Workplace(room)
     }
 
     fn path(&self) -> &Path {
@@ -77,7 +77,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn sigbus_ends_one_trial() {
-    let room = Room::new();
+    let room = Workplace::new();
     // Both of them in one process: the second is tried after the first.
     let arguments = ["mapping", "--test-threads=1"];
     let output = room.criterion("forgets", &arguments).output().unwrap();
@@ -95,7 +95,7 @@ fn sigbus_ends_one_trial() {
 
 #[test]
 fn a_daemon_that_no_signal_ends_is_taken_down() {
-    let room = Room::new();
+    let room = Workplace::new();
     let mut criterion = room.criterion("waits-for-itself", &["--exact", "fuse::append"]);
     let text = said(&criterion.env(MOST_VARIABLE, "3").output().unwrap());
     assert!(text.contains("it hangs: not done within 3 s"), "{text}");
@@ -105,7 +105,7 @@ fn a_daemon_that_no_signal_ends_is_taken_down() {
 /// Ended in the middle of a trial, with a daemon that hangs.
 #[test]
 fn nothing_is_left_of_a_run_that_is_killed() {
-    let room = Room::new();
+    let room = Workplace::new();
     let mut criterion = room.criterion("waits-for-itself", &["--exact", "fuse::append"]);
     let running = Running::start(&mut criterion).unwrap();
     wait_for("the daemon to hang", LIMIT, || {

@@ -56,7 +56,7 @@ pub struct Figure {
     /// Who did it.
     pub system: System,
     /// What was done.
-    pub operation: Operation,
+    pub operation: RatedOperation,
     /// Rows in the store.
     pub rows: u64,
     /// Components of a row.
@@ -90,7 +90,7 @@ pub enum System {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Operation {
+pub enum RatedOperation {
     /// Rows stored.
     Insertion,
     /// Queries answered.
@@ -138,11 +138,11 @@ impl fmt::Display for Unit {
     }
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for RatedOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Operation::Insertion => "insertion",
-            Operation::Search => "search",
+            RatedOperation::Insertion => "insertion",
+            RatedOperation::Search => "search",
         })
     }
 }
@@ -195,7 +195,7 @@ impl Baselines {
     pub fn comparable(
         &self,
         system: System,
-        operation: Operation,
+        operation: RatedOperation,
         rows: u64,
         dim: u32,
     ) -> Result<&Figure, String> {
@@ -230,7 +230,7 @@ impl Figure {
     /// ChromaDB's insertions.
     #[must_use]
     pub fn decides(&self, bound: Bound) -> bool {
-        let about = (System::Chromadb, Operation::Insertion);
+        let about = (System::Chromadb, RatedOperation::Insertion);
         bound.decides && (self.system, self.operation) == about
     }
 
@@ -249,8 +249,8 @@ impl Figure {
         );
         require!(value > 0.0 && value < FASTEST, "{value} is no rate of operations a second");
         let unit = match self.operation {
-            Operation::Insertion => Unit::RowsPerSecond,
-            Operation::Search => Unit::QueriesPerSecond,
+            RatedOperation::Insertion => Unit::RowsPerSecond,
+            RatedOperation::Search => Unit::QueriesPerSecond,
         };
         require!(self.unit == unit, "an {} rate has another unit", self.operation);
         require!(is_date(&self.date), "{:?} is no date (YYYY-MM-DD)", self.date);
@@ -289,8 +289,9 @@ mod tests {
     #[test]
     fn the_949_is_an_insertion_of_1536_dimensions() {
         let baselines = Baselines::load(&file()).unwrap();
-        let figure =
-            baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 1_536).unwrap();
+        let figure = baselines
+            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
+            .unwrap();
         assert_eq!((figure.value, figure.unit), (948.54, Unit::RowsPerSecond));
         assert_eq!(baselines.figures.len(), 12);
     }
@@ -304,8 +305,9 @@ mod tests {
     #[test]
     fn nothing_else_is_comparable() {
         let baselines = Baselines::load(&file()).unwrap();
-        let reason =
-            baselines.comparable(System::Chromadb, Operation::Insertion, 10_000, 128).unwrap_err();
+        let reason = baselines
+            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 128)
+            .unwrap_err();
         assert!(reason.contains("10000 x 128 was not recorded"), "{reason}");
         assert!(reason.contains("10000 x 1536, 5000 x 768, 1000 x 384"), "{reason}");
     }

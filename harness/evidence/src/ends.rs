@@ -80,11 +80,11 @@ mod tests {
     use crate::writer::Writer;
 
     /// A run's directory in the making.
-    struct Made(tempfile::TempDir);
+    struct MadeTrails(tempfile::TempDir);
 
-    impl Made {
+    impl MadeTrails {
         fn new() -> Self {
-            Made(tempfile::tempdir().unwrap())
+            MadeTrails(tempfile::tempdir().unwrap())
         }
 
         fn write(self, place: Place, event: Event) -> Self {
@@ -157,24 +157,32 @@ mod tests {
 
     #[test]
     fn every_boot_has_its_end() {
-        assert_eq!(Made::new().damage(), [""; 0]);
-        assert_eq!(Made::new().ends().damage(), [""; 0], "a guest that never came up");
-        assert_eq!(Made::new().boots().ends().damage(), [""; 0]);
-        assert_eq!(Made::new().boots().ends().boots().ends().damage(), [""; 0]);
-        assert_eq!(Made::new().ends().boots().ends().damage(), [""; 0], "the second one came up");
+        assert_eq!(MadeTrails::new().damage(), [""; 0]);
+        assert_eq!(MadeTrails::new().ends().damage(), [""; 0], "a guest that never came up");
+        assert_eq!(MadeTrails::new().boots().ends().damage(), [""; 0]);
+        assert_eq!(MadeTrails::new().boots().ends().boots().ends().damage(), [""; 0]);
+        assert_eq!(
+            MadeTrails::new().ends().boots().ends().damage(),
+            [""; 0],
+            "the second one came up"
+        );
     }
 
     #[rstest::rstest]
-    #[case::of_the_only_one(Made::new().boots(), 1, "no word of the launcher")]
-    #[case::of_the_second(Made::new().boots().ends().boots(), 3, "that of a later guest is lost")]
-    #[case::of_the_first(Made::new().boots().boots().ends(), 3, "one more than the 1 that ended")]
-    #[case::of_its_evidence(Made::new().boots().ended(None), 1, "was not there")]
+    #[case::of_the_only_one(MadeTrails::new().boots(), 1, "no word of the launcher")]
+    #[case::of_the_second(MadeTrails::new().boots().ends().boots(), 3, "that of a later guest is lost")]
+    #[case::of_the_first(MadeTrails::new().boots().boots().ends(), 3, "one more than the 1 that ended")]
+    #[case::of_its_evidence(MadeTrails::new().boots().ended(None), 1, "was not there")]
     #[case::after_it(
-        Made::new().boots().ends().write(Place::Guest, Event::PhaseStarted { phase: "x".into() }),
+        MadeTrails::new().boots().ends().write(Place::Guest, Event::PhaseStarted { phase: "x".into() }),
         3,
         "somebody has added"
     )]
-    fn a_missing_word_is_damage(#[case] made: Made, #[case] line: usize, #[case] words: &str) {
+    fn a_missing_word_is_damage(
+        #[case] made: MadeTrails,
+        #[case] line: usize,
+        #[case] words: &str,
+    ) {
         let damage = made.damage();
         assert_eq!(damage.len(), 1, "{damage:?}");
         let begins = format!("guest evidence, line {line}: ");
@@ -183,10 +191,10 @@ mod tests {
 
     #[test]
     fn a_guest_that_was_launched_has_its_end() {
-        let damage = Made::new().launched().damage();
+        let damage = MadeTrails::new().launched().damage();
         assert!(damage.len() == 1 && damage[0].contains("launched: 1, ended: 0"), "{damage:?}");
-        assert_eq!(Made::new().launched().boots().ends().damage(), [""; 0]);
-        let damage = Made::new().launched().boots().ends().launched().damage();
+        assert_eq!(MadeTrails::new().launched().boots().ends().damage(), [""; 0]);
+        let damage = MadeTrails::new().launched().boots().ends().launched().damage();
         assert!(damage.len() == 1 && damage[0].contains("launched: 2, ended: 1"), "{damage:?}");
     }
 }

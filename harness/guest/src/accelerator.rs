@@ -51,7 +51,7 @@ impl FromStr for AcceleratorChoice {
 
 /// What was chosen and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decision {
+pub(super) struct AcceleratorDecision {
     pub accelerator: Accelerator,
     pub reason: String,
 }
@@ -65,8 +65,8 @@ pub(super) fn decide(
     kernel: &Kernel,
     qemu: &Qemu,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Decision, VmError> {
-    let tcg = |reason: String| Decision { accelerator: Accelerator::Tcg, reason };
+) -> Result<AcceleratorDecision, VmError> {
+    let tcg = |reason: String| AcceleratorDecision { accelerator: Accelerator::Tcg, reason };
     if choice == AcceleratorChoice::Only(Accelerator::Tcg) {
         return Ok(tcg("emulation was asked for".to_owned()));
     }
@@ -75,7 +75,7 @@ pub(super) fn decide(
         Ok(()) => remembered_or_probed(kernel, qemu, interrupted)?,
     };
     match (answer, choice) {
-        (Ok(()), _) => Ok(Decision {
+        (Ok(()), _) => Ok(AcceleratorDecision {
             accelerator: Accelerator::Kvm,
             reason: format!("KVM boots kernel {}", kernel.release),
         }),
@@ -90,7 +90,7 @@ fn kvm_device() -> Result<(), String> {
 }
 
 /// Whether KVM boots the kernel; if not, why.
-type Answer = Result<(), String>;
+type BootAnswer = Result<(), String>;
 
 /// An answer and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ fn remembered_or_probed(
     kernel: &Kernel,
     qemu: &Qemu,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Answer, VmError> {
+) -> Result<BootAnswer, VmError> {
     let memory = project::cache().join("kvm-probe.json");
     let mut entry = Remembered {
         kernel: kernel.image.display().to_string(),
@@ -141,7 +141,7 @@ fn probe(
     qemu: &Qemu,
     accelerator: Accelerator,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Answer, VmError> {
+) -> Result<BootAnswer, VmError> {
     let directory = tempfile::Builder::new()
         .prefix("vexfs-probe-")
         .tempdir()
@@ -165,7 +165,10 @@ fn probe_command(kernel: &Kernel, qemu: &Qemu, on: Accelerator, initrd: &Path) -
     command
 }
 
-fn boot_probe(command: &mut Command, interrupted: &dyn Fn() -> bool) -> Result<Answer, VmError> {
+fn boot_probe(
+    command: &mut Command,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<BootAnswer, VmError> {
     let deadline = Instant::now() + PROBE_LIMIT;
     let cannot = || VmError::system("QEMU cannot be started to try KVM; check with: make setup");
     let (both_ends, write_end) = io::pipe().map_err(cannot())?;
@@ -203,7 +206,7 @@ fn boot_probe(command: &mut Command, interrupted: &dyn Fn() -> bool) -> Result<A
 mod tests {
     use super::*;
 
-    fn says(script: &str) -> Answer {
+    fn says(script: &str) -> BootAnswer {
         boot_probe(Command::new("sh").args(["-c", script]), &|| false).unwrap()
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Resources {
 
 /// What this machine has.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Machine {
+pub(super) struct HostResources {
     /// MiB of memory, used or not.
     pub total_mib: u64,
     /// MiB that can be had without swapping.
@@ -31,7 +31,7 @@ pub(super) struct Machine {
     pub cpus: u64,
 }
 
-impl Machine {
+impl HostResources {
     /// Looks at this machine.
     pub(super) fn this_one() -> Result<Self, VmError> {
         let meminfo = fs::read_to_string("/proc/meminfo")
@@ -42,7 +42,7 @@ impl Machine {
                 .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
                 .map_or(0, |kib: u64| kib / 1024)
         };
-        Ok(Machine {
+        Ok(HostResources {
             total_mib: mib("MemTotal:"),
             available_mib: mib("MemAvailable:"),
             cpus: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
@@ -76,12 +76,13 @@ impl Machine {
 mod tests {
     use super::*;
 
-    const SMALL: Machine = Machine { total_mib: 6000, available_mib: 4000, cpus: 2 };
-    const LARGE: Machine = Machine { total_mib: 64_000, available_mib: 60_000, cpus: 16 };
+    const SMALL: HostResources = HostResources { total_mib: 6000, available_mib: 4000, cpus: 2 };
+    const LARGE: HostResources =
+        HostResources { total_mib: 64_000, available_mib: 60_000, cpus: 16 };
 
     #[test]
     fn defaults_shrink_with_the_machine() {
-        let share = |machine: Machine| machine.share(None, None).unwrap();
+        let share = |machine: HostResources| machine.share(None, None).unwrap();
         assert_eq!(share(LARGE), Resources { memory_mib: 8192, cpus: 4 });
         assert_eq!(share(SMALL), Resources { memory_mib: 3000, cpus: 2 });
     }
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_guest_needs_memory() {
-        let full = Machine { available_mib: 2000, ..SMALL };
+        let full = HostResources { available_mib: 2000, ..SMALL };
         let message = full.share(None, None).unwrap_err().to_string();
         assert!(message.contains("1500 MiB"), "{message}");
         assert!(matches!(LARGE.share(Some(512), None), Err(VmError::TooLittleMemory { .. })));

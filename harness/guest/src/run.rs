@@ -53,7 +53,7 @@ pub fn run(
     };
     let counts_instructions = clock == Clock::Instructions;
     let cpus = if counts_instructions { Some(1) } else { request.cpus };
-    let resources = resources::Machine::this_one()?.share(request.memory_mib, cpus)?;
+    let resources = resources::HostResources::this_one()?.share(request.memory_mib, cpus)?;
     observer.notice(&match decision.accelerator {
         Accelerator::Kvm => format!("the guest runs on KVM: {}", decision.reason),
         Accelerator::Tcg => format!(

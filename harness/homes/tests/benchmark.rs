@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use homes::fuse::FuseMount;
 use machine::config::Command;
 use machine::failure::Failure;
-use measure::claims::{self, Fastest, Report, Work, fastest};
+use measure::claims::{self, ClaimsReport, Fastest, Work, fastest};
 use vexfs_uapi::Home;
 
 fn program(name: &str, arguments: &[&str]) -> Command {
@@ -16,7 +16,7 @@ fn program(name: &str, arguments: &[&str]) -> Command {
 }
 
 /// On a freshly mounted FUSE daemon, which must come down again whatever became of it.
-fn run(program: &Command, home: Home) -> Result<Report, Failure> {
+fn run(program: &Command, home: Home) -> Result<ClaimsReport, Failure> {
     let mount = FuseMount::under_test().unwrap();
     let outcome = claims::run(program, mount.path(), home);
     mount.unmount().unwrap();

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A file system of the kernel's.
-struct Kind {
+struct FileSystemKind {
     name: &'static str,
     /// What makes one in a file, before the file's name; none where mount(8) alone does.
     make: &'static [&'static str],
@@ -35,16 +35,16 @@ struct Kind {
     least: u64,
 }
 
-const KINDS: &[Kind] = &[
-    Kind { name: "tmpfs", make: &[], inodes: None, least: 0 },
-    Kind {
+const KINDS: &[FileSystemKind] = &[
+    FileSystemKind { name: "tmpfs", make: &[], inodes: None, least: 0 },
+    FileSystemKind {
         name: "ext4",
         make: &["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-O", "^has_journal"],
         inodes: Some("-N"),
         least: 1 << 20,
     },
-    Kind { name: "xfs", make: &["mkfs.xfs", "-q"], inodes: None, least: 320 << 20 },
-    Kind { name: "btrfs", make: &["mkfs.btrfs", "-q"], inodes: None, least: 128 << 20 },
+    FileSystemKind { name: "xfs", make: &["mkfs.xfs", "-q"], inodes: None, least: 320 << 20 },
+    FileSystemKind { name: "btrfs", make: &["mkfs.btrfs", "-q"], inodes: None, least: 128 << 20 },
 ];
 
 fn main() -> ExitCode {
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 }
 
 /// Every operation passes on the file system, but for those that the contract alone asks for.
-fn passes(kind: &Kind, root: bool) -> Result<(), Failure> {
+fn passes(kind: &FileSystemKind, root: bool) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     let mut tried = 0;
     for operation in all_operations() {
@@ -75,7 +75,7 @@ fn passes(kind: &Kind, root: bool) -> Result<(), Failure> {
             continue;
         }
         tried += 1;
-        let mounted = Mounted::new(kind, operation.options).when(operation.name)?;
+        let mounted = MountedFileSystem::new(kind, operation.options).when(operation.name)?;
         let outcome = operation.run_apart(&mounted.mountpoint, LIMIT);
         mounted.unmount()?;
         match outcome {
@@ -92,13 +92,13 @@ fn passes(kind: &Kind, root: bool) -> Result<(), Failure> {
 }
 
 /// One of them, mounted; taken down on every path.
-struct Mounted {
+struct MountedFileSystem {
     mountpoint: PathBuf,
     _directory: TempDir,
 }
 
-impl Mounted {
-    fn new(kind: &Kind, options: &str) -> Result<Mounted, Failure> {
+impl MountedFileSystem {
+    fn new(kind: &FileSystemKind, options: &str) -> Result<MountedFileSystem, Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-kernel-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
@@ -111,7 +111,7 @@ impl Mounted {
             true => mount.args(["-t", kind.name, "-o", options, "none"]),
             false => mount.args(["-t", kind.name, "-o", "loop"]).arg(&image),
         };
-        let mounted = Mounted { mountpoint, _directory: directory };
+        let mounted = MountedFileSystem { mountpoint, _directory: directory };
         run(mount.arg(&mounted.mountpoint))?;
         Ok(mounted)
     }
@@ -121,7 +121,7 @@ impl Mounted {
     }
 }
 
-impl Drop for Mounted {
+impl Drop for MountedFileSystem {
     fn drop(&mut self) {
         if is_mounted(&self.mountpoint).unwrap_or(true) {
             let _ = unmount_by_force(&self.mountpoint);
@@ -130,7 +130,7 @@ impl Drop for Mounted {
 }
 
 /// Makes a file system of the size that `options` ask for, or the smallest.
-fn make(kind: &Kind, image: &Path, options: &str) -> Result<(), Failure> {
+fn make(kind: &FileSystemKind, image: &Path, options: &str) -> Result<(), Failure> {
     let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
     let size = value("size=").unwrap_or("256M");
     let unit = if size.ends_with('K') { 10 } else { 20 };

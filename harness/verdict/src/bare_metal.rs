@@ -189,7 +189,7 @@ fn endurance(evidence: &Evidence) -> Condition {
             ENDURANCE.kernels.join(", ")
         ),
     );
-    let module = Module::of(evidence);
+    let module = ModuleUnderTest::of(evidence);
     for &series in ENDURANCE.kernels {
         let soaks: Vec<&Soak> =
             evidence.soaks().iter().filter(|one| one.series(&ENDURANCE) == Some(series)).collect();
@@ -220,14 +220,14 @@ fn endurance(evidence: &Evidence) -> Condition {
 }
 
 /// The module that a run tested.
-struct Module<'e> {
+struct ModuleUnderTest<'e> {
     srcversion: &'e str,
     sha256: &'e str,
     kernel_release: &'e str,
     commit: &'e str,
 }
 
-impl<'e> Module<'e> {
+impl<'e> ModuleUnderTest<'e> {
     fn of(evidence: &'e Evidence) -> Option<Self> {
         let guest = || evidence.records(Place::Guest).map(|record| &record.event);
         let srcversion = guest().find_map(|event| match event {
@@ -239,7 +239,7 @@ impl<'e> Module<'e> {
             _ => None,
         })?;
         guest().find_map(|event| match event {
-            Event::Environment(one) => Some(Module {
+            Event::Environment(one) => Some(ModuleUnderTest {
                 srcversion,
                 sha256: one.programs.get("vexfs.ko").map_or("", String::as_str),
                 kernel_release: &one.kernel_release,
@@ -280,7 +280,7 @@ fn says_all(commit: &str) -> bool {
 }
 
 /// What keeps `soak` from counting for the run.
-fn short(soak: &Soak, module: Option<&Module>) -> Vec<String> {
+fn short(soak: &Soak, module: Option<&ModuleUnderTest>) -> Vec<String> {
     let mut short = soak.shortfall(&ENDURANCE);
     match module {
         None => short.push("this run does not say which module it tested".to_owned()),

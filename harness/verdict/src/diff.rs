@@ -19,7 +19,7 @@ use crate::trails::Evidence;
 const ABSENT: &str = "absent";
 
 /// A run as far as it is compared.
-struct Run {
+struct JudgedRun {
     verdict: Verdict,
     fates: BTreeMap<String, Fate>,
 }
@@ -59,7 +59,7 @@ impl Difference {
     /// # Errors
     /// As [`Evidence::read`].
     pub fn of(before: &Path, after: &Path) -> std::io::Result<Difference> {
-        let (before, after) = (Run::read(before)?, Run::read(after)?);
+        let (before, after) = (JudgedRun::read(before)?, JudgedRun::read(after)?);
         Ok(Difference {
             states: changes(&states(&before.verdict), &states(&after.verdict)),
             trials: changes(&told(&before.fates), &told(&after.fates)),
@@ -92,8 +92,8 @@ impl Display for Difference {
     }
 }
 
-impl Run {
-    fn read(dir: &Path) -> std::io::Result<Run> {
+impl JudgedRun {
+    fn read(dir: &Path) -> std::io::Result<JudgedRun> {
         let evidence = Evidence::read(dir)?;
         let mut fates = BTreeMap::new();
         for place in [Place::Host, Place::Guest] {
@@ -102,7 +102,7 @@ impl Run {
                 fates.extend(evidence.fates(criterion, place).into_iter().map(named));
             }
         }
-        Ok(Run { verdict: judge::of(&evidence), fates })
+        Ok(JudgedRun { verdict: judge::of(&evidence), fates })
     }
 }
 

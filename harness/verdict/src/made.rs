@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use evidence::baselines::{Baselines, Figure, Operation};
+use evidence::baselines::{Baselines, Figure, RatedOperation};
 use evidence::clock::Clock;
 use evidence::facts::{COMPARED, Compared, LOAD_CYCLES, LoadCycles, NOT_COMPARABLE, PROVENANCE};
 use evidence::guest::{Accelerator, GuestLaunch, Qemu};
@@ -136,7 +136,7 @@ pub(crate) fn recorded(place: Place, emulated: bool, ratio: f64) -> Vec<Event> {
     let scene = Scene { place, emulated, clock: Clock::Wall };
     let bound = thresholds::FUSE_OVER_RECORDED_INSERTION.at(scene);
     let baselines = Baselines::registered().unwrap();
-    let insertions = |one: &&Figure| one.operation == Operation::Insertion;
+    let insertions = |one: &&Figure| one.operation == RatedOperation::Insertion;
     let mut events: Vec<Event> = Vec::new();
     for figure in baselines.figures.iter().filter(insertions) {
         let nanoseconds = figure.rows as f64 / 25.0 / (figure.value * ratio) * 1e9;

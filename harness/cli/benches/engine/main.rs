@@ -20,12 +20,12 @@ use measure::peers::comparison::{Comparison, comparisons, kind_name};
 use measure::peers::core::Cores;
 use measure::peers::data::{CLUSTERED, Data};
 use measure::peers::peer::Peer;
-use measure::peers::row::{Operation, Row};
-use measure::peers::run::Bench;
+use measure::peers::row::{PeerOperation, Row};
+use measure::peers::run::PeersBench;
 use measure::peers::sets;
 use measure::peers::sets::result::Measured;
 use measure::peers::sets::set::{self, Set};
-use measure::peers::sets::side::{Side, Whose, sides};
+use measure::peers::sets::side::{SetSide, Whose, sides};
 use measure::peers::table;
 use measure::peers::turns::Effort;
 use measure::peers::write_json;
@@ -58,7 +58,7 @@ struct Options {
     resume: bool,
     /// Only searches, or only builds; of `protocol` and `clustered`
     #[arg(long, value_delimiter = ',', default_values = ["search", "build"])]
-    operation: Vec<Operation>,
+    operation: Vec<PeerOperation>,
     /// Rounds of searches; fewer than 6 give no bounds, with 0 only recall is measured on sets
     #[arg(long, value_name = "COUNT", default_value_t = PROTOCOL.runs)]
     rounds: usize,
@@ -161,7 +161,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
         true if options.sets_output.is_file() => read(&options.sets_output)?.sets,
         _ => Vec::new(),
     };
-    let mut bench = sets::measure::Bench {
+    let mut bench = sets::measure::SetsBench {
         warmups: PROTOCOL.warmups,
         rounds: options.rounds,
         cores: Cores::allowed()?,
@@ -172,7 +172,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
     for name in names {
         if !measured.iter().any(|done| done.set == *name) {
             let set = Set::read(name)?;
-            let sides: Vec<Side> = sides(set.about.rows, set.about.dim)
+            let sides: Vec<SetSide> = sides(set.about.rows, set.about.dim)
                 .into_iter()
                 .filter(|side| options.wants_side(side))
                 .collect();
@@ -198,7 +198,7 @@ fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> 
             rounds: options.rounds,
             builds: if data == Data::Protocol { options.builds } else { 1 },
         };
-        let mut bench = Bench::new(data, &drawn, effort, &cpu, &progress);
+        let mut bench = PeersBench::new(data, &drawn, effort, &cpu, &progress);
         let all = comparisons(drawn.1.rows);
         for comparison in all.iter().filter(|comparison| options.wants(comparison)) {
             rows.extend(bench.compare(comparison, &options.operation)?);
@@ -211,7 +211,8 @@ fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> 
 impl Options {
     fn wants(&self, comparison: &Comparison) -> bool {
         let kind = kind_name(comparison.kind).to_lowercase();
-        let searched_or_built = comparison.builds || self.operation.contains(&Operation::Search);
+        let searched_or_built =
+            comparison.builds || self.operation.contains(&PeerOperation::Search);
         (self.only.is_empty() || self.only.contains(&kind))
             && (self.peer.is_empty() || self.peer.contains(&comparison.peer))
             && searched_or_built
@@ -242,7 +243,7 @@ impl Options {
         Ok((data, sets))
     }
 
-    fn wants_side(&self, side: &Side) -> bool {
+    fn wants_side(&self, side: &SetSide) -> bool {
         let asked_for = match side.whose {
             Whose::Ours(kind) => {
                 self.only.is_empty() || self.only.contains(&kind_name(kind).to_lowercase())

@@ -14,7 +14,7 @@ use machine::interrupt::Signals;
 use machine::place;
 use machine::project;
 use measure::dataset::Dataset;
-use measure::peers::homes::{Bench, Line, table};
+use measure::peers::homes::{HomesBench, HomesLine, table};
 use measure::peers::write_json;
 use vexfs_uapi::{Home, Kind};
 
@@ -55,7 +55,7 @@ fn supervised(options: &Options) -> Result<ExitCode, Failure> {
     }
 }
 
-fn run(options: &Options) -> Result<Vec<Line>, Failure> {
+fn run(options: &Options) -> Result<Vec<HomesLine>, Failure> {
     let here = place::here();
     let directory = here.evidence_dir.clone().unwrap_or(project::root().join("target/bench"));
     let output = options.output.clone().unwrap_or(directory.join("homes.json"));
@@ -72,8 +72,8 @@ fn run(options: &Options) -> Result<Vec<Line>, Failure> {
     Ok(lines)
 }
 
-fn measure(fuse: &Path, kernel: Option<&Path>) -> Result<Vec<Line>, Failure> {
-    let bench = Bench::new(Dataset::of_protocol()?, fuse, kernel);
+fn measure(fuse: &Path, kernel: Option<&Path>) -> Result<Vec<HomesLine>, Failure> {
+    let bench = HomesBench::new(Dataset::of_protocol()?, fuse, kernel);
     let progress = ProgressBar::new_spinner();
     let mut lines = Vec::new();
     // A graph takes minutes to build in an emulated guest.

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// The bound, which grows with what is seen of the machine.
 #[derive(Debug, Clone)]
-pub struct Bound {
+pub struct ReplyBound {
     granted: Duration,
     /// The slowest request when nobody else asks.
     idle: Duration,
@@ -34,12 +34,16 @@ pub struct Bound {
     stop: Arc<AtomicBool>,
 }
 
-impl Bound {
+impl ReplyBound {
     /// Begins to look at the machine.
-    pub fn start(emulated: bool) -> Bound {
+    pub fn start(emulated: bool) -> ReplyBound {
         let granted = if emulated { GRANTED * EMULATED } else { GRANTED };
-        let bound =
-            Bound { granted, idle: Duration::ZERO, lateness: Arc::default(), stop: Arc::default() };
+        let bound = ReplyBound {
+            granted,
+            idle: Duration::ZERO,
+            lateness: Arc::default(),
+            stop: Arc::default(),
+        };
         let (lateness, stop) = (Arc::clone(&bound.lateness), Arc::clone(&bound.stop));
         thread::spawn(move || {
             while !stop.load(Ordering::SeqCst) {
@@ -54,7 +58,7 @@ impl Bound {
 
     /// The same machine's, for requests that take `idle` when nobody else asks.
     #[must_use]
-    pub fn with_idle(mut self, idle: Duration) -> Bound {
+    pub fn with_idle(mut self, idle: Duration) -> ReplyBound {
         self.idle = idle;
         self
     }
@@ -98,11 +102,11 @@ mod tests {
 
     #[test]
     fn a_bound_follows_the_machine_and_stays_below_tens_of_seconds() {
-        let bound = Bound::start(false).with_idle(Duration::from_millis(3));
+        let bound = ReplyBound::start(false).with_idle(Duration::from_millis(3));
         bound.stop();
         assert!(bound.now() >= GRANTED + Duration::from_millis(150));
         bound.lateness.store(u64::MAX, Ordering::SeqCst);
-        let late = Bound { lateness: Arc::new(AtomicU64::new(100_000_000)), ..bound.clone() };
+        let late = ReplyBound { lateness: Arc::new(AtomicU64::new(100_000_000)), ..bound.clone() };
         assert_eq!(late.now(), GRANTED + Duration::from_millis(2_150));
         let slow = late.with_idle(Duration::from_secs(9));
         assert_eq!(slow.now(), 2 * GRANTED + Duration::from_secs(2));

@@ -4,7 +4,7 @@
 //! An act of his is a process of its own. What he does in it a seed decides
 //! (`VEXFS_VALIDATION_ADVERSARY_SEED`), and his answers he checks by a plain model. Meanwhile:
 //!
-//! - every request of the watchers is answered within a [bound](bound::Bound), and rightly;
+//! - every request of the watchers is answered within a [bound](bound::ReplyBound), and rightly;
 //! - SIGKILL ends him within another, whatever he waits for, and little is worked for him after it;
 //! - what the home holds stays within the mount's size and a margin;
 //! - when he is gone and his files are removed, room and memory are as before.

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
-use super::scene::{Order, READY};
+use super::scene::{READY, SceneOrder};
 use super::standing::processor_time;
 
 /// The part's name.
@@ -33,7 +33,7 @@ impl Offender {
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub fn start(order: &Order) -> Result<Offender, Failure> {
+    pub fn start(order: &SceneOrder) -> Result<Offender, Failure> {
         let output = NamedTempFile::new()?;
         let stream = || File::options().append(true).open(output.path());
         let mut command = part::command(PART, order)?;

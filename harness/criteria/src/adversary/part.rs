@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 use super::acts::ACTS;
-use super::scene::{Order, Scene};
+use super::scene::{Scene, SceneOrder};
 
 /// A user who owns nothing, and the group of the same number.
 const NOBODY: u32 = 65_534;
@@ -17,7 +17,7 @@ const NOBODY: u32 = 65_534;
 /// # Errors
 /// What he found.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).when("the adversary's order")?;
+    let order: SceneOrder = serde_json::from_str(order).when("the adversary's order")?;
     if geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         setgroups(&[]).when("setgroups")?;

@@ -13,7 +13,7 @@ pub const READY: &str = "ready";
 
 /// What the adversary is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Order {
+pub struct SceneOrder {
     /// His act's name.
     pub act: String,
     /// The mount.
@@ -33,7 +33,7 @@ pub struct Order {
 /// Where he is.
 pub struct Scene {
     /// His order.
-    pub order: Order,
+    pub order: SceneOrder,
     /// His choices.
     pub dice: Dice,
 }

@@ -14,10 +14,10 @@ use serde_json::json;
 use vexfs_uapi::Home;
 
 use super::acts::{Act, Until};
-use super::bound::Bound;
+use super::bound::ReplyBound;
 use super::exertion::Exertion;
 use super::offender::Offender;
-use super::scene::Order;
+use super::scene::SceneOrder;
 use super::standing::Standing;
 use super::watcher::{self, Watcher, all_answered};
 use crate::trial::Context;
@@ -67,9 +67,9 @@ struct Stage<'a> {
     context: &'a Context,
     mounted: &'a Mounted,
     act: &'a Act,
-    order: Order,
+    order: SceneOrder,
     watchers: Vec<Watcher>,
-    bound: Bound,
+    bound: ReplyBound,
     before: Standing,
     most: Standing,
     /// The most that was worked for him after he was killed.
@@ -95,8 +95,8 @@ impl<'a> Stage<'a> {
             watchers.push(Watcher::prepare(root, "the same user", None)?);
         }
         let before = Standing::now(mounted)?;
-        let bound = Bound::start(context.emulated());
-        let order = Order {
+        let bound = ReplyBound::start(context.emulated());
+        let order = SceneOrder {
             act: act.name.to_owned(),
             root: root.to_owned(),
             size: act.size(),

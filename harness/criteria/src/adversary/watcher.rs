@@ -79,7 +79,7 @@ impl Watcher {
     /// # Errors
     /// A descriptor that cannot be had.
     pub fn start(&mut self) -> Result<(), Failure> {
-        let round = Round {
+        let round = WatchRound {
             who: self.who,
             root: self.root.clone(),
             file: self.file.try_clone()?,
@@ -172,7 +172,7 @@ fn become_user(uid: u32) -> Result<(), Failure> {
 }
 
 /// His requests, one after the other.
-struct Round {
+struct WatchRound {
     who: &'static str,
     root: PathBuf,
     file: File,
@@ -181,7 +181,7 @@ struct Round {
     shared: Arc<Shared>,
 }
 
-impl Round {
+impl WatchRound {
     fn is_wrong(&self, what: String) {
         lock(&self.shared.wrong).get_or_insert(what);
     }

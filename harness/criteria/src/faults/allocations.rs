@@ -22,7 +22,7 @@ const PASSES: u32 = 300;
 
 /// What came of it, for the evidence.
 #[derive(Debug, Default, Serialize)]
-struct Outcome {
+struct AllocationCounts {
     allocations_of_loading: u32,
     allocations_of_the_work: u32,
     /// How many of those were made to fail, one a pass.
@@ -43,7 +43,8 @@ pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
         one.set(0)?;
         sched_setaffinity(Pid::from_raw(0), &one).when("staying on CPU 0")?;
         let most = PASSES * scale()?;
-        let by_module = Outcome { allocations_of_loading, ..passes(&Injector::Module, most)? };
+        let by_module =
+            AllocationCounts { allocations_of_loading, ..passes(&Injector::Module, most)? };
         let kernel = Injector::of_the_kernel()?;
         let by_kernel = kernel.map(|kernel| passes(&kernel, most)).transpose();
         let by_kernel = by_kernel.when("the kernel's fault injection")?;
@@ -82,8 +83,8 @@ fn out_of_memory(failure: &Failure) -> bool {
 }
 
 /// Does the work with each allocation failing in turn, until it makes no further.
-fn passes(injector: &Injector, most: u32) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::default();
+fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
+    let mut outcome = AllocationCounts::default();
     let (left, _) = pass(injector, u32::MAX)?;
     outcome.allocations_of_the_work = u32::MAX - left;
     for nth in spread(outcome.allocations_of_the_work, most) {

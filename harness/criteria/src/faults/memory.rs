@@ -96,7 +96,7 @@ pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
 
 /// What the part is to do: whose memory fails, and what is stored there before.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct FaultOrder {
     path: PathBuf,
     page: usize,
     stored: Vec<f32>,
@@ -104,7 +104,7 @@ struct Order {
 
 /// Lets the memory of `page` fail for a process that has it mapped, and has `stored` into it.
 fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> {
-    let order = Order { path: path.to_owned(), page, stored: stored.to_vec() };
+    let order = FaultOrder { path: path.to_owned(), page, stored: stored.to_vec() };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
     // Who has it mapped is told at once, or when they come to touch it.
     require!(
@@ -121,7 +121,7 @@ fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> 
 /// # Errors
 /// What it says of that, or of what comes before.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).when("what is to fail")?;
+    let order: FaultOrder = serde_json::from_str(order).when("what is to fail")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, PAGES * PAGE)?;
     mapping.load(order.page * PAGE, 1);

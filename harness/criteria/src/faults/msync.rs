@@ -34,7 +34,7 @@ const MARGIN: u64 = 50;
 
 /// What the part is to store.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct MsyncOrder {
     path: PathBuf,
     rows: usize,
 }
@@ -120,7 +120,7 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
     let path = mount.path().join("killed");
     let file = graph(&path, COUNT)?;
     fs::write(PAUSES, "0").when(PAUSES)?;
-    let child = Running::start(&mut part::command(PART, &Order { path, rows: COUNT })?)?;
+    let child = Running::start(&mut part::command(PART, &MsyncOrder { path, rows: COUNT })?)?;
     wait_for("half of an msync", LIMIT, || Ok((pauses_by_now()? > whole / 2).then_some(())))?;
     kill(child.pid(), Signal::SIGKILL).when("kill")?;
     let ended = child.finish(LIMIT)?;
@@ -153,7 +153,7 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// What is no kill.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).when("what is to be stored")?;
+    let order: MsyncOrder = serde_json::from_str(order).when("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, order.rows * ROW)?;
     mapping.store(0, dataset::bytes(&rows(order.rows, AFTER).base));

@@ -11,7 +11,7 @@ use super::machine_lock::MachineLock;
 use super::watchdog::Limit;
 use crate::requirement::Requirement;
 
-type Work = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
+type TrialBody = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
 /// What a trial does, where it captures nothing.
 pub type Body = fn(&Context) -> Result<(), Failure>;
 
@@ -23,7 +23,7 @@ pub struct Trial {
     pub(super) needs: Vec<Requirement>,
     pub(super) machine_lock: Option<MachineLock>,
     pub(super) limit: Limit,
-    pub(super) body: Arc<Work>,
+    pub(super) body: Arc<TrialBody>,
 }
 
 impl Trial {

@@ -27,7 +27,7 @@ mod watchdog;
 pub use context::Context;
 pub use declaration::{Body, Trial};
 pub use machine_lock::{MachineLock, take as take_machine};
-pub use policy::{Decision, decide};
+pub use policy::{TrialDecision, decide};
 pub(crate) use runner::main;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, run_recorded};
 pub use watchdog::MOST_VARIABLE;

@@ -11,7 +11,7 @@ use crate::requirement::Missing;
 
 /// What becomes of a trial here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum TrialDecision {
     /// It runs.
     Run,
     /// It does not belong here; the reason reaches the person, CI and the evidence.
@@ -27,9 +27,9 @@ pub fn decide(
     here: Place,
     places: &[Place],
     missing: impl FnOnce() -> Vec<Missing>,
-) -> Decision {
+) -> TrialDecision {
     if !places.contains(&here) {
-        return Decision::Skip(match here {
+        return TrialDecision::Skip(match here {
             Place::Host => format!(
                 "belongs to the guest, this is the host; run it there with: vexfs-validate guest \
                  -- cargo nextest run --profile vm -E 'test(={name})'"
@@ -39,10 +39,10 @@ pub fn decide(
     }
     let missing = missing();
     if missing.is_empty() {
-        return Decision::Run;
+        return TrialDecision::Run;
     }
     let list: Vec<String> = missing.iter().map(|one| format!("- {one}")).collect();
-    Decision::Fail(format!("the {here} lacks what this trial needs:\n{}", list.join("\n")))
+    TrialDecision::Fail(format!("the {here} lacks what this trial needs:\n{}", list.join("\n")))
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     #[case::host_on_host(&[Place::Host], Place::Host)]
     #[case::both_in_guest(&[Place::Host, Place::Guest], Place::Guest)]
     fn runs_in_its_own_place(#[case] places: &[Place], #[case] here: Place) {
-        assert_eq!(decide("fuse::x", here, places, Vec::new), Decision::Run);
+        assert_eq!(decide("fuse::x", here, places, Vec::new), TrialDecision::Run);
     }
 
     #[rstest::rstest]
@@ -68,7 +68,7 @@ mod tests {
         #[case] here: Place,
         #[case] reason: &str,
     ) {
-        let Decision::Skip(why) = decide("fuse::x", here, places, lacking) else {
+        let TrialDecision::Skip(why) = decide("fuse::x", here, places, lacking) else {
             panic!("not skipped");
         };
         assert!(why.contains(reason), "{why}");
@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn fails_in_its_own_place_for_want_of_something() {
-        let Decision::Fail(why) = decide("fuse::x", Place::Guest, &[Place::Guest], lacking) else {
+        let TrialDecision::Fail(why) = decide("fuse::x", Place::Guest, &[Place::Guest], lacking)
+        else {
             panic!("not failed");
         };
         assert!(why.contains("no /dev/fuse; modprobe fuse"), "{why}");

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::declaration::Trial;
-use super::policy::{Decision, decide};
+use super::policy::{TrialDecision, decide};
 use super::{machine_lock, watchdog};
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
@@ -111,7 +111,7 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
         || arguments.include_ignored;
     let name = trial.name.clone();
     match decision {
-        Decision::Skip(reason) => {
+        TrialDecision::Skip(reason) => {
             // nextest lists twice, all trials and the ignored ones; the second leaves the reason.
             let noted = if arguments.list && !arguments.ignored {
                 Ok(())
@@ -127,10 +127,10 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
                 libtest_mimic::Trial::ignorable_test(name, body)
             }
         }
-        Decision::Fail(reason) => libtest_mimic::Trial::test(name, move || {
+        TrialDecision::Fail(reason) => libtest_mimic::Trial::test(name, move || {
             run_recorded(&trial.name, here, |_| Err(Failure::new(reason))).map_err(to_failed)
         }),
-        Decision::Run => {
+        TrialDecision::Run => {
             let body = Arc::clone(&trial.body);
             libtest_mimic::Trial::test(name, move || {
                 run_recorded(&trial.name, here, |context| {

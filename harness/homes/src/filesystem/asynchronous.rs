@@ -11,7 +11,7 @@ use machine::require;
 /// `struct iocb` of linux/aio_abi.h on a little-endian machine.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Request {
+struct ControlBlock {
     data: u64,
     key: u32,
     rw_flags: i32,
@@ -29,7 +29,7 @@ struct Request {
 /// `struct io_event`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Event {
+struct IoEvent {
     data: u64,
     request: u64,
     result: i64,
@@ -40,21 +40,21 @@ struct Event {
 const PWRITE: u16 = 1;
 
 /// An `aio_context_t`, destroyed on drop.
-struct Context(u64);
+struct AioContext(u64);
 
-impl Context {
+impl AioContext {
     /// A context for `count` requests at a time.
-    fn new(count: usize) -> io::Result<Context> {
+    fn new(count: usize) -> io::Result<AioContext> {
         let mut context = 0_u64;
         // SAFETY: the kernel writes an `aio_context_t`, which is an unsigned long.
         match unsafe { libc::syscall(libc::SYS_io_setup, count, &raw mut context) } {
-            0 => Ok(Context(context)),
+            0 => Ok(AioContext(context)),
             _ => Err(io::Error::last_os_error()),
         }
     }
 }
 
-impl Drop for Context {
+impl Drop for AioContext {
     fn drop(&mut self) {
         // SAFETY: the context is this value's alone; the kernel waits for what is under way.
         unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
@@ -67,18 +67,18 @@ impl Drop for Context {
 /// # Errors
 /// A write that fails or is short.
 pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<(), Failure> {
-    let context = Context::new(count).when("io_setup")?;
-    let request = |number: usize| Request {
+    let context = AioContext::new(count).when("io_setup")?;
+    let request = |number: usize| ControlBlock {
         opcode: PWRITE,
         fd: file.as_raw_fd().cast_unsigned(),
         buffer: block.as_ptr() as u64,
         bytes: block.len() as u64,
         offset: (number * block.len()) as i64,
-        ..Request::default()
+        ..ControlBlock::default()
     };
-    let requests: Vec<Request> = (0..count).map(request).collect();
-    let pointers: Vec<*const Request> = requests.iter().map(ptr::from_ref).collect();
-    let mut events = vec![Event::default(); count];
+    let requests: Vec<ControlBlock> = (0..count).map(request).collect();
+    let pointers: Vec<*const ControlBlock> = requests.iter().map(ptr::from_ref).collect();
+    let mut events = vec![IoEvent::default(); count];
     // SAFETY: the requests and the block outlive the context, which waits for them when it is
     // dropped; `pointers` has as many of them as is said.
     let submitted =

@@ -35,10 +35,10 @@ fn expect_mode(path: &Path, due: u32, what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-type Change = fn(&File) -> std::io::Result<()>;
+type SetIdChange = fn(&File) -> std::io::Result<()>;
 
 fn changed_files_lose_set_id(dir: &Path) -> Result<(), Failure> {
-    let changes: [(&str, Change); 3] = [
+    let changes: [(&str, SetIdChange); 3] = [
         ("write", |file| file.write_all_at(b"x", 0)),
         ("ftruncate", |file| file.set_len(3)),
         ("a longer write", |file| file.write_all_at(&[1; 10_000], 1)),

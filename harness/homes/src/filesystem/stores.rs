@@ -40,7 +40,7 @@ const FULL: i32 = 28;
 
 /// What the part is to store.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct StoresOrder {
     path: PathBuf,
     pages: usize,
 }
@@ -136,7 +136,7 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
     const PAGES: usize = 2_048;
     let path = dir.join("f");
     drop(new(&path, PAGES * PAGE)?);
-    let order = Order { path: path.clone(), pages: PAGES };
+    let order = StoresOrder { path: path.clone(), pages: PAGES };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
     let told = match (ended.status.code(), ended.status.signal()) {
         (Some(STORED), _) => {
@@ -163,7 +163,7 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
 /// # Errors
 /// What is no answer of a full mount.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).when("what is to be stored")?;
+    let order: StoresOrder = serde_json::from_str(order).when("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, order.pages * PAGE)?;
     for page in 0..order.pages {

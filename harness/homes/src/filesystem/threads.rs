@@ -34,8 +34,8 @@ pub(super) fn beside<A: Send, B>(
     work: impl FnOnce(&AtomicBool) -> Result<B, Failure>,
 ) -> Result<(A, B), Failure> {
     /// Says so even where `other` panics: `work` may wait for it.
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
+    struct BusyGuard<'a>(&'a AtomicBool);
+    impl Drop for BusyGuard<'_> {
         fn drop(&mut self) {
             self.0.store(false, Ordering::SeqCst);
         }
@@ -43,7 +43,7 @@ pub(super) fn beside<A: Send, B>(
     let busy = AtomicBool::new(true);
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            let _done = Done(&busy);
+            let _done = BusyGuard(&busy);
             other()
         });
         let done = work(&busy);

@@ -88,7 +88,7 @@ fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
 }
 
 /// What changes a file or directory, and what has to be done before.
-struct Change<'a> {
+struct TimedChange<'a> {
     what: &'static str,
     before: &'a dyn Fn() -> io::Result<()>,
     change: &'a dyn Fn() -> io::Result<()>,
@@ -115,9 +115,9 @@ fn set_back(file: &File) -> Result<Time, Failure> {
 }
 
 /// That each change moves ctime of `path`, and mtime if `moves_mtime`.
-fn check_moves(path: &Path, moves_mtime: bool, changes: &[Change]) -> Result<(), Failure> {
+fn check_moves(path: &Path, moves_mtime: bool, changes: &[TimedChange]) -> Result<(), Failure> {
     let file = File::open(path)?;
-    for Change { what, before, change } in changes {
+    for TimedChange { what, before, change } in changes {
         before().when(format!("before {what}"))?;
         let set_at = set_back(&file)?;
         change().when(what)?;
@@ -137,10 +137,10 @@ fn changes_move_mtime_and_ctime(dir: &Path) -> Result<(), Failure> {
         &path,
         true,
         &[
-            Change { what: "write", before, change: &|| file.write_all_at(b"x", 0) },
-            Change { what: "a shorter ftruncate", before, change: &|| truncate(3) },
-            Change { what: "a longer ftruncate", before, change: &|| truncate(100) },
-            Change { what: "O_TRUNC", before, change: &|| File::create(&path).map(drop) },
+            TimedChange { what: "write", before, change: &|| file.write_all_at(b"x", 0) },
+            TimedChange { what: "a shorter ftruncate", before, change: &|| truncate(3) },
+            TimedChange { what: "a longer ftruncate", before, change: &|| truncate(100) },
+            TimedChange { what: "O_TRUNC", before, change: &|| File::create(&path).map(drop) },
         ],
     )
 }
@@ -185,10 +185,10 @@ fn changes_move_ctime_only(dir: &Path) -> Result<(), Failure> {
         &path,
         false,
         &[
-            Change { what: "chmod", before, change: &chmod },
-            Change { what: "link", before, change: &|| fs::hard_link(&path, &second) },
-            Change { what: "unlink of a link", before, change: &|| fs::remove_file(&second) },
-            Change { what: "rename", before, change: &|| fs::rename(&path, &third) },
+            TimedChange { what: "chmod", before, change: &chmod },
+            TimedChange { what: "link", before, change: &|| fs::hard_link(&path, &second) },
+            TimedChange { what: "unlink of a link", before, change: &|| fs::remove_file(&second) },
+            TimedChange { what: "rename", before, change: &|| fs::rename(&path, &third) },
         ],
     )
 }
@@ -203,13 +203,17 @@ fn changes_move_the_times_of_directories(dir: &Path) -> Result<(), Failure> {
         &subdir,
         true,
         &[
-            Change { what: "creating a file", before, change: &create },
-            Change { what: "linking it", before, change: &|| fs::hard_link(&a, &b) },
-            Change { what: "renaming it", before, change: &|| fs::rename(&b, &c) },
-            Change { what: "removing it", before, change: &|| fs::remove_file(&c) },
-            Change { what: "mkdir", before, change: &|| fs::create_dir(&d) },
-            Change { what: "renaming it away", before, change: &|| fs::rename(&d, dir.join("d")) },
-            Change {
+            TimedChange { what: "creating a file", before, change: &create },
+            TimedChange { what: "linking it", before, change: &|| fs::hard_link(&a, &b) },
+            TimedChange { what: "renaming it", before, change: &|| fs::rename(&b, &c) },
+            TimedChange { what: "removing it", before, change: &|| fs::remove_file(&c) },
+            TimedChange { what: "mkdir", before, change: &|| fs::create_dir(&d) },
+            TimedChange {
+                what: "renaming it away",
+                before,
+                change: &|| fs::rename(&d, dir.join("d")),
+            },
+            TimedChange {
                 what: "rmdir",
                 before: &|| fs::create_dir(&e),
                 change: &|| fs::remove_dir(&e),

@@ -28,14 +28,14 @@ pub(super) fn kill(mountpoint: &Path) {
 }
 
 /// A process.
-pub(super) struct Process {
+pub(super) struct LeftProcess {
     pub(super) pid: i32,
     /// `/proc/PID/comm`.
     pub(super) name: String,
 }
 
 /// The processes that the daemon of `mountpoint`, or the daemon itself, has left.
-pub(super) fn processes(mountpoint: &Path) -> Vec<Process> {
+pub(super) fn processes(mountpoint: &Path) -> Vec<LeftProcess> {
     let mut entry = OsString::from(VARIABLE).into_vec();
     entry.push(b'=');
     entry.extend_from_slice(mountpoint.as_os_str().as_bytes());
@@ -51,7 +51,7 @@ pub(super) fn processes(mountpoint: &Path) -> Vec<Process> {
         })
         .map(|pid| {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            Process { pid, name: name.trim_end().to_owned() }
+            LeftProcess { pid, name: name.trim_end().to_owned() }
         })
         .collect()
 }

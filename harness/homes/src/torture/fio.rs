@@ -60,7 +60,7 @@ size=2m
 
 /// What fio says of it all (fio(1), "JSON output").
 #[derive(Debug, Deserialize)]
-struct Report {
+struct FioReport {
     jobs: Vec<Job>,
 }
 
@@ -82,7 +82,7 @@ struct Transferred {
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
-pub struct Done {
+pub struct FioSummary {
     jobs: Vec<Job>,
     rounds: u32,
 }
@@ -91,7 +91,7 @@ pub struct Done {
 ///
 /// # Errors
 /// A block that is not what was written, with fio's words, or a job that was not done.
-pub fn run(directory: &Path) -> Result<Done, Failure> {
+pub fn run(directory: &Path) -> Result<FioSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let [jobs, report] = ["jobs.fio", "report.json"].map(|name| scratch.path().join(name));
     let rounds = scale()?;
@@ -103,11 +103,11 @@ pub fn run(directory: &Path) -> Result<Done, Failure> {
     command.arg("--directory").arg(directory).arg(&jobs);
     Running::start(&mut command)?.finish(LIMIT * rounds)?.must_succeed("fio")?;
     let text = fs::read_to_string(&report).when("fio's report")?;
-    let Report { jobs } = serde_json::from_str(&text).when("fio's report")?;
+    let FioReport { jobs } = serde_json::from_str(&text).when("fio's report")?;
     require!(jobs.len() == JOBS.matches("\nrw=").count() + 1, "{} jobs are reported", jobs.len());
     for job in &jobs {
         let verified = job.read.io_bytes >= job.write.io_bytes && job.write.io_bytes > 0;
         require!(job.error == 0 && verified, "a job was not done: {job:?}");
     }
-    Ok(Done { jobs, rounds })
+    Ok(FioSummary { jobs, rounds })
 }

@@ -52,7 +52,7 @@ close_open = 0.1
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
-pub struct Done {
+pub struct FsxSummary {
     seeds: Vec<u64>,
     operations_of_each: u32,
     operations: u64,
@@ -63,7 +63,7 @@ pub struct Done {
 ///
 /// # Errors
 /// A mismatch with fsx's log of the operations that led to it, or a run that does not end.
-pub fn run(directory: &Path, place: Place) -> Result<Done, Failure> {
+pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let configuration = scratch.path().join("fsx.toml");
     fs::write(&configuration, CONFIGURATION)?;
@@ -81,7 +81,7 @@ pub fn run(directory: &Path, place: Place) -> Result<Done, Failure> {
     for (seed, one) in running {
         check(&one.finish(limit)?).when(format!("fsx -S {seed} -N {operations}"))?;
     }
-    Ok(Done {
+    Ok(FsxSummary {
         operations: u64::from(operations) * seeds.len() as u64,
         operations_of_each: operations,
         seeds,

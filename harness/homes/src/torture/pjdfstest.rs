@@ -75,7 +75,7 @@ fn home_name<S: serde::Serializer>(home: &Option<Home>, to: S) -> Result<S::Ok, 
 
 /// How a case ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
+enum CaseOutcome {
     Passed,
     /// Failed or skipped: its words.
     Not(String),
@@ -83,7 +83,7 @@ enum Outcome {
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
-pub struct Done {
+pub struct PjdfstestSummary {
     passed: usize,
     excluded: Vec<Exclusion>,
     /// Cases that only root may run, where we are not: the guest runs them.
@@ -95,7 +95,7 @@ pub struct Done {
 /// # Errors
 /// A case that fails or is skipped and is not excluded, one that is excluded and passes, or a
 /// number of cases other than expected.
-pub fn run(mount: &Path, home: Home) -> Result<Done, Failure> {
+pub fn run(mount: &Path, home: Home) -> Result<PjdfstestSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let tools = mount_without_helpers(scratch.path())?;
     let other = tempfile::tempdir()?;
@@ -121,7 +121,7 @@ pub fn run(mount: &Path, home: Home) -> Result<Done, Failure> {
 }
 
 /// Its cases. The status tells only whether all passed; a process that dies has no summary.
-fn finish(running: Running) -> Result<BTreeMap<String, Outcome>, Failure> {
+fn finish(running: Running) -> Result<BTreeMap<String, CaseOutcome>, Failure> {
     let done = running.finish(LIMIT)?;
     require!(
         done.output.contains("Summary:"),
@@ -166,7 +166,7 @@ fn configuration(other_file_system: &Path, remount: bool) -> String {
 }
 
 /// The cases of an output: a line each, `name  ok`, and what more is said behind a tab.
-fn parse(output: &str) -> BTreeMap<String, Outcome> {
+fn parse(output: &str) -> BTreeMap<String, CaseOutcome> {
     let mut outcomes = BTreeMap::new();
     let mut lines = output.lines().peekable();
     while let Some(line) = lines.next() {
@@ -179,13 +179,17 @@ fn parse(output: &str) -> BTreeMap<String, Outcome> {
         while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
             detail = format!("{detail}: {}", more.trim());
         }
-        let outcome = if word == "ok" { Outcome::Passed } else { Outcome::Not(detail) };
+        let outcome = if word == "ok" { CaseOutcome::Passed } else { CaseOutcome::Not(detail) };
         outcomes.insert(name.to_owned(), outcome);
     }
     outcomes
 }
 
-fn judge(outcomes: &BTreeMap<String, Outcome>, home: Home, root: bool) -> Result<Done, Failure> {
+fn judge(
+    outcomes: &BTreeMap<String, CaseOutcome>,
+    home: Home,
+    root: bool,
+) -> Result<PjdfstestSummary, Failure> {
     let excluded: Vec<Exclusion> = EXCLUSIONS
         .iter()
         .filter(|exclusion| exclusion.home.is_none_or(|one| one == home))
@@ -196,13 +200,13 @@ fn judge(outcomes: &BTreeMap<String, Outcome>, home: Home, root: bool) -> Result
     let (mut passed, mut for_root) = (0, 0);
     for (name, outcome) in outcomes {
         match outcome {
-            Outcome::Passed if is_excluded(name) => {
+            CaseOutcome::Passed if is_excluded(name) => {
                 wrong.push(format!("{name} passes; take it off the exclusions"));
             }
-            Outcome::Passed => passed += 1,
-            Outcome::Not(_) if is_excluded(name) => {}
-            Outcome::Not(words) if !root && words.contains(NEEDS_ROOT) => for_root += 1,
-            Outcome::Not(words) => wrong.push(format!("{name} {words}")),
+            CaseOutcome::Passed => passed += 1,
+            CaseOutcome::Not(_) if is_excluded(name) => {}
+            CaseOutcome::Not(words) if !root && words.contains(NEEDS_ROOT) => for_root += 1,
+            CaseOutcome::Not(words) => wrong.push(format!("{name} {words}")),
         }
     }
     require!(
@@ -216,7 +220,7 @@ fn judge(outcomes: &BTreeMap<String, Outcome>, home: Home, root: bool) -> Result
         "{passed} cases passed, {for_root} need root and {} are excluded, {CASES} there are",
         excluded.len()
     );
-    Ok(Done { passed, excluded, for_root })
+    Ok(PjdfstestSummary { passed, excluded, for_root })
 }
 
 #[cfg(test)]
@@ -235,9 +239,9 @@ Backtrace:
 \x1bSummary: 1 failed, 1 skipped, 1 passed, 0 expected failures, 3 total
 ";
 
-    fn outcomes(named: &[(&str, Outcome)]) -> BTreeMap<String, Outcome> {
-        let mut all: BTreeMap<String, Outcome> = (0..CASES - named.len())
-            .map(|number| (format!("case::{number}"), Outcome::Passed))
+    fn outcomes(named: &[(&str, CaseOutcome)]) -> BTreeMap<String, CaseOutcome> {
+        let mut all: BTreeMap<String, CaseOutcome> = (0..CASES - named.len())
+            .map(|number| (format!("case::{number}"), CaseOutcome::Passed))
             .collect();
         all.extend(named.iter().map(|(name, outcome)| ((*name).to_owned(), outcome.clone())));
         all
@@ -247,27 +251,27 @@ Backtrace:
     fn cases_are_read_from_the_output() {
         let read = parse(OUTPUT);
         assert_eq!(read.len(), 3);
-        assert_eq!(read["open::eexist::file"], Outcome::Passed);
+        assert_eq!(read["open::eexist::file"], CaseOutcome::Passed);
         assert_eq!(
             read["truncate::update_ctime_success"],
-            Outcome::Not("FAILED: Timestamps did not change as expected".to_owned())
+            CaseOutcome::Not("FAILED: Timestamps did not change as expected".to_owned())
         );
     }
 
     #[test]
     fn exclusions_must_be_needed() {
         let excluded = EXCLUSIONS[0].case;
-        let skipped = Outcome::Not("skipped: LINK_MAX".to_owned());
+        let skipped = CaseOutcome::Not("skipped: LINK_MAX".to_owned());
         let done = judge(&outcomes(&[(excluded, skipped)]), Home::Fuse, true).unwrap();
         assert_eq!(done.passed, CASES - EXCLUSIONS.len());
         let failure =
-            judge(&outcomes(&[(excluded, Outcome::Passed)]), Home::Fuse, true).unwrap_err();
+            judge(&outcomes(&[(excluded, CaseOutcome::Passed)]), Home::Fuse, true).unwrap_err();
         assert!(failure.to_string().contains("take it off the exclusions"), "{failure}");
     }
 
     #[test]
     fn failures_and_missing_cases_are_told() {
-        let failed = Outcome::Not("FAILED: EPERM".to_owned());
+        let failed = CaseOutcome::Not("FAILED: EPERM".to_owned());
         let failure = judge(&outcomes(&[("open::x", failed)]), Home::Kernel, true).unwrap_err();
         assert!(failure.to_string().contains("open::x FAILED: EPERM"), "{failure}");
         let failure = judge(&BTreeMap::new(), Home::Kernel, true).unwrap_err();

@@ -63,7 +63,7 @@ const SIZES: &[&str] = &[
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
-pub struct Done {
+pub struct StressNgSummary {
     /// Operations by stressor.
     operations: BTreeMap<String, u64>,
 }
@@ -73,12 +73,12 @@ pub struct Done {
 /// # Errors
 /// What stress-ng found, or a stressor that did less than it was to do; with the end of what
 /// stress-ng printed.
-pub fn run(directory: &Path) -> Result<Done, Failure> {
+pub fn run(directory: &Path) -> Result<StressNgSummary, Failure> {
     let mut operations = BTreeMap::new();
     for stressors in [BY_ITSELF, MIXED] {
         operations.append(&mut stress(directory, stressors)?);
     }
-    Ok(Done { operations })
+    Ok(StressNgSummary { operations })
 }
 
 /// Runs `stressors` at the same time, and returns what each did.

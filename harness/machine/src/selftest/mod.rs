@@ -13,7 +13,7 @@ const ROUNDS: usize = 200;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct SelfTestReport {
     /// Rounds in which SIMD and scalar code differed.
     pub wrong: usize,
     /// Rounds done.
@@ -22,7 +22,7 @@ pub struct Report {
     pub detail: String,
 }
 
-impl Report {
+impl SelfTestReport {
     /// Whether nothing differed.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -38,13 +38,13 @@ impl Report {
 
 /// Tests this CPU. Without AVX2 there is nothing to compare: SSE2 is what Rust itself runs on.
 #[must_use]
-pub fn run() -> Report {
+pub fn run() -> SelfTestReport {
     if !std::arch::is_x86_feature_detected!("avx2") {
         let detail = "; this CPU has no AVX2, so nothing uses it".to_owned();
-        return Report { wrong: 0, rounds: 0, detail };
+        return SelfTestReport { wrong: 0, rounds: 0, detail };
     }
     let mut random = Mt::new(42);
-    let mut report = Report { wrong: 0, rounds: ROUNDS, detail: String::new() };
+    let mut report = SelfTestReport { wrong: 0, rounds: ROUNDS, detail: String::new() };
     for round in 0..ROUNDS {
         if let Some(difference) = one_round(&mut random, 1 + round * 7) {
             report.wrong += 1;
@@ -118,7 +118,7 @@ mod tests {
     fn a_difference_shows() {
         assert!(!same_bits(&[0.0], &[-0.0]));
         assert!(!same_bits(&[1.0, 2.0], &[1.0]));
-        let report = Report { wrong: 3, rounds: 200, detail: String::new() };
+        let report = SelfTestReport { wrong: 3, rounds: 200, detail: String::new() };
         assert!(!report.passed());
         assert_eq!(report.summary(), "3 of 200 rounds wrong");
     }

@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What a program claimed, and what was seen of it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct ClaimsReport {
     /// Program and arguments.
     pub command: Vec<String>,
     /// SHA-256 of the program, and of its arguments that are files.
@@ -72,7 +72,7 @@ pub fn configured(emulated: bool) -> Result<Command, Failure> {
 ///
 /// # Errors
 /// It cannot be run or fails, or its claims are not authentic; with the sum.
-pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<Report, Failure> {
+pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<ClaimsReport, Failure> {
     let file_system_type = format!("{:#x}", statfs(mount)?.filesystem_type().0);
     let mut benchmark = benchmark.clone();
     if !benchmark.mentions("mountpoint") {
@@ -97,7 +97,7 @@ pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<Report, Fail
     let seen = Seen::of(&made, home).when(&name)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     judge(&claims, &seen, wall, processors).when(&name)?;
-    Ok(Report { command: command_line, hashes, file_system_type, claims, seen, wall })
+    Ok(ClaimsReport { command: command_line, hashes, file_system_type, claims, seen, wall })
 }
 
 fn hashes(words: &[String], directory: &Path) -> Vec<(String, String)> {

@@ -52,7 +52,7 @@ impl NewFiles {
         let (mount, stopped) = (mount.to_owned(), Arc::clone(&stop));
         let (begun, beginning) = mpsc::channel();
         let watcher = thread::spawn(move || {
-            let mut watcher = Watcher::new()?;
+            let mut watcher = NewFilesWatcher::new()?;
             watcher.directory(&mount).when(format!("watching {}", mount.display()))?;
             // What is there already is known, and nobody's.
             watcher.made = Made::default();
@@ -98,18 +98,18 @@ impl Drop for NewFiles {
     }
 }
 
-struct Watcher {
+struct NewFilesWatcher {
     inotify: OwnedFd,
     directories: BTreeMap<i32, PathBuf>,
     made: Made,
     known: BTreeSet<(u64, u64)>,
 }
 
-impl Watcher {
-    fn new() -> Result<Watcher, Failure> {
+impl NewFilesWatcher {
+    fn new() -> Result<NewFilesWatcher, Failure> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let (directories, known) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Watcher { inotify, directories, made: Made::default(), known })
+        Ok(NewFilesWatcher { inotify, directories, made: Made::default(), known })
     }
 
     /// Watches a directory, and takes what is in it already.

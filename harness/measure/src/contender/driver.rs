@@ -84,7 +84,7 @@ struct Described {
 }
 
 #[derive(Deserialize)]
-struct Done {}
+struct Acknowledged {}
 
 impl Driver {
     /// Starts a driver and gives it the protocol.
@@ -139,7 +139,7 @@ impl Driver {
     /// # Errors
     /// The driver does not know such options.
     pub fn configure(&mut self, options: &Value) -> Result<(), Failure> {
-        let Done {} = self.ask("configure", json!({"options": options}))?;
+        let Acknowledged {} = self.ask("configure", json!({"options": options}))?;
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Driver {
     /// # Errors
     /// It does not exit with status 0 in time.
     pub fn close(mut self) -> Result<(), Failure> {
-        let Done {} = self.ask("close", json!({}))?;
+        let Acknowledged {} = self.ask("close", json!({}))?;
         self.farewell = None;
         let deadline = Instant::now() + self.limits.request;
         self.process.finish(deadline)

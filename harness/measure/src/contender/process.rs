@@ -119,7 +119,7 @@ impl Process {
     pub fn finish(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.stdin = None;
         let end = self.end_by(deadline);
-        require!(end == End::Exited(0), "{} {end}{}", self.name, self.stderr_tail());
+        require!(end == DriverEnd::Exited(0), "{} {end}{}", self.name, self.stderr_tail());
         Ok(())
     }
 
@@ -170,15 +170,15 @@ impl Process {
 
     /// Its end, if that comes before `deadline`. It stays to be reaped, so that its number still
     /// names its process group when the group is killed.
-    fn end_by(&self, deadline: Instant) -> End {
+    fn end_by(&self, deadline: Instant) -> DriverEnd {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let left = deadline.saturating_duration_since(Instant::now());
         let end = wait_for("its end", left, || match waitid(Id::Pid(self.pid()), look)? {
-            WaitStatus::Exited(_, code) => Ok(Some(End::Exited(code))),
-            WaitStatus::Signaled(_, signal, _) => Ok(Some(End::Killed(signal))),
+            WaitStatus::Exited(_, code) => Ok(Some(DriverEnd::Exited(code))),
+            WaitStatus::Signaled(_, signal, _) => Ok(Some(DriverEnd::Killed(signal))),
             _ => Ok(None),
         });
-        end.unwrap_or(End::Alive)
+        end.unwrap_or(DriverEnd::Alive)
     }
 
     fn pid(&self) -> Pid {
@@ -195,18 +195,18 @@ impl Drop for Process {
 }
 
 #[derive(PartialEq)]
-enum End {
+enum DriverEnd {
     Exited(i32),
     Killed(Signal),
     Alive,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for DriverEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Exited(code) => write!(f, "exited with status {code}"),
-            End::Killed(signal) => write!(f, "was killed by {signal}"),
-            End::Alive => f.write_str("closed its output without exiting"),
+            DriverEnd::Exited(code) => write!(f, "exited with status {code}"),
+            DriverEnd::Killed(signal) => write!(f, "was killed by {signal}"),
+            DriverEnd::Alive => f.write_str("closed its output without exiting"),
         }
     }
 }
@@ -284,7 +284,7 @@ mod tests {
     fn it_ends_with_the_thread_that_started_it() {
         let started = std::thread::spawn(|| shell("echo begun; exec sleep 1000")).join().unwrap();
         let end = started.end_by(late());
-        assert!(end == End::Killed(Signal::SIGKILL), "{end}");
+        assert!(end == DriverEnd::Killed(Signal::SIGKILL), "{end}");
     }
 
     #[test]

@@ -23,19 +23,19 @@ pub struct MustRead {
 }
 
 /// Passes over a region of memory.
-pub struct Bound<'a> {
+pub struct MemoryBound<'a> {
     region: &'a [u8],
     bytes: usize,
     at: usize,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> MemoryBound<'a> {
     /// Passes over the start of `memory`; no more is read than is there.
     #[must_use]
     pub fn new(memory: &'a [u8], must_read: MustRead) -> Self {
         let whole_lines = |bytes: usize| bytes.next_multiple_of(LINE);
         let of = whole_lines(must_read.of.max(must_read.bytes)).min(memory.len() / LINE * LINE);
-        Bound { region: &memory[..of], bytes: whole_lines(must_read.bytes).min(of), at: 0 }
+        MemoryBound { region: &memory[..of], bytes: whole_lines(must_read.bytes).min(of), at: 0 }
     }
 
     /// Reads what `searches` searches read.
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn searches_read_on_and_wrap() {
         let memory = vec![1; 10 * LINE];
-        let mut bound = Bound::new(&memory, MustRead { bytes: 3 * LINE - 5, of: 8 * LINE });
+        let mut bound = MemoryBound::new(&memory, MustRead { bytes: 3 * LINE - 5, of: 8 * LINE });
         let mut starts = vec![];
         for _ in 0..9 {
             starts.push(bound.at / LINE);
@@ -137,7 +137,7 @@ mod tests {
         }
         assert_eq!(starts, [0, 3, 6, 1, 4, 7, 2, 5, 0]);
         // No more than there is; nothing of nothing.
-        assert_eq!(Bound::new(&memory, MustRead { bytes: 1 << 20, of: 0 }).bytes, 10 * LINE);
-        Bound::new(&[], MustRead { bytes: 1, of: 1 }).pass(2);
+        assert_eq!(MemoryBound::new(&memory, MustRead { bytes: 1 << 20, of: 0 }).bytes, 10 * LINE);
+        MemoryBound::new(&[], MustRead { bytes: 1, of: 1 }).pass(2);
     }
 }

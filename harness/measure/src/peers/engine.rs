@@ -17,14 +17,14 @@ pub struct Engine {
     queries: Vec<u32>,
     k: usize,
     hits: Vec<Hit>,
-    answered: Vec<Answered>,
+    answered: Vec<EngineAnswer>,
     /// Queries of the last round.
     asked: usize,
     build: Duration,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Answered {
+struct EngineAnswer {
     hits: usize,
     compared: u64,
     took: Duration,
@@ -91,7 +91,7 @@ impl Engine {
             queries: bits(&dataset.queries),
             k,
             hits: vec![Hit::default(); count * k],
-            answered: vec![Answered::default(); count],
+            answered: vec![EngineAnswer::default(); count],
             asked: 0,
             build,
         })
@@ -137,7 +137,7 @@ impl Engine {
             let found = result.map_err(|error| {
                 Failure::new(format!("the engine refused a search with {param}: {error:?}"))
             })?;
-            *answered = Answered { hits: found.hits, compared: found.distances, took };
+            *answered = EngineAnswer { hits: found.hits, compared: found.distances, took };
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ impl From<Home> for Where {
 /// What is timed, call by call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Operation {
+pub enum HomeOperation {
     /// One query a call, k = 10, over the protocol's rows.
     Search,
     /// One row a call, appended to an indexed file: write(2), where there is a file.
@@ -49,9 +49,9 @@ pub enum Operation {
 
 /// One operation in two places, measured in turns.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Line {
+pub struct HomesLine {
     /// What was timed.
-    pub operation: Operation,
+    pub operation: HomeOperation,
     /// Index kind: Flat, HNSW, PQ, IVF or LSH.
     pub kind: String,
     /// One place and the other.
@@ -67,20 +67,20 @@ pub struct Line {
 }
 
 /// The data of all lines: the protocol's.
-pub struct Bench<'a> {
+pub struct HomesBench<'a> {
     dataset: &'a Dataset,
     /// Where FUSE is mounted, and where the kernel's VexFS is, if it is.
     fuse: &'a Path,
     kernel: Option<&'a Path>,
 }
 
-type Side = Box<dyn Contender>;
+type BoxedContender = Box<dyn Contender>;
 
-impl<'a> Bench<'a> {
+impl<'a> HomesBench<'a> {
     /// On mounted homes.
     #[must_use]
     pub fn new(dataset: &'a Dataset, fuse: &'a Path, kernel: Option<&'a Path>) -> Self {
-        Bench { dataset, fuse, kernel }
+        HomesBench { dataset, fuse, kernel }
     }
 
     /// The pairs of places that can be compared here.
@@ -97,7 +97,7 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// A side fails, or answers otherwise than the other.
-    pub fn search(&self, kind: Kind, places: (Where, Where)) -> Result<Line, Failure> {
+    pub fn search(&self, kind: Kind, places: (Where, Where)) -> Result<HomesLine, Failure> {
         let (mut a, mut b) = (self.side(kind, places.0)?, self.side(kind, places.1)?);
         // In the same batches: when a structure is trained depends on them.
         for side in [&mut a, &mut b] {
@@ -109,14 +109,14 @@ impl<'a> Bench<'a> {
             answers.times(side.name())
         };
         let rounds = rounds::rounds(PROTOCOL.rounds(), |_| search(&mut *a), |_| search(&mut *b))?;
-        line(Operation::Search, kind, places, rounds)
+        line(HomeOperation::Search, kind, places, rounds)
     }
 
     /// Times insertion row by row into an index of `kind` in two places.
     ///
     /// # Errors
     /// A side fails, or does not hold the rows afterwards.
-    pub fn insertion(&self, kind: Kind, places: (Where, Where)) -> Result<Line, Failure> {
+    pub fn insertion(&self, kind: Kind, places: (Where, Where)) -> Result<HomesLine, Failure> {
         let (mut a, mut b) = (self.side(kind, places.0)?, self.side(kind, places.1)?);
         let insert = |side: &mut dyn Contender, round: usize| {
             let first = round * PROTOCOL.insertion_batch;
@@ -130,16 +130,16 @@ impl<'a> Bench<'a> {
             |round| insert(&mut *b, round),
         )?;
         self.require_alike(&mut *a, &mut *b)?;
-        line(Operation::Insertion, kind, places, rounds)
+        line(HomeOperation::Insertion, kind, places, rounds)
     }
 
     /// An empty index of `kind`.
-    fn side(&self, kind: Kind, place: Where) -> Result<Side, Failure> {
+    fn side(&self, kind: Kind, place: Where) -> Result<BoxedContender, Failure> {
         let dim = u32::try_from(self.dataset.dim)?;
         let declaration = Declaration { kind, ..Declaration::flat(dim) };
         let file = |name: &str, mount: &Path| {
             let file = VexfsFile::create(name, &mount.join("bench.f32"), declaration)?;
-            Ok::<Side, Failure>(Box::new(file))
+            Ok::<BoxedContender, Failure>(Box::new(file))
         };
         match (place, self.kernel) {
             (Where::InProcess, _) => Ok(Box::new(InProcess::new(&declaration)?)),
@@ -160,11 +160,11 @@ impl<'a> Bench<'a> {
 }
 
 fn line(
-    operation: Operation,
+    operation: HomeOperation,
     kind: Kind,
     places: (Where, Where),
     mut rounds: Vec<Round>,
-) -> Result<Line, Failure> {
+) -> Result<HomesLine, Failure> {
     rounds.drain(..PROTOCOL.warmups);
     let of_round = |times: &[u64]| {
         let times: Vec<f64> = times.iter().map(|&one| one as f64).collect();
@@ -175,7 +175,7 @@ fn line(
     let added: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
     let ratios: Vec<f64> = rounds.iter().map(Round::log_ratio).collect();
     let too_few = || Failure::new("too few rounds for bounds");
-    Ok(Line {
+    Ok(HomesLine {
         operation,
         kind: kind_name(kind).to_owned(),
         places,
@@ -188,7 +188,7 @@ fn line(
 
 /// The lines as a table.
 #[must_use]
-pub fn table(lines: &[Line]) -> String {
+pub fn table(lines: &[HomesLine]) -> String {
     let name = |place: Where| match place {
         Where::InProcess => "in process",
         Where::Fuse => "FUSE",
@@ -206,8 +206,8 @@ pub fn table(lines: &[Line]) -> String {
     );
     lines.iter().fold(head, |text, line| {
         let operation = match line.operation {
-            Operation::Search => "search",
-            Operation::Insertion => "insertion",
+            HomeOperation::Search => "search",
+            HomeOperation::Insertion => "insertion",
         };
         let places = format!("{} and {}", name(line.places.0), name(line.places.1));
         let (added, ratio) = (&line.added_ns, &line.ratio);
@@ -242,7 +242,7 @@ mod tests {
         };
         let rounds: Vec<Round> = (0..25).map(|at| round(at * 10)).collect();
         let places = (Where::Fuse, Where::InProcess);
-        let line = line(Operation::Search, Kind::Hnsw, places, rounds).unwrap();
+        let line = line(HomeOperation::Search, Kind::Hnsw, places, rounds).unwrap();
         assert_eq!(line.rounds.len(), PROTOCOL.runs);
         // Rounds 5 to 24, whose medians are 10,050 to 10,240 ns apart.
         assert_eq!(line.added_ns.estimate, 10_145.0);

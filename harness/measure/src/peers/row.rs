@@ -15,7 +15,7 @@ pub struct Row {
     /// Index kind: Flat, HNSW, IVF, PQ or LSH.
     pub kind: String,
     /// What was done.
-    pub operation: Operation,
+    pub operation: PeerOperation,
     /// On which data.
     pub data: String,
     /// What ours was built and searched with.
@@ -71,7 +71,7 @@ pub struct Row {
 /// What was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Operation {
+pub enum PeerOperation {
     /// One query a call.
     Search,
     /// All rows into an empty index, training included, one thread.
@@ -171,7 +171,7 @@ pub(super) mod tests {
         let estimate = Estimate::of(&samples, 0.0);
         Row {
             kind: "HNSW".into(),
-            operation: Operation::Search,
+            operation: PeerOperation::Search,
             data: "protocol".into(),
             options: json!({"m": 16, "ef_construction": 200, "ef": 240}),
             recall: 0.973,

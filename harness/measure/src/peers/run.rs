@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use vexfs_anns::SimdLevel;
 use vexfs_uapi::Kind;
 
-use super::bound::Bound;
+use super::bound::MemoryBound;
 use super::comparison::{Comparison, kind_name, named, param_name};
 use super::data::{Data, TIMED};
 use super::engine::Engine;
 use super::pairing::{Pair, Tried, pair};
 use super::peer::Peer;
-use super::row::{Estimate, Operation, Row, Sample, speed};
+use super::row::{Estimate, PeerOperation, Row, Sample, speed};
 use super::turns::{Effort, Turns, ns};
 use super::{recall, require_true};
 use crate::contender::{Contender, Driver};
@@ -30,7 +30,7 @@ use crate::rounds;
 const EF_OF_BUILDS: u32 = 256;
 
 /// One set of data, and what was built on it.
-pub struct Bench<'a> {
+pub struct PeersBench<'a> {
     data: Data,
     dataset: &'a Dataset,
     protocol: Protocol,
@@ -43,7 +43,7 @@ pub struct Bench<'a> {
 }
 
 /// The peer's side of a comparison.
-struct Built {
+struct BuiltPeer {
     driver: Driver,
     version: String,
     description: Value,
@@ -51,7 +51,7 @@ struct Built {
 }
 
 /// What a row is computed from.
-struct Measured {
+struct PeerMeasured {
     samples: Vec<Sample>,
     /// Queries, or rows, in a sample.
     operations: usize,
@@ -60,7 +60,7 @@ struct Measured {
     call_overhead_ns: f64,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> PeersBench<'a> {
     /// Computes the exact answers on `dataset`.
     #[must_use]
     pub fn new(
@@ -71,7 +71,7 @@ impl<'a> Bench<'a> {
         progress: &'a ProgressBar,
     ) -> Self {
         progress.set_message(format!("{}: exact answers", data.name()));
-        Bench {
+        PeersBench {
             data,
             dataset,
             protocol: *protocol,
@@ -91,17 +91,17 @@ impl<'a> Bench<'a> {
     pub fn compare(
         &mut self,
         comparison: &Comparison,
-        operations: &[Operation],
+        operations: &[PeerOperation],
     ) -> Result<Vec<Row>, Failure> {
         let mut peer = self.build_peer(comparison)?;
         for structure in comparison.our_structures() {
             self.build_engine(comparison.kind, structure)?;
         }
         let mut rows = Vec::new();
-        if comparison.builds && operations.contains(&Operation::Build) {
+        if comparison.builds && operations.contains(&PeerOperation::Build) {
             rows.push(self.builds(comparison, &mut peer)?);
         }
-        if operations.contains(&Operation::Search) {
+        if operations.contains(&PeerOperation::Search) {
             self.say(comparison, "sweeping settings");
             let theirs = self.sweep_peer(comparison, &mut peer.driver)?;
             let ours = self.sweep_engines(comparison, &theirs)?;
@@ -118,14 +118,14 @@ impl<'a> Bench<'a> {
         self.progress.set_message(format!("{}: {kind} and {peer}: {what}", self.data.name()));
     }
 
-    fn build_peer(&self, comparison: &Comparison) -> Result<Built, Failure> {
+    fn build_peer(&self, comparison: &Comparison) -> Result<BuiltPeer, Failure> {
         self.say(comparison, "building the peer's");
         let peer = comparison.peer;
         let mut driver = peer.start(&self.protocol, &comparison.peer_options())?;
         let build = driver.insert(0, &self.dataset.base)?.time(peer.name())?;
         let description = driver.describe()?;
         let version = description["versions"][peer.package()].as_str().unwrap_or("?").to_owned();
-        Ok(Built { driver, version, description, build })
+        Ok(BuiltPeer { driver, version, description, build })
     }
 
     fn build_engine(&mut self, kind: Kind, structure: &[u32]) -> Result<(), Failure> {
@@ -194,7 +194,7 @@ impl<'a> Bench<'a> {
     fn searches(
         &mut self,
         comparison: &Comparison,
-        peer: &mut Built,
+        peer: &mut BuiltPeer,
         pair: Pair,
     ) -> Result<Row, Failure> {
         let kind = comparison.kind;
@@ -209,14 +209,14 @@ impl<'a> Bench<'a> {
         engine.round(pair.ours.param, engine.queries())?;
         let (must_read, which) =
             comparison.must_read(&structure, dataset.rows(), dataset.dim, engine.compared());
-        let bound = Bound::new(dataset::bytes(&dataset.base), must_read);
+        let bound = MemoryBound::new(dataset::bytes(&dataset.base), must_read);
         let turns = Turns { engine, param: pair.ours.param, driver: &mut peer.driver, bound };
         let (samples, theirs) = turns.measure(&dataset.queries[..TIMED * dataset.dim], effort)?;
 
         let ours = self.engine(kind, &structure)?.answers();
         require_true(&self.oracle, &ours).when("ours")?;
         require_true(&self.oracle, &theirs).when(comparison.peer.name())?;
-        let measured = Measured {
+        let measured = PeerMeasured {
             recall: pair.ours.recall,
             peer_recall: pair.peer.recall,
             operations: TIMED,
@@ -235,7 +235,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Builds both, in turns; where that is to be done once, the builds that were done anyway.
-    fn builds(&mut self, comparison: &Comparison, peer: &mut Built) -> Result<Row, Failure> {
+    fn builds(&mut self, comparison: &Comparison, peer: &mut BuiltPeer) -> Result<Row, Failure> {
         let (kind, structure) = (comparison.kind, &comparison.structure);
         configure(kind, &mut peer.driver, EF_OF_BUILDS)?;
         let theirs = peer.driver.search(&self.dataset.queries, self.protocol.k)?.answers;
@@ -248,7 +248,7 @@ impl<'a> Bench<'a> {
                 .map(|index| self.build_again(comparison, index))
                 .collect::<Result<_, _>>()?,
         };
-        let measured = Measured {
+        let measured = PeerMeasured {
             recall: recall(&self.oracle, &ours)?,
             peer_recall: recall(&self.oracle, &theirs)?,
             operations: self.dataset.rows(),
@@ -257,7 +257,7 @@ impl<'a> Bench<'a> {
             call_overhead_ns: 0.0,
         };
         let params = (&structure[..], EF_OF_BUILDS, EF_OF_BUILDS);
-        Ok(Row { operation: Operation::Build, ..self.row(comparison, peer, params, measured) })
+        Ok(Row { operation: PeerOperation::Build, ..self.row(comparison, peer, params, measured) })
     }
 
     fn build_again(&self, comparison: &Comparison, index: usize) -> Result<Sample, Failure> {
@@ -280,11 +280,11 @@ impl<'a> Bench<'a> {
     fn row(
         &self,
         comparison: &Comparison,
-        peer: &Built,
+        peer: &BuiltPeer,
         (structure, param, peer_param): (&[u32], u32, u32),
-        measured: Measured,
+        measured: PeerMeasured,
     ) -> Row {
-        let Measured { samples, operations, recall, peer_recall, call_overhead_ns } = measured;
+        let PeerMeasured { samples, operations, recall, peer_recall, call_overhead_ns } = measured;
         let as_measured = Estimate::of(&samples, 0.0);
         let net = Estimate::of(&samples, call_overhead_ns * operations as f64);
         let mut peer_options = comparison.peer_options();
@@ -293,7 +293,7 @@ impl<'a> Bench<'a> {
         }
         Row {
             kind: kind_name(comparison.kind).to_owned(),
-            operation: Operation::Search,
+            operation: PeerOperation::Search,
             data: self.data.name().to_owned(),
             options: named(comparison.kind, structure, Some(param)),
             recall,

@@ -2,39 +2,39 @@
 
 use serde_json::Value;
 
-use super::row::{Operation, Row};
+use super::row::{PeerOperation, Row};
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct PeersColumn {
     name: &'static str,
     /// Numbers stand to the right.
     number: bool,
 }
 
-impl Column {
+impl PeersColumn {
     /// One of words.
     #[must_use]
     pub const fn text(name: &'static str) -> Self {
-        Column { name, number: false }
+        PeersColumn { name, number: false }
     }
 
     /// One of numbers.
     #[must_use]
     pub const fn number(name: &'static str) -> Self {
-        Column { name, number: true }
+        PeersColumn { name, number: true }
     }
 }
 
 /// A table of `N` columns.
-pub struct Table<const N: usize> {
+pub struct PeersTable<const N: usize> {
     /// What stands in the first line.
-    pub columns: [Column; N],
+    pub columns: [PeersColumn; N],
     /// The other lines.
     pub lines: Vec<[String; N]>,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> PeersTable<N> {
     fn head(&self) -> [String; N] {
         self.columns.map(|column| column.name.to_owned())
     }
@@ -66,20 +66,20 @@ impl<const N: usize> Table<N> {
     }
 }
 
-const COLUMNS: [Column; 13] = [
-    Column::text("data"),
-    Column::text("kind"),
-    Column::text("ours"),
-    Column::number("recall"),
-    Column::number("qps"),
-    Column::text("peer"),
-    Column::text("peer's"),
-    Column::number("recall"),
-    Column::number("qps"),
-    Column::number("ratio [lower, upper]"),
-    Column::number("net of call [lower]"),
-    Column::number("bound qps"),
-    Column::text("goal"),
+const COLUMNS: [PeersColumn; 13] = [
+    PeersColumn::text("data"),
+    PeersColumn::text("kind"),
+    PeersColumn::text("ours"),
+    PeersColumn::number("recall"),
+    PeersColumn::number("qps"),
+    PeersColumn::text("peer"),
+    PeersColumn::text("peer's"),
+    PeersColumn::number("recall"),
+    PeersColumn::number("qps"),
+    PeersColumn::number("ratio [lower, upper]"),
+    PeersColumn::number("net of call [lower]"),
+    PeersColumn::number("bound qps"),
+    PeersColumn::text("goal"),
 ];
 
 /// The rows in columns of even width, a line each.
@@ -94,14 +94,14 @@ pub fn markdown(rows: &[Row]) -> String {
     table(rows).markdown()
 }
 
-fn table(rows: &[Row]) -> Table<13> {
-    Table { columns: COLUMNS, lines: rows.iter().map(cells).collect() }
+fn table(rows: &[Row]) -> PeersTable<13> {
+    PeersTable { columns: COLUMNS, lines: rows.iter().map(cells).collect() }
 }
 
 fn cells(row: &Row) -> [String; 13] {
     let kind = match row.operation {
-        Operation::Search => row.kind.clone(),
-        Operation::Build => format!("{} build", row.kind),
+        PeerOperation::Search => row.kind.clone(),
+        PeerOperation::Build => format!("{} build", row.kind),
     };
     let bounds = match (row.lower, row.upper) {
         (Some(lower), Some(upper)) => format!(" [{lower:.2}, {upper:.2}]"),
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn columns_are_even_and_say_what_was_measured() {
         let build = Row {
-            operation: Operation::Build,
+            operation: PeerOperation::Build,
             lower: None,
             net_lower: None,
             bound_qps: None,

@@ -6,7 +6,7 @@ use machine::failure::Failure;
 use machine::interrupt::interrupted;
 use machine::require;
 
-use super::bound::Bound;
+use super::bound::MemoryBound;
 use super::data::TIMED;
 use super::engine::Engine;
 use super::row::Sample;
@@ -33,7 +33,7 @@ pub struct Turns<'a> {
     /// The peer's.
     pub driver: &'a mut Driver,
     /// What is read beside them.
-    pub bound: Bound<'a>,
+    pub bound: MemoryBound<'a>,
 }
 
 impl Turns<'_> {

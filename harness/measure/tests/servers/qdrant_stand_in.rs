@@ -19,7 +19,7 @@ struct Collection {
 }
 
 #[derive(Default)]
-struct State {
+struct ServerState {
     collections: BTreeMap<String, Collection>,
     /// Method and path of each request, the collection's name left out.
     asked: Vec<String>,
@@ -28,7 +28,7 @@ struct State {
 /// It serves on the loopback until it is dropped.
 pub struct QdrantStandIn {
     address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ServerState>>,
     ending: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
 }
@@ -37,7 +37,8 @@ impl QdrantStandIn {
     pub fn start() -> QdrantStandIn {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, ending) = (Arc::<Mutex<State>>::default(), Arc::new(AtomicBool::new(false)));
+        let (state, ending) =
+            (Arc::<Mutex<ServerState>>::default(), Arc::new(AtomicBool::new(false)));
         let (served, ended) = (Arc::clone(&state), Arc::clone(&ending));
         let listening = thread::spawn(move || {
             for stream in listener.incoming() {
@@ -84,7 +85,7 @@ impl Drop for QdrantStandIn {
 }
 
 /// Requests of one connection, until it is closed.
-fn serve(stream: TcpStream, state: &Mutex<State>) {
+fn serve(stream: TcpStream, state: &Mutex<ServerState>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     while let Some((method, path, body)) = request(&mut reader) {
@@ -136,7 +137,7 @@ fn vector(value: &Value) -> Option<Vec<f32>> {
     value.as_array()?.iter().map(|one| one.as_f64().map(|one| one as f32)).collect()
 }
 
-impl State {
+impl ServerState {
     fn answer(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         if (method, path) == ("GET", "/") {
             self.asked.push("GET /".to_owned());

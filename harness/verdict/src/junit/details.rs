@@ -4,7 +4,7 @@
 use evidence::Event;
 use evidence::place::Place;
 
-use super::suite::{Bad, Outcome};
+use super::suite::{Bad, CaseResult};
 use crate::fate::{Fate, UNENDED};
 use crate::report::run::Run;
 
@@ -20,20 +20,20 @@ pub(super) fn bad(
     trial: &str,
     fate: Fate,
     output: Option<&str>,
-) -> Outcome {
+) -> CaseResult {
     let told = |kind, message: String| {
         let details = details(run, place, trial, &message, output);
         Bad { kind, message, details }
     };
     let no_trace = |kind, message: String| Bad { kind, details: message.clone(), message };
     match fate {
-        Fate::Failed(why) => Outcome::Failure(told("failed", why)),
-        Fate::Undecided(why) => Outcome::Error(told("not decided", why)),
-        Fate::Began => Outcome::Error(told("never ended", never_ended(run, place))),
+        Fate::Failed(why) => CaseResult::Failure(told("failed", why)),
+        Fate::Undecided(why) => CaseResult::Error(told("not decided", why)),
+        Fate::Began => CaseResult::Error(told("never ended", never_ended(run, place))),
         Fate::Skipped(reason) => {
-            Outcome::Error(no_trace("not run", format!("skipped in its own place: {reason}")))
+            CaseResult::Error(no_trace("not run", format!("skipped in its own place: {reason}")))
         }
-        Fate::NotRun | Fate::Passed => Outcome::Error(no_trace(
+        Fate::NotRun | Fate::Passed => CaseResult::Error(no_trace(
             "not run",
             "expected by fixtures/expected-tests.json, and not run".to_owned(),
         )),

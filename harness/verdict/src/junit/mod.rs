@@ -30,10 +30,10 @@ use evidence::clock::Clock;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
 use evidence::processor::id_of;
-use evidence::stats::Outcome as Decided;
+use evidence::stats::Outcome;
 use nextest::Nextest;
 pub use nextest::raw_file;
-use suite::{Bad, Case, Outcome, Suite};
+use suite::{Bad, Case, CaseResult, Suite};
 
 use crate::criterion_verdict::CriterionVerdict;
 use crate::fate::Fate;
@@ -100,9 +100,9 @@ fn suite(run: &Run, place: Place, criterion: Criterion, nextest: &Nextest) -> Su
         seconds: seconds.get(trial.as_str()).copied().unwrap_or_default(),
         outcome: match fate {
             Fate::Passed => {
-                undecided.get(&trial).cloned().map_or(Outcome::Passed, Outcome::Skipped)
+                undecided.get(&trial).cloned().map_or(CaseResult::Passed, CaseResult::Skipped)
             }
-            Fate::Skipped(reason) if !expected.contains(&trial) => Outcome::Skipped(reason),
+            Fate::Skipped(reason) if !expected.contains(&trial) => CaseResult::Skipped(reason),
             fate => details::bad(run, place, &trial, fate, nextest.output(place, &trial)),
         },
         name: trial,
@@ -131,11 +131,11 @@ fn undecided(run: &Run, place: Place, criterion: Criterion) -> BTreeMap<String, 
     let verdict = || run.verdict.criteria.iter().filter(|one| one.id == criterion);
     let recorded = verdict()
         .flat_map(|one| &one.recorded)
-        .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
+        .filter(|one| one.place == place && one.decides && one.outcome == Outcome::Inconclusive)
         .map(|one| (one.trial.clone(), format!("INCONCLUSIVE: {}", one.summary())));
     verdict()
         .flat_map(|one| &one.ratios)
-        .filter(|one| one.place == place && one.decides && one.outcome == Decided::Inconclusive)
+        .filter(|one| one.place == place && one.decides && one.outcome == Outcome::Inconclusive)
         .filter_map(|one| {
             let trial = trial_of.get(one.rule.as_str())?;
             Some(((*trial).to_owned(), format!("INCONCLUSIVE: {} {}", one.title, one.note)))
@@ -182,9 +182,9 @@ fn verdict(run: &Run) -> Option<Suite> {
         name: format!("verdict::{}", one.id.id()),
         seconds: 0.0,
         outcome: match one.state {
-            State::Pass => Outcome::Passed,
-            State::Fail => Outcome::Failure(reasons(one)),
-            State::Inconclusive => Outcome::Error(reasons(one)),
+            State::Pass => CaseResult::Passed,
+            State::Fail => CaseResult::Failure(reasons(one)),
+            State::Inconclusive => CaseResult::Error(reasons(one)),
         },
     });
     let known = |value: Option<&str>| value.unwrap_or("unknown").to_owned();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use evidence::place::Place;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 
-use super::suite::{Bad, Case, Outcome, Suite};
+use super::suite::{Bad, Case, CaseResult, Suite};
 
 /// What `fixtures/guest/init.sh` leaves of a guest's last run of nextest.
 const GUESTS_LAST: &str = "nextest-junit.xml";
@@ -118,15 +118,15 @@ fn of(case: &TestCase, class: &str) -> Case {
         text.as_ref().map(|text| text.as_str().to_owned()).unwrap_or_default()
     };
     let outcome = match &case.status {
-        TestCaseStatus::Success { .. } => Outcome::Passed,
-        TestCaseStatus::Skipped { message, .. } => Outcome::Skipped(text(message)),
+        TestCaseStatus::Success { .. } => CaseResult::Passed,
+        TestCaseStatus::Skipped { message, .. } => CaseResult::Skipped(text(message)),
         TestCaseStatus::NonSuccess { kind, message, description, .. } => {
             let details = format!("{}\n{}", text(description), output_of(case));
             let (message, is_error) = (text(message), *kind == NonSuccessKind::Error);
             if is_error {
-                Outcome::Error(Bad { kind: "never ended", message, details })
+                CaseResult::Error(Bad { kind: "never ended", message, details })
             } else {
-                Outcome::Failure(Bad { kind: "failed", message, details })
+                CaseResult::Failure(Bad { kind: "failed", message, details })
             }
         }
     };

@@ -20,7 +20,7 @@ pub(super) struct Element {
 }
 
 /// What an element may hold.
-struct Rule {
+struct ElementRule {
     element: &'static str,
     /// Name, kind of value, whether it must be there.
     attributes: &'static [(&'static str, Value, bool)],
@@ -56,9 +56,14 @@ use Times::{Any as Many, Once, OneOfThese};
 use Value::{Any, DateTime, Decimal, Int, Token};
 
 const BAD: &[(&str, Value, bool)] = &[("message", Any, false), ("type", Any, true)];
-const RULES: &[Rule] = &[
-    Rule { element: "testsuites", attributes: &[], children: &[("testsuite", Many)], text: false },
-    Rule {
+const RULES: &[ElementRule] = &[
+    ElementRule {
+        element: "testsuites",
+        attributes: &[],
+        children: &[("testsuite", Many)],
+        text: false,
+    },
+    ElementRule {
         element: "testsuite",
         attributes: &[
             ("package", Token, true),
@@ -80,29 +85,34 @@ const RULES: &[Rule] = &[
         ],
         text: false,
     },
-    Rule { element: "properties", attributes: &[], children: &[("property", Many)], text: false },
-    Rule {
+    ElementRule {
+        element: "properties",
+        attributes: &[],
+        children: &[("property", Many)],
+        text: false,
+    },
+    ElementRule {
         element: "property",
         attributes: &[("name", Token, true), ("value", Any, true)],
         children: &[],
         text: false,
     },
-    Rule {
+    ElementRule {
         element: "testcase",
         attributes: &[("name", Token, true), ("classname", Token, true), ("time", Decimal, true)],
         children: &[("skipped", OneOfThese), ("error", OneOfThese), ("failure", OneOfThese)],
         text: false,
     },
-    Rule {
+    ElementRule {
         element: "skipped",
         attributes: &[("message", Any, false), ("type", Any, false)],
         children: &[],
         text: true,
     },
-    Rule { element: "error", attributes: BAD, children: &[], text: true },
-    Rule { element: "failure", attributes: BAD, children: &[], text: true },
-    Rule { element: "system-out", attributes: &[], children: &[], text: true },
-    Rule { element: "system-err", attributes: &[], children: &[], text: true },
+    ElementRule { element: "error", attributes: BAD, children: &[], text: true },
+    ElementRule { element: "failure", attributes: BAD, children: &[], text: true },
+    ElementRule { element: "system-out", attributes: &[], children: &[], text: true },
+    ElementRule { element: "system-err", attributes: &[], children: &[], text: true },
 ];
 
 impl Value {

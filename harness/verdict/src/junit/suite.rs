@@ -20,11 +20,11 @@ pub(super) struct Case {
     pub(super) class: String,
     pub(super) name: String,
     pub(super) seconds: f64,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: CaseResult,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum CaseResult {
     Passed,
     /// Not run, and rightly so; the reason.
     Skipped(String),

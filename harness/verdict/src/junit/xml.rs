@@ -8,7 +8,7 @@ use evidence::utc::Utc;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
-use super::suite::{Bad, Case, Outcome, Suite};
+use super::suite::{Bad, Case, CaseResult, Suite};
 
 /// Characters of a `message`, which readers show on one line.
 const MESSAGE: usize = 300;
@@ -33,7 +33,7 @@ impl Out {
     }
 
     fn suite(&mut self, id: usize, suite: &Suite) -> io::Result<()> {
-        let count = |is: fn(&Outcome) -> bool| {
+        let count = |is: fn(&CaseResult) -> bool| {
             suite.cases.iter().filter(|case| is(&case.outcome)).count().to_string()
         };
         self.open(
@@ -46,9 +46,9 @@ impl Out {
                 ("hostname", "localhost"),
                 ("timestamp", &Utc::of_milliseconds(suite.began_ms).iso8601()),
                 ("tests", &suite.cases.len().to_string()),
-                ("failures", &count(|one| matches!(one, Outcome::Failure(_)))),
-                ("errors", &count(|one| matches!(one, Outcome::Error(_)))),
-                ("skipped", &count(|one| matches!(one, Outcome::Skipped(_)))),
+                ("failures", &count(|one| matches!(one, CaseResult::Failure(_)))),
+                ("errors", &count(|one| matches!(one, CaseResult::Error(_)))),
+                ("skipped", &count(|one| matches!(one, CaseResult::Skipped(_)))),
                 ("time", &seconds(suite.cases.iter().fold(0.0, |sum, case| sum + case.seconds))),
             ],
         )?;
@@ -69,15 +69,17 @@ impl Out {
         let time = seconds(case.seconds);
         let attributes =
             [("name", case.name.as_str()), ("classname", &case.class), ("time", &time)];
-        if case.outcome == Outcome::Passed {
+        if case.outcome == CaseResult::Passed {
             return self.empty("testcase", &attributes);
         }
         self.open("testcase", &attributes)?;
         match &case.outcome {
-            Outcome::Passed => {}
-            Outcome::Skipped(reason) => self.empty("skipped", &[("message", &one_line(reason))])?,
-            Outcome::Failure(bad) => self.bad("failure", bad)?,
-            Outcome::Error(bad) => self.bad("error", bad)?,
+            CaseResult::Passed => {}
+            CaseResult::Skipped(reason) => {
+                self.empty("skipped", &[("message", &one_line(reason))])?
+            }
+            CaseResult::Failure(bad) => self.bad("failure", bad)?,
+            CaseResult::Error(bad) => self.bad("error", bad)?,
         }
         self.close("testcase")
     }

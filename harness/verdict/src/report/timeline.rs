@@ -14,7 +14,7 @@ const ROW: f64 = 34.0;
 
 /// How something ended. Ordered by what outweighs what in a line of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
+enum BarEnd {
     Well,
     /// It was not run, or begun and never ended.
     Open,
@@ -23,22 +23,22 @@ enum End {
     Badly,
 }
 
-impl End {
+impl BarEnd {
     fn word(self) -> &'static str {
         match self {
-            End::Well => "PASS",
-            End::Open => "INCONCLUSIVE",
-            End::Undecided => "UNDECIDED",
-            End::Badly => "FAIL",
+            BarEnd::Well => "PASS",
+            BarEnd::Open => "INCONCLUSIVE",
+            BarEnd::Undecided => "UNDECIDED",
+            BarEnd::Badly => "FAIL",
         }
     }
 
     /// The class of its colour.
     fn class(self) -> &'static str {
         crate::text::class_of(match self {
-            End::Well => State::Pass,
-            End::Open | End::Undecided => State::Inconclusive,
-            End::Badly => State::Fail,
+            BarEnd::Well => State::Pass,
+            BarEnd::Open | BarEnd::Undecided => State::Inconclusive,
+            BarEnd::Badly => State::Fail,
         })
     }
 }
@@ -47,11 +47,11 @@ impl End {
 struct Span {
     from: u64,
     to: u64,
-    end: End,
+    end: BarEnd,
 }
 
 /// A line of the timeline.
-struct Row {
+struct TimelineRow {
     name: String,
     spans: Vec<Span>,
 }
@@ -71,7 +71,7 @@ pub(super) fn section(run: &Run) -> Section {
     for row in &rows {
         let (from, to) =
             (row.spans.iter().map(|s| s.from).min(), row.spans.iter().map(|s| s.to).max());
-        let end = row.spans.iter().map(|span| span.end).max().unwrap_or(End::Open);
+        let end = row.spans.iter().map(|span| span.end).max().unwrap_or(BarEnd::Open);
         table.rows.push(vec![
             row.name.clone(),
             number(from.map_or(f64::NAN, seconds)),
@@ -114,7 +114,7 @@ pub(super) fn section(run: &Run) -> Section {
     section
 }
 
-fn rows(run: &Run) -> Vec<Row> {
+fn rows(run: &Run) -> Vec<TimelineRow> {
     let mut rows = Vec::new();
     for place in PLACES {
         let records: Vec<&Record> = run.evidence.records(place).collect();
@@ -124,12 +124,15 @@ fn rows(run: &Run) -> Vec<Row> {
         });
         for phase in begun.collect::<Vec<_>>() {
             let spans = spans(&records, |event| of_phase(event, &phase));
-            rows.push(Row { name: format!("{place}: phase {phase}"), spans });
+            rows.push(TimelineRow { name: format!("{place}: phase {phase}"), spans });
         }
         for criterion in Criterion::ALL {
             let spans = spans(&records, |event| of_criterion(event, criterion));
             if !spans.is_empty() {
-                rows.push(Row { name: format!("{place}: trials of {}", criterion.title()), spans });
+                rows.push(TimelineRow {
+                    name: format!("{place}: trials of {}", criterion.title()),
+                    spans,
+                });
             }
         }
     }
@@ -139,7 +142,7 @@ fn rows(run: &Run) -> Vec<Row> {
 /// A beginning or an end of the thing called so.
 enum Edge<'e> {
     Begins(&'e str),
-    Ends(&'e str, End),
+    Ends(&'e str, BarEnd),
 }
 
 fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
@@ -148,9 +151,9 @@ fn of_phase<'e>(event: &'e Event, wanted: &str) -> Option<Edge<'e>> {
         Event::PhaseFinished { phase, state, .. } if phase == wanted => Some(Edge::Ends(
             phase,
             match state {
-                PhaseState::Done => End::Well,
-                PhaseState::Failed => End::Badly,
-                PhaseState::NotRun => End::Open,
+                PhaseState::Done => BarEnd::Well,
+                PhaseState::Failed => BarEnd::Badly,
+                PhaseState::NotRun => BarEnd::Open,
             },
         )),
         _ => None,
@@ -163,9 +166,9 @@ fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
         Event::TrialFinished { trial, state, .. } => Edge::Ends(
             trial,
             match state {
-                TrialState::Passed => End::Well,
-                TrialState::Failed => End::Badly,
-                TrialState::Undecided => End::Undecided,
+                TrialState::Passed => BarEnd::Well,
+                TrialState::Failed => BarEnd::Badly,
+                TrialState::Undecided => BarEnd::Undecided,
             },
         ),
         _ => return None,
@@ -190,7 +193,7 @@ fn spans<'r>(records: &[&'r Record], edge: impl Fn(&'r Event) -> Option<Edge<'r>
         }
     }
     let last = records.last().map_or(0, |record| record.time_ms);
-    let unended = |(_, from)| Span { from, to: last.max(from), end: End::Open };
+    let unended = |(_, from)| Span { from, to: last.max(from), end: BarEnd::Open };
     spans.extend(open.into_iter().map(unended));
     spans
 }
@@ -215,6 +218,6 @@ mod tests {
         let row =
             table.unwrap().rows.iter().find(|row| row[0] == "guest: trials of Module stability");
         assert_eq!(row.unwrap()[4], "UNDECIDED");
-        assert_eq!(End::Undecided.class(), "inconclusive");
+        assert_eq!(BarEnd::Undecided.class(), "inconclusive");
     }
 }

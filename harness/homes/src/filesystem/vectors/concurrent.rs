@@ -72,7 +72,7 @@ struct Numbered {
 
 /// Which end of the file a query is for.
 #[derive(Clone, Copy, PartialEq)]
-enum End {
+enum EndRow {
     First,
     Last,
 }
@@ -80,12 +80,12 @@ enum End {
 impl Numbered {
     /// Checks an answer against every state that the file can have been in; the number of rows
     /// that it had, where the answer tells.
-    fn check(&self, end: End, exact: bool, hits: &[Hit]) -> Result<u64, Failure> {
+    fn check(&self, end: EndRow, exact: bool, hits: &[Hit]) -> Result<u64, Failure> {
         require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
         let mut before: Option<(u32, u64)> = None;
         for hit in hits {
             let (distance, marked) = decode(hit)?;
-            let number = if end == End::First { distance } else { TOP - distance };
+            let number = if end == EndRow::First { distance } else { TOP - distance };
             let row = u32::try_from(hit.row)?;
             // Rows are only ever cut off, so that a number is nowhere before its place.
             let there = number >= FIRST + row && number < self.next.load(Ordering::SeqCst);
@@ -93,7 +93,7 @@ impl Numbered {
             require!(row >= STABLE || number == FIRST + row, "row {row} was never {number}");
             require!(row < STABLE || !marked, "row {row} was never marked: {hits:?}");
             if let Some((last, last_row)) = before {
-                let (nearer, farther) = if end == End::First {
+                let (nearer, farther) = if end == EndRow::First {
                     ((last, last_row), (number, hit.row))
                 } else {
                     ((number, hit.row), (last, last_row))
@@ -105,7 +105,7 @@ impl Numbered {
             }
             before = Some((number, hit.row));
         }
-        require!(!exact || end == End::Last || hits[0].row == 0, "row 0 was left out: {hits:?}");
+        require!(!exact || end == EndRow::Last || hits[0].row == 0, "row 0 was left out: {hits:?}");
         Ok(hits[0].row + 1)
     }
 
@@ -114,12 +114,12 @@ impl Numbered {
     fn search(
         &self,
         slot: u32,
-        end: End,
+        end: EndRow,
         exact: bool,
         busy: &AtomicBool,
     ) -> Result<(u64, u64), Failure> {
         let mut searcher = Searcher::new(DIM as u32, K, slot)?;
-        let query = query(if end == End::First { 0 } else { TOP });
+        let query = query(if end == EndRow::First { 0 } else { TOP });
         let (mut searches, mut rows) = (0, 0);
         while searches == 0 || busy.load(Ordering::SeqCst) {
             let hits =
@@ -167,7 +167,7 @@ impl Numbered {
             attach(&self.file, &numbered(kind, 2)).when(format!("ATTACH {kind:?}"))?;
             let mut searcher = Searcher::new(DIM as u32, K, 2)?;
             let hits = searcher.search(&self.file, &query(0)).when("SEARCH")?;
-            self.check(End::First, kind == Kind::Flat, hits).when(format!("{kind:?}"))?;
+            self.check(EndRow::First, kind == Kind::Flat, hits).when(format!("{kind:?}"))?;
             detach(&self.file, 2).when("DETACH")?;
         }
         Ok(())
@@ -198,8 +198,8 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     };
     let searchers = |busy: &AtomicBool| {
         in_threads(3, |searcher| match searcher {
-            0 => one.search(1, End::First, false, busy),
-            _ => one.search(0, End::Last, true, busy),
+            0 => one.search(1, EndRow::First, false, busy),
+            _ => one.search(0, EndRow::Last, true, busy),
         })
     };
     let (_, counts) = beside(writers, searchers)?;
@@ -212,7 +212,7 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     require!(searches == *approximate, "the graph counts {searches}, due are {approximate}");
     let rows = one.file.metadata()?.len() / ROW as u64;
     require!(told.rows == rows, "{} rows are indexed, the file has {rows}", told.rows);
-    one.search(0, End::First, true, &AtomicBool::new(false))?;
+    one.search(0, EndRow::First, true, &AtomicBool::new(false))?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ const PAGE: usize = 4096;
 const WHOLE: usize = 1 << 20;
 
 /// A write of rows, one of which is not in range.
-struct Case {
+struct PartCase {
     /// Rows that the file has.
     there: usize,
     /// The first row that is written, and how many are.
@@ -33,11 +33,11 @@ struct Case {
     bad: usize,
 }
 
-const fn case(there: usize, first: usize, rows: usize, bad: usize) -> Case {
-    Case { there, first, rows, bad }
+const fn case(there: usize, first: usize, rows: usize, bad: usize) -> PartCase {
+    PartCase { there, first, rows, bad }
 }
 
-const CASES: &[Case] = &[
+const CASES: &[PartCase] = &[
     // From a page's boundary on.
     case(0, 0, 400, 399),
     case(0, 0, 400, 0),
@@ -68,7 +68,7 @@ fn rows(numbers: std::ops::Range<usize>) -> Vec<f32> {
 /// bytes were done, which are those of whole parts and there.
 fn a_write_with_nan_is_refused_or_says_how_much(dir: &Path) -> Result<(), Failure> {
     for (number, one) in CASES.iter().enumerate() {
-        let Case { there, first, rows: count, bad } = *one;
+        let PartCase { there, first, rows: count, bad } = *one;
         let told = format!(
             "a write of {count} rows of {ROW} bytes from row {first} on, with a NaN in row {bad} of \
              them, to a file of {there}"
@@ -78,8 +78,8 @@ fn a_write_with_nan_is_refused_or_says_how_much(dir: &Path) -> Result<(), Failur
     Ok(())
 }
 
-fn tried(dir: &Path, number: usize, one: &Case) -> Result<(), Failure> {
-    let Case { there, first, rows: count, bad } = *one;
+fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
+    let PartCase { there, first, rows: count, bad } = *one;
     let path = dir.join(format!("{number}.f32"));
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     let before = rows(0..there);

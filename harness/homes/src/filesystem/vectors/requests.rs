@@ -30,22 +30,22 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 ];
 
 /// A request and memory for it, as much as any number can ask for.
-struct Request {
+struct RawRequest {
     number: u32,
     memory: Box<[u64; IOC_MAX_SIZE.div_ceil(size_of::<u64>())]>,
 }
 
-impl Request {
+impl RawRequest {
     /// `number` with `header` at its beginning, and zeros.
-    fn new<T: Copy>(number: u32, header: T) -> Request {
+    fn new<T: Copy>(number: u32, header: T) -> RawRequest {
         const { assert!(size_of::<T>() <= IOC_MAX_SIZE && align_of::<T>() <= align_of::<u64>()) }
         let mut memory = Box::new([0; _]);
         // SAFETY: the memory is aligned for `T` and holds one.
         unsafe { memory.as_mut_ptr().cast::<T>().write(header) };
-        Request { number, memory }
+        RawRequest { number, memory }
     }
 
-    fn attach(change: impl FnOnce(&mut Attach)) -> Request {
+    fn attach(change: impl FnOnce(&mut Attach)) -> RawRequest {
         let mut header = Attach {
             version: ABI_VERSION,
             dim: DIM as u32,
@@ -55,31 +55,31 @@ impl Request {
             ..Attach::default()
         };
         change(&mut header);
-        Request::new(IOC_ATTACH, header)
+        RawRequest::new(IOC_ATTACH, header)
     }
 
-    fn detach(change: impl FnOnce(&mut Detach)) -> Request {
+    fn detach(change: impl FnOnce(&mut Detach)) -> RawRequest {
         let mut header = Detach { version: ABI_VERSION, ..Detach::default() };
         change(&mut header);
-        Request::new(IOC_DETACH, header)
+        RawRequest::new(IOC_DETACH, header)
     }
 
-    fn stats(change: impl FnOnce(&mut Stats)) -> Request {
+    fn stats(change: impl FnOnce(&mut Stats)) -> RawRequest {
         let mut header = Stats { version: ABI_VERSION, ..Stats::default() };
         change(&mut header);
-        Request::new(IOC_STATS, header)
+        RawRequest::new(IOC_STATS, header)
     }
 
     /// A search of `size` bytes for the neighbours of zeros.
-    fn search(size: usize, change: impl FnOnce(&mut Search)) -> Request {
+    fn search(size: usize, change: impl FnOnce(&mut Search)) -> RawRequest {
         let mut header =
             Search { version: ABI_VERSION, dim: DIM as u32, k: K, ..Search::default() };
         change(&mut header);
-        Request::new(ioc_search(size), header)
+        RawRequest::new(ioc_search(size), header)
     }
 
     /// Puts `value` at component `at` of the queries.
-    fn with_component(mut self, at: usize, value: f32) -> Request {
+    fn with_component(mut self, at: usize, value: f32) -> RawRequest {
         let payload = size_of::<Search>() / size_of::<f32>();
         assert!(payload + at < self.memory.len() * 2);
         // SAFETY: within the memory, which is aligned for more than an f32.
@@ -108,7 +108,7 @@ unsafe fn ioctl(file: impl AsFd, number: u32, argument: *mut libc::c_void) -> io
 /// Sends each request and expects its errno; the index is as it was afterwards.
 fn all_refused(
     file: &File,
-    cases: impl IntoIterator<Item = (&'static str, i32, Request)>,
+    cases: impl IntoIterator<Item = (&'static str, i32, RawRequest)>,
 ) -> Result<(), Failure> {
     let before = stats(file, 0).when("STATS")?;
     for (what, errno, mut request) in cases {
@@ -124,7 +124,7 @@ fn all_refused(
 fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base[..DIM * 50])?;
-    let bad = |what, change: fn(&mut Attach)| (what, libc::EINVAL, Request::attach(change));
+    let bad = |what, change: fn(&mut Attach)| (what, libc::EINVAL, RawRequest::attach(change));
     all_refused(
         &file,
         [
@@ -143,7 +143,7 @@ fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
                 (a.kind, a.params[0]) = (Kind::Hnsw as u32, u32::MAX);
             }),
             bad("bits that PQ does not have", |a| (a.kind, a.params[1]) = (Kind::Pq as u32, 5)),
-            ("a slot in use", libc::EEXIST, Request::attach(|a| a.index = 0)),
+            ("a slot in use", libc::EEXIST, RawRequest::attach(|a| a.index = 0)),
             // What is wrong in the request itself comes before the slots.
             bad("a slot in use and a flag", |a| (a.index, a.flags) = (0, 1)),
         ],
@@ -163,8 +163,8 @@ fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
 
 fn bad_detaches_and_stats_are_refused(dir: &Path) -> Result<(), Failure> {
     let file = indexed(dir, &small().base[..DIM * 50])?;
-    let detach = |what, errno, change: fn(&mut Detach)| (what, errno, Request::detach(change));
-    let stats = |what, errno, change: fn(&mut Stats)| (what, errno, Request::stats(change));
+    let detach = |what, errno, change: fn(&mut Detach)| (what, errno, RawRequest::detach(change));
+    let stats = |what, errno, change: fn(&mut Stats)| (what, errno, RawRequest::stats(change));
     all_refused(
         &file,
         [
@@ -187,9 +187,11 @@ fn bad_detaches_and_stats_are_refused(dir: &Path) -> Result<(), Failure> {
 fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
     let file = indexed(dir, &small().base[..DIM * 50])?;
     let size = search_size(1, DIM, K as usize);
-    let bad = |what, change: fn(&mut Search)| (what, libc::EINVAL, Request::search(size, change));
-    let of_size =
-        |what, size, change: fn(&mut Search)| (what, libc::EINVAL, Request::search(size, change));
+    let bad =
+        |what, change: fn(&mut Search)| (what, libc::EINVAL, RawRequest::search(size, change));
+    let of_size = |what, size, change: fn(&mut Search)| {
+        (what, libc::EINVAL, RawRequest::search(size, change))
+    };
     let ok = |_: &mut Search| {};
     all_refused(
         &file,
@@ -209,19 +211,19 @@ fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
             of_size("no payload", size_of::<Search>(), ok),
             of_size("half a header", size_of::<Search>() / 2, ok),
             of_size("no size", 0, ok),
-            ("an empty slot", libc::ENOENT, Request::search(size, |s| s.index = 1)),
+            ("an empty slot", libc::ENOENT, RawRequest::search(size, |s| s.index = 1)),
             bad("an empty slot and a flag", |s| (s.index, s.flags) = (1, 1)),
             // What depends on the index comes after it.
             ("another dim and an empty slot", libc::ENOENT, {
-                Request::search(size, |s| (s.index, s.dim) = (1, 8))
+                RawRequest::search(size, |s| (s.index, s.dim) = (1, 8))
             }),
             bad("another dim", |s| s.dim -= 1),
             ("NaN and an empty slot", libc::ENOENT, {
-                Request::search(size, |s| s.index = 1).with_component(0, f32::NAN)
+                RawRequest::search(size, |s| s.index = 1).with_component(0, f32::NAN)
             }),
-            ("NaN", libc::EINVAL, Request::search(size, ok).with_component(DIM - 1, f32::NAN)),
+            ("NaN", libc::EINVAL, RawRequest::search(size, ok).with_component(DIM - 1, f32::NAN)),
             ("an infinity in the last of three queries", libc::EINVAL, {
-                Request::search(search_size(3, DIM, K as usize), |s| s.queries = 3)
+                RawRequest::search(search_size(3, DIM, K as usize), |s| s.queries = 3)
                     .with_component(3 * DIM - 1, f32::NEG_INFINITY)
             }),
         ],
@@ -229,9 +231,9 @@ fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
     let before = stats(&file, 0)?.searches;
     // 0 is one, and what is behind the queries is nobody's business.
     for queries in [0, 1] {
-        let mut one = Request::search(size, |s| s.queries = queries);
+        let mut one = RawRequest::search(size, |s| s.queries = queries);
         one.with_component(DIM, f32::NAN).send(&file).when("a search like those refused")?;
-        one = Request::search(IOC_MAX_SIZE, |s| (s.queries, s.param) = (queries, u32::MAX));
+        one = RawRequest::search(IOC_MAX_SIZE, |s| (s.queries, s.param) = (queries, u32::MAX));
         one.send(&file).when("a search with the largest payload and parameter")?;
     }
     let searches = stats(&file, 0)?.searches - before;
@@ -249,14 +251,14 @@ fn rights_come_before_what_is_asked(dir: &Path) -> Result<(), Failure> {
     let requests = || {
         // Each right, and each wrong: the descriptor is looked at first.
         [
-            ("ATTACH", &read_only, Request::attach(|_| ())),
-            ("ATTACH of no version", &read_only, Request::attach(|a| a.version = 0)),
-            ("DETACH", &read_only, Request::detach(|_| ())),
-            ("DETACH of an empty slot", &read_only, Request::detach(|d| d.index = 5)),
-            ("SEARCH", &write_only, Request::search(size, |_| ())),
-            ("SEARCH of no version", &write_only, Request::search(size, |s| s.version = 0)),
-            ("STATS", &write_only, Request::stats(|_| ())),
-            ("STATS of an empty slot", &write_only, Request::stats(|s| s.index = 5)),
+            ("ATTACH", &read_only, RawRequest::attach(|_| ())),
+            ("ATTACH of no version", &read_only, RawRequest::attach(|a| a.version = 0)),
+            ("DETACH", &read_only, RawRequest::detach(|_| ())),
+            ("DETACH of an empty slot", &read_only, RawRequest::detach(|d| d.index = 5)),
+            ("SEARCH", &write_only, RawRequest::search(size, |_| ())),
+            ("SEARCH of no version", &write_only, RawRequest::search(size, |s| s.version = 0)),
+            ("STATS", &write_only, RawRequest::stats(|_| ())),
+            ("STATS of an empty slot", &write_only, RawRequest::stats(|s| s.index = 5)),
         ]
     };
     for (what, file, mut request) in requests() {
@@ -285,17 +287,17 @@ fn unknown_requests_are_no_ttys(dir: &Path) -> Result<(), Failure> {
     ];
     let read_only = File::open(dir.join("base.f32"))?;
     for (what, number) in numbers {
-        let mut request = Request::new(number, [0_u64; 8]);
+        let mut request = RawRequest::new(number, [0_u64; 8]);
         expect_errno(request.send(&file), libc::ENOTTY, what)?;
         expect_errno(request.send(&read_only), libc::ENOTTY, what)?;
     }
     let size = search_size(1, DIM, K as usize);
     let known = || {
         [
-            ("ATTACH", Request::attach(|_| ())),
-            ("DETACH", Request::detach(|_| ())),
-            ("SEARCH", Request::search(size, |_| ())),
-            ("STATS", Request::stats(|_| ())),
+            ("ATTACH", RawRequest::attach(|_| ())),
+            ("DETACH", RawRequest::detach(|_| ())),
+            ("SEARCH", RawRequest::search(size, |_| ())),
+            ("STATS", RawRequest::stats(|_| ())),
         ]
     };
     let elsewhere = tempfile::tempdir()?;
@@ -316,10 +318,10 @@ fn bad_addresses_are_refused(dir: &Path) -> Result<(), Failure> {
     let size = search_size(1, DIM, K as usize);
     let page = crate::filesystem::mapped::LastPage::new()?;
     let requests = [
-        Request::attach(|_| ()),
-        Request::detach(|d| d.index = 5),
-        Request::search(size, |_| ()),
-        Request::stats(|_| ()),
+        RawRequest::attach(|_| ()),
+        RawRequest::detach(|d| d.index = 5),
+        RawRequest::search(size, |_| ()),
+        RawRequest::stats(|_| ()),
     ];
     for request in &requests {
         let size = (request.number >> 16) as usize & IOC_MAX_SIZE;

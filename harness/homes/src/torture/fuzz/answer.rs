@@ -8,7 +8,7 @@ use machine::require;
 use nix::errno::Errno;
 use vexfs_uapi::{Attach, Hit, Home, How, Report, Search, Stats, Why};
 
-use super::request::{Access, Kind, Request, Target, word};
+use super::request::{Access, FuzzedRequest, Kind, Target, word};
 
 /// What may come of a request, whatever other threads do.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Allowed {
 
 impl Allowed {
     /// By the contract's table, in its order.
-    pub fn of(request: &Request) -> Allowed {
+    pub fn of(request: &FuzzedRequest) -> Allowed {
         let kind = Kind::of(request.number);
         let placement = request.placement;
         let refused =
@@ -87,7 +87,7 @@ impl Bounds {
 
     /// Checks that `after` is an answer to the successful `request`, and that nothing else in it
     /// has changed.
-    pub fn check(&self, request: &Request, after: &[u8]) -> Result<(), Failure> {
+    pub fn check(&self, request: &FuzzedRequest, after: &[u8]) -> Result<(), Failure> {
         let mut expected = request.bytes.clone();
         let mut takes =
             |from: usize, to: usize| expected[from..to].copy_from_slice(&after[from..to]);
@@ -159,7 +159,12 @@ impl Bounds {
         Ok(())
     }
 
-    fn check_hits(&self, request: &Request, after: &[u8], queries: usize) -> Result<(), Failure> {
+    fn check_hits(
+        &self,
+        request: &FuzzedRequest,
+        after: &[u8],
+        queries: usize,
+    ) -> Result<(), Failure> {
         let found = word(after, offset_of!(Search, found) / 4) as usize;
         let components = queries * request.word(3) as usize;
         let header = size_of::<Search>() / 4;
@@ -199,9 +204,9 @@ mod tests {
     const BOTH: Target = Target::File(0, Access::Both);
     const HERE: Placement = Placement::AfterGuard;
 
-    fn request(number: u32, words: &[u32], target: Target, placement: Placement) -> Request {
+    fn request(number: u32, words: &[u32], target: Target, placement: Placement) -> FuzzedRequest {
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        Request { number, bytes, placement, target }
+        FuzzedRequest { number, bytes, placement, target }
     }
 
     #[rstest::rstest]

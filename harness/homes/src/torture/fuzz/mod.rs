@@ -30,7 +30,7 @@ use self::answer::{Allowed, Bounds};
 pub use self::dice::Dice;
 use self::files::{Files, LARGEST, is_due};
 use self::memory::Memory;
-use self::request::Request;
+use self::request::FuzzedRequest;
 use super::scale;
 
 /// Requests of a run, of all threads.
@@ -51,7 +51,7 @@ type Tally = BTreeMap<String, u64>;
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
-pub struct Done {
+pub struct FuzzSummary {
     seed: u64,
     threads: u64,
     requests: u64,
@@ -59,7 +59,7 @@ pub struct Done {
 }
 
 /// What the threads of a run share.
-struct Run {
+struct FuzzRun {
     files: Files,
     bounds: Bounds,
     seed: u64,
@@ -74,12 +74,12 @@ struct Run {
 /// # Errors
 /// An answer that is not allowed, with what replays it; a hang; memory that is not given back; or
 /// a run that did not reach all that it is for.
-pub fn run(mount: &Path, home: Home, size: u64) -> Result<Done, Failure> {
+pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> {
     let seed = seed()?;
     println!("seed {seed} (VEXFS_VALIDATION_FUZZ_SEED={seed} replays it)");
     let idle = free_bytes(mount)?;
     let requests = REQUESTS * u64::from(scale()?);
-    let run = Arc::new(Run {
+    let run = Arc::new(FuzzRun {
         files: Files::new(mount)?,
         bounds: Bounds { home, file: LARGEST, mount: size },
         seed,
@@ -113,7 +113,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<Done, Failure> {
     wait_for("what the fuzzer took, given back", FREED_WITHIN, || {
         Ok((free_bytes(mount)? == idle).then_some(()))
     })?;
-    Ok(Done { seed, threads: THREADS, requests, answers })
+    Ok(FuzzSummary { seed, threads: THREADS, requests, answers })
 }
 
 fn seed() -> Result<u64, Failure> {
@@ -128,7 +128,7 @@ fn free_bytes(mount: &Path) -> Result<u64, Failure> {
     Ok(stat.blocks_free() * stat.fragment_size())
 }
 
-impl Run {
+impl FuzzRun {
     fn thread(&self, number: u64) -> Result<Tally, Failure> {
         let mut dice = Dice::new(self.seed, number);
         let mut memory = Memory::new()?;
@@ -144,7 +144,7 @@ impl Run {
                 self.files.check_capacity(self.bounds.mount)?;
                 *tally.entry(format!("{what}: {}", word_for(outcome))).or_default() += 1;
             }
-            let request = Request::next(&mut dice);
+            let request = FuzzedRequest::next(&mut dice);
             let outcome = self.ask(&request, &mut memory).when(format!("request {count}"))?;
             let answer = format!("{}: {}", request.name(), word_for(outcome));
             *tally.entry(answer).or_default() += 1;
@@ -153,7 +153,11 @@ impl Run {
     }
 
     /// Makes the request and looks at the answer.
-    fn ask(&self, request: &Request, memory: &mut Memory) -> Result<Result<(), Errno>, Failure> {
+    fn ask(
+        &self,
+        request: &FuzzedRequest,
+        memory: &mut Memory,
+    ) -> Result<Result<(), Errno>, Failure> {
         let address = memory.place(&request.bytes, request.placement)?;
         let descriptor = self.files.descriptor(request.target);
         // SAFETY: the kernel checks the address before it uses it. A home that writes beyond the

@@ -71,7 +71,7 @@ pub const DIMS: [u32; 3] = [8, 16, 4];
 
 /// A request, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct FuzzedRequest {
     /// The ioctl's number.
     pub number: u32,
     /// As many bytes as the number names.
@@ -82,14 +82,15 @@ pub struct Request {
     pub target: Target,
 }
 
-impl Request {
+impl FuzzedRequest {
     /// The next request: in five of eight cases one that the contract allows.
-    pub fn next(dice: &mut Dice) -> Request {
+    pub fn next(dice: &mut Dice) -> FuzzedRequest {
         let file = dice.below(DIMS.len() as u64) as usize;
         let dim = if dice.one_in(12) { dice.pick(&[1, 3, 32, MAX_DIM]) } else { DIMS[file] };
         let (number, bytes) = valid(dice, dim);
         let target = Target::File(file, Access::Both);
-        let mut request = Request { number, bytes, placement: Placement::BeforeGuard, target };
+        let mut request =
+            FuzzedRequest { number, bytes, placement: Placement::BeforeGuard, target };
         if dice.one_in(2) {
             request.placement = Placement::AfterGuard;
         }
@@ -250,9 +251,9 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn stream(seed: u64, count: usize) -> Vec<Request> {
+    fn stream(seed: u64, count: usize) -> Vec<FuzzedRequest> {
         let mut dice = Dice::new(seed, 0);
-        (0..count).map(|_| Request::next(&mut dice)).collect()
+        (0..count).map(|_| FuzzedRequest::next(&mut dice)).collect()
     }
 
     #[test]
@@ -299,7 +300,7 @@ mod tests {
     ) {
         let mut words = vec![ABI_VERSION, 0, 0, dim, k, 0, 0, queries];
         words.resize(8 + 8, 0);
-        let request = Request {
+        let request = FuzzedRequest {
             number: ioc_search(words.len() * 4),
             bytes: bytes_of(&words),
             placement: Placement::BeforeGuard,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 
 use super::set::Set;
-use super::side::{Side, Whose};
+use super::side::{SetSide, Whose};
 use super::truth::Truth;
 use crate::contender::{Contender, Driver};
 use crate::peers::comparison::param_name;
@@ -42,17 +42,17 @@ pub struct Swept {
 /// An index that was built.
 pub struct Built {
     /// What it is.
-    pub side: Side,
+    pub side: SetSide,
     /// Version of the peer's package; of ours none.
     pub version: String,
     /// How long all rows took, on a machine that may have been busy with another build.
     pub build: Duration,
     /// Bytes: of ours what the index counts, of a peer's by what its process grew.
     pub memory: u64,
-    asked: Asked,
+    asked: BuiltIndex,
 }
 
-enum Asked {
+enum BuiltIndex {
     Engine(Box<Engine>, Kind),
     Driver(Box<Driver>),
 }
@@ -62,13 +62,13 @@ impl Built {
     ///
     /// # Errors
     /// The engine or the peer refuses, or fails.
-    pub fn build(side: &Side, set: &Set) -> Result<Self, Failure> {
+    pub fn build(side: &SetSide, set: &Set) -> Result<Self, Failure> {
         let protocol = set.protocol();
         let (asked, version, build, memory) = match side.whose {
             Whose::Ours(kind) => {
                 let engine = Engine::by(set.metric(), kind, &[], &set.dataset, protocol.k)?;
                 let (build, memory) = (engine.build_time(), engine.memory());
-                (Asked::Engine(Box::new(engine), kind), String::new(), build, memory)
+                (BuiltIndex::Engine(Box::new(engine), kind), String::new(), build, memory)
             }
             Whose::Theirs(peer) => {
                 let mut driver = peer.start(&protocol, &side.built)?;
@@ -76,7 +76,7 @@ impl Built {
                 let description = driver.describe()?;
                 let version = description["versions"][peer.package()].as_str().unwrap_or("?");
                 let grown = description["configuration"]["grown"].as_u64().unwrap_or_default();
-                (Asked::Driver(Box::new(driver)), version.to_owned(), build, grown)
+                (BuiltIndex::Driver(Box::new(driver)), version.to_owned(), build, grown)
             }
         };
         Ok(Built { side: side.clone(), version, build, memory, asked })
@@ -85,7 +85,7 @@ impl Built {
     /// Whether it is the engine's.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self.asked, Asked::Engine(..))
+        matches!(self.asked, BuiltIndex::Engine(..))
     }
 
     /// Moves a peer's process to processor `core`.
@@ -94,8 +94,8 @@ impl Built {
     /// The driver's.
     pub fn move_to(&mut self, core: usize) -> Result<(), Failure> {
         match &mut self.asked {
-            Asked::Engine(..) => Ok(()),
-            Asked::Driver(driver) => driver.configure(&json!({"core": core.to_string()})),
+            BuiltIndex::Engine(..) => Ok(()),
+            BuiltIndex::Driver(driver) => driver.configure(&json!({"core": core.to_string()})),
         }
     }
 
@@ -105,7 +105,9 @@ impl Built {
     /// The driver's.
     pub fn configure(&mut self, setting: &Value) -> Result<(), Failure> {
         match &mut self.asked {
-            Asked::Driver(driver) if setting.as_object().is_some_and(|some| !some.is_empty()) => {
+            BuiltIndex::Driver(driver)
+                if setting.as_object().is_some_and(|some| !some.is_empty()) =>
+            {
                 driver.configure(setting)
             }
             _ => Ok(()),
@@ -124,13 +126,13 @@ impl Built {
     ) -> Result<(Vec<Duration>, Vec<Vec<u64>>), Failure> {
         let k = set.protocol().k;
         let answers = match &mut self.asked {
-            Asked::Engine(engine, kind) => {
+            BuiltIndex::Engine(engine, kind) => {
                 let name = param_name(*kind).unwrap_or_default();
                 let param = u32::try_from(setting[name].as_u64().unwrap_or_default())?;
                 engine.round(param, count)?;
                 engine.answers()
             }
-            Asked::Driver(driver) => {
+            BuiltIndex::Driver(driver) => {
                 let queries = &set.dataset.queries[..count * set.dataset.dim];
                 let answers = driver.search(queries, k)?;
                 answers.times(driver.name())?;
@@ -181,8 +183,8 @@ impl Built {
     /// The driver's.
     pub fn close(self) -> Result<(), Failure> {
         match self.asked {
-            Asked::Engine(..) => Ok(()),
-            Asked::Driver(driver) => driver.close(),
+            BuiltIndex::Engine(..) => Ok(()),
+            BuiltIndex::Driver(driver) => driver.close(),
         }
     }
 }

@@ -16,7 +16,7 @@ use vexfs_anns::SimdLevel;
 use super::built::{Built, Swept};
 use super::result::{Absent, Enough, Line, Measured};
 use super::set::Set;
-use super::side::{Side, Whose};
+use super::side::{SetSide, Whose};
 use super::truth::Truth;
 use crate::dataset::Dataset;
 use crate::peers::core::Cores;
@@ -27,7 +27,7 @@ use crate::peers::run::simd_name;
 use crate::peers::turns::ns;
 
 /// What is the same for all sets.
-pub struct Bench<'a> {
+pub struct SetsBench<'a> {
     /// Rounds before those that count.
     pub warmups: usize,
     /// Rounds that count; with 0 recall alone is measured.
@@ -44,13 +44,13 @@ pub struct Bench<'a> {
 
 type Ready = (Built, Swept);
 
-impl Bench<'_> {
+impl SetsBench<'_> {
     /// Measures `sides` on `set`.
     ///
     /// # Errors
     /// Ours fails or answers with rows that are not there, or somebody interrupts. A peer that
     /// fails is [`Absent`].
-    pub fn measure(&mut self, set: &Set, sides: &[Side]) -> Result<Measured, Failure> {
+    pub fn measure(&mut self, set: &Set, sides: &[SetSide]) -> Result<Measured, Failure> {
         self.cores.use_all()?;
         self.say(set, "exact answers");
         let truth = Truth::new(&set.dataset, set.about.metric, PROTOCOL.k);
@@ -188,7 +188,7 @@ impl Bench<'_> {
 fn build_waiting(
     set: &Set,
     truth: &Truth<'_>,
-    waiting: &Mutex<VecDeque<(usize, &Side)>>,
+    waiting: &Mutex<VecDeque<(usize, &SetSide)>>,
     progress: &ProgressBar,
     tell: &mpsc::Sender<(usize, Result<Ready, Failure>)>,
 ) {
@@ -208,7 +208,7 @@ fn build_waiting(
 
 /// What was built, in the order of `sides`; peers that failed are absent.
 fn sorted_out(
-    sides: &[Side],
+    sides: &[SetSide],
     mut done: Vec<(usize, Result<Ready, Failure>)>,
     absent: &mut Vec<Absent>,
 ) -> Result<Vec<Ready>, Failure> {
@@ -228,7 +228,7 @@ fn sorted_out(
 }
 
 /// Why a side is not even tried.
-fn why_not(side: &Side, set: &Set) -> Option<String> {
+fn why_not(side: &SetSide, set: &Set) -> Option<String> {
     let Whose::Theirs(peer) = side.whose else { return None };
     if peer.lacks(set.about.metric) {
         return Some("it has no such distance".to_owned());

@@ -18,7 +18,7 @@ pub enum Whose {
 
 /// An index and the settings that are tried on it.
 #[derive(Debug, Clone)]
-pub struct Side {
+pub struct SetSide {
     /// Whose it is.
     pub whose: Whose,
     /// What a peer's is built with.
@@ -30,7 +30,7 @@ pub struct Side {
     pub dear: bool,
 }
 
-impl Side {
+impl SetSide {
     /// Its name in tables.
     #[must_use]
     pub fn name(&self) -> String {
@@ -49,11 +49,11 @@ pub const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Ivf, Kind::Pq, Kind:
 
 /// All that is tried on `rows` rows of `dim` components.
 #[must_use]
-pub fn sides(rows: usize, dim: usize) -> Vec<Side> {
+pub fn sides(rows: usize, dim: usize) -> Vec<SetSide> {
     KINDS.into_iter().map(ours).chain(theirs(rows, dim)).collect()
 }
 
-fn ours(kind: Kind) -> Side {
+fn ours(kind: Kind) -> SetSide {
     let mut ladders = vec![vec![json!({})]];
     if let Some(name) = param_name(kind) {
         let (first, last) = match kind {
@@ -63,17 +63,17 @@ fn ours(kind: Kind) -> Side {
         };
         ladders.push(ladder(name, first, last));
     }
-    Side { whose: Whose::Ours(kind), built: json!({}), ladders, dear: false }
+    SetSide { whose: Whose::Ours(kind), built: json!({}), ladders, dear: false }
 }
 
-fn theirs(rows: usize, dim: usize) -> Vec<Side> {
+fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
     // As in `comparison`: faiss advises some multiple of the square root.
     let lists = ((rows as f64).sqrt() as u32).max(1);
     let probes = ladder("nprobe", 1, lists);
     let ef = || vec![ladder("ef", 10, 1_024)];
     let refined = |most| vec![ladder("refine", 1, most)];
     let side =
-        |peer, built, ladders| Side { whose: Whose::Theirs(peer), built, ladders, dear: false };
+        |peer, built, ladders| SetSide { whose: Whose::Theirs(peer), built, ladders, dear: false };
     let mut sides = vec![
         side(Peer::Faiss, json!({"index": "flat"}), vec![vec![json!({})]]),
         side(Peer::Faiss, json!({"index": "hnsw", "m": 16, "ef_construction": 200}), ef()),
@@ -88,7 +88,7 @@ fn theirs(rows: usize, dim: usize) -> Vec<Side> {
             json!({"index": "hnsw", "m": 32, "ef_construction": 200, "quantizer": "SQ8"}),
             ef(),
         ),
-        Side {
+        SetSide {
             // Its candidates come from NN-descent, which takes minutes where others take seconds.
             dear: true,
             ..side(
@@ -148,7 +148,7 @@ mod tests {
         for peer in Peer::value_variants() {
             assert!(sides.iter().any(|side| side.whose == Whose::Theirs(*peer)), "{peer:?}");
         }
-        let mut names: Vec<String> = sides.iter().map(Side::name).collect();
+        let mut names: Vec<String> = sides.iter().map(SetSide::name).collect();
         assert!(names.contains(&"faiss pq".to_owned()) && names.contains(&"HNSW".to_owned()));
         names.sort();
         names.dedup();

@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 use super::result::{Line, Measured};
-use crate::peers::table::{Column, Table};
+use crate::peers::table::{PeersColumn, PeersTable};
 
-const COLUMNS: [Column; 10] = [
-    Column::text("data"),
-    Column::text("index"),
-    Column::number("recall by default"),
-    Column::number("q/s by default"),
-    Column::text("at recall 0.95"),
-    Column::number("recall"),
-    Column::number("q/s"),
-    Column::number("bytes a row"),
-    Column::number("beside the best peer [lower, upper]"),
-    Column::number("net of call [lower]"),
+const COLUMNS: [PeersColumn; 10] = [
+    PeersColumn::text("data"),
+    PeersColumn::text("index"),
+    PeersColumn::number("recall by default"),
+    PeersColumn::number("q/s by default"),
+    PeersColumn::text("at recall 0.95"),
+    PeersColumn::number("recall"),
+    PeersColumn::number("q/s"),
+    PeersColumn::number("bytes a row"),
+    PeersColumn::number("beside the best peer [lower, upper]"),
+    PeersColumn::number("net of call [lower]"),
 ];
 
 /// A line for each index, and behind the table what is absent.
@@ -30,12 +30,12 @@ pub fn markdown(sets: &[Measured]) -> String {
     table(sets).markdown() + "\n" + &absent(sets, "- ")
 }
 
-fn table(sets: &[Measured]) -> Table<10> {
+fn table(sets: &[Measured]) -> PeersTable<10> {
     let lines = sets.iter().flat_map(|set| {
         let best = set.best_of_ours().map(|line| line.index.clone());
         set.lines.iter().map(move |line| cells(set, line, best.as_ref() == Some(&line.index)))
     });
-    Table { columns: COLUMNS, lines: lines.collect() }
+    PeersTable { columns: COLUMNS, lines: lines.collect() }
 }
 
 fn cells(set: &Measured, line: &Line, best: bool) -> [String; 10] {
