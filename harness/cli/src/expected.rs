@@ -37,16 +37,12 @@ impl Expected {
     }
 
     /// Writes the manifest of the checkout.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
     pub fn save(&self) -> Result<(), Failure> {
         let path = Expected::path();
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n").when(path.display())
     }
 
     /// What `declared` has and this has not, and the other way round, a line each.
-    #[must_use]
     pub fn differences(&self, declared: &Expected) -> Vec<String> {
         let beyond = |more: &Expected, less: &Expected, place| -> Vec<String> {
             let known = less.of(place);
@@ -63,7 +59,6 @@ impl Expected {
     }
 
     /// The trials of `place`.
-    #[must_use]
     pub fn of(&self, place: Place) -> &[String] {
         match place {
             Place::Host => &self.host,

@@ -18,13 +18,11 @@ pub struct CostChange {
 
 impl CostChange {
     /// Cost here over cost there: above 1 where it got slower.
-    #[must_use]
     pub fn ratio(&self) -> f64 {
         self.here.nanoseconds / self.base.nanoseconds
     }
 
     /// Whether it got slower by more than [`BOUND`].
-    #[must_use]
     pub fn is_regression(&self) -> bool {
         self.ratio() > 1.0 + BOUND
     }
@@ -52,7 +50,6 @@ pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<CostChange>, Failure>
 }
 
 /// The changes as a table.
-#[must_use]
 pub fn table(changes: &[CostChange]) -> String {
     let head = format!(
         "{:<8}{:<20}{:>14}{:>14}{:>9}\n",

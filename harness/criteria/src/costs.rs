@@ -116,18 +116,12 @@ fn filled(
 }
 
 /// Leaves `costs` in `evidence`.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn write(evidence: &Path, costs: &[Cost]) -> Result<(), Failure> {
     let path = evidence.join(COSTS_FILE);
     fs::write(&path, serde_json::to_vec_pretty(costs)?).when(path.display())
 }
 
 /// What a guest has left in `evidence`.
-///
-/// # Errors
-/// It is not there, or not whole.
 pub fn read(evidence: &Path) -> Result<Vec<Cost>, Failure> {
     let path = evidence.join(COSTS_FILE);
     let bytes = fs::read(&path).when(path.display())?;

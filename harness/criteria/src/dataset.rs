@@ -30,7 +30,6 @@ const FURTHER_QUERIES: usize = 1_000;
 const NUMPY_LIMIT: Duration = Duration::from_secs(180);
 
 /// The trials of the criterion.
-#[must_use]
 pub fn trials() -> Vec<Trial> {
     const BOTH: &[Place] = &[Place::Host, Place::Guest];
     vec![

@@ -19,9 +19,6 @@ pub fn of_protocol(kind: Kind) -> Result<Declaration, Failure> {
 }
 
 /// The same for rows of `dim` components.
-///
-/// # Errors
-/// `dim` is no u32.
 pub fn of_rows(kind: Kind, dim: usize) -> Result<Declaration, Failure> {
     let mut declaration = Declaration { kind, ..Declaration::flat(u32::try_from(dim)?) };
     if kind == Kind::Hnsw {

@@ -117,9 +117,6 @@ pub struct Progress<'a> {
 impl Progress<'_> {
     /// To be told of each round that is done. When those that warm the first pass up are, the forecast
     /// is told.
-    ///
-    /// # Errors
-    /// It cannot be written down.
     pub fn seen(&self, rounds: &[Round]) -> Result<(), Failure> {
         if self.number > 0 || rounds.len() != PROTOCOL.warmups {
             return Ok(());
@@ -201,7 +198,6 @@ pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
 /// Queries of the same stream beside the protocol's, on which recall is taken, too; what opens the
 /// turns of a pass comes behind them ([`measure::contender::Unseen`]). An emulated guest answers some
 /// tens of them a second, and is asked fewer.
-#[must_use]
 pub fn further_queries(context: &Context) -> usize {
     if context.emulated() { 400 } else { 1_000 }
 }
@@ -226,9 +222,6 @@ fn looks_allowed() -> Result<usize, Failure> {
 }
 
 /// A side of a ratio, which describes itself under the name `what`.
-///
-/// # Errors
-/// The contender does not say what it is.
 pub(crate) fn side(
     what: &str,
     contender: &mut dyn Contender,

@@ -10,9 +10,6 @@ use verdict::sabotage::{Found, REGISTER};
 
 /// Writes what was found into `target/sabotage`, with the paths in its message as seen from the
 /// checkout.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn keep(mut found: Found) -> Result<(), Failure> {
     found.commit = environment::commit();
     found.message = found.message.replace(&format!("{}/", project::root().display()), "");
@@ -29,15 +26,11 @@ pub fn forget(saboteur: &str) {
 }
 
 /// Where they are written.
-#[must_use]
 pub fn directory() -> PathBuf {
     project::root().join("target/sabotage")
 }
 
 /// Writes down which saboteurs there are, so that one that nobody found is missed.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn register(names: &[&str]) -> Result<(), Failure> {
     let directory = directory();
     fs::create_dir_all(&directory).when(directory.display())?;

@@ -189,9 +189,6 @@ impl Baselines {
     }
 
     /// The figure that `operation` on `rows` rows of `dim` components may be compared with.
-    ///
-    /// # Errors
-    /// Why there is none.
     pub fn comparable(
         &self,
         system: System,
@@ -228,7 +225,6 @@ impl fmt::Display for Figure {
 impl Figure {
     /// Whether the criterion depends on a comparison with it, where `bound` holds: it is about
     /// ChromaDB's insertions.
-    #[must_use]
     pub fn decides(&self, bound: Bound) -> bool {
         let about = (System::Chromadb, RatedOperation::Insertion);
         bound.decides && (self.system, self.operation) == about

@@ -23,7 +23,6 @@ pub const REPRODUCIBLE_TO: f64 = 0.005;
 
 impl Clock {
     /// What it is called in front of a person.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Clock::Wall => "wall time",

@@ -34,7 +34,6 @@ impl Criterion {
     ];
 
     /// Its name in evidence, trials and test targets.
-    #[must_use]
     pub fn id(self) -> &'static str {
         match self {
             Criterion::Fuse => "fuse",
@@ -46,7 +45,6 @@ impl Criterion {
     }
 
     /// What it demands, for a person.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Criterion::Fuse => "FUSE preservation",
@@ -58,7 +56,6 @@ impl Criterion {
     }
 
     /// The criterion of the trial called `name`.
-    #[must_use]
     pub fn of_trial(name: &str) -> Option<Criterion> {
         name.split_once("::")?.0.parse().ok()
     }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 /// A digest's bytes as lower-case hex.
-#[must_use]
 pub fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -14,7 +13,6 @@ pub fn hex(digest: &[u8]) -> String {
 }
 
 /// SHA-256 in hex.
-#[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }

@@ -18,7 +18,6 @@ pub const SABOTAGE: &str = "sabotage";
 pub const SANITIZED: &str = "sanitize";
 
 /// The file of the records of `place`.
-#[must_use]
 pub fn trail(place: Place) -> &'static str {
     match place {
         Place::Host => "host.jsonl",

@@ -22,13 +22,11 @@ pub enum Trouble {
 
 impl Trouble {
     /// Whether the guest may never answer again after it.
-    #[must_use]
     pub fn may_be_the_end(self) -> bool {
         self != Trouble::Warning
     }
 
     /// Whether somebody waits for something that does not come.
-    #[must_use]
     pub fn is_a_wait(self) -> bool {
         matches!(self, Trouble::LockUp | Trouble::RcuStall | Trouble::HungTask)
     }
@@ -64,7 +62,6 @@ const BEGINNINGS: &[(&str, Trouble)] = &[
 ];
 
 /// What one line of the console tells, if it tells of trouble.
-#[must_use]
 pub fn trouble_in(line: &str) -> Option<Finding> {
     let message = without_stamps(line);
     let trouble = BEGINNINGS

@@ -59,20 +59,17 @@ pub struct Controls {
 
 impl Controls {
     /// ln of the speed of A over its copy's: 0, but for noise.
-    #[must_use]
     pub fn log_equal(&self, a_ns: &[u64]) -> f64 {
         log(total(&self.again_ns) / total(a_ns))
     }
 
     /// ln of the copy's speed over the slowed copy's, which ran beside it.
-    #[must_use]
     pub fn log_slowed(&self) -> f64 {
         log(total(&self.slowed_ns) / total(&self.again_ns))
     }
 
     /// ln of the fastest unseen query's time over the median of the `others`: what answers from
     /// memory is slow for each of the unseen, what is disturbed is not. `None` without queries.
-    #[must_use]
     pub fn log_unseen(unseen: &[u64], others: &[u64]) -> Option<f64> {
         let times: Vec<f64> = others.iter().map(|&one| one as f64).collect();
         Some(log(*unseen.iter().min()? as f64 / median(&times)?))
@@ -81,13 +78,11 @@ impl Controls {
 
 impl Round {
     /// ln of speed A over speed B: the same work, so the times the other way round.
-    #[must_use]
     pub fn log_ratio(&self) -> f64 {
         log(total(&self.b_ns) / total(&self.a_ns))
     }
 
     /// Operations a second of A and of B, where a round is `operations` of them.
-    #[must_use]
     pub fn speeds(&self, operations: usize) -> (f64, f64) {
         let speed = |times: &[u64]| operations as f64 * 1e9 / total(times);
         (speed(&self.a_ns), speed(&self.b_ns))

@@ -25,7 +25,6 @@ pub struct Noise {
 impl Noise {
     /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` where the kernel does not
     /// tell enough.
-    #[must_use]
     pub fn is_beyond_bounds(&self) -> Option<bool> {
         let wall = self.wall_us.max(1) as f64;
         let beyond = |part: Option<u64>, bound: f64| part.map(|part| part as f64 / wall > bound);

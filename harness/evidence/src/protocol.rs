@@ -62,7 +62,6 @@ pub enum Metric {
 
 impl Protocol {
     /// Warm-ups and measured rounds together.
-    #[must_use]
     pub const fn rounds(&self) -> usize {
         self.warmups + self.runs
     }
@@ -73,7 +72,6 @@ impl Protocol {
 const EMULATED_QUERIES: usize = 25;
 
 /// The protocol with fewer queries, its first.
-#[must_use]
 pub fn of_first_queries() -> Protocol {
     Protocol { queries: EMULATED_QUERIES, ..PROTOCOL }
 }
@@ -89,7 +87,6 @@ pub const ORDERS: [[Arm; 4]; 4] = {
 };
 
 /// Which of A and B comes first in round `index` of a pass of controlled rounds.
-#[must_use]
 pub fn controlled_order_of(index: usize) -> Order {
     let order = &ORDERS[index % ORDERS.len()];
     let first = order.iter().find(|arm| matches!(arm, Arm::A | Arm::B));

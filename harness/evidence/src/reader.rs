@@ -27,7 +27,6 @@ pub struct Trail {
 
 impl Trail {
     /// What has become of the line with which it `end`ed once: nothing, or what is wrong with it.
-    #[must_use]
     pub fn since(&self, end: &TrailEnd) -> Option<Damage> {
         let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
             Some(hash) if *hash == end.sha256 => return None,
@@ -48,9 +47,6 @@ pub struct Damage {
 }
 
 /// Reads the trail of `place` in `dir`; `None` where there is none.
-///
-/// # Errors
-/// The error of reading the file.
 pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
     match fs::read(dir.join(files::trail(place))) {
         Ok(bytes) => Ok(Some(parse(&bytes, place))),
@@ -60,9 +56,6 @@ pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
 }
 
 /// Where the trail of `place` in `dir` ends now; `None` where there is none.
-///
-/// # Errors
-/// The error of reading the file.
 pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
     let end = |trail: Trail| {
         Some(TrailEnd { lines: trail.hashes.len(), sha256: trail.hashes.last()?.clone() })

@@ -1,7 +1,6 @@
 //! Words as a shell reads them.
 
 /// One word for a POSIX shell.
-#[must_use]
 pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

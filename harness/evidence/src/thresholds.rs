@@ -246,7 +246,6 @@ pub const ALL: &[Rule] = &[
 
 impl Rule {
     /// The bound that holds at `scene`. It decides on one clock; on the other it is reported.
-    #[must_use]
     pub fn at(&self, scene: Scene) -> Bound {
         let bound = match (scene.place, scene.emulated) {
             (Place::Host, _) => self.host,
@@ -261,7 +260,6 @@ impl Rule {
     }
 
     /// The clock that decides in `place`.
-    #[must_use]
     pub fn clock(&self, place: Place, emulated: bool) -> Clock {
         match (place, emulated) {
             (Place::Guest, true) => self.emulated_clock,
@@ -270,7 +268,6 @@ impl Rule {
     }
 
     /// The rule called `id`.
-    #[must_use]
     pub fn find(id: &str) -> Option<&'static Rule> {
         ALL.iter().find(|rule| rule.id == id)
     }

@@ -15,13 +15,11 @@ pub struct Utc {
 
 impl Utc {
     /// The second in which `now` lies; what is before 1970 counts as its beginning.
-    #[must_use]
     pub fn of(now: SystemTime) -> Self {
         Utc::of_seconds(now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 
     /// The second in which a Unix time in milliseconds lies.
-    #[must_use]
     pub fn of_milliseconds(milliseconds: u64) -> Self {
         Utc::of_seconds(milliseconds / 1000)
     }
@@ -47,7 +45,6 @@ impl Utc {
     }
 
     /// `20261122T144501Z`, as a directory is named.
-    #[must_use]
     pub fn compact(self) -> String {
         let Utc { year, month, day, second } = self;
         let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
@@ -55,7 +52,6 @@ impl Utc {
     }
 
     /// `2026-11-22T14:45:01`, an XML Schema `dateTime` without a zone.
-    #[must_use]
     pub fn iso8601(self) -> String {
         let Utc { year, month, day, second } = self;
         let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);

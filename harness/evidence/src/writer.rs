@@ -20,7 +20,6 @@ pub struct EvidenceError {
 
 impl EvidenceError {
     /// The file, and what the system said.
-    #[must_use]
     pub fn into_parts(self) -> (PathBuf, io::Error) {
         (self.path, self.source)
     }
@@ -63,13 +62,11 @@ impl Writer {
     }
 
     /// Forgets what it is given: a test run by hand belongs to no run.
-    #[must_use]
     pub fn disabled(place: Place) -> Self {
         Writer { path: None, place }
     }
 
     /// Whether records are kept.
-    #[must_use]
     pub fn keeps(&self) -> bool {
         self.path.is_some()
     }

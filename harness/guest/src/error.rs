@@ -165,7 +165,6 @@ pub enum VmError {
 
 impl VmError {
     /// The exit code that a program should end with.
-    #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             VmError::Evidence { .. } => exit::EVIDENCE,

@@ -33,7 +33,6 @@ impl Default for KernelChoice {
 
 impl KernelChoice {
     /// What `VEXFS_KERNEL` names, as on the command line of `vexfs-validate`, or the default.
-    #[must_use]
     pub fn of_environment() -> Self {
         match std::env::var("VEXFS_KERNEL").map(|text| text.parse()) {
             Ok(Ok(choice)) => choice,

@@ -8,7 +8,6 @@ thread_local! {
 }
 
 /// The trial that this thread runs.
-#[must_use]
 pub fn current() -> Option<String> {
     CURRENT.with_borrow(Clone::clone)
 }

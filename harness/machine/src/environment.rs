@@ -15,7 +15,6 @@ use crate::settings::settings;
 use crate::{clock, place, programs, project, under_test};
 
 /// Looks at this machine.
-#[must_use]
 pub fn of_this_machine(accelerator: Processor) -> Environment {
     let here = place::here();
     let release = project::running_kernel();

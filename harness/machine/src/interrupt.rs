@@ -21,9 +21,6 @@ pub struct Signals(());
 
 impl Signals {
     /// Begins to watch for them. Two do not nest: the first to end, ends all.
-    ///
-    /// # Errors
-    /// The signal handlers cannot be installed.
     pub fn begin() -> io::Result<Self> {
         let flags = flags()?;
         flags.came.store(false, Ordering::SeqCst);
@@ -32,7 +29,6 @@ impl Signals {
     }
 
     /// Whether one of the signals came since [`Signals::begin`].
-    #[must_use]
     pub fn interrupted(&self) -> bool {
         interrupted()
     }
@@ -40,7 +36,6 @@ impl Signals {
 
 /// Whether somebody watches, and one of the signals came since: for work that is too deep down to
 /// be given them.
-#[must_use]
 pub fn interrupted() -> bool {
     FLAGS.get().is_some_and(|flags| {
         !flags.idle.load(Ordering::SeqCst) && flags.came.load(Ordering::SeqCst)

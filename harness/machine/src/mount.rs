@@ -64,9 +64,6 @@ impl Entry {
 }
 
 /// What is mounted, in the order of mounting.
-///
-/// # Errors
-/// The list cannot be read.
 pub fn entries() -> Result<Vec<Entry>, Failure> {
     let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
     Ok(entries_of(&mounts))
@@ -111,9 +108,6 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
 
 /// umount2(2) of whatever is in use: requests that are being served are ended where the file
 /// system can end them, and the mount is detached.
-///
-/// # Errors
-/// Its errno.
 pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
     umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
         .when(format!("unmounting {} by force", path.display()))

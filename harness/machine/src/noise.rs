@@ -16,13 +16,11 @@ pub struct Sampler {
 
 impl Sampler {
     /// Begins to count.
-    #[must_use]
     pub fn start() -> Self {
         Sampler { waiting: waiting(), stolen: stolen(), started: Instant::now() }
     }
 
     /// What happened since.
-    #[must_use]
     pub fn noise(&self) -> Noise {
         let wall_us = microseconds(self.started.elapsed());
         let since = |now: Option<Duration>, then: Option<Duration>| {
@@ -67,7 +65,6 @@ pub struct Pinned(Option<CpuSet>);
 
 impl Pinned {
     /// Pins the calling thread. Where that is not allowed, it stays as it was.
-    #[must_use]
     pub fn here() -> Self {
         let thread = Pid::from_raw(0);
         let before = sched_getaffinity(thread).ok();

@@ -16,9 +16,6 @@ const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 pub type Part = fn(&str) -> Result<(), Failure>;
 
 /// A command that does part `name`, with `order`.
-///
-/// # Errors
-/// Where this program cannot be found.
 pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe().when("this program's path")?);
     command.env(VARIABLE, name).env(ORDER, serde_json::to_string(order)?);
@@ -27,7 +24,6 @@ pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
 
 /// Does the part that this process was started for, if it was started for one, which is one of
 /// `parts`, by name.
-#[must_use]
 pub fn main(parts: &[(&str, Part)]) -> Option<ExitCode> {
     let name = std::env::var(VARIABLE).ok()?;
     let Some((_, part)) = parts.iter().find(|(known, _)| *known == name) else {

@@ -50,7 +50,6 @@ pub struct PlaceFacts {
 
 impl PlaceFacts {
     /// Reads them; what cannot be read is empty and so recognises nothing.
-    #[must_use]
     pub fn of_this_system() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let dmi = ["sys_vendor", "product_name"]
@@ -66,13 +65,11 @@ impl PlaceFacts {
 }
 
 /// This boot's id, or empty where the kernel does not tell.
-#[must_use]
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The hypervisor's name for itself, e.g. `KVMKVMKVM` or `TCGTCGTCGTCG`; empty on bare metal.
-#[must_use]
 pub fn hypervisor_vendor() -> String {
     const HYPERVISOR_PRESENT: u32 = 1 << 31;
     if __cpuid(1).ecx & HYPERVISOR_PRESENT == 0 {
@@ -88,7 +85,6 @@ pub fn hypervisor_vendor() -> String {
 }
 
 /// Decides the place from `facts` and the token file that they point to.
-#[must_use]
 pub fn recognise(facts: &PlaceFacts) -> Recognition {
     let value = |key: &str| {
         facts.command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(key))

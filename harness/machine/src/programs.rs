@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::project;
 
 /// Directories of programs that the set-up installed.
-#[must_use]
 pub fn project_directories() -> [PathBuf; 2] {
     [project::cache().join("tools/bin"), project::cache().join("venv/bin")]
 }
 
 /// Finds `program`: what `variable` names, or as [`on_path`]. A variable that names nothing is not
 /// made up for by another program, since its user wanted that one.
-#[must_use]
 pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
     match env::var_os(variable) {
         Some(named) => Some(PathBuf::from(named)).filter(|path| path.is_file()),
@@ -22,7 +20,6 @@ pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
 }
 
 /// The first `program` in the project's own directories and the path.
-#[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     project_directories()
@@ -36,13 +33,11 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 pub const QEMU: &str = "qemu-system-x86_64";
 
 /// QEMU, which `VEXFS_QEMU` may name.
-#[must_use]
 pub fn qemu() -> Option<PathBuf> {
     find("VEXFS_QEMU", QEMU)
 }
 
 /// `PATH` for the launcher's children: the project's own directories first.
-#[must_use]
 pub fn search_path() -> std::ffi::OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let all = project_directories().into_iter().chain(env::split_paths(&path));

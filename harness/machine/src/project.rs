@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use crate::failure::Failure;
 
 /// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
-#[must_use]
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"))
 }
@@ -41,7 +40,6 @@ fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
 /// Where cargo puts what it builds of the checkout: its `target/`, unless the user's configuration
 /// or environment names another directory. That cargo is asked only where this program is
 /// elsewhere itself: every trial is a process, and asking takes a while in a guest.
-#[must_use]
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -63,37 +61,31 @@ fn cargo_target(directory: &Path) -> Option<PathBuf> {
 }
 
 /// Things that the set-up fetched: the virtual environment, tools, kernels.
-#[must_use]
 pub fn cache() -> PathBuf {
     root().join(".cache")
 }
 
 /// The interpreter of the project's virtual environment.
-#[must_use]
 pub fn python() -> PathBuf {
     cache().join("venv/bin/python")
 }
 
 /// The virtual environment of the libraries that `make bench` compares with.
-#[must_use]
 pub fn peers() -> PathBuf {
     cache().join("peers")
 }
 
 /// The recorded figures of the field.
-#[must_use]
 pub fn recorded_figures() -> PathBuf {
     root().join("fixtures/baselines/http-2025-05-31.json")
 }
 
 /// Runs of `vexfs-validate run`, one directory each, and `latest`.
-#[must_use]
 pub fn validation_runs() -> PathBuf {
     root().join("target/validation")
 }
 
 /// The running kernel's release, as `uname -r` prints it.
-#[must_use]
 pub fn running_kernel() -> String {
     nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())

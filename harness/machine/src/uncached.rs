@@ -10,9 +10,6 @@ use std::path::Path;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// Opens the file for reading, with none of its clean pages cached (posix_fadvise(2)).
-///
-/// # Errors
-/// It cannot be opened.
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let file = File::open(path)?;
     // Pages that are not written back yet stay: they are the file system's only copy.
@@ -22,9 +19,6 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
 }
 
 /// All of a file.
-///
-/// # Errors
-/// It cannot be opened or read.
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;

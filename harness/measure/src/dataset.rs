@@ -26,7 +26,6 @@ pub struct NumpyRandom(Mt);
 
 impl NumpyRandom {
     /// As after `numpy.random.seed(seed)`.
-    #[must_use]
     pub fn new(seed: u32) -> Self {
         NumpyRandom(Mt::new(seed))
     }
@@ -64,7 +63,6 @@ impl Dataset {
     }
 
     /// Draws `rows` and then `queries` of `dim` components from the stream of `seed`.
-    #[must_use]
     pub fn generate(seed: u32, rows: usize, dim: usize, queries: usize) -> Self {
         let mut random = NumpyRandom::new(seed);
         let base = random.matrix(rows, dim);
@@ -110,25 +108,21 @@ impl Dataset {
     }
 
     /// Rows of the base.
-    #[must_use]
     pub fn rows(&self) -> usize {
         self.base.len() / self.dim
     }
 
     /// Row `row` of the base.
-    #[must_use]
     pub fn row(&self, row: usize) -> &[f32] {
         &self.base[row * self.dim..(row + 1) * self.dim]
     }
 
     /// The `count` queries that follow in the stream: no one was told them before.
-    #[must_use]
     pub fn further_queries(&self, count: usize) -> Vec<f32> {
         self.after.clone().matrix(count, self.dim)
     }
 
     /// The stream behind the queries and `count` further ones.
-    #[must_use]
     pub fn stream_behind(&self, count: usize) -> NumpyRandom {
         let mut stream = self.after.clone();
         (0..count * self.dim).for_each(|_| {
@@ -139,13 +133,11 @@ impl Dataset {
 }
 
 /// SHA-256 of values as little-endian f32, in hex.
-#[must_use]
 pub fn digest(values: &[f32]) -> String {
     evidence::digest::hex(&Sha256::digest(bytes(values)))
 }
 
 /// Values as the bytes of a vector file: little-endian f32.
-#[must_use]
 pub fn bytes(values: &[f32]) -> &[u8] {
     const { assert!(cfg!(target_endian = "little"), "vector files are little-endian") }
     // SAFETY: every byte of an f32 is a valid u8, and u8 has no alignment.

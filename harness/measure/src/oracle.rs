@@ -33,7 +33,6 @@ impl<'a> Oracle<'a> {
     ///
     /// # Panics
     /// Where the dataset has fewer than `k` rows, or `k` is 0.
-    #[must_use]
     pub fn new(dataset: &'a Dataset, queries: &'a [f32], k: usize) -> Self {
         assert!((1..=dataset.rows()).contains(&k), "k = {k} of {} rows", dataset.rows());
         let queries_in_all = queries.len() / dataset.dim;
@@ -50,25 +49,21 @@ impl<'a> Oracle<'a> {
     }
 
     /// The queries, one after the other.
-    #[must_use]
     pub fn queries(&self) -> &'a [f32] {
         self.queries
     }
 
     /// How many queries there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.neighbours.len()
     }
 
     /// Whether there is none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.neighbours.is_empty()
     }
 
     /// One query.
-    #[must_use]
     pub fn query(&self, query: usize) -> &'a [f32] {
         let dim = self.dataset.dim;
         &self.queries[query * dim..(query + 1) * dim]
@@ -76,7 +71,6 @@ impl<'a> Oracle<'a> {
 
     /// Recall@k of one answer: the share of the k neighbours that it names. A row named twice
     /// counts once, a row that is not there and a place left empty count as wrong.
-    #[must_use]
     pub fn recall(&self, query: usize, ids: &[u64]) -> f64 {
         let mut named: Vec<u64> = ids.iter().copied().take(self.k).collect();
         named.sort_unstable();

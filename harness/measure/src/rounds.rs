@@ -11,15 +11,11 @@ use machine::failure::Failure;
 use machine::noise::{Pinned, Sampler};
 
 /// The order of round `index`: AB, BA, AB, BA, which makes ABBA of every two.
-#[must_use]
 pub fn order_of(index: usize) -> Order {
     if index.is_multiple_of(2) { Order::AB } else { Order::BA }
 }
 
 /// Does `a` and `b` in the order of round `index`, and `between` between the two.
-///
-/// # Errors
-/// The first error of a side.
 pub fn round<A, Between, B>(
     index: usize,
     a: impl FnOnce() -> Result<A, Failure>,
@@ -42,9 +38,6 @@ pub fn round<A, Between, B>(
 
 /// Does `count` rounds; each side is given the round's number and returns the time of each of
 /// its operations.
-///
-/// # Errors
-/// The first error of a side.
 pub fn rounds(
     count: usize,
     mut a: impl FnMut(usize) -> Result<Vec<Duration>, Failure>,
@@ -82,7 +75,6 @@ pub struct Turn {
 
 impl Turn {
     /// A turn that nothing opened.
-    #[must_use]
     pub fn of(times: Vec<Duration>) -> Self {
         Turn { unseen: vec![], times }
     }
@@ -130,7 +122,6 @@ pub fn controlled_rounds(
 }
 
 /// Times in whole nanoseconds, at most what fits.
-#[must_use]
 pub fn nanoseconds(times: &[Duration]) -> Vec<u64> {
     times.iter().map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).collect()
 }

@@ -124,7 +124,6 @@ impl Found {
 }
 
 /// A table of them, in Markdown.
-#[must_use]
 pub fn markdown(found: &[Found]) -> String {
     let mut table = format!(
         "| {} |\n| --- | --- | --- | --- | --- | --- | --- | ---: |\n",

@@ -64,13 +64,11 @@ impl ReplyBound {
     }
 
     /// By how much the machine has been late.
-    #[must_use]
     pub fn lateness(&self) -> Duration {
         Duration::from_nanos(self.lateness.load(Ordering::SeqCst))
     }
 
     /// How long a request may take.
-    #[must_use]
     pub fn now(&self) -> Duration {
         let competing = (self.idle * COMPETITORS).min(self.granted);
         self.granted + competing + self.lateness() * HANDS
@@ -79,13 +77,11 @@ impl ReplyBound {
     /// How much a thread may work, within `passed`, for a request whose sender has been killed. This
     /// does not grow with what the machine does besides: a second, where a home that looks at signals
     /// ends in milliseconds.
-    #[must_use]
     pub fn worked(&self, passed: Duration) -> Duration {
         self.granted / 2 + passed / FOR_OTHERS
     }
 
     /// How long the adversary is left at what does not end: longer than any request may take.
-    #[must_use]
     pub fn longer(&self) -> Duration {
         self.now() * 3 / 2
     }

@@ -15,7 +15,6 @@ pub struct Exertion {
 
 impl Exertion {
     /// Of `processes`, now.
-    #[must_use]
     pub fn now(processes: Vec<u32>) -> Exertion {
         let threads = threads(&processes);
         Exertion { processes, threads }
@@ -23,7 +22,6 @@ impl Exertion {
 
     /// The most that one of the threads has worked since; one that is new has since it began. What is
     /// done for one request is done by one thread.
-    #[must_use]
     pub fn most_since(&self) -> Duration {
         let since = |(thread, time): (String, Duration)| {
             time.saturating_sub(self.threads.get(&thread).copied().unwrap_or_default())

@@ -30,9 +30,6 @@ pub struct Offender {
 
 impl Offender {
     /// Starts it.
-    ///
-    /// # Errors
-    /// Where it cannot be started.
     pub fn start(order: &SceneOrder) -> Result<Offender, Failure> {
         let output = NamedTempFile::new()?;
         let stream = || File::options().append(true).open(output.path());
@@ -44,9 +41,6 @@ impl Offender {
     }
 
     /// How it ended, if it has.
-    ///
-    /// # Errors
-    /// Where it cannot be asked.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
@@ -55,13 +49,11 @@ impl Offender {
     }
 
     /// Its process.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Processor time that it has had, in the kernel, too.
-    #[must_use]
     pub fn worked(&self) -> Duration {
         processor_time(self.child.id())
     }
@@ -74,13 +66,11 @@ impl Offender {
     }
 
     /// Whether what takes no time in particular is done, and the act itself has begun.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.said().lines().any(|line| line == READY)
     }
 
     /// What it has said so far.
-    #[must_use]
     pub fn said(&self) -> String {
         fs::read(self.output.path())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -88,7 +78,6 @@ impl Offender {
     }
 
     /// What it was doing last.
-    #[must_use]
     pub fn last_words(&self) -> String {
         let said = self.said();
         let last = said.lines().rfind(|line| *line != READY).unwrap_or("nothing");
@@ -96,7 +85,6 @@ impl Offender {
     }
 
     /// What it found, or how it ended, where that is not as it should; SIGKILL is ours.
-    #[must_use]
     pub fn finding(&self, status: ExitStatus) -> Option<String> {
         let said = self.said();
         if let Some(found) = said.find("found: ") {

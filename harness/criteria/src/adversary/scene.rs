@@ -40,21 +40,16 @@ pub struct Scene {
 
 impl Scene {
     /// A name of his in the mount's root, which others use as well.
-    #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.order.root.join(name)
     }
 
     /// A new file of his, open for reading and writing.
-    ///
-    /// # Errors
-    /// Where it cannot be created.
     pub fn file(&self, name: &str) -> Result<File, Failure> {
         open_new(&self.path(name))
     }
 
     /// One of two, by the CPU.
-    #[must_use]
     pub fn sized<T>(&self, native: T, emulated: T) -> T {
         if self.order.emulated { emulated } else { native }
     }
@@ -71,9 +66,6 @@ impl Scene {
 }
 
 /// A new file.
-///
-/// # Errors
-/// Where it cannot be created.
 pub fn open_new(path: &Path) -> Result<File, Failure> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).create(true).truncate(true);

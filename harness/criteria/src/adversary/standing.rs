@@ -27,9 +27,6 @@ pub struct Standing {
 
 impl Standing {
     /// What `mounted` holds now; the mount is asked, too, and may not answer.
-    ///
-    /// # Errors
-    /// What cannot be looked at.
     pub fn now(mounted: &Mounted) -> Result<Standing, Failure> {
         let stat = statvfs(mounted.path()).when("statfs")?;
         let live = if mounted.home() == Home::Kernel {
@@ -46,9 +43,6 @@ impl Standing {
     }
 
     /// Memory and threads alone, for which nobody has to answer.
-    ///
-    /// # Errors
-    /// What cannot be looked at.
     pub fn of_memory(mounted: &Mounted) -> Result<Standing, Failure> {
         let (memory_kib, threads) = match mounted {
             Mounted::Kernel(..) => (u64::try_from(kernel_memory_kib()?)?, 0),
@@ -68,7 +62,6 @@ impl Standing {
     }
 
     /// Processor time that a daemon has had; a module works at its callers' expense.
-    #[must_use]
     pub fn worked(mounted: &Mounted) -> Duration {
         match mounted {
             Mounted::Fuse(mount) => mount.pid().map(processor_time).unwrap_or_default(),

@@ -75,9 +75,6 @@ impl Watcher {
     }
 
     /// Begins to ask, in a thread which may come to wait for ever and is not waited for.
-    ///
-    /// # Errors
-    /// A descriptor that cannot be had.
     pub fn start(&mut self) -> Result<(), Failure> {
         let round = WatchRound {
             who: self.who,
@@ -105,7 +102,6 @@ impl Watcher {
     }
 
     /// The longest that a request took, of those that were answered.
-    #[must_use]
     pub fn worst(&self) -> (&'static str, Duration) {
         let worst = lock(&self.shared.worst);
         let longest = worst.iter().max_by_key(|(_, took)| **took);
@@ -118,26 +114,22 @@ impl Watcher {
     }
 
     /// The request that waits, and for how long it has.
-    #[must_use]
     pub fn waits(&self) -> Option<(&'static str, Duration)> {
         lock(&self.shared.waiting).map(|(what, since)| (what, since.elapsed()))
     }
 
     /// Who it is.
-    #[must_use]
     pub fn who(&self) -> &'static str {
         self.who
     }
 
     /// The longest of each request, in ms.
-    #[must_use]
     pub fn told(&self) -> BTreeMap<&'static str, f64> {
         let worst = lock(&self.shared.worst);
         worst.iter().map(|(what, took)| (*what, took.as_secs_f64() * 1e3)).collect()
     }
 
     /// What was answered wrongly, if anything.
-    #[must_use]
     pub fn wrong(&self) -> Option<String> {
         lock(&self.shared.wrong).clone()
     }

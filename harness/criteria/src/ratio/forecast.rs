@@ -32,7 +32,6 @@ pub struct Coming {
 
 impl Forecast {
     /// From the rounds of a warm-up, where they were timed and have controls; of the first `looks`.
-    #[must_use]
     pub fn of(warmups: &[Round], looks: usize) -> Option<Forecast> {
         let seconds = |round: &Round| Some(round.noise?.wall_us as f64 / 1e6);
         let round_seconds = median(&warmups.iter().filter_map(seconds).collect::<Vec<_>>())?;

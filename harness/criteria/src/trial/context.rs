@@ -28,56 +28,42 @@ impl Context {
     }
 
     /// How long the trial may take, where it has a limit.
-    #[must_use]
     pub fn limit(&self) -> Option<Duration> {
         self.time.get().map(|&(_, limit)| limit)
     }
 
     /// When that is over.
-    #[must_use]
     pub fn ends(&self) -> Option<Instant> {
         self.time.get().map(|&(began, limit)| began + limit)
     }
 
     /// The trial's name.
-    #[must_use]
     pub fn trial(&self) -> &str {
         &self.trial
     }
 
     /// Where the trial runs.
-    #[must_use]
     pub fn place(&self) -> Place {
         self.place
     }
 
     /// Whether floating-point SIMD is computed by an emulator here (TCG).
-    #[must_use]
     pub fn emulated(&self) -> bool {
         machine::place::hypervisor_vendor().starts_with("TCG")
     }
 
     /// Writes a named value that the trial saw into the evidence.
-    ///
-    /// # Errors
-    /// Where the evidence cannot be written.
     pub fn fact(&self, name: &str, value: impl Serialize) -> Result<(), Failure> {
         let value = serde_json::to_value(value)?;
         self.record(Event::Fact { trial: self.trial.clone(), name: name.to_owned(), value })
     }
 
     /// Writes raw samples into the evidence.
-    ///
-    /// # Errors
-    /// Where the evidence cannot be written.
     pub fn measurement(&self, measurement: Measurement) -> Result<(), Failure> {
         self.record(Event::Measurement(Box::new(measurement)))
     }
 
     /// Writes kernel-log lines that fell into this trial into the evidence.
-    ///
-    /// # Errors
-    /// Where the evidence cannot be written.
     pub fn kernel_log(&self, lines: Vec<String>) -> Result<(), Failure> {
         self.record(Event::KernelLog { trial: self.trial.clone(), lines })
     }

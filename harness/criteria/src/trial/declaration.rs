@@ -83,7 +83,6 @@ impl Trial {
     }
 
     /// The trial's name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -21,14 +21,12 @@ pub struct Bootstrap {
 
 /// Resamples `values` with replacement, two neighbours at a time: the two rounds of an ABBA stay
 /// together. `None` of fewer than two values.
-#[must_use]
 pub fn bootstrap_of_median(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 2, alpha, median)
 }
 
 /// Resamples `values`, which do not depend on each other, and takes their means: of recall, one
 /// value a query. `None` of no values.
-#[must_use]
 pub fn bootstrap_of_mean(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 1, alpha, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
 }

@@ -44,7 +44,6 @@ impl Calibrated {
     /// At the rounds of `look`: of one ln(A/B) and one ln(A/copy) a round, speeds. All bounds are
     /// wider by the factor `resolution` (1: by nothing). `None` where there are fewer rounds, or one
     /// is not finite.
-    #[must_use]
     pub fn at(
         log_ratios: &[f64],
         log_controls: &[f64],
@@ -66,7 +65,6 @@ impl Calibrated {
     }
 
     /// The estimate of A over B with the bounds that are judged: the hull of all.
-    #[must_use]
     pub fn judged(&self) -> Ratio {
         let with = self.alone.hull(&self.by_copy);
         self.turned.map_or(with, |turned| with.hull(&turned))
@@ -80,7 +78,6 @@ impl Calibrated {
 /// the distribution; a normal one of standard deviation s has them about s √(2π) (1/2 - j/(n + 1))
 /// from its middle. The hull is wider by how far the two medians come to lie apart, in the mean
 /// 0.8 times 1.25 s/√n.
-#[must_use]
 pub fn resolvable(spread_of_ratio: f64, spread_of_control: f64, look: Look) -> Option<f64> {
     let (rank, _) = order_statistic(look.rounds, look.alpha)?;
     let n = look.rounds as f64;

@@ -45,7 +45,6 @@ pub struct Looked {
 
 /// Looks at the first rounds of `log_ratios`, as many as `look` asks for. `None` where there are
 /// not so many, or one is not finite.
-#[must_use]
 pub fn look(log_ratios: &[f64], look: Look, threshold: f64) -> Option<Looked> {
     let ratio = Ratio::at(log_ratios.get(..look.rounds)?, look.alpha)?;
     Some(Looked { ratio, outcome: ratio.outcome(threshold) })

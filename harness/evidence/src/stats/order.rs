@@ -25,13 +25,11 @@ pub struct Interval {
 
 impl Interval {
     /// As [`Interval::of_median_at`] with [`ALPHA`], for which 6 values are enough.
-    #[must_use]
     pub fn of_median(values: &[f64]) -> Option<Interval> {
         Interval::of_median_at(values, ALPHA)
     }
 
     /// `None` where the values are too few for a bound at `alpha`, or one is not finite.
-    #[must_use]
     pub fn of_median_at(values: &[f64], alpha: f64) -> Option<Interval> {
         if values.iter().any(|value| !value.is_finite()) {
             return None;
@@ -50,7 +48,6 @@ impl Interval {
 
 /// The largest rank j, from 1, for which P(Bin(n, 1/2) <= j - 1) <= `alpha`, and that
 /// probability; `None` where not even the smallest value is a bound.
-#[must_use]
 pub fn order_statistic(n: usize, alpha: f64) -> Option<(usize, f64)> {
     let mut best = None;
     let mut cumulative = 0.0;
@@ -68,7 +65,6 @@ pub fn order_statistic(n: usize, alpha: f64) -> Option<(usize, f64)> {
 }
 
 /// The median of values in any order; `None` of none.
-#[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| median_of_sorted(&sorted(values)))
 }
@@ -90,7 +86,6 @@ fn median_of_sorted(sorted: &[f64]) -> f64 {
 
 /// Upper bound, one-sided error `alpha`, of a failure probability of which `trials` trials showed
 /// none: 1 - alpha^(1/n), exactly (Clopper and Pearson, 1934).
-#[must_use]
 pub fn failure_rate_bound(trials: u32, alpha: f64) -> f64 {
     1.0 - pow(alpha, 1.0 / f64::from(trials))
 }

@@ -5,7 +5,6 @@ use libm::{exp, log, log1p};
 /// Upper bound, one-sided error `alpha`, of a failure probability of which `trials` trials showed
 /// `failures`: the p at which so few are seen with probability `alpha`, exactly (Clopper and
 /// Pearson, 1934). 1 where nothing was tried, or everything failed.
-#[must_use]
 pub fn clopper_pearson_upper(failures: u32, trials: u32, alpha: f64) -> f64 {
     if failures >= trials {
         return 1.0;

@@ -36,14 +36,12 @@ pub struct Ratio {
 
 impl Ratio {
     /// As [`Ratio::at`] with [`ALPHA`], for which 6 rounds are enough.
-    #[must_use]
     pub fn of_rounds(log_ratios: &[f64]) -> Option<Ratio> {
         Ratio::at(log_ratios, ALPHA)
     }
 
     /// From one ln(A/B) a round, A and B being speeds. `None` where the rounds are too few for
     /// a bound at `alpha` or one is not finite.
-    #[must_use]
     pub fn at(log_ratios: &[f64], alpha: f64) -> Option<Ratio> {
         let logs = Interval::of_median_at(log_ratios, alpha)?;
         Some(Ratio {
@@ -62,14 +60,12 @@ impl Ratio {
     }
 
     /// The same estimate with the bounds of both.
-    #[must_use]
     pub fn hull(&self, other: &Ratio) -> Ratio {
         let (lower, upper) = (self.lower.min(other.lower), self.upper.max(other.upper));
         Ratio { lower, upper, ..*self }
     }
 
     /// Judges the ratio by `threshold`.
-    #[must_use]
     pub fn outcome(&self, threshold: f64) -> Outcome {
         if self.lower >= threshold {
             Outcome::Pass
@@ -81,7 +77,6 @@ impl Ratio {
     }
 
     /// Whether 1 lies between the bounds: no difference was seen.
-    #[must_use]
     pub fn contains_one(&self) -> bool {
         self.lower <= 1.0 && self.upper >= 1.0
     }

@@ -103,16 +103,12 @@ pub const STEPS: &[Step] = &[
 
 impl Work {
     /// Nothing done yet, on the file system mounted at `mount`.
-    #[must_use]
     pub fn new(mount: &Path) -> Work {
         Work { directory: mount.join("work"), file: None, rows: Vec::new(), slots: Vec::new() }
     }
 
     /// That everything that was done is there: the file's bytes, every index of it and what it
     /// finds. A write that failed may have been done in part.
-    ///
-    /// # Errors
-    /// What is not as it was made.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
         let bytes = uncached::read(self.path("base")).when("reading")?;
@@ -130,9 +126,6 @@ impl Work {
     }
 
     /// That all of it is there at the end.
-    ///
-    /// # Errors
-    /// What is not as it was made.
     pub fn check_end(&self) -> Result<(), Failure> {
         self.check()?;
         let length = fs::metadata(self.path("base"))?.len();

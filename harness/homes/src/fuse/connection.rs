@@ -28,9 +28,6 @@ pub(crate) struct Connection {
 impl Connection {
     /// That of the mount on `mountpoint`, whose parent must not be a symbolic link; the daemon is
     /// not asked.
-    ///
-    /// # Errors
-    /// The list of mounts cannot be read.
     pub(crate) fn of(mountpoint: &Path) -> Result<Option<Connection>, Failure> {
         // What else is mounted over it does not matter.
         let there = |one: &&Entry| one.at == mountpoint.as_os_str().as_bytes();

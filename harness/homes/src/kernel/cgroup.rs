@@ -33,9 +33,6 @@ impl MemoryCgroup {
     }
 
     /// Makes the process that `command` starts one of its members, before it runs.
-    ///
-    /// # Errors
-    /// The cgroup takes none.
     pub fn joins(&self, command: &mut Command) -> Result<(), Failure> {
         let path = self.path.join("cgroup.procs");
         let mut members: File = OpenOptions::new().write(true).open(&path).when(path.display())?;
@@ -45,9 +42,6 @@ impl MemoryCgroup {
     }
 
     /// Bytes that are charged to it.
-    ///
-    /// # Errors
-    /// They cannot be read.
     pub fn charged(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.current");
         Ok(fs::read_to_string(&path).when(path.display())?.trim_end().parse()?)

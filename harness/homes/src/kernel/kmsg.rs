@@ -55,7 +55,6 @@ impl LogRecord {
     }
 
     /// What of trouble it tells, if it does.
-    #[must_use]
     pub fn trouble(&self) -> Option<Finding> {
         trouble_in(&self.text).or_else(|| {
             let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
@@ -65,7 +64,6 @@ impl LogRecord {
     }
 
     /// A line for the evidence.
-    #[must_use]
     pub fn line(&self) -> String {
         let seconds = self.microseconds as f64 / 1e6;
         format!("{} {} {seconds:.6} {}", self.level, self.seq, self.text)
@@ -89,9 +87,6 @@ pub struct Logged {
 
 impl KernelLog {
     /// From now on.
-    ///
-    /// # Errors
-    /// Where /dev/kmsg cannot be read.
     pub fn from_now() -> Result<KernelLog, Failure> {
         let mut device = OpenOptions::new()
             .read(true)
@@ -103,9 +98,6 @@ impl KernelLog {
     }
 
     /// Writes a line into the log, by which a reader finds a trial in it.
-    ///
-    /// # Errors
-    /// Where /dev/kmsg cannot be written.
     pub fn mark(text: &str) -> Result<(), Failure> {
         let mut device = OpenOptions::new().write(true).open(DEVICE).when(DEVICE)?;
         // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for
@@ -114,9 +106,6 @@ impl KernelLog {
     }
 
     /// What has been logged since the last call.
-    ///
-    /// # Errors
-    /// Where /dev/kmsg cannot be read.
     pub fn read(&mut self) -> Result<Logged, Failure> {
         let mut logged = Logged::default();
         let mut buffer = [0; 8192];
@@ -145,7 +134,6 @@ impl KernelLog {
 
 impl Logged {
     /// The lines, for the evidence.
-    #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.records.iter().map(LogRecord::line).collect()
     }

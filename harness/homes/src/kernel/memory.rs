@@ -7,9 +7,6 @@ use machine::failure::{Failure, While};
 /// Unreclaimable slab, kernel stacks, page tables and vmalloc of /proc/meminfo, in KiB: what
 /// stays when something is not freed. Pages that are allocated directly do not show here; a
 /// sanitizer kernel sees them.
-///
-/// # Errors
-/// Where it cannot be read.
 pub fn kernel_memory_kib() -> Result<i64, Failure> {
     const PARTS: [&str; 4] = ["SUnreclaim:", "KernelStack:", "PageTables:", "VmallocUsed:"];
     let text = fs::read_to_string("/proc/meminfo").when("/proc/meminfo")?;

@@ -29,7 +29,6 @@ impl Names {
     }
 
     /// Whether the file system is called as the contract's is, and has to have its type.
-    #[must_use]
     pub fn is_contracts(&self) -> bool {
         self.file_system == REFERENCE
     }

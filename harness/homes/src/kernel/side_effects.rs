@@ -51,7 +51,6 @@ impl SideEffects {
     }
 
     /// What is there beyond `before`.
-    #[must_use]
     pub fn beyond(&self, before: &SideEffects) -> Vec<String> {
         self.names.difference(&before.names).cloned().collect()
     }

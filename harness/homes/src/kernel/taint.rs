@@ -20,9 +20,6 @@ pub struct Taint(pub u64);
 
 impl Taint {
     /// The running kernel's.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
     pub fn now() -> Result<Taint, Failure> {
         let text = fs::read_to_string(FILE).when(FILE)?;
         text.trim().parse().map(Taint).when(FILE)
@@ -35,7 +32,6 @@ impl Taint {
     }
 
     /// Whether no flag is set.
-    #[must_use]
     pub fn is_clean(self) -> bool {
         self.0 == 0
     }

@@ -11,9 +11,6 @@ use super::change::{Change, Way};
 use crate::filesystem::mapped::Mapping;
 
 /// Carries out `change`; `Ok(false)` where the file system refuses a row that is not finite.
-///
-/// # Errors
-/// Any other failure of it.
 pub fn apply(file: &File, change: &Change) -> Result<bool, Failure> {
     let done = match change {
         Change::SetLen(length) => file.set_len(*length as u64),

@@ -21,9 +21,6 @@ pub struct InOrder {
 
 impl InOrder {
     /// An empty file with an index.
-    ///
-    /// # Errors
-    /// The engine refuses the declaration.
     pub fn new(declaration: &Declaration) -> Result<InOrder, Failure> {
         let index = empty(declaration)?;
         let model = Model::new(declaration.dim as usize, declaration.metric);
@@ -31,18 +28,12 @@ impl InOrder {
     }
 
     /// Makes the index anew from the rows that are there, as an ATTACH does.
-    ///
-    /// # Errors
-    /// The engine refuses.
     pub fn attach_anew(&mut self) -> Result<(), Failure> {
         self.index = empty(&self.declaration)?;
         self.append_new()
     }
 
     /// Whether `change` may be done, and if so does it.
-    ///
-    /// # Errors
-    /// The engine refuses what the model allows.
     pub fn change(&mut self, change: &Change) -> Result<bool, Failure> {
         match change {
             Change::SetLen(length) => {
@@ -102,9 +93,6 @@ impl InOrder {
     }
 
     /// The `k` nearest rows to `query`, by efSearch, nprobe or refine `param`.
-    ///
-    /// # Errors
-    /// The engine refuses.
     pub fn search(
         &mut self,
         query: &[f32],

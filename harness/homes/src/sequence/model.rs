@@ -23,43 +23,36 @@ pub struct Model {
 
 impl Model {
     /// An empty file.
-    #[must_use]
     pub fn new(dim: usize, metric: Metric) -> Model {
         Model { dim, metric, bytes: Vec::new() }
     }
 
     /// The same rows, at distances by `metric`.
-    #[must_use]
     pub fn by(self, metric: Metric) -> Model {
         Model { metric, ..self }
     }
 
     /// Components of a row.
-    #[must_use]
     pub fn dim(&self) -> usize {
         self.dim
     }
 
     /// Bytes of a row.
-    #[must_use]
     pub fn row_bytes(&self) -> usize {
         self.dim * size_of::<f32>()
     }
 
     /// The file.
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Whole rows.
-    #[must_use]
     pub fn rows(&self) -> usize {
         self.bytes.len() / self.row_bytes()
     }
 
     /// Row `row`, which is there.
-    #[must_use]
     pub fn row(&self, row: usize) -> Vec<f32> {
         let bytes = &self.bytes[row * self.row_bytes()..][..self.row_bytes()];
         bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()

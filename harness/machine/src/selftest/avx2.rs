@@ -116,7 +116,6 @@ fn load(integers: &[i32; LANES]) -> __m256i {
 ///
 /// # Panics
 /// Where the CPU has no AVX2, or the slices differ in length.
-#[must_use]
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     assert!(std::arch::is_x86_feature_detected!("avx2") && a.len() == b.len());
     // SAFETY: AVX2 is there, and the slices are of one length.
@@ -151,7 +150,6 @@ unsafe fn distance(a: &[f32], b: &[f32]) -> f32 {
 ///
 /// # Panics
 /// Where the CPU has no AVX2, or an index is out of range.
-#[must_use]
 pub fn gather(values: &[f32], indexes: &[u32]) -> Vec<f32> {
     assert!(std::arch::is_x86_feature_detected!("avx2"));
     assert!(indexes.iter().all(|&index| (index as usize) < values.len()));

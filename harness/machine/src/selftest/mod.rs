@@ -24,20 +24,17 @@ pub struct SelfTestReport {
 
 impl SelfTestReport {
     /// Whether nothing differed.
-    #[must_use]
     pub fn passed(&self) -> bool {
         self.wrong == 0
     }
 
     /// In a line.
-    #[must_use]
     pub fn summary(&self) -> String {
         format!("{} of {} rounds wrong{}", self.wrong, self.rounds, self.detail)
     }
 }
 
 /// Tests this CPU. Without AVX2 there is nothing to compare: SSE2 is what Rust itself runs on.
-#[must_use]
 pub fn run() -> SelfTestReport {
     if !std::arch::is_x86_feature_detected!("avx2") {
         let detail = "; this CPU has no AVX2, so nothing uses it".to_owned();

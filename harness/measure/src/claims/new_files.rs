@@ -44,9 +44,6 @@ pub struct NewFiles {
 
 impl NewFiles {
     /// Watches `mount` and its directories from now on.
-    ///
-    /// # Errors
-    /// It cannot be watched.
     pub fn begin(mount: &Path) -> Result<NewFiles, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let (mount, stopped) = (mount.to_owned(), Arc::clone(&stop));

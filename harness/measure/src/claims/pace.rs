@@ -25,7 +25,6 @@ pub struct Fastest<'a> {
 /// The fastest `operations` among those of `paces`, or all where there are fewer: an index gives
 /// no more of its speed to a claim than the operations that it served. `None` where nothing was
 /// served.
-#[must_use]
 pub fn fastest<'a>(
     paces: impl IntoIterator<Item = &'a Pace>,
     operations: u64,

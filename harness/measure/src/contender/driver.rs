@@ -135,9 +135,6 @@ impl Driver {
     }
 
     /// Sets what can be changed between searches, e.g. `{"ef": 64}`.
-    ///
-    /// # Errors
-    /// The driver does not know such options.
     pub fn configure(&mut self, options: &Value) -> Result<(), Failure> {
         let Acknowledged {} = self.ask("configure", json!({"options": options}))?;
         Ok(())

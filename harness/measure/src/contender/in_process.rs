@@ -22,15 +22,11 @@ pub struct InProcess {
 
 impl InProcess {
     /// An empty index at the widest instruction set of this processor.
-    ///
-    /// # Errors
-    /// The engine refuses the declaration.
     pub fn new(declaration: &Declaration) -> Result<Self, Failure> {
         Self::at_level(declaration, SimdLevel::detect())
     }
 
     /// What the engine is told where a home is told `declaration`.
-    #[must_use]
     pub fn params(declaration: &Declaration) -> Params {
         Params {
             dim: declaration.dim,
@@ -50,9 +46,6 @@ impl InProcess {
     }
 
     /// As [`InProcess::new`], at a level of [`InProcess::levels`].
-    ///
-    /// # Errors
-    /// The engine refuses the declaration.
     pub fn at_level(declaration: &Declaration, level: SimdLevel) -> Result<Self, Failure> {
         let index =
             Index::new(&InProcess::params(declaration), level).map_err(|e| refused("index", e))?;

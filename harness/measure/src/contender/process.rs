@@ -44,9 +44,6 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; `name` is what failures call it.
-    ///
-    /// # Errors
-    /// The program cannot be run.
     pub fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
         let stderr = tempfile::tempfile().when("a temporary file for stderr")?;
         command
@@ -65,7 +62,6 @@ impl Process {
     }
 
     /// Gives up waiting for it as soon as `interrupted` says so.
-    #[must_use]
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
         self.interrupted = interrupted;
         self
@@ -124,7 +120,6 @@ impl Process {
     }
 
     /// What a failure shows of its stderr: the end of it, on lines of their own.
-    #[must_use]
     pub fn stderr_tail(&self) -> String {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = &self.stderr;

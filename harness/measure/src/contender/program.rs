@@ -22,7 +22,6 @@ pub struct Program {
 
 impl Program {
     /// The driver of a competitor in `fixtures/competitors`, on the project's Python.
-    #[must_use]
     pub fn competitor(name: &str, options: Value) -> Self {
         let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
         Program {
@@ -35,14 +34,12 @@ impl Program {
 
     /// The driver of a competitor's server at `url`, whose name in `fixtures/competitors` is
     /// `name`. What it makes on the server is taken down when the driver ends.
-    #[must_use]
     pub fn server(name: &str, url: &str, mut options: Value) -> Self {
         options["url"] = url.into();
         Program::competitor(name, options)
     }
 
     /// Whether something outlives the driver unless it ends in good order.
-    #[must_use]
     pub fn is_server(&self) -> bool {
         self.options["url"].is_string()
     }

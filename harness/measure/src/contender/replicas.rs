@@ -28,22 +28,17 @@ pub struct Replicas<C> {
 
 impl<C: Contender> Replicas<C> {
     /// Makes [`MOST`] of them; `make` is given the number of each.
-    ///
-    /// # Errors
-    /// The first that cannot be made.
     pub fn new(make: impl FnMut(usize) -> Result<C, Failure>) -> Result<Self, Failure> {
         let stores = (0..MOST).map(make).collect::<Result<_, _>>()?;
         Ok(Replicas { stores, single: Vec::new() })
     }
 
     /// Each of them.
-    #[must_use]
     pub fn each(&self) -> &[C] {
         &self.stores
     }
 
     /// What each batch took in each store, whose means are the times of the batches.
-    #[must_use]
     pub fn single(&self) -> &[Vec<Duration>] {
         &self.single
     }

@@ -55,9 +55,6 @@ impl VexfsFile {
     }
 
     /// The same file through another descriptor, which leaves it where it is.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
     pub fn reopen(&self) -> Result<Self, Failure> {
         let file = File::options().read(true).append(true).open(&self.path);
         Ok(VexfsFile {
@@ -72,16 +69,12 @@ impl VexfsFile {
     }
 
     /// The counters of its index, from the home that serves it.
-    ///
-    /// # Errors
-    /// The errno of the request.
     pub fn stats(&self) -> Result<Stats, Failure> {
         client::stats(&self.file, self.declaration.index)
             .when(format!("VEXFS_IOC_STATS on {}", self.path.display()))
     }
 
     /// The vector file.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

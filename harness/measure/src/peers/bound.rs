@@ -31,7 +31,6 @@ pub struct MemoryBound<'a> {
 
 impl<'a> MemoryBound<'a> {
     /// Passes over the start of `memory`; no more is read than is there.
-    #[must_use]
     pub fn new(memory: &'a [u8], must_read: MustRead) -> Self {
         let whole_lines = |bytes: usize| bytes.next_multiple_of(LINE);
         let of = whole_lines(must_read.of.max(must_read.bytes)).min(memory.len() / LINE * LINE);

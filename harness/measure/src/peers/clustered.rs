@@ -31,7 +31,6 @@ const SPREAD: f64 = 0.6;
 
 impl Clustered {
     /// Draws centres, spreads, rows and queries, in this order.
-    #[must_use]
     pub fn generate(&self) -> Dataset {
         let mut random = NumpyRandom::new(self.seed);
         let values = CLUSTERS * self.dim;

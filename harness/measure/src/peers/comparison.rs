@@ -32,7 +32,6 @@ pub struct Comparison {
 
 /// Names of what an index of `kind` is built with, in the contract's order of parameters
 /// (`VEXFS_PARAM_*`); drivers know the same names.
-#[must_use]
 pub fn structure_names(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Flat => &[],
@@ -44,7 +43,6 @@ pub fn structure_names(kind: Kind) -> &'static [&'static str] {
 }
 
 /// The name of what can be set for each search.
-#[must_use]
 pub fn param_name(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Flat => None,
@@ -55,7 +53,6 @@ pub fn param_name(kind: Kind) -> Option<&'static str> {
 }
 
 /// A kind's name in tables.
-#[must_use]
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Flat => "Flat",
@@ -67,7 +64,6 @@ pub fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// Options by name: what an index of `kind` was built with and, where given, searched with.
-#[must_use]
 pub fn named(kind: Kind, structure: &[u32], param: Option<u32>) -> Value {
     let built = structure_names(kind).iter().copied().zip(structure.iter().copied());
     let searched = param_name(kind).zip(param);
@@ -76,7 +72,6 @@ pub fn named(kind: Kind, structure: &[u32], param: Option<u32>) -> Value {
 
 impl Comparison {
     /// What the peer's driver is started with.
-    #[must_use]
     pub fn peer_options(&self) -> Value {
         let mut options = match named(self.kind, &self.structure, None) {
             Value::Object(options) => options,
@@ -95,7 +90,6 @@ impl Comparison {
 
     /// The bytes that a search must read, and in words which: of `rows` rows of `dim` components,
     /// where ours, of `structure`, compares the query with `compared` of them.
-    #[must_use]
     pub fn must_read(
         &self,
         structure: &[u32],
@@ -120,7 +114,6 @@ impl Comparison {
 }
 
 /// All comparisons on data of `rows` rows.
-#[must_use]
 pub fn comparisons(rows: usize) -> Vec<Comparison> {
     // faiss advises some multiple of the square root; a multiple of 1 is where one core, one
     // query a call, reads least.

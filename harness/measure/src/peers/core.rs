@@ -10,30 +10,22 @@ pub struct Cores(CpuSet);
 
 impl Cores {
     /// Those of the calling thread, now.
-    ///
-    /// # Errors
-    /// The kernel's.
     pub fn allowed() -> Result<Self, Failure> {
         let this = Pid::from_raw(0);
         Ok(Cores(sched_getaffinity(this).when("the processors that may be used")?))
     }
 
     /// How many.
-    #[must_use]
     pub fn count(&self) -> usize {
         (0..CpuSet::count()).filter(|&cpu| self.0.is_set(cpu).unwrap_or(false)).count()
     }
 
     /// The one to measure on, the last: the first is where most interrupts go.
-    #[must_use]
     pub fn measuring(&self) -> usize {
         (0..CpuSet::count()).rfind(|&cpu| self.0.is_set(cpu).unwrap_or(false)).unwrap_or(0)
     }
 
     /// Binds the calling thread, and what it starts from now on, to [`Cores::measuring`].
-    ///
-    /// # Errors
-    /// The kernel's.
     pub fn stay_on_one(&self) -> Result<(), Failure> {
         let mut one = CpuSet::new();
         one.set(self.measuring())?;
@@ -41,9 +33,6 @@ impl Cores {
     }
 
     /// Lets the calling thread, and what it starts from now on, use all of them.
-    ///
-    /// # Errors
-    /// The kernel's.
     pub fn use_all(&self) -> Result<(), Failure> {
         sched_setaffinity(Pid::from_raw(0), &self.0).when("using all processors")
     }

@@ -27,7 +27,6 @@ pub enum Data {
 
 impl Data {
     /// Its name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Data::Protocol => "protocol",

@@ -44,9 +44,6 @@ impl Platform for EndsOnSignal {
 impl Engine {
     /// Builds an index over the rows of `dataset` at the widest instructions of this processor,
     /// to be asked for the `k` nearest rows, by L2, to each of its queries.
-    ///
-    /// # Errors
-    /// The engine refuses the structure or is interrupted.
     pub fn build(
         kind: Kind,
         structure: &[u32],
@@ -57,9 +54,6 @@ impl Engine {
     }
 
     /// The same by any metric.
-    ///
-    /// # Errors
-    /// The engine refuses the structure or is interrupted.
     pub fn by(
         metric: Metric,
         kind: Kind,
@@ -98,33 +92,26 @@ impl Engine {
     }
 
     /// Neighbours that it is asked for.
-    #[must_use]
     pub fn k(&self) -> usize {
         self.k
     }
 
     /// Bytes that the index holds, by its own count.
-    #[must_use]
     pub fn memory(&self) -> u64 {
         self.index.memory()
     }
 
     /// How long the rows took.
-    #[must_use]
     pub fn build_time(&self) -> Duration {
         self.build
     }
 
     /// Number of its queries.
-    #[must_use]
     pub fn queries(&self) -> usize {
         self.answered.len()
     }
 
     /// Asks each of the first `count` queries once, with `param` as efSearch, nprobe or refine.
-    ///
-    /// # Errors
-    /// The engine refuses the parameter or is interrupted.
     pub fn round(&mut self, param: u32, count: usize) -> Result<(), Failure> {
         self.asked = count.min(self.answered.len());
         let queries = self.queries.chunks_exact(self.index.params().dim as usize).take(count);
@@ -148,7 +135,6 @@ impl Engine {
     }
 
     /// Mean number of rows that a search of the last round compared with its query.
-    #[must_use]
     pub fn compared(&self) -> usize {
         let answered = &self.answered[..self.asked];
         let sum: u64 = answered.iter().map(|answered| answered.compared).sum();
@@ -156,7 +142,6 @@ impl Engine {
     }
 
     /// The last round's answers.
-    #[must_use]
     pub fn answers(&self) -> Vec<Answer> {
         let answers = self.hits.chunks_exact(self.k).zip(&self.answered[..self.asked]);
         answers

@@ -78,13 +78,11 @@ type BoxedContender = Box<dyn Contender>;
 
 impl<'a> HomesBench<'a> {
     /// On mounted homes.
-    #[must_use]
     pub fn new(dataset: &'a Dataset, fuse: &'a Path, kernel: Option<&'a Path>) -> Self {
         HomesBench { dataset, fuse, kernel }
     }
 
     /// The pairs of places that can be compared here.
-    #[must_use]
     pub fn places(&self) -> Vec<(Where, Where)> {
         let mut places = vec![(Where::Fuse, Where::InProcess)];
         if self.kernel.is_some() {
@@ -187,7 +185,6 @@ fn line(
 }
 
 /// The lines as a table.
-#[must_use]
 pub fn table(lines: &[HomesLine]) -> String {
     let name = |place: Where| match place {
         Where::InProcess => "in process",

@@ -56,9 +56,6 @@ pub fn recall(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<f64, Failure> {
 }
 
 /// Writes a result beside `file` and then in its place: it is always whole.
-///
-/// # Errors
-/// It cannot be written there.
 pub fn write_json(file: &Path, rows: &impl Serialize) -> Result<(), Failure> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let mut json = serde_json::to_vec_pretty(rows)?;

@@ -32,7 +32,6 @@ pub struct Pair {
 
 /// Pairs each of the peer's settings that is worth its time, or its best where none is, with one
 /// of ours. `peer` is in the order of its parameter. Nothing where a side has no setting.
-#[must_use]
 pub fn pair(peer: &[Tried], ours: &[Tried]) -> Vec<Pair> {
     let enough = worth_their_time(peer);
     let worth = if enough.is_empty() { best(peer).into_iter().collect() } else { enough };

@@ -43,7 +43,6 @@ pub enum Peer {
 
 impl Peer {
     /// Its name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Peer::Faiss => "faiss",
@@ -58,7 +57,6 @@ impl Peer {
     }
 
     /// The distribution that it is installed from.
-    #[must_use]
     pub fn package(self) -> &'static str {
         match self {
             Peer::Faiss => "faiss-cpu",
@@ -69,14 +67,12 @@ impl Peer {
     }
 
     /// Whether it has no index for such distances.
-    #[must_use]
     pub fn lacks(self, metric: Metric) -> bool {
         self == Peer::Ngt && metric == Metric::InnerProduct
     }
 
     /// Why it is not compared with, where the set-up found that it does not install or does not
     /// run on this processor.
-    #[must_use]
     pub fn absent(self) -> Option<String> {
         let note = project::peers().join("absent").join(self.name());
         fs::read_to_string(note).ok().map(|why| why.trim().to_owned())
@@ -113,9 +109,6 @@ impl Peer {
     /// Time of the call itself, in nanoseconds: the median over calls that look for one
     /// neighbour among one row, or among as few as the library takes, from the driver's clock to
     /// its clock.
-    ///
-    /// # Errors
-    /// The driver's.
     pub fn call_overhead(self, protocol: &Protocol, queries: &[f32]) -> Result<f64, Failure> {
         let (rows, options) = match self {
             Peer::Faiss | Peer::Svs => (1, json!({"index": "flat"})),

@@ -129,7 +129,6 @@ pub struct Estimate {
 impl Estimate {
     /// Ours over the peer's speed, with `overhead` nanoseconds taken off each of the peer's
     /// rounds.
-    #[must_use]
     pub fn of(samples: &[Sample], overhead: f64) -> Self {
         let logs: Vec<f64> = samples
             .iter()
@@ -140,7 +139,6 @@ impl Estimate {
     }
 
     /// What it says about `goal`, at these recalls.
-    #[must_use]
     pub fn reaches(&self, goal: f64, recall: f64, peer_recall: f64) -> Reached {
         if recall < peer_recall {
             return Reached::RecallBelow;
@@ -154,7 +152,6 @@ impl Estimate {
 }
 
 /// Operations a second: the median over rounds of `operations` each.
-#[must_use]
 pub fn speed(nanoseconds: impl Iterator<Item = u64>, operations: usize) -> f64 {
     let speeds: Vec<f64> = nanoseconds.map(|ns| operations as f64 * 1e9 / ns as f64).collect();
     stats::median(&speeds).unwrap_or(f64::NAN)

@@ -62,7 +62,6 @@ struct PeerMeasured {
 
 impl<'a> PeersBench<'a> {
     /// Computes the exact answers on `dataset`.
-    #[must_use]
     pub fn new(
         data: Data,
         (dataset, protocol): &'a (Dataset, Protocol),

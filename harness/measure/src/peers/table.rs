@@ -14,13 +14,11 @@ pub struct PeersColumn {
 
 impl PeersColumn {
     /// One of words.
-    #[must_use]
     pub const fn text(name: &'static str) -> Self {
         PeersColumn { name, number: false }
     }
 
     /// One of numbers.
-    #[must_use]
     pub const fn number(name: &'static str) -> Self {
         PeersColumn { name, number: true }
     }
@@ -40,7 +38,6 @@ impl<const N: usize> PeersTable<N> {
     }
 
     /// The lines in columns of even width.
-    #[must_use]
     pub fn plain(&self) -> String {
         let head = self.head();
         let lines = || std::iter::once(&head).chain(&self.lines);
@@ -58,7 +55,6 @@ impl<const N: usize> PeersTable<N> {
     }
 
     /// The same as Markdown.
-    #[must_use]
     pub fn markdown(&self) -> String {
         let line = |cells: &[String; N]| format!("| {} |\n", cells.join(" | "));
         let rule = self.columns.map(|one| if one.number { "---:" } else { "---" }.to_owned());
@@ -83,13 +79,11 @@ const COLUMNS: [PeersColumn; 13] = [
 ];
 
 /// The rows in columns of even width, a line each.
-#[must_use]
 pub fn plain(rows: &[Row]) -> String {
     table(rows).plain()
 }
 
 /// The rows as a Markdown table.
-#[must_use]
 pub fn markdown(rows: &[Row]) -> String {
     table(rows).markdown()
 }

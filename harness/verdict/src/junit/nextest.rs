@@ -13,7 +13,6 @@ use super::suite::{Bad, Case, CaseResult, Suite};
 const GUESTS_LAST: &str = "nextest-junit.xml";
 
 /// Where the JUnit file of a place lies in a run's directory, as nextest wrote it.
-#[must_use]
 pub fn raw_file(place: Place, phase: &str) -> String {
     format!("junit-{place}-{phase}.xml")
 }

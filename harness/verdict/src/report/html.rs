@@ -15,7 +15,6 @@ const STYLE: &str = include_str!("style.css");
 const LONG: usize = 24;
 
 /// Writes the whole page.
-#[must_use]
 pub fn html(run: &Run) -> String {
     let sections = sections(run);
     let state = run.verdict.state;

@@ -11,7 +11,6 @@ use super::summary;
 const LINES: usize = 30;
 
 /// Writes the whole report.
-#[must_use]
 pub fn markdown(run: &Run) -> String {
     let mut text = format!("# VexFS validation: {}\n\n", run.verdict.state);
     let _ = writeln!(text, "{}\n", plain(&summary::subtitle(run)));

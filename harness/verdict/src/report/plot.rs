@@ -163,7 +163,6 @@ impl Axis {
 }
 
 /// A number as an axis or a table shows it: three digits that count, or all before the point.
-#[must_use]
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
     let decimals = match magnitude {

@@ -92,9 +92,6 @@ impl Run {
     }
 
     /// The run in `dir`, whose evidence was read and judged before.
-    ///
-    /// # Errors
-    /// Where the directory is not there.
     pub fn of(dir: &Path, evidence: Evidence, verdict: Verdict) -> io::Result<Run> {
         let name = fs::canonicalize(dir)?;
         let mut unreadable = Vec::new();
@@ -201,13 +198,11 @@ impl Run {
     }
 
     /// The machine of a place.
-    #[must_use]
     pub fn environment(&self, place: Place) -> Option<&Environment> {
         self.evidence.environment(place)
     }
 
     /// The commit that was tested, with `-dirty` where the checkout had changes.
-    #[must_use]
     pub fn commit(&self) -> Option<&str> {
         let environment = PLACES.into_iter().find_map(|place| self.environment(place));
         environment.map(|one| one.commit.as_str()).filter(|commit| *commit != "unknown")
@@ -222,7 +217,6 @@ impl Run {
     }
 
     /// What became of every trial of a place, in the order of criteria and names.
-    #[must_use]
     pub fn fates(&self, place: Place) -> Vec<(String, Fate)> {
         Criterion::ALL
             .into_iter()
@@ -231,7 +225,6 @@ impl Run {
     }
 
     /// How the guest was launched whose time counts what `clock` says, where that is known.
-    #[must_use]
     pub fn launch_on(&self, clock: Option<Clock>) -> Option<&GuestLaunch> {
         let fits = |launch: &&GuestLaunch| launch.clock == clock.unwrap_or(Clock::Wall);
         let launches = self.boots.iter().rev().map(|boot| &boot.launch);
@@ -239,7 +232,6 @@ impl Run {
     }
 
     /// The guest's kernel, where it is known.
-    #[must_use]
     pub fn guest_kernel(&self) -> Option<&str> {
         let launched = self.launch.as_ref().map(|launch| launch.kernel_release.as_str());
         let seen = self.environment(Place::Guest).map(|guest| guest.kernel_release.as_str());

@@ -17,9 +17,6 @@ use crate::text::named;
 /// Writes `report.html`, `report.md`, `report.ktap` and `junit.xml` of `run`, whose directory is
 /// `from`, into `into`, with a script in `repro/` for each trial that failed, and returns the page's
 /// path.
-///
-/// # Errors
-/// Where a file cannot be written.
 pub fn write(run: &Run, from: &Path, into: &Path) -> io::Result<PathBuf> {
     let files =
         [(REPORT_PAGE, html(run)), ("report.md", markdown(run)), ("report.ktap", ktap(run))];
@@ -33,9 +30,6 @@ pub fn write(run: &Run, from: &Path, into: &Path) -> io::Result<PathBuf> {
 
 /// Writes what CI and a shell read of `run`, whose directory is `from`, into `into`: `junit.xml`,
 /// and `repro/<trial>.sh` for each trial that failed or never ended.
-///
-/// # Errors
-/// Where a file cannot be written.
 pub fn write_for_machines(run: &Run, from: &Path, into: &Path) -> io::Result<()> {
     let path = into.join(junit::FILE);
     junit::of(run, from).and_then(|text| fs::write(&path, text)).map_err(named(&path))?;

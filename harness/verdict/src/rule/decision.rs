@@ -129,7 +129,6 @@ impl Decision {
     }
 
     /// Why the controls do not hold.
-    #[must_use]
     pub fn controls_fail(&self) -> Option<String> {
         self.scale_is_wrong().or_else(|| self.is_remembered()).or_else(|| self.leaves_no_room())
     }
@@ -186,14 +185,12 @@ impl Decision {
     }
 
     /// The bootstrap's bounds of the same ratio, which decide nothing.
-    #[must_use]
     pub fn bootstrap(&self) -> Option<Bootstrap> {
         let Bootstrap { lower, upper } = bootstrap_of_median(&self.logs, self.ratio.alpha)?;
         Some(Bootstrap { lower: exp(lower), upper: exp(upper) })
     }
 
     /// What it says about the threshold; nothing where a control fails.
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.controls_fail() {
             None => self.judged(&self.ratio),
@@ -212,19 +209,16 @@ impl Decision {
 
     /// Whether 5 % cannot be told from nothing here: said beside the ratio, whose own bounds are as
     /// wide.
-    #[must_use]
     pub fn blurs(&self) -> bool {
         self.slowed.contains_one()
     }
 
     /// Whether A may be called faster than B: the lower bound is above 1. Not inferior is less.
-    #[must_use]
     pub fn is_improvement(&self) -> bool {
         self.controls_fail().is_none() && self.ratio.lower > 1.0
     }
 
     /// Whether no further look is due.
-    #[must_use]
     pub fn is_final(&self) -> bool {
         self.outcome() != Outcome::Inconclusive
     }

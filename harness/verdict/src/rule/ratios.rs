@@ -103,7 +103,6 @@ impl fmt::Display for Disturbances {
 
 impl JudgedRatio {
     /// What its lower bound must be.
-    #[must_use]
     pub fn demand(&self) -> String {
         format!("{} {}", if self.strictly { ">" } else { ">=" }, self.threshold)
     }
@@ -243,7 +242,6 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
 }
 
 /// Why a measurement's ratio counts for nothing: A's recall is below B's.
-#[must_use]
 pub fn recall_below(measurement: &Measurement) -> Option<String> {
     let (a, b) = (measurement.a.recall?, measurement.b.recall?);
     (a < b).then(|| format!("recall {a:.4} is below the other's {b:.4}"))

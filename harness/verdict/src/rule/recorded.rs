@@ -145,7 +145,6 @@ fn judge_one(
 
 impl JudgedFigure {
     /// The ratio, its threshold and the note, for a person.
-    #[must_use]
     pub fn summary(&self) -> String {
         let numbers = self.ratio.map_or_else(
             || "no ratio".to_owned(),

@@ -209,7 +209,6 @@ impl Soak {
     }
 
     /// The series of `due` that it ran on.
-    #[must_use]
     pub fn series(&self, due: &Endurance) -> Option<&'static str> {
         let is_of = |series: &&&str| {
             let rest = self.kernel_release.strip_prefix(**series);
@@ -219,7 +218,6 @@ impl Soak {
     }
 
     /// What keeps it from the endurance that is `due`.
-    #[must_use]
     pub fn shortfall(&self, due: &Endurance) -> Vec<String> {
         let mut short = self.faults.clone();
         if self.microseconds < due.seconds * 1_000_000 {
@@ -238,13 +236,11 @@ impl Soak {
     }
 
     /// Time of the cycles that held, in seconds.
-    #[must_use]
     pub fn seconds(&self) -> f64 {
         self.microseconds as f64 / 1e6
     }
 
     /// What it proves, in a line.
-    #[must_use]
     pub fn summary(&self) -> String {
         let Soak { kernel_release, cycles, searches, writes, refused, .. } = self;
         let seconds = self.seconds();

@@ -37,14 +37,12 @@ pub struct Act {
 
 impl Act {
     /// The mount's size in bytes.
-    #[must_use]
     pub fn size(&self) -> u64 {
         self.mib << 20
     }
 
     /// The mount's size, as `size=` takes it, and what follows. More inodes than fit by default: what
     /// each of them keeps must fit, too.
-    #[must_use]
     pub fn size_option(&self) -> &'static str {
         match self.mib {
             8 => "8M,nr_inodes=100000",

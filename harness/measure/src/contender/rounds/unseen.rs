@@ -20,7 +20,6 @@ pub struct Unseen<'a> {
 impl<'a> Unseen<'a> {
     /// The queries behind the dataset's own and `told` further ones, which contenders are asked for
     /// another purpose.
-    #[must_use]
     pub fn behind(dataset: &'a Dataset, told: usize) -> Self {
         Unseen { dataset, stream: dataset.stream_behind(told) }
     }

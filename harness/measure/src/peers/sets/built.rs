@@ -59,9 +59,6 @@ enum BuiltIndex {
 
 impl Built {
     /// Builds it over the rows of `set`.
-    ///
-    /// # Errors
-    /// The engine or the peer refuses, or fails.
     pub fn build(side: &SetSide, set: &Set) -> Result<Self, Failure> {
         let protocol = set.protocol();
         let (asked, version, build, memory) = match side.whose {
@@ -83,15 +80,11 @@ impl Built {
     }
 
     /// Whether it is the engine's.
-    #[must_use]
     pub fn is_ours(&self) -> bool {
         matches!(self.asked, BuiltIndex::Engine(..))
     }
 
     /// Moves a peer's process to processor `core`.
-    ///
-    /// # Errors
-    /// The driver's.
     pub fn move_to(&mut self, core: usize) -> Result<(), Failure> {
         match &mut self.asked {
             BuiltIndex::Engine(..) => Ok(()),
@@ -100,9 +93,6 @@ impl Built {
     }
 
     /// Sets what the searches that follow are asked with; for the engine [`Built::ask`] is told.
-    ///
-    /// # Errors
-    /// The driver's.
     pub fn configure(&mut self, setting: &Value) -> Result<(), Failure> {
         match &mut self.asked {
             BuiltIndex::Driver(driver)
@@ -178,9 +168,6 @@ impl Built {
     }
 
     /// Ends a peer's process in good order.
-    ///
-    /// # Errors
-    /// The driver's.
     pub fn close(self) -> Result<(), Failure> {
         match self.asked {
             BuiltIndex::Engine(..) => Ok(()),

@@ -105,7 +105,6 @@ pub struct Absent {
 
 impl Enough {
     /// Mean time of a query without what the call costs, in nanoseconds: the median over rounds.
-    #[must_use]
     pub fn net_ns(&self, timed: usize) -> f64 {
         1e9 / speed(self.rounds_ns.iter().copied(), timed) - self.call_overhead_ns
     }
@@ -146,7 +145,6 @@ impl Measured {
     }
 
     /// Ours that is the fastest at recall 0.95.
-    #[must_use]
     pub fn best_of_ours(&self) -> Option<&Line> {
         let speed = |line: &&Line| line.enough.as_ref().map_or(0.0, |enough| enough.qps);
         let ours = self.lines.iter().filter(|line| line.ours && line.enough.is_some());

@@ -40,15 +40,11 @@ pub struct About {
 }
 
 /// Directory of all sets.
-#[must_use]
 pub fn directory() -> PathBuf {
     project::peers().join("data")
 }
 
 /// The sets that were made, smallest first; what is dear comes last.
-///
-/// # Errors
-/// None was made.
 pub fn all() -> Result<Vec<About>, Failure> {
     let directory = directory();
     let mut sets: Vec<About> = fs::read_dir(&directory)
@@ -99,14 +95,12 @@ impl Set {
     }
 
     /// What its drivers are told.
-    #[must_use]
     pub fn protocol(&self) -> Protocol {
         let About { rows, dim, metric, .. } = self.about;
         Protocol { rows, dim, metric, queries: QUERIES, ..PROTOCOL }
     }
 
     /// The engine's name for its metric.
-    #[must_use]
     pub fn metric(&self) -> vexfs_uapi::Metric {
         match self.about.metric {
             Metric::L2 => vexfs_uapi::Metric::L2,

@@ -32,7 +32,6 @@ pub struct SetSide {
 
 impl SetSide {
     /// Its name in tables.
-    #[must_use]
     pub fn name(&self) -> String {
         match self.whose {
             Whose::Ours(kind) => kind_name(kind).to_owned(),
@@ -48,7 +47,6 @@ impl SetSide {
 pub const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Ivf, Kind::Pq, Kind::Lsh];
 
 /// All that is tried on `rows` rows of `dim` components.
-#[must_use]
 pub fn sides(rows: usize, dim: usize) -> Vec<SetSide> {
     KINDS.into_iter().map(ours).chain(theirs(rows, dim)).collect()
 }

@@ -19,13 +19,11 @@ const COLUMNS: [PeersColumn; 10] = [
 ];
 
 /// A line for each index, and behind the table what is absent.
-#[must_use]
 pub fn plain(sets: &[Measured]) -> String {
     table(sets).plain() + &absent(sets, "")
 }
 
 /// The same as Markdown.
-#[must_use]
 pub fn markdown(sets: &[Measured]) -> String {
     table(sets).markdown() + "\n" + &absent(sets, "- ")
 }

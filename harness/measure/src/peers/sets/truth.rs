@@ -30,7 +30,6 @@ pub struct Truth<'a> {
 
 impl<'a> Truth<'a> {
     /// Computes for each query how far its `k`-th nearest row is, on all processors.
-    #[must_use]
     pub fn new(dataset: &'a Dataset, metric: Metric, k: usize) -> Self {
         let lengths = dataset.base.chunks_exact(dataset.dim).map(|row| dot(row, row).sqrt());
         let mut truth = Truth { dataset, metric, k, lengths: lengths.collect(), reach: Vec::new() };
@@ -51,9 +50,6 @@ impl<'a> Truth<'a> {
     }
 
     /// Mean recall@k by distance of answers to the first queries, each a list of rows.
-    ///
-    /// # Errors
-    /// A row that is not there.
     pub fn recall<'i>(
         &self,
         answers: impl ExactSizeIterator<Item = &'i [u64]>,
