@@ -1,6 +1,6 @@
 //! `vexfs-validate guest [-- COMMAND]`
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use guest::{
     self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, Host, Kernel, KernelChoice,
     VmError, Work,
 };
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use machine::environment;
 use machine::interrupt::Signals;
 use machine::own_sources;
@@ -26,6 +26,7 @@ use verdict::Fate;
 use verdict::report::{self, Run};
 
 use super::options::{AcceleratorOption, ClockOption, Machine};
+use super::phase::Progress;
 use super::run_dir;
 use super::stop::Stop;
 use crate::expected::Expected;
@@ -69,7 +70,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if work != Work::Shell {
         expect(&dir, &evidence)?;
     }
-    let outcome = boot(&options.machine, options.clock.into(), &dir, work)?;
+    let outcome = boot(&options.machine, options.clock.into(), &dir, work, &Progress::none())?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
@@ -134,12 +135,13 @@ pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     }
 }
 
-/// Boots a guest and does `work` in it.
+/// Boots a guest and does `work` in it, whose phases `progress` is told of.
 pub(super) fn boot(
     machine: &Machine,
     clock: ClockChoice,
     dir: &Path,
     work: Work,
+    progress: &Progress,
 ) -> Result<GuestOutcome, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
@@ -153,7 +155,7 @@ pub(super) fn boot(
     request.limits.total = Duration::from_secs(machine.time_limit);
     let host = Host::find(&kernel).map_err(|error| Stop::new(error.exit(), error))?;
     build_own_vexfs(&host.kernel)?;
-    let mut terminal = Terminal::new(request.work == Work::Shell);
+    let mut terminal = Terminal::new(request.work == Work::Shell, progress);
     let outcome = guest::run(&host, &request, &mut terminal);
     terminal.waiting.finish_and_clear();
     outcome.map_err(|error| Stop::new(error.exit(), error))
@@ -182,21 +184,33 @@ pub(super) fn last_words(outcome: &GuestOutcome) {
     }
 }
 
-/// Passes the guest's words on, and shows that it is being waited for until the first.
+/// Passes the guest's words on. Below them it shows that it is being waited for, and then the phase
+/// that it is in.
 struct Terminal {
     /// Draws nothing where standard error is no terminal.
     waiting: ProgressBar,
+    progress: Progress,
 }
 
 impl Terminal {
-    fn new(shell: bool) -> Self {
+    fn new(shell: bool, progress: &Progress) -> Self {
+        let progress = progress.clone();
         // A shell has the terminal for itself.
         if shell {
-            return Terminal { waiting: ProgressBar::hidden() };
+            return Terminal { waiting: ProgressBar::hidden(), progress };
         }
-        let waiting = ProgressBar::new_spinner().with_message("waiting for the guest");
+        let seen = progress.clone();
+        let style = ProgressStyle::default_spinner()
+            .with_key("phase", move |_: &ProgressState, to: &mut dyn fmt::Write| {
+                let said = seen.now().unwrap_or_else(|| "waiting for the guest".to_owned());
+                // A line that cannot be drawn is drawn anew in a moment.
+                let _ = to.write_str(&said);
+            })
+            .template("{spinner} {phase}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let waiting = ProgressBar::new_spinner().with_style(style);
         waiting.enable_steady_tick(Duration::from_millis(120));
-        Terminal { waiting }
+        Terminal { waiting, progress }
     }
 }
 
@@ -206,8 +220,16 @@ impl guest::Observer for Terminal {
     }
 
     fn output(&mut self, line: &str) {
-        self.waiting.finish_and_clear();
-        // A closed pipe is no reason to end the guest: its evidence goes on.
-        let _ = writeln!(io::stdout(), "{line}");
+        let line = self.progress.reads(line);
+        let tell = || {
+            // A closed pipe is no reason to end the guest: its evidence goes on.
+            let _ = writeln!(io::stdout(), "{line}");
+        };
+        if self.progress.watches() {
+            self.waiting.suspend(tell);
+        } else {
+            self.waiting.finish_and_clear();
+            tell();
+        }
     }
 }

@@ -17,7 +17,7 @@ use machine::selftest;
 
 use super::nextest::{self, Tests};
 use super::output::outln;
-use super::phase;
+use super::phase::{self, Progress};
 use super::stop::Stop;
 
 /// Runs the phases, of their trials those that `filter` names.
@@ -37,7 +37,7 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
         return instructions(dir, &evidence, filter).map_err(no_evidence);
     }
-    let second = phase::run(&evidence, phase::ENVIRONMENT, || {
+    let second = phase::run(&evidence, &Progress::none(), phase::ENVIRONMENT, || {
         self_test(&evidence)?;
         let tests = nextest::run(dir, Place::Guest, "vm", "2", &both("binary(dataset)", filter))?;
         Ok(state_of(tests, "dataset and protocol"))
@@ -48,7 +48,7 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
         phase::not_run(&evidence, phase::VALIDATION, why).map_err(no_evidence)?;
         return Ok(exit::FAIL.into());
     }
-    let third = phase::run(&evidence, phase::VALIDATION, || {
+    let third = phase::run(&evidence, &Progress::none(), phase::VALIDATION, || {
         let tests =
             nextest::run(dir, Place::Guest, "vm", "3", &both("not binary(dataset)", filter))?;
         Ok(state_of(tests, "FUSE, baseline, module, kernel against FUSE"))
@@ -59,7 +59,7 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
 
 /// The ratios that guest instructions decide, in a boot of its own.
 fn instructions(dir: &Path, evidence: &Writer, filter: &str) -> Result<ExitCode, EvidenceError> {
-    let state = phase::run(evidence, phase::INSTRUCTIONS, || {
+    let state = phase::run(evidence, &Progress::none(), phase::INSTRUCTIONS, || {
         self_test(evidence)?;
         let tests =
             nextest::run(dir, Place::Guest, "vm", "3-instructions", &both(MEASURING, filter))?;

@@ -17,6 +17,7 @@ use verdict::{self, CriterionVerdict, Evidence, State};
 
 use super::options::{AcceleratorOption, Machine};
 use super::output::{out, outln};
+use super::phase::Progress;
 use super::run::{begin, in_the_guest};
 use super::run_dir;
 use super::stop::Stop;
@@ -106,7 +107,7 @@ fn validate(
         cpus: None,
         time_limit: options.time_limit,
     };
-    Ok(in_the_guest(&machine, dir, &evidence, &[], &options.filter)?)
+    Ok(in_the_guest(&machine, dir, &evidence, &Progress::none(), &[], &options.filter)?)
 }
 
 fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop> {

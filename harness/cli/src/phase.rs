@@ -1,11 +1,18 @@
 //! Phases of a run: named as it goes, timed, and written into the evidence.
 
+mod progress;
+mod times;
+
 use std::time::Instant;
 
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::failure::Failure;
 
 use super::output::outln;
+pub(super) use progress::Progress;
+
+/// What a line that names a phase begins with.
+const MARK: &str = "== phase ";
 
 /// The phases, in order.
 pub(super) const HOST: &str = "1 FUSE preservation and baseline on the host";
@@ -13,6 +20,9 @@ pub(super) const ENVIRONMENT: &str = "2 VM environment and equivalence";
 pub(super) const VALIDATION: &str = "3 VM validation";
 pub(super) const INSTRUCTIONS: &str = "3 VM validation, guest instructions";
 pub(super) const VERDICT: &str = "4 verdict";
+/// What is said of one that was not run.
+const NOT_RUN: &str = "NOT RUN";
+const ALL: [&str; 5] = [HOST, ENVIRONMENT, VALIDATION, INSTRUCTIONS, VERDICT];
 
 /// What a phase's work says of itself.
 pub(super) type Work = Result<(PhaseState, String), Failure>;
@@ -20,21 +30,23 @@ pub(super) type Work = Result<(PhaseState, String), Failure>;
 /// Does `work` between its two records. An error fails the phase; it does not end the run.
 pub(super) fn run(
     evidence: &Writer,
+    progress: &Progress,
     name: &str,
     work: impl FnOnce() -> Work,
 ) -> Result<PhaseState, EvidenceError> {
-    outln!("\n== phase {name}");
+    outln!("\n{MARK}{name}{}", progress.begins(name));
     evidence.write(Event::PhaseStarted { phase: name.to_owned() })?;
     let started = Instant::now();
     let (state, note) = work().unwrap_or_else(|failure| (PhaseState::Failed, failure.to_string()));
     let seconds = started.elapsed().as_secs_f64();
+    progress.ends(name);
     finish(evidence, name, state, seconds, note)?;
     Ok(state)
 }
 
 /// Records a phase that was not begun, and why.
 pub(super) fn not_run(evidence: &Writer, name: &str, why: &str) -> Result<(), EvidenceError> {
-    outln!("\n== phase {name}");
+    outln!("\n{MARK}{name}");
     finish(evidence, name, PhaseState::NotRun, 0.0, why.to_owned())
 }
 
@@ -48,9 +60,9 @@ fn finish(
     let word = match state {
         PhaseState::Done => "done",
         PhaseState::Failed => "FAILED",
-        PhaseState::NotRun => "NOT RUN",
+        PhaseState::NotRun => NOT_RUN,
     };
     let colon = if note.is_empty() { "" } else { ": " };
-    outln!("== phase {name}: {word} after {seconds:.0} s{colon}{note}");
+    outln!("{MARK}{name}: {word} after {seconds:.0} s{colon}{note}");
     evidence.write(Event::PhaseFinished { phase: name.to_owned(), state, seconds, note })
 }

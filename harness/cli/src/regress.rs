@@ -19,6 +19,7 @@ use machine::{project, require};
 use super::guest;
 use super::options::Machine;
 use super::output::outln;
+use super::phase::Progress;
 use super::stop::Stop;
 use crate::regress_table::{self, BOUND, CostChange};
 
@@ -161,7 +162,13 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
     let machine = Machine { cpus: None, ..machine.clone() };
     let outcome =
-        guest::boot(&machine, ClockChoice::Instructions, &dir, Work::Command(words.to_vec()))?;
+        guest::boot(
+            &machine,
+            ClockChoice::Instructions,
+            &dir,
+            Work::Command(words.to_vec()),
+            &Progress::none(),
+        )?;
     if outcome.end != GuestEnd::Exited(0) {
         guest::last_words(&outcome);
         return Err(Stop::new(exit::SETUP, "the guest did not measure; its words are above"));

@@ -27,7 +27,8 @@ use super::nextest::{self, Tests};
 use super::options::Machine;
 use super::output::{out, outln};
 use super::stop::Stop;
-use super::{phase, report as report_command, run_dir, verdict as verdict_command};
+use super::phase::{self, Progress};
+use super::{report as report_command, run_dir, verdict as verdict_command};
 use crate::expected::Expected;
 
 /// Options of `run`.
@@ -59,17 +60,34 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     begin(&evidence, &expected).map_err(no_evidence)?;
     adopt(&options.soak, &dir.join(files::SOAKS))?;
 
-    match phases(options, &dir, &evidence) {
-        Ok(()) => conclude(&dir, &evidence, &options.only),
+    let progress = progress(options);
+    if let Some(outlook) = progress.outlook() {
+        outln!("{outlook}");
+    }
+    match phases(options, &dir, &evidence, &progress) {
+        Ok(complete) => {
+            let code = conclude(&dir, &evidence, &progress, &options.only)?;
+            if complete {
+                progress.keep();
+            }
+            Ok(code)
+        }
         Err(End::Evidence(error)) => Err(no_evidence(error)),
         // What was finished has a verdict and a report, too.
         Err(End::Stop(stop)) => {
-            if let Err(other) = conclude(&dir, &evidence, &options.only) {
+            if let Err(other) = conclude(&dir, &evidence, &progress, &options.only) {
                 eprintln!("vexfs-validate: {}", other.message);
             }
             Err(stop)
         }
     }
+}
+
+/// How long it will take is known of runs that do the same.
+fn progress(options: &Options) -> Progress {
+    let Machine { kernel, accelerator, memory, cpus, .. } = &options.machine;
+    let only: Vec<&str> = options.only.iter().map(|one| one.id()).collect();
+    Progress::of(&format!("kernel {kernel}, {accelerator:?}, {memory:?}, {cpus:?}, {only:?}"))
 }
 
 /// The trials of some criteria, or of all where none is named, as a nextest filterset.
@@ -163,11 +181,16 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
 }
 
 /// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
-/// evidence that cannot be written and Ctrl-C do not.
-fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
+/// evidence that cannot be written and Ctrl-C do not. Whether all of them came to their end.
+fn phases(
+    options: &Options,
+    dir: &Path,
+    evidence: &Writer,
+    progress: &Progress,
+) -> Result<bool, End> {
     let mut interrupted = false;
     let filter = trials_of(&options.only);
-    let first = phase::run(evidence, phase::HOST, || {
+    let first = phase::run(evidence, progress, phase::HOST, || {
         let tests = nextest::run(dir, Place::Host, "ci", "1", &filter)?;
         interrupted = tests == Tests::Interrupted;
         Ok(match tests {
@@ -188,10 +211,11 @@ fn phases(options: &Options, dir: &Path, evidence: &Writer) -> Result<(), End> {
         for name in [phase::ENVIRONMENT, phase::VALIDATION] {
             phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
         }
-        return Ok(());
+        return Ok(false);
     }
     // What the guest's end means for the criteria is the verdict's word.
-    in_the_guest(&options.machine, dir, evidence, &options.only, &filter).map(drop)
+    let lost = in_the_guest(&options.machine, dir, evidence, progress, &options.only, &filter)?;
+    Ok(lost.is_none())
 }
 
 /// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names,
@@ -201,6 +225,7 @@ pub(super) fn in_the_guest(
     machine: &Machine,
     dir: &Path,
     evidence: &Writer,
+    progress: &Progress,
     only: &[Criterion],
     filter: &str,
 ) -> Result<Option<Stop>, End> {
@@ -211,7 +236,7 @@ pub(super) fn in_the_guest(
     outln!("\n== phases 2 and 3 in the guest");
     let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
     let work = Work::Command(words.to_vec());
-    let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, &work)? {
+    let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, progress, &work)? {
         Ok(outcome) => outcome,
         Err(stop) => {
             phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
@@ -230,7 +255,7 @@ pub(super) fn in_the_guest(
     }
     outln!("\n== phase 3 once more, on guest instructions");
     let machine = Machine { cpus: None, ..machine.clone() };
-    match boot(&machine, ClockChoice::Instructions, dir, evidence, &work)? {
+    match boot(&machine, ClockChoice::Instructions, dir, evidence, progress, &work)? {
         Ok(outcome) => Ok(lost(&outcome)),
         Err(stop) => {
             phase::not_run(evidence, phase::INSTRUCTIONS, &stop.message)?;
@@ -250,9 +275,10 @@ fn boot(
     clock: ClockChoice,
     dir: &Path,
     evidence: &Writer,
+    progress: &Progress,
     work: &Work,
 ) -> Result<Result<GuestOutcome, Stop>, End> {
-    match guest::boot(machine, clock, dir, work.clone()) {
+    match guest::boot(machine, clock, dir, work.clone(), progress) {
         Ok(outcome) => {
             evidence.write(Event::GuestEnded(outcome.ended()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -278,8 +304,13 @@ fn fuse_is_preserved(dir: &Path) -> bool {
 }
 
 /// Phase 4: the verdict, its files and its table.
-fn conclude(dir: &Path, evidence: &Writer, only: &[Criterion]) -> Result<ExitCode, Stop> {
-    phase::run(evidence, phase::VERDICT, || {
+fn conclude(
+    dir: &Path,
+    evidence: &Writer,
+    progress: &Progress,
+    only: &[Criterion],
+) -> Result<ExitCode, Stop> {
+    phase::run(evidence, progress, phase::VERDICT, || {
         verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
         Ok((PhaseState::Done, String::new()))
     })

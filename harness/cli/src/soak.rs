@@ -25,6 +25,7 @@ use verdict::soak::{Repetitions, Soak};
 use super::nextest;
 use super::options::Machine;
 use super::output::outln;
+use super::phase::Progress;
 use super::stop::Stop;
 use super::{guest, phase, run_dir};
 use crate::expected::Expected;
@@ -144,7 +145,7 @@ fn boot(
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let command = [program.display().to_string(), "in-guest-soak".to_owned()];
     let work = Work::Command(command.into_iter().chain(words).collect());
-    let outcome = guest::boot(machine, ClockChoice::Wall, dir, work)?;
+    let outcome = guest::boot(machine, ClockChoice::Wall, dir, work, &Progress::none())?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         guest::last_words(&outcome);
@@ -192,7 +193,7 @@ fn repeat(
         let name = format!("{} {number} of {times}", only.id());
         let mut interrupted = false;
         let mut ended = (Tests::NotRun, String::new());
-        phase::run(evidence, &name, || {
+        phase::run(evidence, &Progress::none(), &name, || {
             let filter = format!("binary({})", only.id());
             let ran = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)
                 .inspect_err(|failure| ended.1 = failure.to_string())?;
