@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod file;
+mod growing;
 mod in_part;
 mod kinds;
 mod lifetime;
@@ -29,6 +30,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         sequences::OPERATIONS,
         in_part::OPERATIONS,
         mapped_rows::OPERATIONS,
+        growing::OPERATIONS,
         lifetime::OPERATIONS,
         requests::OPERATIONS,
         limits::OPERATIONS,

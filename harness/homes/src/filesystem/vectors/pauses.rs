@@ -19,12 +19,14 @@ use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use super::file::{DIM, K, ROW, declaration, vector_file};
+use crate::filesystem::mapped::Mapping;
 use crate::filesystem::operation::{Effort, Operation, operations};
 use crate::filesystem::threads::beside;
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     searches_wait_for_a_piece_of_a_change.effort(Effort::Long),
     searches_go_on_beside_a_training.effort(Effort::Long),
+    searches_wait_for_no_mapping_that_stored_nothing.effort(Effort::Long),
 ];
 
 /// Searches that must be answered in the midst of a change, or of a training, which is one step of
@@ -36,6 +38,13 @@ const TIMES: usize = 100;
 /// Most rows of a graph in a piece. It divides what has been made whenever somebody looks.
 const ROWS_OF_A_PIECE: u64 = 8;
 
+/// What is done with the file before each search of it.
+type Ahead = fn(&File) -> Result<(), Failure>;
+
+fn nothing(_: &File) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// Rows indexed before a search and after it.
 #[derive(Clone, Copy)]
 struct Around {
@@ -44,13 +53,14 @@ struct Around {
 }
 
 /// Writes the rows of `data` from `first` on by one write(2), which takes a while, and searches slot
-/// 0 meanwhile. Answers are checked: rows that are there, at their distances. Returns besides how
-/// many searches of `other` were answered.
+/// 0 meanwhile, each time after `ahead`. Answers are checked: rows that are there, at their
+/// distances. Returns besides how many searches of `other` were answered.
 fn search_while_writing(
     file: &File,
     other: &File,
     data: &Dataset,
     first: usize,
+    ahead: Ahead,
 ) -> Result<(Vec<Around>, usize), Failure> {
     let rows = &data.base[first * DIM..];
     let write =
@@ -62,6 +72,7 @@ fn search_while_writing(
         let mut searches = Vec::new();
         while busy.load(Ordering::SeqCst) {
             let before = stats(file, 0).when("STATS")?.rows;
+            ahead(file)?;
             let hits = searcher.search(file, query).when("SEARCH")?.to_vec();
             let after = stats(file, 0).when("STATS")?.rows;
             let ids: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
@@ -101,6 +112,7 @@ fn look(
     data: &Dataset,
     there: usize,
     declaration: &Declaration,
+    ahead: Ahead,
     amidst: impl Fn(&Around) -> bool,
 ) -> Result<Vec<Around>, Failure> {
     let new_file = |declaration: &Declaration| {
@@ -113,7 +125,7 @@ fn look(
     let (mut found, mut of_other) = (Vec::new(), 0);
     for _ in 0..TIMES {
         let file = new_file(declaration)?;
-        let (searches, answered) = search_while_writing(&file, &other, data, there)?;
+        let (searches, answered) = search_while_writing(&file, &other, data, there, ahead)?;
         found.extend(searches.into_iter().filter(&amidst));
         of_other += answered;
         if found.len() >= LEAST || of_other >= OF_ANOTHER_FILE {
@@ -130,16 +142,22 @@ fn look(
 }
 
 /// 2,000 rows go into a graph, each of which is a piece.
-fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
-    const THERE: usize = 500;
-    const MORE: usize = 2_000;
+const THERE: usize = 500;
+const MORE: usize = 2_000;
+
+/// The searches in the midst of that, each behind what is done `ahead` of it.
+fn look_at_a_graph(dir: &Path, ahead: Ahead) -> Result<Vec<Around>, Failure> {
     let data = Dataset::generate(11, THERE + MORE, DIM, 1);
     let params = [0, 400, 0, 0, 0, 0, 0, 0];
     let graph = Declaration { kind: Kind::Hnsw, params, ..declaration() };
+    look(dir, &data, THERE, &graph, ahead, |around| {
+        around.before > THERE as u64 && around.after < (THERE + MORE) as u64
+    })
+}
+
+fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
     let begun = THERE as u64;
-    let searches = look(dir, &data, THERE, &graph, |around| {
-        around.before > begun && around.after < (THERE + MORE) as u64
-    })?;
+    let searches = look_at_a_graph(dir, nothing)?;
     require!(
         searches.len() >= LEAST,
         "{} searches were answered in the midst of writes of {MORE} rows, {LEAST} are due, while \
@@ -153,6 +171,24 @@ fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
     require!(
         piece <= ROWS_OF_A_PIECE || looks.len() < LEAST,
         "a write of {MORE} rows lets searches in after {piece} rows, {ROWS_OF_A_PIECE} are granted"
+    );
+    Ok(())
+}
+
+/// A mapping that could have been stored to, and was not, leaves nothing to be indexed.
+fn searches_wait_for_no_mapping_that_stored_nothing(dir: &Path) -> Result<(), Failure> {
+    let searches = look_at_a_graph(dir, |file| {
+        let mapping = Mapping::shared(file, THERE * ROW)?;
+        drop(mapping.load(0, ROW));
+        drop(mapping);
+        Ok(())
+    })?;
+    require!(
+        searches.len() >= LEAST,
+        "{} searches were answered in the midst of writes of {MORE} rows, {LEAST} are due, while \
+         {OF_ANOTHER_FILE} of another file were: behind a munmap of a mapping that stored nothing \
+         they wait for all of a write",
+        searches.len()
     );
     Ok(())
 }
@@ -172,7 +208,7 @@ fn searches_go_on_beside_a_training(dir: &Path) -> Result<(), Failure> {
         [(Kind::Pq, [24, 8, 0, 0, 0, 0, 0, 0]), (Kind::Ivf, [1024, 0, 0, 0, 0, 0, 0, 0])]
     {
         let trained = Declaration { kind, params, ..declaration() };
-        let searches = look(dir, &data, THERE, &trained, |around| {
+        let searches = look(dir, &data, THERE, &trained, nothing, |around| {
             (around.before, around.after) == (STEP, STEP)
         })?;
         require!(
