@@ -6,7 +6,7 @@ use homes::filesystem::{apart, stores};
 use machine::part::{self, Part};
 
 use crate::adversary;
-use crate::faults::{memory, msync};
+use crate::faults::{memory, msync, truncate};
 use crate::trial::{self, Trial};
 
 /// All parts, by name.
@@ -16,6 +16,7 @@ const PARTS: &[(&str, Part)] = &[
     (stores::PART, stores::play),
     (msync::PART, msync::play),
     (memory::PART, memory::play),
+    (truncate::PART, truncate::play),
 ];
 
 /// The `main` of a criterion: does the part that this process was started for, if it was started

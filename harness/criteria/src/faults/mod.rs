@@ -1,11 +1,12 @@
-//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) that is
-//! killed, of the FUSE daemon, of unloading, of the guest's power.
+//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) or
+//! a truncate(2) that is killed, of the FUSE daemon, of unloading, of the guest's power.
 
 mod allocations;
 mod killed_daemon;
 pub(crate) mod memory;
 pub(crate) mod msync;
 mod power_cut;
+pub(crate) mod truncate;
 pub(crate) mod unloading;
 
 use evidence::place::Place;
@@ -32,6 +33,9 @@ pub fn trials(home: Home) -> Vec<Trial> {
                 .needs(&[Requirement::FaultInjectionModule]),
             of_module("module::a_killed_msync_keeps_its_progress", msync::keeps_its_progress)
                 .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::a_failed_search_leaves_stores_to_the_next", msync::is_tried_again)
+                .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::a_killed_truncate_moves_the_times", truncate::moves_the_times),
             of_module("module::refuses_to_unload_under_load", unloading::refused_under_load),
             of_module("module::unloads_while_others_mount", unloading::races_with_mounts),
             Trial::new("module::power_cut_is_told", &[Place::Host], power_cut::is_told)

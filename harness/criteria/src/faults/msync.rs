@@ -1,5 +1,6 @@
 //! What msync(2) makes an index do, counted by the engine's pauses, which come after as much work
 //! each: as much as write(2) of the same rows, and what was done before a signal is not done again.
+//! And what a search does in its place, behind munmap(2), where it finds no memory.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homes::filesystem::Mapping;
+use homes::kernel::fault::Injector;
 use homes::kernel::{KernelMount, fault};
 use machine::child::Running;
 use machine::deadline::wait_for;
@@ -18,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vexfs_uapi::Kind;
-use vexfs_uapi::client::{Declaration, attach, stats};
+use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use crate::trial::Context;
 
@@ -141,6 +143,57 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
         "an msync that was killed after {killed_after} of {whole} pauses of the engine left {rest}: \
          what it had done was done again"
     );
+    let indexed = stats(&file, 0).when("STATS")?.rows;
+    require!(indexed == COUNT as u64, "{indexed} of {COUNT} rows are indexed");
+    drop(file);
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// A search behind munmap(2) that finds no memory for the rows that were stored is ENOMEM, and the
+/// next one takes them over: each allocation of the search fails in turn.
+pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
+    const COUNT: usize = 300;
+    const STORED: usize = 40;
+    /// Far more than a search makes.
+    const MOST: u32 = 5_000;
+    let loaded = fault::test_build()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let file = graph(&mount.path().join("f"), COUNT)?;
+    let injector = Injector::Module;
+    let mut refused = 0;
+    let mut reached = None;
+    for nth in 1..=MOST {
+        let stored = rows(STORED, 100 + nth);
+        let mapping = Mapping::shared(&file, COUNT * ROW)?;
+        mapping.store(0, dataset::bytes(&stored.base));
+        drop(mapping);
+        let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
+        let row = nth as usize % STORED;
+        injector.fail_nth(nth)?;
+        let first = searcher.search(&file, stored.row(row)).map(<[_]>::to_vec);
+        let left = injector.until_failure()?;
+        injector.fail_nth(0)?;
+        let hits = match first {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && left == 0 => {
+                refused += 1;
+                searcher.search(&file, stored.row(row)).when("the next SEARCH")?.to_vec()
+            }
+            first => first.when(format!("SEARCH while allocation {nth} fails"))?,
+        };
+        require!(
+            matches!(hits[..], [hit] if hit.row == row as u64 && hit.distance == 0),
+            "row {row} is not found as it was stored, after a search whose allocation {nth} failed: \
+             {hits:?}"
+        );
+        if left > 0 {
+            reached = Some(nth - left);
+            break;
+        }
+    }
+    let Some(all) = reached else { machine::fail!("a search makes more than {MOST} allocations") };
+    context.fact("allocations of a search", json!({"all": all, "refused it": refused}))?;
+    require!(refused > 2, "{refused} of {all} allocations refused a search that failed");
     let indexed = stats(&file, 0).when("STATS")?.rows;
     require!(indexed == COUNT as u64, "{indexed} of {COUNT} rows are indexed");
     drop(file);

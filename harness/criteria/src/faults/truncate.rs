@@ -1,0 +1,142 @@
+//! A truncate(2) that is killed while it cuts rows off: the file is as short as it has become, and
+//! that is a change as any other: its times move, and its set-ID bits go.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use homes::filesystem::{SOMEBODY, as_user};
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::child::Running;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, While};
+use machine::{part, require};
+use measure::dataset::{self, Dataset};
+use nix::sys::signal::{Signal, kill};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use serde::{Deserialize, Serialize};
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach, stats};
+
+use crate::trial::Context;
+
+/// The part that is killed in its truncate(2).
+pub const PART: &str = "truncate";
+const DIM: usize = 16;
+const ROW: usize = DIM * size_of::<f32>();
+const ROWS: usize = 1_600;
+/// More than half of them, so that no new graph is made for them.
+const LEFT: usize = 900;
+/// For a few hundred rows of a graph on an emulated CPU.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How often it is tried until a signal has come in the midst.
+const TIMES: usize = 30;
+const NAME: &str = "f";
+
+/// What the part is to cut off.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    directory: PathBuf,
+    length: i64,
+}
+
+/// What came of a truncate(2) that a signal ended.
+#[derive(PartialEq)]
+enum Ended {
+    Before,
+    Amidst,
+    Behind,
+}
+
+pub(super) fn moves_the_times(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let data = Dataset::generate(41, ROWS, DIM, 1);
+    let mut tries = 0;
+    while killed_once(mount.path(), &data)? != Ended::Amidst {
+        tries += 1;
+        require!(
+            tries < TIMES,
+            "in {TIMES} tries no signal ended a truncate(2) of {ROWS} rows of a graph to {LEFT} in \
+             the midst"
+        );
+    }
+    context.fact("tries until a signal came in the midst", tries + 1)?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// A truncate(2) by somebody who may write to the file and does not own it, killed once its first
+/// rows are gone.
+fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
+    let path = mount.join(NAME);
+    fs::write(&path, dataset::bytes(&data.base))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let graph = Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) };
+    attach(&file, &graph).when("ATTACH")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o6777))?;
+    let old = Timespec { tv_sec: 1, tv_nsec: 1 };
+    utimensat(
+        CWD,
+        &path,
+        &Timestamps { last_access: old, last_modification: old },
+        AtFlags::empty(),
+    )?;
+    let before = file.metadata()?;
+
+    let order = Order { directory: mount.to_owned(), length: (LEFT * ROW) as i64 };
+    let child = Running::start(&mut part::command(PART, &order)?)?;
+    wait_for("the first rows to be cut off", LIMIT, || {
+        Ok((stats(&file, 0).when("STATS")?.rows < ROWS as u64).then_some(()))
+    })?;
+    kill(child.pid(), Signal::SIGKILL).when("kill")?;
+    let ended = child.finish(LIMIT)?;
+    let was_killed = ended.status.signal() == Some(Signal::SIGKILL as i32);
+    require!(
+        was_killed || ended.status.success(),
+        "truncate ended with {}: {}",
+        ended.status,
+        ended.tail()
+    );
+
+    let after = file.metadata()?;
+    let indexed = stats(&file, 0).when("STATS")?.rows;
+    require!(
+        indexed == after.len() / ROW as u64,
+        "{indexed} rows are indexed, and the file has {} after a truncate that was killed",
+        after.len() / ROW as u64
+    );
+    if after.len() < before.len() {
+        let changed = (after.ctime(), after.ctime_nsec()) > (before.ctime(), before.ctime_nsec());
+        let modified = (after.mtime(), after.mtime_nsec()) != (1, 1);
+        let mode = after.mode() & 0o7777;
+        require!(
+            changed && modified && mode == 0o777,
+            "a truncate that was killed made the file {} bytes long of {}, and moved mtime: \
+             {modified}, ctime: {changed}, and left mode {mode:o}, where 777 is due",
+            after.len(),
+            before.len()
+        );
+    }
+    fs::remove_file(&path).when("unlink")?;
+    Ok(match after.len() as usize / ROW {
+        ROWS => Ended::Before,
+        LEFT => Ended::Behind,
+        _ => Ended::Amidst,
+    })
+}
+
+/// Cuts the file off as somebody, which is where it is killed.
+///
+/// # Errors
+/// What is no kill.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order).when("what is to be cut off")?;
+    // Where the mount is nobody but root may look; from there on a name will do.
+    std::env::set_current_dir(&order.directory).when("chdir")?;
+    as_user(SOMEBODY, SOMEBODY, || {
+        nix::unistd::truncate(NAME, order.length).when("truncate to a smaller size")
+    })
+}
