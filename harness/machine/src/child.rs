@@ -93,6 +93,14 @@ impl Running {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Whether it has ended; it is still to be [finished](Running::finish).
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub fn has_ended(&mut self) -> Result<bool, Failure> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Vector files: the contract's ioctls, whatever home serves them.
 
 mod concurrent;
+mod cuts;
 mod file;
 mod growing;
 mod in_part;
@@ -35,6 +36,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         requests::OPERATIONS,
         limits::OPERATIONS,
         concurrent::OPERATIONS,
+        cuts::OPERATIONS,
         pauses::OPERATIONS,
     ]
     .into_iter()

@@ -1,0 +1,150 @@
+//! Files with several indexes that become shorter, whoever cuts them being killed: the indexes lose
+//! their rows together, and answer for those that the file has left.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::require;
+use measure::dataset::{self, Dataset};
+use nix::sys::signal::{Signal, killpg};
+use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
+use vexfs_uapi::{Hit, Kind};
+
+use crate::filesystem::operation::{Effort, Operation, operations};
+
+pub(super) const OPERATIONS: &[Operation] =
+    operations![several_indexes_lose_their_rows_together.effort(Effort::Long)];
+
+/// Components of the graphs' rows.
+const DIMS: [u32; 2] = [8, 12];
+/// Rows of the first that there were when it was made: it is linked anew at half of them.
+const MOST: u64 = 400;
+/// Bytes of the file that is cut: 240 rows of one graph and 160 of the other.
+const SIZE: u64 = 7_680;
+/// To which the first graph is linked anew and the other not, and to which neither is.
+const WITH_A_NEW_GRAPH: u64 = 5_760;
+const IN_STEP: u64 = 6_600;
+/// Where an index is put that is built over the file as it is.
+const ANEW: u32 = 2;
+/// How long who is killed may take to end, on any machine.
+const END: Duration = Duration::from_secs(60);
+
+/// When who cuts the file is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Killed {
+    Never,
+    AtOnce,
+    WhenRowsAreGone,
+}
+
+fn several_indexes_lose_their_rows_together(dir: &Path) -> Result<(), Failure> {
+    for size in [WITH_A_NEW_GRAPH, IN_STEP] {
+        for killed in [Killed::Never, Killed::AtOnce, Killed::WhenRowsAreGone] {
+            cut(&dir.join("base.f32"), size, killed)
+                .when(format!("truncate from {SIZE} to {size} bytes, killed {killed:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn row_bytes(dim: u32) -> u64 {
+    u64::from(dim) * size_of::<f32>() as u64
+}
+
+/// A file over which both graphs are.
+fn made(path: &Path) -> Result<File, Failure> {
+    let data = Dataset::generate(7, MOST as usize, DIMS[0] as usize, 0);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    file.write_all_at(dataset::bytes(&data.base), 0)?;
+    for (index, dim) in (0..).zip(DIMS) {
+        // Each row costs enough to be seen.
+        let params = [32, 400, 0, 0, 0, 0, 0, 0];
+        let declared = Declaration { kind: Kind::Hnsw, index, params, ..Declaration::flat(dim) };
+        attach(&file, &declared).when("ATTACH")?;
+        file.set_len(SIZE).when("truncating a file with one index")?;
+    }
+    Ok(file)
+}
+
+/// Where the rows of each index end.
+fn ends(file: &File) -> Result<[u64; 2], Failure> {
+    let end = |index: u32| -> Result<u64, Failure> {
+        Ok(stats(file, index).when("STATS")?.rows * row_bytes(DIMS[index as usize]))
+    };
+    loop {
+        // Both at one time: rows only go.
+        let [first, other, again] = [end(0)?, end(1)?, end(0)?];
+        if first == again {
+            return Ok([first, other]);
+        }
+    }
+}
+
+fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
+    let file = made(path)?;
+    let before = ends(&file)?;
+    let mut cutter =
+        Running::start(Command::new("truncate").arg("-s").arg(size.to_string()).arg(path))?;
+    let mut killed_at = None;
+    while !cutter.has_ended()? {
+        let now = ends(&file)?;
+        require!(
+            now[0].abs_diff(now[1]) < row_bytes(DIMS[1]),
+            "index 0 ends at byte {} and index 1 at byte {}: one has lost rows without the other",
+            now[0],
+            now[1]
+        );
+        let due = match killed {
+            Killed::Never => false,
+            Killed::AtOnce => true,
+            Killed::WhenRowsAreGone => now != before,
+        };
+        if due && killed_at.is_none() {
+            // It may just have ended.
+            let _ = killpg(cutter.pid(), Signal::SIGKILL);
+            killed_at = Some(now);
+        }
+    }
+    let status = cutter.finish(END)?.status;
+    let length = file.metadata()?.len();
+    let is_due = match (status.success(), size) {
+        (true, _) => length == size,
+        // Done or not, and nothing between.
+        (false, WITH_A_NEW_GRAPH) => length == SIZE || length == size,
+        (false, _) => (size..=SIZE).contains(&length),
+    };
+    require!(is_due, "the file has {length} bytes; killed at {killed_at:?}, it ended: {status}");
+    for (index, dim) in (0..).zip(DIMS) {
+        as_a_fresh_one(&file, index, dim).when(format!("index {index} of {length} bytes"))?;
+    }
+    drop(file);
+    std::fs::remove_file(path).when("unlink")
+}
+
+/// That the index has all rows of the file and no others, at their distances.
+fn as_a_fresh_one(file: &File, index: u32, dim: u32) -> Result<(), Failure> {
+    let rows = file.metadata()?.len() / row_bytes(dim);
+    let indexed = stats(file, index).when("STATS")?.rows;
+    require!(indexed == rows, "{indexed} rows are indexed, the file has {rows}");
+    let fresh = Declaration { index: ANEW, ..Declaration::flat(dim) };
+    attach(file, &fresh).when("ATTACH")?;
+    let all = |slot| -> Result<Vec<Hit>, Failure> {
+        let mut searcher = Searcher::new(dim, u32::try_from(rows)?, slot)?;
+        let mut hits = searcher.search(file, &vec![0.5; dim as usize]).when("SEARCH")?.to_vec();
+        hits.sort_by_key(|hit| hit.row);
+        Ok(hits)
+    };
+    let (here, anew) = (all(index)?, all(ANEW)?);
+    require!(here.len() == anew.len(), "{} rows are found of {rows}", here.len());
+    let other = here
+        .iter()
+        .zip(&anew)
+        .find(|(here, anew)| (here.row, here.distance) != (anew.row, anew.distance));
+    require!(other.is_none(), "it answers otherwise than a fresh one: {other:?}");
+    detach(file, ANEW).when("DETACH")
+}
