@@ -161,14 +161,13 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let variable = format!("{}={}", machine::config::VARIABLE, config.display());
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
     let machine = Machine { cpus: None, ..machine.clone() };
-    let outcome =
-        guest::boot(
-            &machine,
-            ClockChoice::Instructions,
-            &dir,
-            Work::Command(words.to_vec()),
-            &Progress::none(),
-        )?;
+    let outcome = guest::boot(
+        &machine,
+        ClockChoice::Instructions,
+        &dir,
+        Work::Command(words.to_vec()),
+        &Progress::none(),
+    )?;
     if outcome.end != GuestEnd::Exited(0) {
         guest::last_words(&outcome);
         return Err(Stop::new(exit::SETUP, "the guest did not measure; its words are above"));

@@ -26,8 +26,8 @@ use super::guest;
 use super::nextest::{self, Tests};
 use super::options::Machine;
 use super::output::{out, outln};
-use super::stop::Stop;
 use super::phase::{self, Progress};
+use super::stop::Stop;
 use super::{report as report_command, run_dir, verdict as verdict_command};
 use crate::expected::Expected;
 
