@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use evidence::exit;
+use evidence::processor::Processor;
 use evidence::protocol::PROTOCOL;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::environment;
@@ -165,7 +166,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
         warmups: PROTOCOL.warmups,
         rounds: options.rounds,
         cores: Cores::allowed()?,
-        cpu: environment::of_this_machine("none").cpu,
+        cpu: environment::of_this_machine(Processor::Native).cpu,
         progress: &progress,
         overheads: HashMap::new(),
     };
@@ -186,7 +187,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
 }
 
 fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> {
-    let cpu = environment::of_this_machine("none").cpu;
+    let cpu = environment::of_this_machine(Processor::Native).cpu;
     Cores::allowed()?.stay_on_one()?;
     let progress = ProgressBar::new_spinner();
     let mut rows = Vec::new();
