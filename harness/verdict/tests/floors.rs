@@ -25,7 +25,16 @@ const FLOORS: [Floor; 8] = [
         name: "evidence",
         pure: true,
         ours: &[],
-        others: &["libm", "rand_mt", "schemars", "serde", "serde_json", "sha2", "thiserror"],
+        others: &[
+            "chrono",
+            "libm",
+            "rand_mt",
+            "schemars",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
     },
     Floor {
         name: "verdict",
