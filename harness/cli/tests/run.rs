@@ -80,7 +80,7 @@ fn validate(arguments: &[&str], dir: &Path) -> Assert {
     Command::new(cargo_bin("vexfs-validate")).args(arguments).arg(dir).assert()
 }
 
-/// Says that it runs, and ends when it is told to, as nextest does.
+/// Announces itself and ends on a signal, as nextest does.
 const WAITING: &str = "trap 'exit 100' TERM; echo $$ >\"$ROOM/pid.new\"; \
                        mv \"$ROOM/pid.new\" \"$ROOM/pid\"; \
                        sleep 1000 & trap \"kill $!; exit 100\" TERM; wait";

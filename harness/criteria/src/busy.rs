@@ -1,4 +1,4 @@
-//! While one user's index is built for hours, whoever else is on the mount is answered.
+//! While one user's index builds for hours, all other users of the mount are served.
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -1,4 +1,4 @@
-//! What the five criteria do: their trials, what those need, and by which policy they run.
+//! The five criteria: their trials, what those need, and the policy that decides which run.
 //!
 //! A criterion (`tests/*.rs` of the workspace) is one call of [`main`] with a list of
 //! [`trial::Trial`]s: a name, the places that it belongs to, what it needs ([`requirement`]) and a

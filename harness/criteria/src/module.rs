@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use evidence::facts::{LIVE_AFTER_USE, MODULE};
 use evidence::place::Place;
 use homes::kernel::{
     KernelMount, Kmemleak, ModuleFile, Taint, is_listed, live_allocations, mounts_by_command,
@@ -50,7 +51,7 @@ fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
     let module = ModuleFile::of_running_kernel()?;
     module.must_match(&project::running_kernel())?;
     require!(!module.srcversion.is_empty(), "the module has no srcversion");
-    context.fact("module", json!({"vermagic": module.vermagic, "srcversion": module.srcversion}))
+    context.fact(MODULE, json!({"vermagic": module.vermagic, "srcversion": module.srcversion}))
 }
 
 fn loads_and_is_listed(context: &Context) -> Result<(), Failure> {
@@ -78,7 +79,7 @@ fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
     mount.unmount()?;
     let left = live_allocations()?;
     require!(left == idle, "{left:?} allocations of the engine live after use, {idle:?} before");
-    context.fact("live allocations after use", left)?;
+    context.fact(LIVE_AFTER_USE, left)?;
     loaded.unload()?;
     kmemleak.map_or(Ok(()), Kmemleak::check)
 }

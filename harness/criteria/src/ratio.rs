@@ -28,7 +28,7 @@ pub const LOOKS_VARIABLE: &str = "VEXFS_VALIDATION_LOOKS";
 /// The fact that a trial's forecasts are in the evidence as.
 const FORECAST: &str = "what the looks will cost and can resolve";
 
-/// Of a trial's time, the part that further looks leave to what comes after them: one in so many.
+/// Further looks leave one part in this many of the trial's time for what comes after them.
 const KEPT_FREE: u32 = 3;
 
 /// The protocol, once, on all four sides.

@@ -1,4 +1,4 @@
-//! Daemons that harm whoever uses them harm one trial and not the process that runs them all, and
+//! Daemons that harm their users harm one trial and not the process that runs them all, and
 //! nothing of them is left.
 
 use std::fs;

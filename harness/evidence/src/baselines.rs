@@ -148,7 +148,7 @@ impl fmt::Display for RatedOperation {
 }
 
 impl Baselines {
-    /// The figures that a verdict knows, wherever it is told.
+    /// The figures that this program was built with, independent of any checkout.
     ///
     /// # Errors
     /// They are not well-formed; a test says that they are.

@@ -1,14 +1,15 @@
-//! The guest's records against the launcher's word: with which line each boot of it ended.
+//! Checks `guest.jsonl` against what the launcher saw from outside.
 //!
-//! The chain of hashes holds every line but those at the end. What the launcher saw when a guest
-//! ended is in the host's own chain, and so the guest's evidence is whole only with it.
+//! The chain of hashes protects every line but the last ones: nothing follows them. So the launcher
+//! records on the host, in another chain, how many lines there were when a guest ended, and the hash
+//! of the last.
 
 use crate::event::{Event, Record};
 use crate::guest::GuestEnded;
 use crate::reader::Trail;
 
-/// What is wrong with the guest's evidence by the launcher's word in the host's: lines that are
-/// missing, changed or added since a guest ended, and guests of whose end there is no word.
+/// What is wrong with the guest's evidence according to the launcher: lines that were removed, changed
+/// or added after a guest ended, and guests whose end was never recorded.
 #[must_use]
 pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<String> {
     let (mut ends, mut launched) = (Vec::new(), 0);
@@ -57,7 +58,7 @@ fn lines_against(ends: &[&GuestEnded], guest: Option<&Trail>) -> Vec<String> {
     damage
 }
 
-/// The lines with which a boot of the guest begins. In a damaged trail they are only about right.
+/// The line numbers at which boots of the guest begin; only approximate in a damaged trail.
 fn boots(guest: &Trail) -> impl Iterator<Item = usize> {
     let records = guest.records.iter().enumerate();
     let begins = |(index, record): (usize, &Record)| {

@@ -1,4 +1,4 @@
-//! What the records speak of: machine, kernel, programs, data.
+//! What the records are about: machine, kernel, programs, data.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::place::Mark;
 use crate::processor::Processor;
 
-/// The environment of a place, as the manifest of its evidence.
+/// The environment in which a place's evidence was collected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// Why this is the host or the guest.
@@ -32,11 +32,11 @@ pub struct Environment {
     pub programs: BTreeMap<String, String>,
     /// Versions of what was used, by name.
     pub versions: BTreeMap<String, String>,
-    /// What the place's time counts; not told by a place that has but one time.
+    /// What the guest's time counts; missing on the host, which has only wall time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Clock")]
     pub clock: Option<Clock>,
-    /// Variables that were set and change what is built, tested or how.
+    /// Environment variables that change what is built or tested, and how.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
 }

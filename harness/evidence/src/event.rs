@@ -45,11 +45,11 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The machine and the programs that the records after it speak of.
+    /// The machine and the programs that all later records are about.
     Environment(Box<Environment>),
-    /// The trials that must run in a place, from the expected-tests manifest.
+    /// The trials that must run in a place, according to the expected-tests manifest.
     Expected {
-        /// The place (`place` is where the record was written).
+        /// Where they must run (`place` says where the record was written).
         at: Place,
         /// Trial names.
         trials: Vec<String>,
@@ -63,29 +63,29 @@ pub enum Event {
     PhaseFinished {
         /// Its name.
         phase: String,
-        /// How.
+        /// How it ended.
         state: PhaseState,
         /// Wall time.
         #[schemars(range(min = 0))]
         seconds: f64,
-        /// More, for a person.
+        /// Details for a person.
         note: String,
     },
-    /// The emulator was tested before any number is believed.
+    /// The result of the SIMD self-test: no number counts from a CPU that failed it.
     SelfTest {
-        /// Whether SIMD gave what scalar code gives.
+        /// Whether SIMD and scalar code gave the same results.
         passed: bool,
         /// What was compared, and what differed.
         detail: String,
     },
-    /// A trial will not run here, and why.
+    /// A trial does not run here, and why.
     Skipped {
         /// Trial name.
         trial: String,
         /// The reason.
         reason: String,
     },
-    /// A trial began; without its end it died.
+    /// A trial began. If no `trial_finished` follows, it died.
     TrialStarted {
         /// Trial name.
         trial: String,
@@ -94,17 +94,17 @@ pub enum Event {
     TrialFinished {
         /// Trial name.
         trial: String,
-        /// How.
+        /// How it ended.
         state: TrialState,
-        /// Why, where it failed.
+        /// Why, if it did not pass.
         message: String,
         /// Wall time.
         #[schemars(range(min = 0))]
         seconds: f64,
     },
-    /// Raw samples of one contender against another.
+    /// Raw samples of two contenders.
     Measurement(Box<Measurement>),
-    /// Anything else that a trial saw and a reader may want.
+    /// Anything else that a trial observed.
     Fact {
         /// Trial name.
         trial: String,
@@ -120,7 +120,7 @@ pub enum Event {
         /// `level seq seconds text` of each.
         lines: Vec<String>,
     },
-    /// How a guest was launched, before it was.
+    /// How a guest is about to be launched.
     GuestLaunched(Box<GuestLaunch>),
     /// How the guest ended, as the launcher saw it from outside.
     GuestEnded(GuestEnded),
@@ -130,11 +130,11 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseState {
-    /// It did what it should.
+    /// It succeeded.
     Done,
     /// It failed.
     Failed,
-    /// It was not begun, since a phase that it depends on failed.
+    /// It was not started, because a phase that it depends on failed.
     NotRun,
 }
 
@@ -142,10 +142,10 @@ pub enum PhaseState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
-    /// It held.
+    /// Everything it checked was right.
     Passed,
-    /// It did not, or a requirement of its own place is missing.
+    /// Something was wrong, or a requirement of its own place is missing.
     Failed,
-    /// What would tell whether it did is lost.
+    /// The data that would decide it was lost.
     Undecided,
 }

@@ -9,15 +9,15 @@ use crate::criterion::Criterion;
 use crate::protocol::PROTOCOL;
 use crate::stats::Ratio;
 
-/// The fact that holds a ratio to a recorded figure of the same operation, dimension and size.
+/// The fact that compares an insertion with a recorded figure of the same operation, dimension and size.
 pub const COMPARED: &str = "compared with a recorded figure";
-/// The fact that lists the other figures, each with the reason why it is compared with nothing.
+/// The fact that lists the figures that cannot be compared, each with the reason.
 pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
 
 /// The fact that says where the figures come from.
 pub const PROVENANCE: &str = "provenance of the recorded figures";
 
-/// Why times of batches give no ratio.
+/// Why the times of batches give no ratio.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadBatches(String);
@@ -32,7 +32,7 @@ pub struct Compared {
     pub threshold: f64,
     /// Whether the criterion depends on it.
     pub decides: bool,
-    /// Nanoseconds of each of our batches, warm-ups left out. All else is computed from them.
+    /// Nanoseconds of each of our batches without warm-ups. Everything else is computed from them.
     pub batch_ns: Vec<u64>,
 }
 
@@ -55,9 +55,9 @@ impl Compared {
     }
 }
 
-/// The fact that each load/unload cycle leaves: a guest that goes down in one loses none of those before it.
+/// The fact of one load/unload cycle, recorded at once: if the guest dies, the earlier ones are safe.
 pub const LOAD_CYCLE: &str = "load cycle";
-/// The fact of all of them, which is left only where all were done.
+/// The fact of all cycles, recorded only if all were done.
 pub const LOAD_CYCLES: &str = "cycles";
 
 /// All load/unload cycles of a trial: a number for each.
@@ -88,23 +88,25 @@ pub struct LoadCycle {
     pub number: u32,
     /// Wall time.
     pub microseconds: u64,
-    /// What a leak shows in: what the kernel holds (the harness's `kernel_memory_kib`).
+    /// Memory that the kernel held after it: unreclaimable slab, stacks, page tables, vmalloc.
     pub kernel_memory_kib: i64,
     /// Allocations of the module that it still had when it went, and those that outlived it.
     pub live_allocations: u64,
 }
 
+/// The fact of how many allocations of the module were alive after it was used and unmounted.
+pub const LIVE_AFTER_USE: &str = "live allocations after use";
+
 /// The trial that the cycles of a soak are recorded for.
 pub const SOAK_TRIAL: &str = "soak::load_and_unload_under_load";
-/// The fact that each of those cycles leaves.
+/// The fact of one cycle of a soak.
 pub const SOAK_CYCLE: &str = "soak cycle";
-/// The fact that tells what module is soaked: `vermagic` and `srcversion`, as in the module's own
-/// trial.
+/// The fact that identifies the module: its `vermagic` and `srcversion`.
 pub const MODULE: &str = "module";
-/// The fact that each repetition of a criterion leaves.
+/// The fact of one repetition of a criterion.
 pub const REPETITION: &str = "repetition";
 
-/// What a cycle of a soak did, and what was looked at after it.
+/// What a cycle of a soak did, and what was checked after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct SoakCycle {
@@ -112,19 +114,19 @@ pub struct SoakCycle {
     pub number: u32,
     /// Wall time.
     pub microseconds: u64,
-    /// What else was done in it: `fio`, `stress-ng`, `mounts of others`.
+    /// The other loads in it: `fio`, `stress-ng`, `mounts of others`.
     pub loads: Vec<String>,
     /// Searches answered.
     pub searches: u64,
     /// Rows written.
     pub writes: u64,
-    /// Attempts to unload that were refused, as they must be under load.
+    /// Attempts to unload that were refused, as they must be while the module is busy.
     pub refused: u32,
-    /// What the kernel held after it: the harness's `kernel_memory_kib`.
+    /// Memory that the kernel held after it.
     pub kernel_memory_kib: i64,
     /// Allocations of the module that it still had when it went, and those that outlived it.
     pub live_allocations: u64,
-    /// Lines of the kernel's log that fell into it, beside our own mark.
+    /// Lines of the kernel log during the cycle, without our own mark.
     pub log_lines: usize,
 }
 
@@ -138,15 +140,15 @@ pub struct Repeated {
     pub number: u32,
     /// Of how many.
     pub of: u32,
-    /// What nextest said of it. Trials alone do not tell: a test that dies before its first record
-    /// or after its last, or that leaves a process behind, leaves no trial that failed.
+    /// What nextest reported. The trials alone are not enough: a test that dies before its first record
+    /// or after its last, or leaves a process behind, shows in no trial.
     pub tests: Tests,
     /// More, for a person.
     #[serde(default)]
     pub note: String,
 }
 
-/// What nextest came to.
+/// The result of a nextest run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tests {
@@ -154,6 +156,6 @@ pub enum Tests {
     Passed,
     /// Some failed.
     Failed,
-    /// nextest itself failed: they were not run, or not all of them.
+    /// nextest itself failed, so some tests were not run.
     NotRun,
 }

@@ -20,13 +20,13 @@ pub const DEFAULT_SERIES: &str = "6.12";
 /// Lines of the console's end that a record of a guest's end keeps.
 pub const TAIL_LINES: usize = 40;
 
-/// What executes the guest's instructions.
+/// What executes a guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Accelerator {
-    /// The CPU itself.
+    /// The machine's own CPU.
     Kvm,
-    /// QEMU's translator; numbers from it are 'measured under emulation'.
+    /// QEMU's translator: an emulated CPU.
     Tcg,
 }
 
@@ -54,7 +54,7 @@ pub struct Qemu {
 pub struct GuestLaunch {
     /// What executes it.
     pub accelerator: Accelerator,
-    /// Why that.
+    /// Why it was chosen.
     pub accelerator_reason: String,
     /// What its time counts.
     #[serde(alias = "instruction_clock", deserialize_with = "clock::of_launch")]
@@ -90,29 +90,29 @@ impl GuestLaunch {
 pub enum GuestEnd {
     /// The command ran to its end; its exit status.
     Exited(u8),
-    /// The kernel panicked; its words.
+    /// The kernel panicked, with its message.
     Panicked(String),
-    /// The kernel reported an oops or `BUG`; its words. Whatever the command made of it, nothing
-    /// after it can be trusted.
+    /// The kernel reported an oops or `BUG`, with its message. Nothing after it can be trusted, even if
+    /// the command succeeded.
     Oopsed(String),
     /// The kernel reported a lock-up, stall or hung task, and the command never ended.
     LockedUp(String),
-    /// The command printed nothing for longer than its limit, seconds.
+    /// The command printed nothing for this many seconds, its limit.
     Silent(u64),
-    /// The command ran for longer than its limit, seconds.
+    /// The command was not done after this many seconds, its limit.
     TimedOut(u64),
-    /// The machine ended without a status of the command: powered off, or QEMU is gone.
+    /// The machine ended before the command had a status: it powered off, or QEMU died.
     Died,
     /// It never came up; why.
     BootFailed(String),
-    /// It came up, but lacks what the launcher promises the command; what.
+    /// It came up, but lacks something that the launcher promises the command.
     SetupFailed(String),
     /// Ctrl-C.
     Interrupted,
 }
 
 impl GuestEnd {
-    /// Whose fault it is.
+    /// Who is to blame.
     #[must_use]
     pub fn fault(&self) -> GuestFault {
         match self {
@@ -129,7 +129,7 @@ impl GuestEnd {
         }
     }
 
-    /// The command's own exit code, where it came to one.
+    /// The command's own exit code, if it ran to its end.
     #[must_use]
     pub fn code(&self) -> Option<u8> {
         match self {
@@ -138,15 +138,15 @@ impl GuestEnd {
         }
     }
 
-    /// The exit code for a program that ran the guest: the command's own, or one that tells why
-    /// there is none.
+    /// The exit code for the program that ran the guest: the command's own, or one that says why there
+    /// is none.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let lost = || self.lost().map_or(exit::DIED.code, |exit| exit.code);
         self.code().unwrap_or_else(lost)
     }
 
-    /// The exit that tells why there is no code of the command's own; `None` where there is one.
+    /// Why the command has no exit code; `None` if it has one.
     #[must_use]
     pub fn lost(&self) -> Option<Exit> {
         Some(match self {
@@ -188,16 +188,15 @@ impl fmt::Display for GuestEnd {
 /// The record of a guest's end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestEnded {
-    /// In words.
+    /// How it ended, in words.
     pub how: String,
     /// Whether its kernel is to blame.
     pub fault: GuestFault,
-    /// The command's exit code, where it had one.
+    /// The command's exit code, if it had one.
     pub code: Option<u8>,
-    /// The console's last lines, where the guest did not end well.
+    /// The console's last lines, if the guest did not end well.
     pub console_tail: Vec<String>,
-    /// What its console told of trouble, also where it ended well: headlines, as the kernel put
-    /// them.
+    /// Headlines of kernel trouble on its console, even if it ended well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
     /// Seconds to the guest's first sign of life.
@@ -209,32 +208,32 @@ pub struct GuestEnded {
     pub total_seconds: f64,
     /// What executed it.
     pub accelerator: Accelerator,
-    /// Where the guest's evidence ended then; `None` where it left none.
+    /// Where the guest's evidence ended at that moment; missing if it left none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TrailEnd")]
     pub evidence: Option<TrailEnd>,
 }
 
-/// The end of a trail: the chain holds every line but the last one.
+/// The end of a trail. The chain of hashes does not protect the last line; this does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct TrailEnd {
-    /// Its lines.
+    /// How many lines it has.
     #[schemars(range(min = 1))]
     pub lines: usize,
-    /// SHA-256 of the last of them.
+    /// SHA-256 of the last line.
     #[schemars(regex(pattern = SHA256_HEX))]
     pub sha256: String,
 }
 
-/// Whose fault it is that a guest did not end by its command's end.
+/// Who is to blame if a guest ended before its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GuestFault {
-    /// It did end by it.
+    /// Nobody: the command ran to its end.
     None,
-    /// The kernel's, and so what was loaded into it: a panic, an oops, a lock-up, silence.
+    /// The kernel, and so what was loaded into it: a panic, an oops, a lock-up, silence.
     Kernel,
-    /// Another: a limit, a set-up, a person.
+    /// Something else: a limit, the set-up, a person.
     Other,
 }

@@ -1,38 +1,38 @@
-//! What the guest's kernel says of itself on the console.
+//! Recognises kernel trouble on the guest's console: panics, oopses, lock-ups, warnings.
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds of trouble, the gravest first.
+/// Kinds of trouble, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
     /// The kernel stopped.
     Panic,
-    /// A fault in the kernel, or a `BUG`: it went on, but nothing after it can be trusted.
+    /// A fault in the kernel, or a `BUG`. The kernel carries on, but its state cannot be trusted.
     Oops,
     /// A CPU or work queue made no progress (soft or hard lock-up).
     LockUp,
     /// RCU waited too long for a CPU.
     RcuStall,
-    /// A task did not get on for minutes.
+    /// A task was blocked for minutes.
     HungTask,
     /// A `WARN_ON`, lockdep report or the like.
     Warning,
 }
 
 impl Trouble {
-    /// Whether the guest may never answer again after it.
+    /// Whether the guest may never respond again.
     pub fn may_be_the_end(self) -> bool {
         self != Trouble::Warning
     }
 
-    /// Whether somebody waits for something that does not come.
+    /// Whether it is a wait that does not end.
     pub fn is_a_wait(self) -> bool {
         matches!(self, Trouble::LockUp | Trouble::RcuStall | Trouble::HungTask)
     }
 }
 
-/// One line of the console that tells of trouble.
+/// One line of the console that reports trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is.
@@ -41,9 +41,9 @@ pub struct Finding {
     pub headline: String,
 }
 
-/// How such a line begins, after its time stamp. Order matters: the first that fits decides, and
-/// `BUG: soft lockup` is a lock-up before it is a `BUG`. Matching beginnings only keeps the
-/// kernel's remarks on crashed *programs* (`traps: prog[7] general protection fault`) out.
+/// How such a line begins after its time stamp. The first match counts, so `BUG: soft lockup` is a
+/// lock-up and no `BUG`. Only beginnings are matched, because the kernel also reports crashed
+/// *programs* (`traps: prog[7] general protection fault`).
 const BEGINNINGS: &[(&str, Trouble)] = &[
     ("Kernel panic - not syncing", Trouble::Panic),
     ("watchdog: BUG: soft lockup", Trouble::LockUp),
@@ -61,14 +61,14 @@ const BEGINNINGS: &[(&str, Trouble)] = &[
     ("WARNING: ", Trouble::Warning),
 ];
 
-/// What one line of the console tells, if it tells of trouble.
+/// The trouble that one line of the console reports, if it reports any.
 pub fn trouble_in(line: &str) -> Option<Finding> {
     let message = without_stamps(line);
     let trouble = BEGINNINGS
         .iter()
         .find_map(|&(beginning, trouble)| message.starts_with(beginning).then_some(trouble))
         .or_else(|| is_hung_task(message).then_some(Trouble::HungTask))?;
-    // Expedited grace periods and stalls share the prefix; other remarks of RCU do no harm.
+    // RCU prints harmless messages with the same prefix.
     if trouble == Trouble::RcuStall && !message.contains("stall") {
         return None;
     }

@@ -24,52 +24,52 @@ pub enum Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Round {
-    /// Who was first.
+    /// Which side ran first.
     pub order: Order,
     /// Nanoseconds of every operation on A.
     pub a_ns: Vec<u64>,
     /// Nanoseconds of every operation on B.
     pub b_ns: Vec<u64>,
-    /// The controls, where the round decides something.
+    /// The controls, if the round decides something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Controls")]
     pub controls: Option<Controls>,
-    /// What else the machine did during it, where it decides something.
+    /// What else the machine did meanwhile, if the round decides something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Noise")]
     pub noise: Option<Noise>,
 }
 
-/// The same work once more, on two copies of A: what is known of them must be found. And the
-/// queries that opened the turns of A and B, which neither had been asked before.
+/// The same work on two copies of A, whose speeds are known and must be found (an A/A control and a
+/// positive control), and the new queries at the start of A's and B's turns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Controls {
-    /// Nanoseconds of every operation on a copy of A, which is as fast as A.
+    /// Nanoseconds of every operation on the copy of A, which is as fast as A.
     pub again_ns: Vec<u64>,
-    /// Nanoseconds of every operation on a copy of A that is slower by a known part.
+    /// Nanoseconds of every operation on the copy of A that is slowed down.
     pub slowed_ns: Vec<u64>,
-    /// Nanoseconds of every unseen query of A; none where it was not queries that were timed.
+    /// Nanoseconds of every query that A had not seen before; missing for insertions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub a_unseen_ns: Vec<u64>,
-    /// Nanoseconds of every unseen query of B.
+    /// Nanoseconds of every query that B had not seen before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub b_unseen_ns: Vec<u64>,
 }
 
 impl Controls {
-    /// ln of the speed of A over its copy's: 0, but for noise.
+    /// ln(speed of A / speed of its copy): 0 but for noise.
     pub fn log_equal(&self, a_ns: &[u64]) -> f64 {
         log(total(&self.again_ns) / total(a_ns))
     }
 
-    /// ln of the copy's speed over the slowed copy's, which ran beside it.
+    /// ln(speed of the copy / speed of the slowed copy).
     pub fn log_slowed(&self) -> f64 {
         log(total(&self.slowed_ns) / total(&self.again_ns))
     }
 
-    /// ln of the fastest unseen query's time over the median of the `others`: what answers from
-    /// memory is slow for each of the unseen, what is disturbed is not. `None` without queries.
+    /// ln(time of the fastest unseen query / median time of the `others`). A side that caches answers is
+    /// slow for all unseen queries; a side that was disturbed is not. `None` without queries.
     pub fn log_unseen(unseen: &[u64], others: &[u64]) -> Option<f64> {
         let times: Vec<f64> = others.iter().map(|&one| one as f64).collect();
         Some(log(*unseen.iter().min()? as f64 / median(&times)?))
@@ -77,12 +77,12 @@ impl Controls {
 }
 
 impl Round {
-    /// ln of speed A over speed B: the same work, so the times the other way round.
+    /// ln(speed of A / speed of B), which for the same work is ln(time of B / time of A).
     pub fn log_ratio(&self) -> f64 {
         log(total(&self.b_ns) / total(&self.a_ns))
     }
 
-    /// Operations a second of A and of B, where a round is `operations` of them.
+    /// Operations per second of A and of B, for a round of `operations`.
     pub fn speeds(&self, operations: usize) -> (f64, f64) {
         let speed = |times: &[u64]| operations as f64 * 1e9 / total(times);
         (speed(&self.a_ns), speed(&self.b_ns))
@@ -94,7 +94,7 @@ fn total(nanoseconds: &[u64]) -> f64 {
 }
 
 impl Measurement {
-    /// The rounds that count: those behind each pass's warm-ups.
+    /// The rounds that count: all but each pass's warm-ups.
     pub fn counted(&self) -> impl Iterator<Item = &Round> {
         self.passes.iter().flat_map(|pass| pass.get(self.warmups..).unwrap_or_default())
     }
@@ -106,21 +106,21 @@ impl Measurement {
 pub struct Side {
     /// The contender's name.
     pub contender: String,
-    /// Recall@k of its answers, where answers were given.
+    /// Recall@k of its answers, if it answered queries.
     #[schemars(range(min = 0, max = 1))]
     pub recall: Option<f64>,
-    /// What it says of itself: versions, configuration read back, counters.
+    /// What it reports: versions, the configuration it read back, counters.
     pub description: Value,
 }
 
-/// Raw samples of A against B, and the rule that they are judged by.
+/// Raw samples of A and B, and the rule that judges them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// The trial that measured.
     pub trial: String,
-    /// Which pre-registered rule applies (see [`crate::thresholds`]).
+    /// The pre-registered rule that applies (see `harness/evidence/src/thresholds.rs`).
     pub rule: String,
-    /// The rule's threshold, repeated: speed of A over speed of B.
+    /// The rule's threshold, repeated: speed of A / speed of B.
     pub threshold: f64,
     /// Whether the lower bound must lie above the threshold, repeated.
     pub strictly: bool,
@@ -130,36 +130,35 @@ pub struct Measurement {
     pub clock: Clock,
     /// Rows or queries in one round.
     pub operations_per_round: usize,
-    /// Leading rounds of each pass that warm up and do not count.
+    /// Rounds at the start of each pass that do not count.
     pub warmups: usize,
-    /// The part by which the slowed copy of A is slower, repeated; 0 where it was not written down.
+    /// How much slower the slowed copy of A is, as a fraction, repeated; 0 if it was not recorded.
     #[serde(default)]
     pub slowed_by: f64,
-    /// The contender whose speed is over the line.
+    /// The numerator.
     pub a: Side,
-    /// The contender whose speed is under it.
+    /// The denominator.
     pub b: Side,
-    /// The protocol, once or more often: all rounds of each pass, its warm-ups first.
+    /// One or more passes of the protocol: all their rounds, warm-ups first.
     pub passes: Vec<Vec<Round>>,
-    /// Rounds that were disturbed beyond the bounds of [`crate::noise`] and done again: they do
-    /// not count, and are kept.
+    /// Rounds that were disturbed and repeated. They do not count, and are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbed: Vec<Round>,
-    /// The look that was not begun, where the trial's time would not have been enough for it.
+    /// The look that was left out because the trial's time was too short for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "CutShort")]
     pub cut_short: Option<CutShort>,
 }
 
-/// A look that does not fit into a trial's time.
+/// A look that did not fit into a trial's time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct CutShort {
-    /// Rounds that it asks for, all passes together.
+    /// Rounds it needs, over all passes.
     pub rounds: usize,
-    /// Seconds that the passes it lacks would have taken, after those that were done.
+    /// Seconds that the missing passes would have taken, judging by those that were done.
     pub seconds: f64,
-    /// Seconds that were left for them.
+    /// Seconds that were left.
     pub left: f64,
 }
 

@@ -3,13 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Share of a round in which some task waited for a processor, beyond which it is disturbed.
+/// A round is disturbed if some task waited for a processor for more than this share of it.
 pub const WAITING_BOUND: f64 = 0.25;
-/// Share of the machine's time that its hypervisor gave to others, beyond which a round is
-/// disturbed.
+/// A round is disturbed if the hypervisor took more than this share of the machine's time.
 pub const STOLEN_BOUND: f64 = 0.05;
 
-/// What disturbed a round. What the kernel does not tell is `None`.
+/// What disturbed a round. `None` is what this kernel does not report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Noise {
@@ -17,14 +16,14 @@ pub struct Noise {
     pub wall_us: u64,
     /// Time in which some runnable task waited for a processor (`/proc/pressure/cpu`, `some`).
     pub waiting_us: Option<u64>,
-    /// Time of all processors that the hypervisor gave to others (`/proc/stat`, `steal`), in
-    /// ticks of 10 ms.
+    /// Time of all processors that the hypervisor gave to others (`/proc/stat`, `steal`), with a
+    /// resolution of 10 ms.
     pub stolen_us: Option<u64>,
 }
 
 impl Noise {
-    /// Whether it is beyond [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` where the kernel does not
-    /// tell enough.
+    /// Whether it exceeds [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` if the kernel does not report
+    /// enough.
     pub fn is_beyond_bounds(&self) -> Option<bool> {
         let wall = self.wall_us.max(1) as f64;
         let beyond = |part: Option<u64>, bound: f64| part.map(|part| part as f64 / wall > bound);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// The machine that the person sits at; modules are never loaded here.
+    /// The person's own machine; modules are never loaded here.
     Host,
     /// The virtual machine that our launcher booted.
     Guest,
@@ -26,12 +26,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// A fact that was looked at, and what it says.
+/// One thing that recognition looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Mark {
     /// What was looked at.
     pub source: String,
-    /// What stood there.
+    /// What it said.
     pub found: String,
 }

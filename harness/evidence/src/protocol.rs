@@ -1,10 +1,10 @@
-//! The measuring protocol: one constant that every driver is given and the evidence repeats.
+//! The measuring protocol: one constant, passed to every driver and repeated in the evidence.
 
 use serde::{Deserialize, Serialize};
 
 use crate::measurement::Order;
 
-/// The protocol of the field's comparison, and of every ratio here.
+/// The protocol of the published comparison, used for every ratio here.
 pub const PROTOCOL: Protocol = Protocol {
     rows: 10_000,
     dim: 128,
@@ -17,7 +17,7 @@ pub const PROTOCOL: Protocol = Protocol {
     insertion_batch: 400,
 };
 
-// The rows are inserted once, as warm-ups and measured rounds of equal batches.
+// Warm-up and measured rounds together insert every row exactly once, in equal batches.
 const _: () = assert!(
     PROTOCOL.rows == PROTOCOL.rounds() * PROTOCOL.insertion_batch,
     "warm-ups and runs must insert exactly the protocol's rows"
@@ -67,8 +67,8 @@ impl Protocol {
     }
 }
 
-/// Queries of a round where the CPU is emulated, which answers some tens of them a second, and the
-/// protocol is not what counts.
+/// Queries of a round on an emulated CPU, which answers a few dozen a second, where no competitor is
+/// measured.
 const EMULATED_QUERIES: usize = 25;
 
 /// The protocol with fewer queries, its first.
@@ -76,51 +76,51 @@ pub fn of_first_queries() -> Protocol {
     Protocol { queries: EMULATED_QUERIES, ..PROTOCOL }
 }
 
-/// The orders of a controlled round, one round after the other and then again: a Latin square
-/// that is balanced for the predecessor, too (E. J. Williams, "Experimental designs balanced for
-/// the estimation of residual effects of treatments", 1949). Each side has each place once, and
-/// each other side before it once, for a side finds the processor's caches as the one before it
-/// left them. What drifts evenly cancels out between any two sides.
+/// The orders in which the four sides of a round run, used in turn: a Williams design, a Latin square
+/// balanced for first-order carry-over (E. J. Williams, "Experimental designs balanced for the
+/// estimation of residual effects of treatments", 1949). Each side runs once in each position and once
+/// after each other side, because a side inherits the processor's caches from the one before it.
+/// Linear drift cancels out between any two sides.
 pub const ORDERS: [[Arm; 4]; 4] = {
     use Arm::{A, Again, B, Slowed};
     [[A, B, Slowed, Again], [B, Again, A, Slowed], [Again, Slowed, B, A], [Slowed, A, Again, B]]
 };
 
-/// Which of A and B comes first in round `index` of a pass of controlled rounds.
+/// Which of A and B runs first in round `index` of a pass.
 pub fn controlled_order_of(index: usize) -> Order {
     let order = &ORDERS[index % ORDERS.len()];
     let first = order.iter().find(|arm| matches!(arm, Arm::A | Arm::B));
     if first == Some(&Arm::A) { Order::AB } else { Order::BA }
 }
 
-/// How often the rounds of a pass may be done again in all: a machine that is always busy still
-/// comes to an end, and its noise is in the evidence.
+/// How many rounds of a pass may be repeated because they were disturbed. The limit lets a
+/// measurement end on a machine that is always busy; its noise is in the evidence.
 pub const REPEATS: usize = 5;
 
 /// A side of a controlled round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arm {
-    /// What is measured.
+    /// The treatment: what is measured.
     A,
-    /// What it is held against.
+    /// What A is compared with.
     B,
-    /// A copy of A.
+    /// The A/A control: a copy of A.
     Again,
-    /// A copy of A, slower by a known part.
+    /// The positive control: a copy of A, slowed down by [`SLOWED_BY`].
     Slowed,
 }
 
 impl Arm {
-    /// All of them, in the order of their numbers.
+    /// All of them, in the order of the numbers in [`ORDERS`].
     pub const ALL: [Arm; 4] = [Arm::A, Arm::B, Arm::Again, Arm::Slowed];
 }
 
-/// By how much each operation of the slowed copy takes longer.
+/// How much longer each operation of the slowed copy takes, as a fraction.
 pub const SLOWED_BY: f64 = 0.05;
 
-/// Queries that open a side's turn and that it has not been asked before: what answers from
-/// memory does not know them. They also bring its data back into the processor's caches, and
-/// their times are not those of the round.
+/// New queries at the start of each turn. A side that answers from a cache of answers cannot know
+/// them. They also bring its data back into the processor's caches; their times do not count as the
+/// round's.
 pub const UNSEEN_A_TURN: usize = 4;
 
 #[cfg(test)]

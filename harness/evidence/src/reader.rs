@@ -1,4 +1,4 @@
-//! Reads evidence back, and says where it is damaged.
+//! Reads evidence and reports damage.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// What has become of the line with which it `end`ed once: nothing, or what is wrong with it.
+    /// What is wrong with the line that was the last one at `end`, if something is.
     pub fn since(&self, end: &TrailEnd) -> Option<Damage> {
         let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
             Some(hash) if *hash == end.sha256 => return None,

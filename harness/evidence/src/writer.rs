@@ -1,4 +1,4 @@
-//! Appends records, one synced line each, from any number of processes of a place.
+//! Appends records, one synced line each. Any number of processes of a place may write.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -45,7 +45,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes into `dir`, which is made where it is missing.
+    /// Writes into `dir`, which is created if it is missing.
     ///
     /// # Errors
     /// [`EvidenceError`] where the directory or its file cannot be made.
@@ -61,17 +61,17 @@ impl Writer {
         }
     }
 
-    /// Forgets what it is given: a test run by hand belongs to no run.
+    /// A writer that discards everything, for a test that a person runs by hand.
     pub fn disabled(place: Place) -> Self {
         Writer { path: None, place }
     }
 
-    /// Whether records are kept.
+    /// Whether records are written.
     pub fn keeps(&self) -> bool {
         self.path.is_some()
     }
 
-    /// Appends `event` and returns when it is on the disk.
+    /// Appends `event` and returns once it is on the disk.
     ///
     /// # Errors
     /// [`EvidenceError`], e.g. of a full disk.
@@ -84,7 +84,7 @@ impl Writer {
 
 fn append(path: &Path, place: Place, event: Event) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
-    // Processes of one place take turns: the chain needs the line before. Closing it unlocks it.
+    // The chain needs the previous line, so writers take turns. Closing the file unlocks it.
     file.lock()?;
     let last = last_line(&mut file)?;
     let (seq, prev) = match &last {
@@ -102,7 +102,7 @@ fn append(path: &Path, place: Place, event: Event) -> io::Result<()> {
     };
     let mut line = Vec::new();
     if last.is_some_and(|line| !line.complete) {
-        // A writer died in the middle of its line: it stays there as damage, on a line of its own.
+        // A writer died in the middle of a line. It stays as damage, on a line of its own.
         line.push(b'\n');
     }
     serde_json::to_writer(&mut line, &record)?;
@@ -116,7 +116,7 @@ struct LastLine {
     complete: bool,
 }
 
-/// Reads backwards in growing steps: a measurement's line may be long.
+/// Reads backwards in growing steps, because a measurement's line may be long.
 fn last_line(file: &mut File) -> io::Result<Option<LastLine>> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut step = 4096;

@@ -169,7 +169,7 @@ fn overlaid(checkout: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Makes the evidence directory and leaves the token in it by which the guest knows its place.
+/// Creates the evidence directory with the token by which the guest recognises its place.
 /// The second line is this boot's id: a host that reads its own token is still the host.
 pub(super) fn leave_token(evidence: &Path, token: &str) -> Result<(), VmError> {
     let path = evidence.join(place::TOKEN_FILE);

@@ -1,4 +1,4 @@
-//! What the times of this place count.
+//! What time counts in this place.
 
 use evidence::clock::Clock;
 use evidence::guest::GuestLaunch;
@@ -6,7 +6,7 @@ use evidence::guest::GuestLaunch;
 use crate::failure::{Failure, While};
 use crate::place;
 
-/// The clock of this place: a guest is told by its launcher.
+/// The clock of this place. In a guest it is the one that the launcher recorded.
 pub fn here() -> Result<Clock, Failure> {
     let Some(evidence) = &place::here().evidence_dir else { return Ok(Clock::Wall) };
     Ok(GuestLaunch::read(evidence).when("what the guest's time counts")?.clock)

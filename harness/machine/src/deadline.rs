@@ -1,4 +1,4 @@
-//! Waiting: always for something, never longer than a limit.
+//! Polling with a deadline.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use crate::failure::Failure;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Looks every few milliseconds until `look` finds something.
+/// Calls `look` every few milliseconds until it returns something.
 ///
 /// # Errors
-/// The error of `look`; or, after `limit`, that `what` did not happen.
+/// The error of `look`, or a timeout that names `what`.
 pub fn wait_for<T>(
     what: impl fmt::Display,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! Looks at this machine, for the manifest of its evidence.
+//! Collects the environment of this machine for its evidence.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::settings::settings;
 use crate::{clock, place, programs, project, under_test};
 
-/// Looks at this machine.
+/// The environment of this machine.
 pub fn of_this_machine(accelerator: Processor) -> Environment {
     let here = place::here();
     let release = project::running_kernel();
@@ -43,8 +43,8 @@ pub fn of_this_machine(accelerator: Processor) -> Environment {
             Place::Host => None,
             Place::Guest => clock::here().ok(),
         },
-        // Where evidence goes is the run's own business. The kernel is for trials on the host
-        // that boot a guest.
+        // The evidence directory changes no result. VEXFS_KERNEL matters to trials on the host that
+        // boot a guest.
         variables: settings()
             .filter(|(name, _)| name != place::DIR_VARIABLE)
             .chain(
@@ -74,7 +74,7 @@ pub fn file_hash(path: PathBuf) -> String {
     fs::read(path).map_or_else(|_| "missing".to_owned(), |bytes| evidence::digest::sha256(&bytes))
 }
 
-/// `HEAD`, asked of git; evidence without it stays readable, so its absence is only named.
+/// `HEAD` of the checkout. Evidence is useful without it, so a missing git is no error.
 pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -98,15 +98,15 @@ fn versions(kernel_release: &str) -> BTreeMap<String, String> {
     let mut versions = python_packages(&project::cache().join("venv/lib"));
     versions.insert("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions.insert("kernel".to_owned(), kernel_release.to_owned());
-    // The host's programs, which the guest has from it: an emulated CPU takes seconds to ask them.
+    // The guest has the host's programs, and asking them takes seconds on an emulated CPU.
     if place::here().place == Place::Host {
         versions.extend(tools().clone());
     }
     versions
 }
 
-/// What is installed in a virtual environment, of which `lib` is the directory: a package's
-/// `NAME-VERSION.dist-info`. No interpreter is started.
+/// The packages in a virtual environment's `lib`, read from the names `NAME-VERSION.dist-info`: no
+/// interpreter is started.
 fn python_packages(lib: &Path) -> BTreeMap<String, String> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
     let sites = entries(lib).map(|version| version.path().join("site-packages"));
@@ -114,14 +114,14 @@ fn python_packages(lib: &Path) -> BTreeMap<String, String> {
     names
         .filter_map(|name| {
             let (name, version) = name.to_str()?.strip_suffix(".dist-info")?.rsplit_once('-')?;
-            // As requirements.txt spells them.
+            // requirements.txt spells names with hyphens.
             let name = name.replace('_', "-").to_lowercase();
             Some((format!("python:{name}"), version.to_owned()))
         })
         .collect()
 }
 
-/// Versions of the programs that build and run everything, asked once.
+/// Versions of the programs that build and run everything, looked up once.
 fn tools() -> &'static BTreeMap<String, String> {
     static TOOLS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     TOOLS.get_or_init(|| {

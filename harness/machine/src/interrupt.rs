@@ -1,4 +1,4 @@
-//! Ctrl-C and its like, while something is running that has to be cleaned up.
+//! SIGINT, SIGTERM and SIGHUP while something runs that must be cleaned up.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,9 @@ use signal_hook::flag;
 
 /// Both are for the whole process: signals are.
 struct Flags {
-    /// One of the signals came.
+    /// One of the signals arrived.
     came: Arc<AtomicBool>,
-    /// Nobody watches: the signals do what they always do.
+    /// Nobody watches: the signals have their default action.
     idle: Arc<AtomicBool>,
 }
 
@@ -20,7 +20,7 @@ struct Flags {
 pub struct Signals(());
 
 impl Signals {
-    /// Begins to watch for them. Two do not nest: the first to end, ends all.
+    /// Starts watching. Watches do not nest: the first one dropped ends all.
     pub fn begin() -> io::Result<Self> {
         let flags = flags()?;
         flags.came.store(false, Ordering::SeqCst);
@@ -28,14 +28,14 @@ impl Signals {
         Ok(Signals(()))
     }
 
-    /// Whether one of the signals came since [`Signals::begin`].
+    /// Whether one of the signals arrived since [`Signals::begin`].
     pub fn interrupted(&self) -> bool {
         interrupted()
     }
 }
 
-/// Whether somebody watches, and one of the signals came since: for work that is too deep down to
-/// be given them.
+/// Whether somebody watches and one of the signals arrived: for code that has no access to the
+/// [`Signals`].
 pub fn interrupted() -> bool {
     FLAGS.get().is_some_and(|flags| {
         !flags.idle.load(Ordering::SeqCst) && flags.came.load(Ordering::SeqCst)
@@ -60,8 +60,8 @@ fn flags() -> io::Result<&'static Flags> {
     }
     let flags = Flags { came: Arc::default(), idle: Arc::new(AtomicBool::new(true)) };
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // signal-hook cannot restore the default action when a handler is taken away, so the
-        // handler stays and carries the default action out itself while nobody watches.
+        // signal-hook cannot restore the default action when a handler is removed, so the handler
+        // stays and performs the default action itself while nobody watches.
         flag::register_conditional_default(signal, Arc::clone(&flags.idle))?;
         flag::register(signal, Arc::clone(&flags.came))?;
     }

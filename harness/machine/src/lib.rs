@@ -1,13 +1,12 @@
-//! The machine that this process runs on: what is there, what it is asked to do, what is built.
+//! The machine that this process runs on.
 //!
 //! It finds programs ([`programs`]) and the checkout ([`project`]), reads `vexfs.toml`
-//! ([`config`]), starts and ends processes ([`child`]), looks at mounts ([`mount`]), says whether
-//! this is the host or the guest ([`place`]), and knows where the VexFS under test is, and builds
-//! it where it is not there ([`under_test`], [`own_sources`]).
+//! ([`config`]), starts and ends processes ([`child`]), looks at mounts ([`mount`]), decides whether
+//! this is the host or the guest ([`place`]), and finds the VexFS under test, or builds it
+//! ([`under_test`], [`own_sources`]).
 //!
-//! It stands on `evidence` and on system calls. It boots no guest, mounts no VexFS and knows
-//! nothing of trials. Begin with [`failure`] and [`deadline`]: every crate above fails and waits
-//! with them.
+//! It depends on `evidence` and on system calls. It boots no guest, mounts no VexFS and knows
+//! nothing about trials. Begin with [`failure`] and [`deadline`]: every crate above uses them.
 
 pub mod child;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Mount points: what is mounted there, and how it is taken down.
+//! Mount points: what is mounted there, and how to unmount it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,15 +12,15 @@ use nix::mount::{MntFlags, umount2};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, While};
 
-/// A child that another thread is just starting holds our descriptors, and so the mount, from
-/// its fork to its exec; that passes. A descriptor that somebody keeps does not.
+/// How long a busy mount may take. A child that another thread is starting inherits our descriptors,
+/// and keeps the mount busy, between fork and exec; that passes.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// What /proc says of mounts, proc_pid_mountinfo(5); a thread may have mounts of its own.
+/// proc_pid_mountinfo(5) of this thread, which may have a mount namespace of its own.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
-/// Whether something is mounted on `path`. The kernel is asked and not what is mounted, since a
-/// daemon that hangs never answers, and a dead daemon's mount is a mount all the same.
+/// Whether something is mounted on `path`. It asks the kernel and never the file system: a daemon that
+/// hangs would not answer, and the mount of a dead daemon is still a mount.
 ///
 /// # Errors
 /// Where the path's parent or the list of mounts cannot be looked at.
@@ -39,7 +39,7 @@ pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
 /// A line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Major and minor number of its device, with a colon between.
+    /// Its device, `MAJOR:MINOR`.
     pub device: Vec<u8>,
     /// Where it is mounted.
     pub at: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether it is mounted on `directory` or somewhere beneath it.
+    /// Whether it is mounted on `directory` or below it.
     pub fn is_beneath(&self, directory: &Path) -> bool {
         Path::new(OsStr::from_bytes(&self.at)).starts_with(directory)
     }
@@ -57,7 +57,7 @@ impl Entry {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = fields.nth(2)?.to_vec();
         let at = unescape(fields.nth(1)?);
-        // Options that may or may not be there end with a hyphen.
+        // The optional fields end with a hyphen.
         fields.find(|field| *field == b"-")?;
         Some(Entry { device, at, kind: unescape(fields.next()?) })
     }
@@ -73,7 +73,7 @@ fn entries_of(mountinfo: &[u8]) -> Vec<Entry> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Entry::read).collect()
 }
 
-/// Undoes mountinfo's escapes: a backslash and three octal digits.
+/// Decodes mountinfo's escapes: a backslash and three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -106,8 +106,8 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// umount2(2) of whatever is in use: requests that are being served are ended where the file
-/// system can end them, and the mount is detached.
+/// umount2(2) with MNT_FORCE and MNT_DETACH: aborts requests in progress if the file system can, and
+/// detaches the mount although it is in use.
 pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
     umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
         .when(format!("unmounting {} by force", path.display()))

@@ -15,12 +15,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Begins to count.
+    /// Starts counting.
     pub fn start() -> Self {
         Sampler { waiting: waiting(), stolen: stolen(), started: Instant::now() }
     }
 
-    /// What happened since.
+    /// What happened since the start.
     pub fn noise(&self) -> Noise {
         let wall_us = microseconds(self.started.elapsed());
         let since = |now: Option<Duration>, then: Option<Duration>| {
@@ -59,12 +59,12 @@ fn parse_steal(text: &str) -> Option<Duration> {
     steal.parse::<u64>().ok().map(|ticks| Duration::from_millis(10 * ticks))
 }
 
-/// Keeps the calling thread on the processor where it is; undone on drop. Children inherit it, so
-/// they are started before.
+/// Pins the calling thread to its current processor until dropped. Children inherit the affinity, so
+/// start them before.
 pub struct Pinned(Option<CpuSet>);
 
 impl Pinned {
-    /// Pins the calling thread. Where that is not allowed, it stays as it was.
+    /// Pins the calling thread; does nothing if that is not allowed.
     pub fn here() -> Self {
         let thread = Pid::from_raw(0);
         let before = sched_getaffinity(thread).ok();

@@ -1,5 +1,5 @@
-//! Parts of a trial that are processes of their own: this program again, which a variable tells what
-//! it is.
+//! Parts of a trial that run in a process of their own: this program again, with a variable that says
+//! which part to do.
 
 use std::process::{Command, ExitCode};
 
@@ -12,7 +12,7 @@ const VARIABLE: &str = "VEXFS_VALIDATION_PART";
 /// Variable that holds what the part is to do, as JSON.
 const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 
-/// What a part does with its order.
+/// The function of a part; its argument is the order, as JSON.
 pub type Part = fn(&str) -> Result<(), Failure>;
 
 /// A command that does part `name`, with `order`.
@@ -22,8 +22,7 @@ pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Does the part that this process was started for, if it was started for one, which is one of
-/// `parts`, by name.
+/// If this process was started for one of `parts`, does it and exits.
 pub fn main(parts: &[(&str, Part)]) -> Option<ExitCode> {
     let name = std::env::var(VARIABLE).ok()?;
     let Some((_, part)) = parts.iter().find(|(known, _)| *known == name) else {

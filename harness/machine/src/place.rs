@@ -15,9 +15,9 @@ use evidence::place::{Mark, Place};
 use evidence::{EvidenceError, Writer};
 use serde::{Deserialize, Serialize};
 
-/// Kernel command line key of the launcher's token.
+/// Kernel command line parameter with the launcher's token.
 pub const TOKEN_KEY: &str = "vexfs_validation.token=";
-/// Kernel command line key of the shared evidence directory (absolute path).
+/// Kernel command line parameter with the absolute path of the shared evidence directory.
 pub const EVIDENCE_KEY: &str = "vexfs_validation.evidence=";
 /// File in the evidence directory: the token, then the host's boot id, a line each.
 pub const TOKEN_FILE: &str = "guest.token";
@@ -49,7 +49,7 @@ pub struct PlaceFacts {
 }
 
 impl PlaceFacts {
-    /// Reads them; what cannot be read is empty and so recognises nothing.
+    /// Reads them. What cannot be read stays empty and proves nothing.
     pub fn of_this_system() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let dmi = ["sys_vendor", "product_name"]
@@ -64,7 +64,7 @@ impl PlaceFacts {
     }
 }
 
-/// This boot's id, or empty where the kernel does not tell.
+/// This boot's id, or empty if the kernel has none.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -84,7 +84,7 @@ pub fn hypervisor_vendor() -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Decides the place from `facts` and the token file that they point to.
+/// Decides the place from `facts` and the token file that they name.
 pub fn recognise(facts: &PlaceFacts) -> Recognition {
     let value = |key: &str| {
         facts.command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(key))
@@ -158,8 +158,8 @@ pub fn here() -> &'static Recognition {
 /// does.
 pub const DIR_VARIABLE: &str = "VEXFS_VALIDATION_EVIDENCE";
 
-/// The writer of this process: into the directory of the run it belongs to, or nowhere where a
-/// person runs a test by hand.
+/// The evidence writer of this process: into its run's directory, or disabled if a person runs a test
+/// by hand.
 ///
 /// # Errors
 /// [`EvidenceError`] where the directory is named but cannot be written.

@@ -10,8 +10,8 @@ pub fn project_directories() -> [PathBuf; 2] {
     [project::cache().join("tools/bin"), project::cache().join("venv/bin")]
 }
 
-/// Finds `program`: what `variable` names, or as [`on_path`]. A variable that names nothing is not
-/// made up for by another program, since its user wanted that one.
+/// Finds `program`: what `variable` names, or else as [`on_path`]. If the variable names a file that
+/// does not exist there is no fallback, because its user wanted that one.
 pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
     match env::var_os(variable) {
         Some(named) => Some(PathBuf::from(named)).filter(|path| path.is_file()),
@@ -29,10 +29,10 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// What QEMU is called.
+/// QEMU's program.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// QEMU, which `VEXFS_QEMU` may name.
+/// QEMU; `VEXFS_QEMU` may name another one.
 pub fn qemu() -> Option<PathBuf> {
     find("VEXFS_QEMU", QEMU)
 }
@@ -41,7 +41,7 @@ pub fn qemu() -> Option<PathBuf> {
 pub fn search_path() -> std::ffi::OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let all = project_directories().into_iter().chain(env::split_paths(&path));
-    // Joining fails only for a directory with a colon in its name; such a one is of no use in PATH.
+    // Joining fails only for a directory with a colon in its name, which PATH cannot hold.
     env::join_paths(all.filter(|directory| has_no_colon(directory))).unwrap_or(path)
 }
 

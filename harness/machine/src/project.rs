@@ -1,4 +1,4 @@
-//! Where the checkout's own things are.
+//! The checkout and the directories in it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +11,9 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"))
 }
 
-/// That this program lies in the checkout that it was built of: cargo builds nothing anew in one that
-/// was copied or moved with its `target/`, and the old one's programs and configuration would be
-/// tried.
+/// Checks that this program lies in the checkout it was built from. After a checkout is copied or moved
+/// with its `target/`, cargo rebuilds nothing, and the programs and configuration of the old place
+/// would be tested.
 ///
 /// # Errors
 /// It lies in another, and what to do.
@@ -29,7 +29,7 @@ pub fn is_where_it_was_built() -> Result<(), Failure> {
     }
 }
 
-/// The checkout in which `program` lies, if that is another than `root`.
+/// The checkout in which `program` lies, if that is not `root`.
 fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
     let mut above = program.ancestors();
     let here = above.find(|directory| directory.join("harness/machine/Cargo.toml").is_file())?;
@@ -37,9 +37,9 @@ fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
     (real(here) != real(root)).then(|| here.to_owned())
 }
 
-/// Where cargo puts what it builds of the checkout: its `target/`, unless the user's configuration
-/// or environment names another directory. That cargo is asked only where this program is
-/// elsewhere itself: every trial is a process, and asking takes a while in a guest.
+/// The directory into which cargo builds the checkout: `target/`, unless the user's configuration or
+/// environment names another. cargo is asked only if this program lies elsewhere itself: every trial is
+/// a process, and asking is slow in a guest.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -52,7 +52,7 @@ pub fn built() -> &'static Path {
     })
 }
 
-/// cargo's own word for where it builds the workspace in `directory`.
+/// Asks cargo where it builds the workspace in `directory`.
 fn cargo_target(directory: &Path) -> Option<PathBuf> {
     let words = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
     let said = Command::new("cargo").args(words).current_dir(directory).output().ok()?;
@@ -60,7 +60,7 @@ fn cargo_target(directory: &Path) -> Option<PathBuf> {
     metadata["target_directory"].as_str().map(PathBuf::from)
 }
 
-/// Things that the set-up fetched: the virtual environment, tools, kernels.
+/// What `make setup` fetched: the virtual environment, tools, kernels.
 pub fn cache() -> PathBuf {
     root().join(".cache")
 }

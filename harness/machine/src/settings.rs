@@ -1,7 +1,7 @@
-//! Variables of the environment that the guest must have as the host has them.
+//! Environment variables that the guest must inherit from the host.
 
-/// Variables that change what cargo builds and how trials behave: a guest must find what the host
-/// built, and who repeats a trial must repeat them.
+/// Variables that change what cargo builds or how trials behave. The guest must find what the host
+/// built, and repeating a trial means repeating them.
 pub const SETTINGS: &[&str] = &[
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -18,10 +18,10 @@ pub const SETTINGS: &[&str] = &[
     "VEXFS_CONFIG",
 ];
 
-/// Beginnings of further such variables.
+/// Prefixes of further such variables.
 pub const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
 
-/// Those of them that are set, by name.
+/// The ones that are set, by name.
 pub fn settings() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

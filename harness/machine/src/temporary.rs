@@ -1,8 +1,8 @@
-//! Where temporary files go, whatever the user's shell was set up for.
+//! Where temporary files go, independent of the user's shell set-up.
 //!
-//! Trials mount in directories of their own, run programs there, let other users in, and a guest's
-//! sockets have names of at most 107 bytes. A `TMPDIR` that is relative, long, private or mounted
-//! noexec, or a umask that shuts others out, would make them fail as if VexFS were at fault.
+//! Trials mount in temporary directories, run programs there and let other users in, and the path of a
+//! guest's socket has at most 107 bytes. With a `TMPDIR` that is relative, long, private or mounted
+//! noexec, or a umask that excludes others, they would fail as if VexFS were at fault.
 
 use std::fs;
 use std::io;
@@ -16,10 +16,10 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::failure::Failure;
 
-/// Room enough behind it for the longest name of a socket, which the launcher's are.
+/// The longest path that leaves room for the launcher's socket names.
 const LONGEST: usize = 30;
 
-/// Where temporary files may go where `TMPDIR` does not serve.
+/// Where temporary files go if `TMPDIR` cannot be used.
 const OTHERS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /// Sets what this process and its children make their files with: a umask that lets others read,
@@ -43,7 +43,7 @@ pub fn prepare() -> Result<(), Failure> {
     Err(again.args(words).env("TMPDIR", chosen).exec().into())
 }
 
-/// `named`, or else the first of `others` that serves.
+/// `named`, or else the first of `others` that can be used.
 fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     let Err(wrong) = serves(named) else { return Ok(named.to_owned()) };
     let other = others.iter().find(|other| serves(other).is_ok());
@@ -56,7 +56,7 @@ fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Whether trials can work in directories beneath `directory`; if not, what is wrong with it.
+/// Checks that trials can work in directories below `directory`; otherwise says what is wrong with it.
 fn serves(directory: &Path) -> Result<(), String> {
     let told = |error: io::Error| error.to_string();
     if !directory.is_absolute() {

@@ -1,7 +1,7 @@
-//! Reading what a file system holds, not what the kernel remembers of it.
+//! Reads that bypass the page cache.
 //!
-//! Pages that were written stay in the page cache, and a later read is answered from there: a FUSE
-//! daemon that has lost or spoilt them would not be asked.
+//! Written pages stay in the page cache, and a later read is answered from there, so a FUSE daemon that
+//! lost or corrupted them would never be asked.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,16 +9,16 @@ use std::path::Path;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-/// Opens the file for reading, with none of its clean pages cached (posix_fadvise(2)).
+/// Opens the file for reading and drops its clean pages from the cache (posix_fadvise(2)).
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let file = File::open(path)?;
-    // Pages that are not written back yet stay: they are the file system's only copy.
+    // Dirty pages stay: they are the only copy.
     file.sync_data()?;
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     Ok(file)
 }
 
-/// All of a file.
+/// Reads a whole file.
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;

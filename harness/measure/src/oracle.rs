@@ -13,7 +13,7 @@ use crate::dataset::Dataset;
 /// neighbour lie as close as 1.1e-6.
 pub const TIE_TOLERANCE: f64 = 1e-6;
 
-/// Share by which a reported distance may differ from the exact one: f32 sums of a few thousand
+/// Relative error that a reported distance may have: f32 sums of a few thousand
 /// squares in any order stay well within.
 pub const DISTANCE_TOLERANCE: f64 = 1e-4;
 /// Squared distances below this are compared as if they were this: cancellation in f32.

@@ -29,7 +29,7 @@ pub struct ReplyBound {
     granted: Duration,
     /// The slowest request when nobody else asks.
     idle: Duration,
-    /// Nanoseconds by which the ticker came late at most.
+    /// The greatest delay of the ticker, nanoseconds.
     lateness: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }

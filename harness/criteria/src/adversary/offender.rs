@@ -100,7 +100,7 @@ impl Offender {
 impl Drop for Offender {
     fn drop(&mut self) {
         self.kill();
-        // In a request that nothing ends the process stays; whoever is here has said so.
+        // A process in a request that cannot be interrupted stays; the trial has failed by then.
         let _ = wait_for("", LAST_WAIT, || self.ended());
     }
 }

@@ -8,10 +8,10 @@ use homes::torture::fuzz::Dice;
 use machine::failure::{Failure, While};
 use serde::{Deserialize, Serialize};
 
-/// The line by which he says that preparations are done.
+/// The line that the adversary prints when he is ready.
 pub const READY: &str = "ready";
 
-/// What the adversary is told.
+/// The adversary's instructions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SceneOrder {
     /// His act's name.

@@ -29,7 +29,7 @@ const SOMEBODY: u32 = 54_321;
 /// How long the watchers are alone, to see how long their requests take.
 const ALONE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
-/// Preparations have so many times the bound.
+/// Preparations may take this many times the bound.
 const PREPARATIONS: u32 = 60;
 /// A process that SIGKILL does not end is waited for so long, to say how long it took.
 const LAST_WAIT: Duration = Duration::from_secs(20);

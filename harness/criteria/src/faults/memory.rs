@@ -106,7 +106,7 @@ struct FaultOrder {
 fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> {
     let order = FaultOrder { path: path.to_owned(), page, stored: stored.to_vec() };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
-    // Who has it mapped is told at once, or when they come to touch it.
+    // A process that has it mapped gets the signal at once, or on its next access.
     require!(
         ended.status.success() || ended.status.signal() == Some(libc::SIGBUS),
         "whose memory failed ended with {}: {}",

@@ -21,7 +21,7 @@ pub struct Forecast {
 /// A look that may come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Coming {
-    /// After so many rounds that count.
+    /// After this many rounds that count.
     pub rounds: usize,
     /// Seconds from now on, for the rounds alone.
     pub seconds: f64,

@@ -17,7 +17,7 @@ use crate::watched::{nothing_left, use_it};
 
 /// Attempts to unload the module in each cycle, while it is searched and written to.
 const ATTEMPTS: u32 = 100;
-/// One cycle of so many takes its turn of each of the other loads.
+/// One cycle in this many runs each of the other loads, in turn.
 const OTHER_LOADS_EVERY: u32 = 10;
 
 /// What a cycle needs to know of the time before the first.

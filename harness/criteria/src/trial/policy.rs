@@ -1,4 +1,4 @@
-//! The one policy by which trials run, fail or are skipped.
+//! The policy that decides whether a trial runs, fails or is skipped.
 //!
 //! | | requirement met | requirement missing |
 //! | --- | --- | --- |

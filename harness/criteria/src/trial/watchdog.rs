@@ -52,7 +52,7 @@ impl Limit {
 /// Runs `body`, whose daemons are killed after `limit`.
 ///
 /// # Errors
-/// That of `body`; and where it took longer, what became of it.
+/// The error of `body`, or that it took too long and what happened then.
 pub(super) fn within(
     limit: Limit,
     context: &Context,
@@ -69,7 +69,7 @@ pub(super) fn within(
             late.then(|| {
                 let killed = kill_daemons_of(worker);
                 if killed == 0 {
-                    // Whoever waits learns of it even if it never ends.
+                    // The message appears even if the trial never ends.
                     eprintln!("{trial}: not done within {seconds} s, and no FUSE daemon holds it");
                 }
                 killed

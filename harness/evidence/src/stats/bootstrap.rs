@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::order::median;
 
-/// Resamples of an interval.
+/// How often an interval's values are resampled.
 const RESAMPLES: usize = 2_000;
-/// Of the generator, so that the same samples give the same interval everywhere.
+/// A fixed seed: the same samples give the same interval on every machine.
 const SEED: u32 = 42;
 
 /// Percentiles of resampled medians, in the unit of the values.
@@ -19,14 +19,14 @@ pub struct Bootstrap {
     pub upper: f64,
 }
 
-/// Resamples `values` with replacement, two neighbours at a time: the two rounds of an ABBA stay
-/// together. `None` of fewer than two values.
+/// Resamples `values` with replacement in blocks of two neighbours, since neighbouring rounds depend on
+/// each other. `None` for fewer than two values.
 pub fn bootstrap_of_median(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 2, alpha, median)
 }
 
-/// Resamples `values`, which do not depend on each other, and takes their means: of recall, one
-/// value a query. `None` of no values.
+/// Resamples independent `values` and takes their means, e.g. the recall of each query. `None` for no
+/// values.
 pub fn bootstrap_of_mean(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 1, alpha, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
 }

@@ -1,31 +1,29 @@
-//! Looking at a ratio more than once.
+//! Group-sequential looks: deciding a ratio early without a larger error.
 //!
-//! A measurement that is undecided goes on. Each look at it is one more chance to be wrong, so the
-//! looks are preset, and share one error (Bonferroni: the chance that any of them errs is at most
-//! the sum of theirs, however they depend on each other).
+//! A measurement that is undecided goes on. Each look is one more chance to be wrong, so their number
+//! is fixed in advance and they share one error (Bonferroni: the chance that any look errs is at most
+//! the sum of their errors, even if they depend on each other).
 //!
-//! Rounds that follow each other are not quite independent, and order statistics think that they
-//! are: where the machine's noise has an autocorrelation of 0.7, as seen on shared machines, ABBA
-//! left so much of it that 0.037 became 0.043. So the looks take less than the error that is
-//! stated; in the orders of today 0.041 becomes 0.036 at most, where the instrument favours A
-//! (simulated in `harness/criteria/tests/rule.rs`).
+//! Order statistics assume independent rounds, and neighbouring rounds are not quite independent. So
+//! the looks together use 0.041 of the stated 0.05. Simulated with an autocorrelation of 0.7, as seen
+//! on shared machines, the real error is 0.036 at most (`harness/criteria/tests/rule.rs`).
 
 use super::ratio::{Outcome, Ratio};
 
-/// A look: after how many rounds, and with what one-sided error.
+/// One look: after how many rounds, and with what one-sided error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
-    /// Rounds that count, warm-ups not among them.
+    /// Rounds that count; warm-ups do not.
     pub rounds: usize,
-    /// Its part of the error.
+    /// Its share of the error.
     pub alpha: f64,
 }
 
-/// One-sided error of a measurement, over all its looks.
+/// The stated one-sided error of a measurement over all its looks.
 pub const ALPHA_OF_LOOKS: f64 = 0.05;
 
-/// The preset looks. The first, the field's 20 runs, has the largest part: most measurements end
-/// there.
+/// The fixed looks. The first has the published protocol's 20 rounds and the largest share of the
+/// error, because most measurements end there.
 pub const LOOKS: [Look; 3] = [
     Look { rounds: 20, alpha: 0.021 },
     Look { rounds: 60, alpha: 0.010 },
@@ -43,8 +41,8 @@ pub struct Looked {
     pub outcome: Outcome,
 }
 
-/// Looks at the first rounds of `log_ratios`, as many as `look` asks for. `None` where there are
-/// not so many, or one is not finite.
+/// The ratio of the first rounds of `log_ratios`, as many as `look` asks for. `None` if there are
+/// fewer, or one is not finite.
 pub fn look(log_ratios: &[f64], look: Look, threshold: f64) -> Option<Looked> {
     let ratio = Ratio::at(log_ratios.get(..look.rounds)?, look.alpha)?;
     Some(Looked { ratio, outcome: ratio.outcome(threshold) })

@@ -1,4 +1,4 @@
-//! The rule by which ratios are decided.
+//! The statistics that decide ratios.
 //!
 //! The estimate is the median over rounds of ln(A/B), never a ratio of separate medians, and its
 //! bounds are exact order statistics of the rounds ([`order`]). A [`Ratio`] is looked at after a
@@ -6,8 +6,8 @@
 //! ([`looks`]). What is judged is the ratio together with its control ([`calibrated`]). A
 //! [`bootstrap`] interval stands beside it and decides nothing.
 //!
-//! Logarithms and powers are the `libm` crate's and not the system's, whose last bits depend on the
-//! processor: a verdict is the same, byte for byte, on another machine.
+//! Logarithms and powers come from the `libm` crate. The system's functions differ in the last bits
+//! from processor to processor, and a verdict must be the same, byte for byte, on every machine.
 
 mod bootstrap;
 mod calibrated;

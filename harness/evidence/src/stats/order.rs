@@ -7,7 +7,7 @@
 use libm::{exp, log, pow};
 use serde::{Deserialize, Serialize};
 
-/// One-sided error of a bound that is looked at once.
+/// One-sided error of a bound that is computed once.
 pub const ALPHA: f64 = 0.025;
 
 /// A median with its bounds, in the unit of its values.
@@ -29,7 +29,7 @@ impl Interval {
         Interval::of_median_at(values, ALPHA)
     }
 
-    /// `None` where the values are too few for a bound at `alpha`, or one is not finite.
+    /// `None` if there are too few values for a bound at `alpha`, or one is not finite.
     pub fn of_median_at(values: &[f64], alpha: f64) -> Option<Interval> {
         if values.iter().any(|value| !value.is_finite()) {
             return None;
@@ -64,7 +64,7 @@ pub fn order_statistic(n: usize, alpha: f64) -> Option<(usize, f64)> {
     best
 }
 
-/// The median of values in any order; `None` of none.
+/// The median of values in any order; `None` if there are none.
 pub fn median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| median_of_sorted(&sorted(values)))
 }
@@ -84,8 +84,8 @@ fn median_of_sorted(sorted: &[f64]) -> f64 {
     }
 }
 
-/// Upper bound, one-sided error `alpha`, of a failure probability of which `trials` trials showed
-/// none: 1 - alpha^(1/n), exactly (Clopper and Pearson, 1934).
+/// Upper bound of a failure probability after `trials` trials without a failure: 1 - alpha^(1/n),
+/// exact, with one-sided error `alpha` (Clopper and Pearson, 1934).
 pub fn failure_rate_bound(trials: u32, alpha: f64) -> f64 {
     1.0 - pow(alpha, 1.0 / f64::from(trials))
 }

@@ -1,16 +1,16 @@
-//! Bounds of a probability of which some trials showed some cases.
+//! Exact bounds of a failure probability (Clopper and Pearson).
 
 use libm::{exp, log, log1p};
 
-/// Upper bound, one-sided error `alpha`, of a failure probability of which `trials` trials showed
-/// `failures`: the p at which so few are seen with probability `alpha`, exactly (Clopper and
-/// Pearson, 1934). 1 where nothing was tried, or everything failed.
+/// Upper bound of a failure probability after `failures` in `trials`, with one-sided error `alpha`: the
+/// p at which that few failures or fewer have probability `alpha` (Clopper and Pearson, 1934). It is 1
+/// if nothing was tried or everything failed.
 pub fn clopper_pearson_upper(failures: u32, trials: u32, alpha: f64) -> f64 {
     if failures >= trials {
         return 1.0;
     }
     let (mut low, mut high) = (f64::from(failures) / f64::from(trials), 1.0);
-    // So few are the less probable the greater p is; 60 halvings leave less than an f64 tells.
+    // The probability falls as p grows, so bisection finds it; 60 halvings exhaust an f64.
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         if at_most(failures, trials, middle) > alpha {

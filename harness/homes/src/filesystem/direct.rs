@@ -36,7 +36,7 @@ fn aligned(length: usize) -> (Vec<u8>, std::ops::Range<usize>) {
     (memory, start..start + length)
 }
 
-/// Whoever opens with O_DIRECT must see the same bytes as everybody else, or be told EINVAL.
+/// A reader with O_DIRECT must see the same bytes as everybody else, or get EINVAL.
 fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
     let path = dir.join("f");
     let mut bytes = noise(4 * BLOCK);

@@ -1,4 +1,4 @@
-//! The kernel's end of a FUSE mount: whoever waits for the daemon is freed by aborting it.
+//! The kernel's end of a FUSE connection: aborting it unblocks every caller that waits for the daemon.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

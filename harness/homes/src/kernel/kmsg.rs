@@ -97,7 +97,7 @@ impl KernelLog {
         Ok(KernelLog { device, next_seq: None })
     }
 
-    /// Writes a line into the log, by which a reader finds a trial in it.
+    /// Writes a line into the log that marks where a trial begins.
     pub fn mark(text: &str) -> Result<(), Failure> {
         let mut device = OpenOptions::new().write(true).open(DEVICE).when(DEVICE)?;
         // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for

@@ -20,7 +20,7 @@ pub struct Shape {
 pub enum Way {
     /// One write(2).
     Whole,
-    /// A write(2) for so many bytes each, as `dd` does.
+    /// In pieces of this many bytes, a write(2) each, as `dd` does.
     Pieces(usize),
     /// Stored through a shared mapping, and msync(2); whole pages of the file as it was.
     Mapped,
@@ -38,7 +38,7 @@ pub enum Change {
         /// How.
         way: Way,
     },
-    /// truncate(2) to so many bytes.
+    /// truncate(2) to this many bytes.
     SetLen(usize),
     /// A hole of `length` bytes from `at` on.
     Punch {
@@ -49,7 +49,7 @@ pub enum Change {
     },
 }
 
-/// A structure is trained anew when the rows are so many, and four times as many.
+/// A structure is retrained at this many rows, and at four times as many.
 const STEPS: [usize; 4] = [256, 1_024, 4_096, 16_384];
 const PAGE: usize = 4096;
 

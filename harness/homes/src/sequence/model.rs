@@ -7,7 +7,7 @@ use machine::failure::Failure;
 use machine::{fail, require};
 use vexfs_uapi::{Hit, Metric};
 
-/// Share by which a distance may differ from the exact one: f32 sums of a few thousand terms in any
+/// Relative error that a distance may have: f32 sums of a few thousand terms in any
 /// order stay well within.
 const TOLERANCE: f64 = 1e-4;
 /// Share of the terms' sizes by which it may: they cancel in f32 where they do not in f64.

@@ -1,8 +1,8 @@
-//! The guest's emulator, tested before any number from it is believed.
+//! Tests the guest's emulated CPU before any number from it counts.
 //!
-//! QEMU 7.2 under TCG computed AVX2 wrongly: sorts came back unsorted, without a word. What
-//! numpy and the engines build on (compares, moves by mask, permutes, gathers, float arithmetic)
-//! is done here once with AVX2 and once without, on random data, and compared bit for bit.
+//! QEMU 7.2 computes AVX2 wrongly under TCG: sorts silently came back unsorted. The operations that
+//! numpy and the engines rely on (compares, masked moves, permutes, gathers, float arithmetic) are done
+//! here with AVX2 and with scalar code, on random data, and compared bit for bit.
 
 mod avx2;
 
@@ -11,7 +11,7 @@ use rand_mt::Mt;
 /// Rounds of random data; each is a sort, a distance and a gather.
 const ROUNDS: usize = 200;
 
-/// What was found.
+/// The result of the test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelfTestReport {
     /// Rounds in which SIMD and scalar code differed.
@@ -23,12 +23,12 @@ pub struct SelfTestReport {
 }
 
 impl SelfTestReport {
-    /// Whether nothing differed.
+    /// Whether all rounds agreed.
     pub fn passed(&self) -> bool {
         self.wrong == 0
     }
 
-    /// In a line.
+    /// The result in one line.
     pub fn summary(&self) -> String {
         format!("{} of {} rounds wrong{}", self.wrong, self.rounds, self.detail)
     }

@@ -53,7 +53,7 @@ impl NewFiles {
             watcher.directory(&mount).when(format!("watching {}", mount.display()))?;
             // What is there already is known, and nobody's.
             watcher.made = Made::default();
-            // Whoever waits for this has gone only where it panicked.
+            // The receiver is gone only if it panicked.
             let _ = begun.send(());
             // What was done before the end was asked for is still read after it.
             while !stopped.load(Ordering::Acquire) {

@@ -26,7 +26,7 @@ impl InProcess {
         Self::at_level(declaration, SimdLevel::detect())
     }
 
-    /// What the engine is told where a home is told `declaration`.
+    /// The engine's parameters that correspond to a home's `declaration`.
     pub fn params(declaration: &Declaration) -> Params {
         Params {
             dim: declaration.dim,

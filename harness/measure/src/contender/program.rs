@@ -7,7 +7,7 @@ use std::time::Duration;
 use machine::project;
 use serde_json::Value;
 
-/// A driver's program and what it is told.
+/// A driver's program, arguments and options.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The contender's name.

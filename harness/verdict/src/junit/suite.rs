@@ -34,10 +34,10 @@ pub(super) enum CaseResult {
     Error(Bad),
 }
 
-/// What a reader is told of a test that is not well.
+/// What a test that did not pass reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
-    /// One of few words, by which CI may sort.
+    /// One of a few fixed words, so that CI can group by it.
     pub(super) kind: &'static str,
     pub(super) message: String,
     /// Output, kernel log and console.

@@ -1,6 +1,6 @@
 //! What the kernel held, and how long it took, over the load/unload cycles.
 
-use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle, SoakCycle};
+use evidence::facts::{LIVE_AFTER_USE, LOAD_CYCLE, LOAD_CYCLES, LoadCycle, SoakCycle};
 use evidence::stats::median;
 use evidence::{Event, Record};
 use serde::Deserialize;
@@ -81,7 +81,7 @@ pub(super) fn section(run: &Run) -> Section {
     section.figures(plots, table, "No load/unload cycle was recorded.");
     let mut used =
         Table::new("Allocations of the module that were live after use", &["trial", "allocations"]);
-    for (trial, value) in facts(run, "live allocations after use") {
+    for (trial, value) in facts(run, LIVE_AFTER_USE) {
         used.rows.push(vec![trial.to_owned(), value.to_string()]);
     }
     section.table(used);

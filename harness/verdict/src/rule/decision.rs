@@ -1,4 +1,4 @@
-//! What a measurement says: its ratio at the last look, and whether its controls hold.
+//! Decides a measurement: its ratio at the last look, and whether its controls hold.
 
 use std::fmt;
 
@@ -11,58 +11,56 @@ use libm::exp;
 
 use super::soundness;
 
-/// By how much longer queries that were never asked before may take than the others. What is
-/// answered from memory takes a small part of the time of a search.
+/// How many times longer new queries may take than repeated ones. An answer from a cache takes only a
+/// small part of the time of a search.
 pub const UNSEEN_SLOWER: f64 = 3.0;
 
-/// What a copy that is slowed down by [`SLOWED_BY`] is slower by at least. It waits for that part of
-/// what each operation took.
+/// The least factor by which a copy that is slowed down by [`SLOWED_BY`] is slower: it waits for that
+/// fraction of each operation's time.
 pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
 
-/// And at most: reading the clock makes the wait longer by less than a microsecond, a hundredth of
-/// the shortest operation here.
+/// The greatest such factor: reading the clock makes the wait longer by less than a microsecond, a
+/// hundredth of the shortest operation here.
 pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 
-/// How far from that a sharp interval may lie: nearer to it than to nothing at all, and to twice as
-/// much. What is off by less is an error of the instrument, for which the ratio must have room.
+/// How far from the injected slow-down a sharp interval may lie: nearer to it than to no slow-down and to
+/// twice the slow-down. A smaller deviation is an error of the instrument, and the ratio must have room
+/// for it.
 pub const SLOWED_OFF_BY: f64 = SLOWED_BY / 2.0;
 
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Speed of A over speed of B: A's own estimate, with the bounds that are judged, which are
-    /// those of the ratio and of its controls together. They, as those of the others, are wider than
-    /// the rounds say by what its clock does not resolve.
+    /// Speed of A / speed of B: A's own estimate with the judged bounds, which include the controls. All
+    /// bounds here are widened by the resolution of the clock.
     pub ratio: Ratio,
-    /// What the ratio and its control are by themselves.
+    /// The ratio and its control, each by itself.
     pub calibrated: Calibrated,
-    /// Speed of the copy over that of the slowed copy, with the bounds of that and of A's speed over
-    /// that of the slowed copy. Where [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`] lie outside, the
-    /// ratio's bounds are wider by as much as these may be off.
+    /// Speed of the copy / speed of the slowed copy, with bounds that also cover A / slowed copy. If they
+    /// miss [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`], the ratio's bounds are widened by the deviation.
     pub slowed: Ratio,
-    /// Time of queries never asked before over that of the others, of A and of B, where queries
-    /// were timed: the lower bound must not be above [`UNSEEN_SLOWER`].
+    /// Time of new queries / time of the others, for A and for B, if queries were timed. The lower bound
+    /// must not be above [`UNSEEN_SLOWER`].
     pub unseen: [Option<Ratio>; 2],
     threshold: f64,
     strictly: bool,
-    /// ln of A's speed over B's, one a round.
+    /// ln(speed of A / speed of B), one per round.
     logs: Vec<f64>,
 }
 
 impl Decision {
-    /// As [`Decision::of`], where the rounds are the work that `rule` measures, in a place whose CPU
-    /// is emulated or not.
+    /// As [`Decision::of`], and checks that the rounds are the work that `rule` measures.
     ///
     /// # Errors
-    /// As there, and samples, recalls or unseen queries that are missing.
+    /// As there, and missing samples, recalls or unseen queries.
     pub fn by(rule: &Rule, emulated: bool, measurement: &Measurement) -> Result<Decision, String> {
         let decision = Decision::of(measurement)?;
         soundness::of_work(rule, emulated, measurement)?;
         Ok(decision)
     }
 
-    /// Decides on the measurement's rounds, all of which are looked at: for the trial that made
-    /// them as for the verdict, so that none makes what the other refuses.
+    /// Decides on all rounds of the measurement. The trial and the verdict both use this function, so they
+    /// cannot disagree.
     ///
     /// # Errors
     /// Why it decides nothing: rounds that are not the protocol's or not those of a preset look,
@@ -133,8 +131,8 @@ impl Decision {
         self.scale_is_wrong().or_else(|| self.is_remembered()).or_else(|| self.leaves_no_room())
     }
 
-    /// What the slowed copy shows is nearer to something else than to what was injected. An interval
-    /// that holds it says by its width how much the instrument blurs, and nothing against the ratio.
+    /// Whether the slowed copy contradicts: its interval is nearer to another slow-down than to the injected
+    /// one. An interval that contains the injected one only shows how much the instrument blurs.
     fn scale_is_wrong(&self) -> Option<String> {
         let Ratio { lower, upper, .. } = self.slowed;
         if upper < SLOWED_AT_LEAST - SLOWED_OFF_BY {
@@ -149,7 +147,7 @@ impl Decision {
         })
     }
 
-    /// A control excludes what is known by more than the ratio has room for.
+    /// Whether a control excludes the known value by more than the ratio has room for.
     fn leaves_no_room(&self) -> Option<String> {
         let Calibrated { alone, by_copy, equal, turned } = &self.calibrated;
         let open = |ratio: &Ratio| self.judged(ratio) == Outcome::Inconclusive;
@@ -190,7 +188,7 @@ impl Decision {
         Some(Bootstrap { lower: exp(lower), upper: exp(upper) })
     }
 
-    /// What it says about the threshold; nothing where a control fails.
+    /// The outcome against the threshold; INCONCLUSIVE if a control fails.
     pub fn outcome(&self) -> Outcome {
         match self.controls_fail() {
             None => self.judged(&self.ratio),
@@ -207,25 +205,24 @@ impl Decision {
         }
     }
 
-    /// Whether 5 % cannot be told from nothing here: said beside the ratio, whose own bounds are as
-    /// wide.
+    /// Whether this measurement cannot tell 5 % from nothing. It is printed beside the ratio, whose bounds
+    /// are as wide.
     pub fn blurs(&self) -> bool {
         self.slowed.contains_one()
     }
 
-    /// Whether A may be called faster than B: the lower bound is above 1. Not inferior is less.
+    /// Whether A may be called faster than B: the lower bound is above 1. 'Not inferior' is less.
     pub fn is_improvement(&self) -> bool {
         self.controls_fail().is_none() && self.ratio.lower > 1.0
     }
 
-    /// Whether no further look is due.
+    /// Whether no further look is needed.
     pub fn is_final(&self) -> bool {
         self.outcome() != Outcome::Inconclusive
     }
 }
 
-/// By which factor what a slowed copy shows may be off, where it excludes what was injected: 1 where it
-/// does not.
+/// The factor by which a slowed copy deviates from the injected slow-down; 1 if its interval contains it.
 fn off_by(slowed: &Ratio) -> f64 {
     if slowed.upper < SLOWED_AT_LEAST {
         SLOWED_AT_LEAST / slowed.lower
@@ -236,9 +233,8 @@ fn off_by(slowed: &Ratio) -> f64 {
     }
 }
 
-/// By which factor bounds are wider for what `clock` does not resolve. On guest instructions there
-/// is next to no noise that would widen them, and what lies elsewhere in memory makes as much of a
-/// difference as this.
+/// The factor by which bounds are widened for the resolution of `clock`. Guest instructions have almost no
+/// noise, but the placement of data in memory changes the count by about this much.
 fn resolution(clock: Clock) -> f64 {
     match clock {
         Clock::Wall => 1.0,

@@ -1,4 +1,4 @@
-//! The rule by which measurements count, and what they come to.
+//! The rule that judges measurements.
 
 pub mod decision;
 pub mod judgement;

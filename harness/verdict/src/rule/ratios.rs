@@ -15,7 +15,7 @@ use crate::rule::decision::Decision;
 use crate::rule::judgement::Judgement;
 use crate::trails::Evidence;
 
-/// A ratio with the rule that it was judged by.
+/// A judged ratio.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedRatio {
     /// [`Rule::id`].
@@ -29,19 +29,17 @@ pub struct JudgedRatio {
     pub accelerator: Option<Processor>,
     /// What its times count.
     pub clock: Clock,
-    /// Speed of A over speed of B, with the bounds that are judged: those of the ratio and of its
-    /// control together.
+    /// Speed of A / speed of B with the judged bounds, which include the control.
     pub ratio: Option<Ratio>,
-    /// The ratio by itself, with the copy in A's place, and the control: speed of A over that of its
-    /// copy.
+    /// The ratio by itself, the ratio with the copy in A's place, and the A/A control.
     pub calibrated: Option<Calibrated>,
-    /// The bootstrap's bounds of the ratio by itself, which decide nothing.
+    /// The bootstrap interval of the ratio by itself; it decides nothing.
     pub bootstrap: Option<Bootstrap>,
-    /// Control: speed of the copy, and of A, over that of the copy slowed down by 5 %.
+    /// The positive control: speed of the copy, and of A, / speed of the copy slowed down by 5 %.
     pub slowed: Option<Ratio>,
     /// Median operations per second of A and of B.
     pub speeds: Option<(f64, f64)>,
-    /// Recall@k of A and of B, where answers were given.
+    /// Recall@k of A and of B, if they answered queries.
     pub recalls: (Option<f64>, Option<f64>),
     /// The threshold.
     pub threshold: f64,
@@ -49,29 +47,29 @@ pub struct JudgedRatio {
     pub strictly: bool,
     /// Whether A may be called faster than B: the lower bound is above 1, and the controls hold.
     pub improvement: bool,
-    /// What the ratio says about it.
+    /// The outcome against the threshold.
     pub outcome: Outcome,
     /// Whether the criterion depends on it.
     pub decides: bool,
-    /// What the machine's noise did to it, where its clock knows any.
+    /// How many rounds the machine's noise disturbed; `None` on guest instructions.
     pub disturbances: Option<Disturbances>,
-    /// Why not, or what keeps it from counting.
+    /// Why it does not decide, or why it does not count.
     pub note: String,
 }
 
-/// Rounds that the machine's noise met.
+/// Rounds by how the machine's noise disturbed them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disturbances {
-    /// Done again, beyond the bounds.
+    /// Disturbed and repeated.
     pub repeated: usize,
-    /// Beyond the bounds, and counted: no more could be done again.
+    /// Disturbed and counted, because the limit of repeats was reached.
     pub counted: usize,
-    /// Counted, without word of the kernel on how disturbed they were.
+    /// Counted, though the kernel did not report the noise.
     pub unknown: usize,
 }
 
 impl Disturbances {
-    /// `None` on guest instructions, which no one else takes away.
+    /// `None` on guest instructions, which no other process can take away.
     fn of(measurement: &Measurement) -> Option<Self> {
         let mut found = Disturbances { repeated: measurement.disturbed.len(), ..Self::default() };
         for round in measurement.counted() {
@@ -102,7 +100,7 @@ impl fmt::Display for Disturbances {
 }
 
 impl JudgedRatio {
-    /// What its lower bound must be.
+    /// The condition on its lower bound.
     pub fn demand(&self) -> String {
         format!("{} {}", if self.strictly { ">" } else { ">=" }, self.threshold)
     }
@@ -146,7 +144,7 @@ pub(crate) fn judge(
     judged
 }
 
-/// No number from a guest whose emulator has not shown that it computes rightly.
+/// No number counts from a guest whose CPU has not passed the self-test.
 pub(super) fn self_test(evidence: &Evidence, place: Place) -> Result<(), String> {
     if place == Place::Host {
         return Ok(());
@@ -241,7 +239,7 @@ fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRati
     }
 }
 
-/// Why a measurement's ratio counts for nothing: A's recall is below B's.
+/// Says that A's recall is below B's, in which case the ratio does not count.
 pub fn recall_below(measurement: &Measurement) -> Option<String> {
     let (a, b) = (measurement.a.recall?, measurement.b.recall?);
     (a < b).then(|| format!("recall {a:.4} is below the other's {b:.4}"))

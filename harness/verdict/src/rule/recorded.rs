@@ -15,7 +15,7 @@ use super::ratios::self_test;
 use crate::rule::judgement::Judgement;
 use crate::trails::Evidence;
 
-/// A ratio to a recorded figure, judged.
+/// A judged ratio to a recorded figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedFigure {
     /// The trial that measured ours.
@@ -27,22 +27,22 @@ pub struct JudgedFigure {
     /// What executed it.
     #[serde(with = "or_none")]
     pub accelerator: Option<Processor>,
-    /// Ours, rows a second, in the median over batches.
+    /// Our rate in rows per second, the median over batches.
     pub ours: Option<f64>,
-    /// Ours over the recorded rate, with bounds.
+    /// Our rate / the recorded rate, with bounds.
     pub ratio: Option<Ratio>,
     /// The threshold.
     pub threshold: f64,
-    /// What the ratio says about it.
+    /// The outcome against the threshold.
     pub outcome: Outcome,
     /// Whether the criterion depends on it.
     pub decides: bool,
-    /// Why not, or what keeps it from counting.
+    /// Why it does not decide, or why it does not count.
     pub note: String,
 }
 
-/// All comparisons with recorded figures. Where they decide, each figure that can be compared must
-/// have been.
+/// Judges all comparisons with recorded figures. Where they decide, every comparable figure must have been
+/// compared.
 pub(crate) fn judge(
     criterion: Criterion,
     evidence: &Evidence,

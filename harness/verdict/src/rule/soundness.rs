@@ -1,5 +1,5 @@
-//! Whether the rounds of a measurement are those that the protocol and a rule ask for, before
-//! anything is computed of them.
+//! Checks, before anything is computed, that a measurement's rounds are what the protocol and its rule
+//! ask for.
 
 use evidence::clock::Clock;
 use evidence::protocol::{
@@ -8,8 +8,8 @@ use evidence::protocol::{
 use evidence::thresholds::{Rule, Work};
 use evidence::{Controls, Measurement, Round};
 
-/// Passes of the protocol's rounds, in their orders, the same number of samples on all sides, and
-/// the registered slow-down.
+/// Checks the number of rounds, their orders, equal numbers of samples on all sides, and the registered
+/// slow-down.
 pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
     if measurement.slowed_by != SLOWED_BY {
         return Err(format!(
@@ -35,7 +35,7 @@ pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
                 ));
             }
         }
-        // Where recall is told, queries were answered.
+        // A recall means that queries were answered.
         let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
         if measurement.a.recall.is_some()
             && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
@@ -55,8 +55,7 @@ pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
     of_disturbed(measurement)
 }
 
-/// Two runs of the same work never take the same nanoseconds in most rounds: times that do were
-/// copied.
+/// Two runs of the same work never take the same nanoseconds in most rounds; such times were copied.
 fn of_copies(measurement: &Measurement) -> Result<(), String> {
     let all = measurement.counted().count();
     let is_copied =
@@ -70,14 +69,14 @@ fn of_copies(measurement: &Measurement) -> Result<(), String> {
     Ok(())
 }
 
-/// Samples of each side but A.
+/// The samples of every side but A.
 fn others(round: &Round) -> impl Iterator<Item = usize> {
     let controls = round.controls.iter().flat_map(|one| [&one.again_ns, &one.slowed_ns]);
     controls.chain([&round.b_ns]).map(Vec::len)
 }
 
-/// Only what was disturbed may be put aside, and no more than is preset: else rounds that do not
-/// suit could be.
+/// Only disturbed rounds may be set aside, and no more than the limit. Otherwise inconvenient rounds could
+/// be dropped.
 fn of_disturbed(measurement: &Measurement) -> Result<(), String> {
     let disturbed = &measurement.disturbed;
     let allowed = match measurement.clock {
@@ -98,8 +97,8 @@ fn of_disturbed(measurement: &Measurement) -> Result<(), String> {
     Ok(())
 }
 
-/// The work that `rule` measures: all of its samples, and what shows that answers were right and
-/// not remembered.
+/// Checks that the work is what `rule` measures: all samples, and the data that shows that answers were
+/// right and not cached.
 pub(super) fn of_work(
     rule: &Rule,
     emulated: bool,

@@ -287,7 +287,7 @@ fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
 /// tries to: each request is served or fails with one of `errnos`, and all of them end.
 ///
 /// # Errors
-/// Another error, a wrong answer, or that of `end`.
+/// An error that is not in `errnos`, a wrong answer, or the error of `end`.
 pub fn requests_end_well(
     dir: &Path,
     errnos: &[i32],

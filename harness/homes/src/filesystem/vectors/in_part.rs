@@ -19,7 +19,7 @@ pub(super) const OPERATIONS: &[Operation] =
 const DIM: usize = 4;
 const ROW: usize = DIM * size_of::<f32>();
 const PAGE: usize = 4096;
-/// No home cuts a write of up to so many bytes that begins at a page's boundary.
+/// No home splits a write of up to this many bytes that begins at a page boundary.
 const WHOLE: usize = 1 << 20;
 
 /// A write of rows, one of which is not in range.

@@ -25,7 +25,7 @@ const LEAST_RECALL: [(Kind, f64); 5] =
     [(Kind::Flat, 1.0), (Kind::Hnsw, 0.98), (Kind::Pq, 0.9), (Kind::Ivf, 0.9), (Kind::Lsh, 0.7)];
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 
-/// Share by which a distance may differ from the exact one, and the least that counts.
+/// Relative error that a distance may have, and the smallest distance it applies to.
 const TOLERANCE: f64 = 1e-4;
 const NEAR_ZERO: f64 = 0.01;
 
@@ -110,7 +110,7 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
 }
 
 fn batches_are_answered_as_one_by_one(dir: &Path) -> Result<(), Failure> {
-    // So many that one request does not carry them.
+    // More than one request can carry.
     let data = Dataset::generate(7, ROWS, DIM, 200);
     let file = indexed(dir, &data.base)?;
     let before = stats(&file, 0)?;

@@ -17,7 +17,7 @@ impl Dice {
         self.0.next_u64() % bound
     }
 
-    /// Yes, once in so many times.
+    /// True once in this many times.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }

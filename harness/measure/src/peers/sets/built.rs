@@ -1,4 +1,4 @@
-//! An index that was built, whoever's it is: swept, and asked in turns.
+//! An index that was built, ours or a peer's: it is swept, and then measured in turns.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub struct Set {
 /// `set.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct About {
-    /// Name, and that of its directory.
+    /// Its name, and the name of its directory.
     pub name: String,
     /// In a line, what it is.
     pub about: String,
@@ -94,7 +94,7 @@ impl Set {
         Ok(Set { about, dataset })
     }
 
-    /// What its drivers are told.
+    /// The protocol for its drivers.
     pub fn protocol(&self) -> Protocol {
         let About { rows, dim, metric, .. } = self.about;
         Protocol { rows, dim, metric, queries: QUERIES, ..PROTOCOL }

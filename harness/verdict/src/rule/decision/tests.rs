@@ -250,7 +250,7 @@ fn searched() -> Measurement {
     all
 }
 
-/// All rounds with the samples of each side, and the unseen ones, cut to so many.
+/// All rounds, with the samples of each side and the unseen queries cut to the given numbers.
 fn cut(measurement: &mut Measurement, samples: usize, unseen: usize) {
     for round in measurement.passes.iter_mut().flatten() {
         let controls = round.controls.as_mut().unwrap();
