@@ -5,6 +5,7 @@
 //! down. No drawing is without its table, so Markdown has every number that the page has.
 
 mod cycles;
+mod details;
 mod html;
 mod ktap;
 mod markdown;
@@ -20,7 +21,6 @@ mod section;
 mod sections;
 mod speed;
 mod summary;
-mod surroundings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeline;

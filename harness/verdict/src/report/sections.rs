@@ -2,9 +2,7 @@
 
 use super::run::Run;
 use super::section::Section;
-use super::{
-    cycles, ratios, recorded, sabotage, sanitizers, speed, summary, surroundings, timeline,
-};
+use super::{cycles, details, ratios, recorded, sabotage, sanitizers, speed, summary, timeline};
 
 /// All sections, in reading order.
 #[must_use]
@@ -23,10 +21,10 @@ pub fn sections(run: &Run) -> Vec<Section> {
     sections.extend(sabotage::section(run));
     sections.extend(sanitizers::section(run));
     sections.extend([
-        surroundings::trials(run),
-        surroundings::environment(run),
-        surroundings::kernel_log(run),
-        surroundings::again(run),
+        details::trials(run),
+        details::environment(run),
+        details::kernel_log(run),
+        details::again(run),
     ]);
     sections
 }
