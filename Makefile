@@ -34,9 +34,20 @@ SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixt
 
 # What CI shows; it is kept, and wanted most, where tests failed.
 JUNIT := target/junit
+LANES := target/lanes
 IN_GUEST := target/guest/criteria
 DECIDING := target/guest/deciding
 keep_junit = code=$$?; mkdir -p $(JUNIT); cp $(1) $(JUNIT)/$(2).xml || test $$code -ne 0 || exit; exit $$code
+
+# Two lists of phases at once: what the first says is kept, and shown when both are over. What is started
+# beside does not hear Ctrl-C: it is told.
+define beside
+@mkdir -p $(LANES); log=$(LANES)/$(firstword $(1)).log; \
+$(MAKE) --no-print-directory $(1) >$$log 2>&1 & one=$$!; \
+$(MAKE) --no-print-directory $(2) & other=$$!; \
+trap 'kill $$one $$other 2>/dev/null' INT TERM; \
+wait $$other; code=$$?; wait $$one || code=$$?; wait; cat $$log; exit $$code
+endef
 
 # Announces a phase, and so tells how long the one before it took.
 ifndef STARTED
@@ -45,8 +56,9 @@ endif
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-both test-host test-deciding test-guest test-evidence test-sabotage \
-  fuzz-daemon sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+.PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
+  test-two-lanes test-deciding test-guest test-two-guests test-module test-others test-evidence \
+  test-sabotage fuzz-daemon sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -58,7 +70,7 @@ validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criter
 	$(begin)
 	$(VALIDATE) run --kernel $(KERNEL)
 
-test: setup lint build test-both test-sabotage test-guest test-evidence ## everything that must pass before a change lands
+test: setup lint build test-lanes test-evidence ## everything that must pass before a change lands
 
 setup: ## install what is missing (says what; needs no network where all is there)
 	$(begin)
@@ -69,21 +81,33 @@ setup: ## install what is missing (says what; needs no network where all is ther
 # that can be made to fail. The harness is built as the tests are, with their features: what
 # follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
+	$(call beside,build-module,build-programs)
+
+build-programs:
 	$(begin)
 	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl -p saboteur-daemon
 	cargo test --locked --no-run
+
+build-module:
+	$(begin)
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))"
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --fault-injection
 
 lint: ## check formats, clippy, the module's C and objects, shell and Python
+	$(call beside,lint-module,lint-rust)
+
+lint-rust:
 	$(begin)
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
-	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check
-	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check --fault-injection
+
+lint-module:
+	$(begin)
 	shellcheck -x $(SCRIPTS)
 	ruff check --quiet fixtures
 	ruff format --check --quiet fixtures
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check
+	fixtures/vexfs/kernel/build.sh --kernel "$$($(SETUP) --release $(KERNEL))" --check --fault-injection
 
 test-host: ## unit tests and the host's criteria
 	$(begin)
@@ -92,35 +116,50 @@ test-host: ## unit tests and the host's criteria
 	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
 	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
-# Counting instructions takes one processor, minutes, and is disturbed by nothing: it goes on beside
-# the host's lane. On KVM it is a measurement of wall time, and comes before.
-test-both:
-	@mkdir -p target/guest; \
-	if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
-	  $(MAKE) test-deciding >$(DECIDING).log 2>&1 & deciding=$$!; \
-	  $(MAKE) test-host; code=$$?; \
-	  wait $$deciding || code=1; cat $(DECIDING).log; exit $$code; \
-	else $(MAKE) test-deciding test-host; fi
+# An emulated guest keeps one processor busy, for minutes, whose trials load the module: they come one
+# after the other. So two lanes have two processors. Counting instructions is disturbed by nothing, and
+# the module's trials measure no time. On KVM the first is a measurement of wall time, and all of them
+# come in turn.
+test-lanes:
+	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
+	  $(MAKE) --no-print-directory test-two-lanes; \
+	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-others; fi
+
+test-two-lanes:
+	$(call beside,test-deciding test-module,test-host test-sabotage test-others)
 
 test-guest: ## the guest's criteria
-	$(begin)
-	@rm -rf $(JUNIT)/guest.xml $(IN_GUEST)
-	$(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_GUEST) -- \
-	  env $(FIRST_LOOK) cargo nextest run --profile vm -E 'not ($(MEASURING) or $(LONG_ACTS))'; \
-	  $(call keep_junit,$(IN_GUEST)/junit.xml,guest)
+	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
+	  $(MAKE) --no-print-directory test-two-guests; \
+	else $(MAKE) --no-print-directory test-module test-others; fi
+
+test-two-guests:
+	$(call beside,test-module,test-others)
+
+# Two guests, since each trial of the module has its guest for itself.
+test-module:
+	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS))
+
+test-others:
+	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING)))
+
+# Runs trials in a guest: the name of its JUnit file, the evidence, which trials, and how to boot.
+define in_guest
+$(begin)
+@rm -rf $(JUNIT)/$(1).xml $(2)
+$(VALIDATE) guest --kernel $(KERNEL) $(4) --evidence $(2) -- \
+  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(3)'; \
+  $(call keep_junit,$(2)/junit.xml,$(1))
+endef
 
 # Without KVM guest instructions decide, which no other work on the machine changes.
 test-deciding: ## kernel against FUSE, in a guest of its own
-	$(begin)
-	@rm -rf $(JUNIT)/deciding.xml $(DECIDING)
-	$(VALIDATE) guest --kernel $(KERNEL) --clock deciding --evidence $(DECIDING) -- \
-	  env $(FIRST_LOOK) cargo nextest run --profile vm -E '$(MEASURING)'; \
-	  $(call keep_junit,$(DECIDING)/junit.xml,deciding)
+	$(call in_guest,deciding,$(DECIDING),$(MEASURING),--clock deciding)
 
 # The schema of the evidence is held against what real trials wrote.
 test-evidence:
 	$(begin)
-	VEXFS_VALIDATION_RUNS=$(IN_GUEST):$(DECIDING) \
+	VEXFS_VALIDATION_RUNS=$(IN_GUEST)-module:$(IN_GUEST)-others:$(DECIDING) \
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
