@@ -23,7 +23,7 @@ use measure::oracle::Oracle;
 use verdict::{Decision, recall_below};
 
 use self::named::Named;
-use self::named_contender::{Four, NamedContender, Two};
+use self::named_contender::{Four, NamedContender};
 use super::output::outln;
 use super::stop::Stop;
 
@@ -83,8 +83,8 @@ fn compare(
         let seen = &mut |rounds: &[Round]| pass.seen(rounds);
         let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL, seen)?.stored;
         let sides = [
-            inserted(a, &mut *four.a, dataset).when("A")?,
-            inserted(b, &mut *four.b, dataset).when("B")?,
+            inserted(a, &mut four.a, dataset).when("A")?,
+            inserted(b, &mut four.b, dataset).when("B")?,
         ];
         let [a, b] = sides;
         filled = Some(four);
@@ -94,26 +94,27 @@ fn compare(
     let measured = measured.map_err(if made { failed } else { setup })?;
     let insertion = show("insertion", &measured).map_err(failed)?;
 
-    let Some(four) = filled else { return Ok(insertion) };
-    let mut two = Two::of(four);
+    let Some(mut four) = filled else { return Ok(insertion) };
     let oracle = Oracle::new(dataset, &dataset.queries, PROTOCOL.k);
     let mut unseen = Unseen::behind(dataset, 0);
     let measured = measure(&subject("search"), PROTOCOL.queries, looks, &tell, |pass| {
-        let before = [two.a.describe()?, two.b.describe()?];
+        four.stock(a, b, pass.number)?;
+        let before = four.describe()?;
         let seen = &mut |rounds: &[Round]| pass.seen(rounds);
-        let done = search_rounds(two.sides(), &oracle, &mut unseen, &PROTOCOL, seen)?;
-        let after = [two.a.describe()?, two.b.describe()?];
+        let done = search_rounds(four.sides(), &oracle, &mut unseen, &PROTOCOL, seen)?;
+        let after = four.describe()?;
         let asked = done.asked(&PROTOCOL);
-        // A's two controls ask its store.
-        work::check_searches(a, [&before[0], &after[0]], 3 * asked).when("A")?;
-        work::check_searches(b, [&before[1], &after[1]], asked).when("B")?;
-        let [a, b] = after;
+        let sides = [("A", a), ("B", b), ("A's copy", a), ("A's slowed copy", a)];
+        for ((whose, named), counted) in sides.into_iter().zip(before.iter().zip(&after)) {
+            work::check_searches(named, counted.into(), asked).when(whose)?;
+        }
+        let [a, b, ..] = after;
         let side = |contender: &dyn Contender, recall, description| Side {
             contender: contender.name().to_owned(),
             recall: Some(recall),
             description,
         };
-        let (a, b) = (side(&two.a, done.a.recall(), a), side(&two.b, done.b.recall(), b));
+        let (a, b) = (side(&four.a, done.a.recall(), a), side(&four.b, done.b.recall(), b));
         Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a, b })
     });
     let measured = measured.map_err(failed)?;

@@ -7,7 +7,9 @@ use evidence::protocol::PROTOCOL;
 use evidence::stats::Ratio;
 use machine::failure::{Failure, While};
 use machine::require;
-use measure::contender::{Contender, InsertionRounds, VexfsFile, fill};
+use measure::contender::{
+    Contender, InsertionRounds, Stock, Stores, VexfsFile, draw_order, fill, fill_stores,
+};
 use measure::dataset::{Dataset, compare};
 use serde_json::json;
 use vexfs_uapi::Home;
@@ -81,22 +83,39 @@ pub(super) fn read_back(contender: &mut dyn Contender, dataset: &Dataset) -> Res
     compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).when(name)
 }
 
-/// Fills both at once: an emulated CPU takes minutes to build a graph.
-pub(super) fn fill_both(
-    a: &mut (impl Contender + Send),
-    b: &mut (impl Contender + Send),
+/// Fills all at once: an emulated CPU takes minutes to build a graph.
+pub(super) fn fill_at_once<'a>(
+    all: impl IntoIterator<Item = &'a mut (dyn Contender + Send)>,
     dataset: &Dataset,
 ) -> Result<(), Failure> {
-    let named = |contender: &mut dyn Contender| {
-        let name = contender.name().to_owned();
-        fill(contender, dataset, &PROTOCOL).when(name)
-    };
     thread::scope(|scope| {
-        let b = scope.spawn(|| named(b));
-        let a = named(a);
-        let b = b.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        a.and(b)
+        let start = |contender: &'a mut (dyn Contender + Send)| {
+            let name = contender.name().to_owned();
+            scope.spawn(|| fill(contender, dataset, &PROTOCOL).when(name))
+        };
+        let started: Vec<_> = all.into_iter().map(start).collect();
+        let end = |one: thread::ScopedJoinHandle<'_, _>| {
+            one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        // Each is waited for, whatever became of the others.
+        let ends: Vec<Result<(), Failure>> = started.into_iter().map(end).collect();
+        ends.into_iter().collect()
     })
+}
+
+/// Fills the stores of all sides, those of `sides` by the numbers of [`Arm::ALL`](evidence::protocol::Arm):
+/// one after the other, or where there is one of each at once.
+pub(super) fn fill_sides(
+    sides: [Option<&mut Stores<VexfsFile>>; 4],
+    stock: Stock,
+    dataset: &Dataset,
+    pass: usize,
+) -> Result<(), Failure> {
+    if stock == Stock::Many {
+        return fill_stores(sides, dataset, &PROTOCOL, draw_order(pass));
+    }
+    let stores = sides.into_iter().flatten().flat_map(|side| side.each_mut());
+    fill_at_once(stores.map(|store| store as &mut (dyn Contender + Send)), dataset)
 }
 
 #[cfg(test)]

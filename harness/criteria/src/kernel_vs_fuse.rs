@@ -15,8 +15,8 @@ use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, While};
 use machine::require;
 use measure::contender::{
-    Answered, Contender, InProcess, Insertable, Searchable, Unseen, VexfsFile, insertable,
-    insertion_rounds, search_rounds,
+    Answered, Contender, InProcess, Insertable, Searchable, Stock, Stores, Unseen, VexfsFile,
+    insertable, insertion_rounds, search_rounds, searchable,
 };
 use measure::dataset::Dataset;
 use measure::oracle::Oracle;
@@ -24,10 +24,10 @@ use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric};
 
 use crate::declared::of_protocol;
-use crate::insertion::{Judged, check_counters, fill_both, less_favourable, read_back};
+use crate::insertion::{Judged, check_counters, fill_sides, less_favourable, read_back};
 use crate::ratio::{Pass, judge, side};
 use crate::requirement::Requirement;
-use crate::served::{Asked, Served};
+use crate::served::{Asked, OfSides, Served};
 use crate::trial::{Context, Trial};
 use crate::watched::watched;
 use crate::{alike, claimed};
@@ -120,6 +120,31 @@ impl Mounts<'_> {
     fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
         let create = |home| self.file(home, "base.f32", declaration);
         Ok(Pair { kernel: create(Home::Kernel)?, fuse: create(Home::Fuse)? })
+    }
+}
+
+impl Mounts<'_> {
+    /// The protocol's rows in indexes of their own for all sides of a search, kernel over FUSE.
+    ///
+    /// # Errors
+    /// A home that refuses, or that is not the one its mount should be.
+    fn stores(
+        &self,
+        declaration: Declaration,
+        stock: Stock,
+        pass: usize,
+    ) -> Result<(Searchable, Stores<VexfsFile>), Failure> {
+        let mut kernel = Searchable::create("kernel", self.kernel, declaration, stock)?;
+        let mut fuse = searchable("fuse", self.fuse, "searched", declaration, stock)?;
+        for file in kernel.asked().iter().flat_map(|one| one.files) {
+            require_home(Home::Kernel, file)?;
+        }
+        for file in fuse.each() {
+            require_home(Home::Fuse, file)?;
+        }
+        let [a, _, again, slowed] = kernel.to_fill();
+        fill_sides([a, Some(&mut fuse), again, slowed], stock, Dataset::of_protocol()?, pass)?;
+        Ok((kernel, fuse))
     }
 }
 
@@ -254,31 +279,33 @@ fn protocol(context: &Context) -> Protocol {
 fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let protocol = protocol(context);
-    let Pair { mut kernel, mut fuse } = mounts.pair(of_protocol(kind)?)?;
-    fill_both(&mut kernel, &mut fuse, dataset)?;
-    let mut kernel = Searchable::of(kernel)?;
+    let stock = Stock::of(context.emulated());
     let queries = &dataset.queries[..protocol.queries * dataset.dim];
     let oracle = Oracle::new(dataset, queries, PROTOCOL.k);
     let mut unseen = Unseen::behind(dataset, 0);
+    let mut held = None;
     judge(context, rule, protocol.queries, |pass| {
-        let before = (kernel.measured.stats()?, fuse.stats()?);
-        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
-        let sides = kernel.against(&mut fuse);
-        let done = search_rounds(sides, &oracle, &mut unseen, &protocol, seen)?;
-        let by_kernel = Served::between(&before.0, &kernel.measured.stats()?);
-        let by_fuse = Served::between(&before.1, &fuse.stats()?);
-        let sent = done.asked(&protocol);
-        // The kernel's two controls ask the same index.
-        for (name, served, queries) in [("kernel", by_kernel, 3 * sent), ("FUSE", by_fuse, sent)] {
-            served.check(name, &Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k })?;
+        if stock.is_new_each_pass() {
+            held = None;
         }
+        let (kernel, fuse) = match &mut held {
+            Some(sides) => sides,
+            none => none.insert(mounts.stores(of_protocol(kind)?, stock, pass.number)?),
+        };
+        let before = (OfSides::before(kernel)?, Served::by(fuse.each())?);
+        let seen = &mut |rounds: &[Round]| pass.seen(rounds);
+        let done = search_rounds(kernel.against(fuse), &oracle, &mut unseen, &protocol, seen)?;
+        let queries = done.asked(&protocol);
+        before.0.check("kernel", kernel, kind, queries)?;
+        let asked = Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k };
+        Served::by(fuse.each())?.since(before.1).check("FUSE", &asked)?;
         done.a.same_as(&done.b).when("kernel and fuse")?;
         let counted = "each search call";
         Ok(Pass {
             rounds: done.rounds,
             disturbed: done.disturbed,
             a: side("vexfs", &mut kernel.measured, Some(done.a.recall()), counted, &protocol)?,
-            b: side("vexfs", &mut fuse, Some(done.b.recall()), counted, &protocol)?,
+            b: side("vexfs", fuse, Some(done.b.recall()), counted, &protocol)?,
         })
     })
 }

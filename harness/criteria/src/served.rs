@@ -1,11 +1,13 @@
 //! What STATS counted for a stretch of searches, against what was asked.
 
+use evidence::protocol::PROTOCOL;
 use machine::failure::Failure;
 use machine::require;
-use vexfs_uapi::{Kind, Stats};
+use measure::contender::{Searchable, VexfsFile};
+use vexfs_uapi::Kind;
 
 /// Searches answered, and rows compared with their queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Served {
     /// Searches.
     pub searches: u64,
@@ -27,12 +29,26 @@ pub struct Asked {
 }
 
 impl Served {
-    /// What was counted between two looks at STATS.
+    /// What `files` have counted together, ever.
+    ///
+    /// # Errors
+    /// STATS fails.
+    pub fn by(files: &[VexfsFile]) -> Result<Served, Failure> {
+        let mut all = Served::default();
+        for file in files {
+            let stats = file.stats()?;
+            all.searches += stats.searches;
+            all.distances += stats.distances;
+        }
+        Ok(all)
+    }
+
+    /// What was counted since it was `before`.
     #[must_use]
-    pub fn between(before: &Stats, after: &Stats) -> Served {
+    pub fn since(self, before: Served) -> Served {
         Served {
-            searches: after.searches - before.searches,
-            distances: after.distances - before.distances,
+            searches: self.searches.wrapping_sub(before.searches),
+            distances: self.distances.wrapping_sub(before.distances),
         }
     }
 
@@ -55,6 +71,42 @@ impl Served {
             "{name} was sent {queries} queries over {rows} rows of an index of kind {kind:?} and \
              counts {self:?}: not authentic"
         );
+        Ok(())
+    }
+}
+
+/// What each of A's sides was asked, store by store: a copy that asks A's store is none.
+pub struct OfSides(Vec<Served>);
+
+impl OfSides {
+    /// Before the searches.
+    ///
+    /// # Errors
+    /// STATS fails.
+    pub fn before(sides: &Searchable) -> Result<OfSides, Failure> {
+        sides.asked().iter().map(|one| Served::by(one.files)).collect::<Result<_, _>>().map(OfSides)
+    }
+
+    /// After them: the stores of each side have served `queries` for each side that asks them, by an
+    /// index of `kind`.
+    ///
+    /// # Errors
+    /// As [`Served::check`].
+    pub fn check(
+        self,
+        name: &str,
+        sides: &Searchable,
+        kind: Kind,
+        queries: u64,
+    ) -> Result<(), Failure> {
+        for (before, one) in self.0.into_iter().zip(sides.asked()) {
+            let served = Served::by(one.files)?.since(before);
+            let queries = queries * one.sides;
+            let asked = Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k };
+            let name =
+                if one.whose == "A" { name.to_owned() } else { format!("{name}, {},", one.whose) };
+            served.check(&name, &asked)?;
+        }
         Ok(())
     }
 }

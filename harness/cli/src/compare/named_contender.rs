@@ -1,16 +1,18 @@
 //! Contenders that are made of their names.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::rc::Rc;
 
 use criteria::declared::of_protocol;
-use evidence::protocol::PROTOCOL;
+use evidence::clock::Clock;
+use evidence::protocol::{Arm, PROTOCOL};
 use homes::fuse::FuseMount;
-use machine::failure::Failure;
+use machine::clock;
+use machine::failure::{Failure, While};
 use measure::contender::{
-    Answers, Contender, Driver, InProcess, Insertion, Limits, Program, Sides, Slowed, VexfsFile,
+    Contender, Driver, InProcess, Limits, Program, STORES, Sides, Slowed, Stores, VexfsFile,
+    building_order, draw_order, fill,
 };
+use measure::dataset::Dataset;
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 
@@ -82,79 +84,95 @@ impl<'a> NamedContender<'a> {
         matches!(self.named, Named::Engine(Kind::Flat)) || !matches!(self.named, Named::Engine(_))
     }
 
+    /// Whether a side searches in many stores: a competitor's are processes, and on the instruction
+    /// clock no place in memory costs anything.
+    fn has_many(&self) -> bool {
+        self.kind().is_some() && clock::here().is_ok_and(|clock| clock == Clock::Wall)
+    }
+
     pub(super) fn end(self) -> Result<(), Failure> {
         self.mount.map_or(Ok(()), FuseMount::unmount)
     }
 }
 
-/// Both contenders and A's copies, to insert into: four stores.
+/// Both contenders and A's copies. Each inserts into one store of its own, and searches in the stores
+/// that it is then given: a VexFS's in many, a competitor's, which is a process, in the one.
 pub(super) struct Four {
-    pub(super) a: Box<dyn Contender>,
-    pub(super) b: Box<dyn Contender>,
-    again: Box<dyn Contender>,
-    slowed: Slowed<Box<dyn Contender>>,
+    pub(super) a: Stores<Box<dyn Contender>>,
+    pub(super) b: Stores<Box<dyn Contender>>,
+    pub(super) again: Stores<Box<dyn Contender>>,
+    pub(super) slowed: Slowed<Stores<Box<dyn Contender>>>,
+    copies_are_equal: bool,
 }
 
 impl Four {
+    /// One empty store each.
     pub(super) fn new(a: &NamedContender<'_>, b: &NamedContender<'_>) -> Result<Self, Failure> {
+        let one = |named: &NamedContender<'_>, arm| {
+            Stores::new(1, |number| named.make(&file_name(arm, number)))
+        };
         Ok(Four {
-            a: a.make(".compare-a.f32")?,
-            b: b.make(".compare-b.f32")?,
-            again: a.make(".compare-again.f32")?,
-            slowed: Slowed::new(a.make(".compare-slowed.f32")?, PROTOCOL.dim),
+            a: one(a, Arm::A)?,
+            b: one(b, Arm::B)?,
+            again: one(a, Arm::Again)?,
+            slowed: Slowed::new(one(a, Arm::Slowed)?, PROTOCOL.dim),
+            copies_are_equal: a.kind().is_some(),
         })
     }
 
     pub(super) fn sides(&mut self) -> Sides<'_> {
-        let Four { a, b, again, slowed } = self;
-        Sides { a, b, again, slowed }
+        let Four { a, b, again, slowed, copies_are_equal } = self;
+        Sides { a, b, again, slowed, copies_are_equal: *copies_are_equal }
+    }
+
+    /// What each side says of itself, by the numbers of [`Arm::ALL`].
+    pub(super) fn describe(&mut self) -> Result<[Value; 4], Failure> {
+        Ok([
+            self.a.describe()?,
+            self.b.describe()?,
+            self.again.describe()?,
+            self.slowed.describe()?,
+        ])
+    }
+
+    /// Gives each side the stores that it searches in: at the first pass those that it lacks, at each
+    /// further one new ones.
+    pub(super) fn stock(
+        &mut self,
+        a: &NamedContender<'_>,
+        b: &NamedContender<'_>,
+        pass: usize,
+    ) -> Result<(), Failure> {
+        let dataset = Dataset::of_protocol()?;
+        let named = |arm| if arm == Arm::B { b } else { a };
+        for arm in Arm::ALL {
+            if pass > 0 && named(arm).has_many() {
+                self.of(arm).clear();
+            }
+        }
+        for number in 0..STORES {
+            for arm in building_order(number, draw_order(pass)) {
+                if named(arm).has_many() && self.of(arm).each().len() == number {
+                    let mut store = named(arm).make(&file_name(arm, number))?;
+                    fill(&mut store, dataset, &PROTOCOL).when(format!("{arm:?}"))?;
+                    self.of(arm).add(store);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, arm: Arm) -> &mut Stores<Box<dyn Contender>> {
+        match arm {
+            Arm::A => &mut self.a,
+            Arm::B => &mut self.b,
+            Arm::Again => &mut self.again,
+            Arm::Slowed => self.slowed.plain_mut(),
+        }
     }
 }
 
-/// Both contenders with their rows, to search in: A's copies ask the store of A. Another one would
-/// hold another graph where a competitor builds it in several threads, and answer otherwise.
-pub(super) struct Two {
-    pub(super) a: Shared,
-    pub(super) b: Box<dyn Contender>,
-    again: Shared,
-    slowed: Slowed<Shared>,
-}
-
-impl Two {
-    pub(super) fn of(filled: Four) -> Self {
-        let name = filled.a.name().to_owned();
-        let a = Shared { name, store: Rc::new(RefCell::new(filled.a)) };
-        let slowed = Slowed::new(a.clone(), PROTOCOL.dim);
-        Two { again: a.clone(), slowed, a, b: filled.b }
-    }
-
-    pub(super) fn sides(&mut self) -> Sides<'_> {
-        let Two { a, b, again, slowed } = self;
-        Sides { a, b, again, slowed }
-    }
-}
-
-/// One store that several sides ask in turn.
-#[derive(Clone)]
-pub(super) struct Shared {
-    name: String,
-    store: Rc<RefCell<Box<dyn Contender>>>,
-}
-
-impl Contender for Shared {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn describe(&mut self) -> Result<Value, Failure> {
-        self.store.borrow_mut().describe()
-    }
-    fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
-        self.store.borrow_mut().insert(first_row, rows)
-    }
-    fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
-        self.store.borrow_mut().vectors()
-    }
-    fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
-        self.store.borrow_mut().search(queries, k)
-    }
+/// What a store is called where it is a file.
+fn file_name(arm: Arm, number: usize) -> String {
+    format!(".compare-{}-{number}.f32", format!("{arm:?}").to_lowercase())
 }

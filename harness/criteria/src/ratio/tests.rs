@@ -80,7 +80,7 @@ fn what_answers_from_memory_is_found_after_any_number_of_passes() {
     let dataset = Dataset::generate(9, SMALL.rows, SMALL.dim, SMALL.queries);
     let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
     let mut unseen = Unseen::behind(&dataset, 0);
-    // A and its copies search in one index, as they do in a file, and have one memory.
+    // A and its copies have one memory, as files of one daemon may.
     let (ours, theirs) = (Rc::default(), Rc::default());
     let mut a = Remembering::new(&ours, 1.0);
     let mut b = Remembering::new(&theirs, 3.0);
@@ -90,7 +90,13 @@ fn what_answers_from_memory_is_found_after_any_number_of_passes() {
         fill(one, &dataset, &SMALL).unwrap();
     }
     let measured = measure(&SUBJECT, SMALL.queries, 2, &untold, |_| {
-        let sides = Sides { a: &mut a, b: &mut b, again: &mut again, slowed: &mut slowed };
+        let sides = Sides {
+            a: &mut a,
+            b: &mut b,
+            again: &mut again,
+            slowed: &mut slowed,
+            copies_are_equal: true,
+        };
         let done = search_rounds(sides, &oracle, &mut unseen, &SMALL, &mut |_| Ok(()))?;
         let side = side(Some(done.a.recall()));
         Ok(Pass { rounds: done.rounds, disturbed: done.disturbed, a: side.clone(), b: side })

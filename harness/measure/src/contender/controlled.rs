@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::protocol::Arm;
 use machine::failure::Failure;
 use vexfs_uapi::client::Declaration;
 
@@ -10,6 +11,7 @@ use super::interface::Contender;
 use super::replicas::Replicas;
 use super::rounds::sides::Sides;
 use super::slowed::Slowed;
+use super::stores::{Stock, Stores};
 use super::vexfs_file::VexfsFile;
 use crate::rounds::nanoseconds;
 
@@ -23,8 +25,8 @@ pub struct Controlled<C, S> {
 
 /// Empty files, to insert into.
 pub type Insertable = Controlled<Replicas<VexfsFile>, Replicas<Slowed<VexfsFile>>>;
-/// One file through three descriptors, to search in: an index is built once.
-pub type Searchable = Controlled<VexfsFile, Slowed<VexfsFile>>;
+/// Files to search in: each side has files of its own.
+pub type Searchable = Controlled<Stores<VexfsFile>, Slowed<Stores<VexfsFile>>>;
 
 impl Insertable {
     /// Creates the files of each side in `directory`; removed on drop.
@@ -69,21 +71,84 @@ pub fn insertable(
     })
 }
 
+/// Creates the empty files of a side to search in, called `file` and a number, in `directory`.
+///
+/// # Errors
+/// As [`VexfsFile::create`].
+pub fn searchable(
+    name: &str,
+    directory: &Path,
+    file: &str,
+    declaration: Declaration,
+    stock: Stock,
+) -> Result<Stores<VexfsFile>, Failure> {
+    Stores::new(stock.a_side(), |number| {
+        VexfsFile::create(name, &directory.join(format!("{file}-{number}.f32")), declaration)
+    })
+}
+
+/// The stores of a side, and how many sides ask them.
+pub struct Asked<'a> {
+    /// Whose they are.
+    pub whose: &'static str,
+    /// The stores.
+    pub files: &'a [VexfsFile],
+    /// Sides that ask them.
+    pub sides: u64,
+}
+
 impl Searchable {
-    /// Searches in `file`, which holds its rows already.
+    /// Creates the empty files of A and of its copies in `directory`; removed on drop.
     ///
     /// # Errors
-    /// As [`VexfsFile::reopen`].
-    pub fn of(file: VexfsFile) -> Result<Self, Failure> {
-        let dim = file.dim();
-        let slowed = Slowed::new(file.reopen()?, dim);
-        Ok(Controlled { again: file.reopen()?, measured: file, slowed })
+    /// As [`VexfsFile::create`].
+    pub fn create(
+        name: &str,
+        directory: &Path,
+        declaration: Declaration,
+        stock: Stock,
+    ) -> Result<Self, Failure> {
+        let files = |file| searchable(name, directory, file, declaration, stock);
+        let (measured, again) = (files("searched")?, files("searched-again")?);
+        let slowed = match stock {
+            Stock::OneOfBothCopies => Stores::new(1, |number| again.each()[number].reopen())?,
+            Stock::One | Stock::Many => files("searched-slowed")?,
+        };
+        let slowed = Slowed::new(slowed, declaration.dim as usize);
+        Ok(Controlled { measured, again, slowed })
     }
+
+    /// The stores that are to be filled, by the numbers of [`Arm::ALL`].
+    pub fn to_fill(&mut self) -> [Option<&mut Stores<VexfsFile>>; Arm::ALL.len()] {
+        let Controlled { measured, again, slowed } = self;
+        let shared = share(again, slowed.plain());
+        [Some(measured), None, Some(again), (!shared).then(|| slowed.plain_mut())]
+    }
+
+    /// Who asks which stores.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked<'_>> {
+        let Controlled { measured, again, slowed } = self;
+        let shared = share(again, slowed.plain());
+        let mut all = vec![
+            Asked { whose: "A", files: measured.each(), sides: 1 },
+            Asked { whose: "its copy", files: again.each(), sides: 1 + u64::from(shared) },
+        ];
+        if !shared {
+            all.push(Asked { whose: "its slowed copy", files: slowed.plain().each(), sides: 1 });
+        }
+        all
+    }
+}
+
+fn share(one: &Stores<VexfsFile>, other: &Stores<VexfsFile>) -> bool {
+    one.each().iter().zip(other.each()).any(|(one, other)| one.path() == other.path())
 }
 
 impl<C: Contender, S: Contender> Controlled<C, S> {
     /// The sides of a measurement against `b`.
     pub fn against<'a>(&'a mut self, b: &'a mut dyn Contender) -> Sides<'a> {
-        Sides { a: &mut self.measured, b, again: &mut self.again, slowed: &mut self.slowed }
+        let Controlled { measured, again, slowed } = self;
+        Sides { a: measured, b, again, slowed, copies_are_equal: true }
     }
 }

@@ -38,6 +38,9 @@ pub trait Contender {
     /// # Errors
     /// It did not answer every query.
     fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure>;
+
+    /// Its next turn begins: what has several stores asks the next of them.
+    fn next_turn(&mut self) {}
 }
 
 impl<C: Contender + ?Sized> Contender for Box<C> {
@@ -55,6 +58,9 @@ impl<C: Contender + ?Sized> Contender for Box<C> {
     }
     fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure> {
         (**self).search(queries, k)
+    }
+    fn next_turn(&mut self) {
+        (**self).next_turn();
     }
 }
 

@@ -13,9 +13,10 @@ mod program;
 mod replicas;
 mod rounds;
 mod slowed;
+mod stores;
 mod vexfs_file;
 
-pub use controlled::{Controlled, Insertable, Searchable, insertable};
+pub use controlled::{Asked, Controlled, Insertable, Searchable, insertable, searchable};
 pub use driver::Driver;
 pub use in_process::InProcess;
 pub use interface::{Answer, Answers, Contender, Insertion};
@@ -26,4 +27,5 @@ pub use rounds::{
     Answered, InsertionRounds, SearchRounds, Sides, Unseen, fill, insertion_rounds, search_rounds,
 };
 pub use slowed::Slowed;
+pub use stores::{STORES, Stock, Stores, building_order, draw_order, fill_stores};
 pub use vexfs_file::VexfsFile;

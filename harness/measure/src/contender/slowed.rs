@@ -21,6 +21,17 @@ impl<C: Contender> Slowed<C> {
     pub fn new(contender: C, dim: usize) -> Self {
         Slowed { contender, dim }
     }
+
+    /// The contender as it is.
+    #[must_use]
+    pub fn plain(&self) -> &C {
+        &self.contender
+    }
+
+    /// The contender as it is, to be given what is not timed.
+    pub fn plain_mut(&mut self) -> &mut C {
+        &mut self.contender
+    }
 }
 
 /// How long is waited after what `took` so long.
@@ -75,6 +86,10 @@ impl<C: Contender> Contender for Slowed<C> {
             answers.append(&mut one);
         }
         Ok(Answers { answers, wall: started.elapsed() })
+    }
+
+    fn next_turn(&mut self) {
+        self.contender.next_turn();
     }
 }
 

@@ -13,6 +13,9 @@ use crate::oracle::Oracle;
 /// By how much recall of unseen queries may be lower: ten standard errors of a graph's.
 const UNSEEN_RECALL: f64 = 0.1;
 
+/// By how much the recall of two graphs of the same rows may differ.
+const COPYS_RECALL: f64 = 0.05;
+
 /// What a contender answered over all rounds.
 #[derive(Default)]
 pub struct Answered {
@@ -77,6 +80,19 @@ impl Answered {
     #[must_use]
     pub fn recall(&self) -> f64 {
         self.recalls.iter().sum::<f64>() / self.recalls.len() as f64
+    }
+
+    /// Whether two contenders' recalls are alike.
+    ///
+    /// # Errors
+    /// Both recalls.
+    pub fn as_good_as(&self, other: &Answered) -> Result<(), Failure> {
+        let (one, two) = (self.recall(), other.recall());
+        require!(
+            (one - two).abs() <= COPYS_RECALL,
+            "recalls of {one:.4} and {two:.4}, which stores of the same rows do not have: not authentic"
+        );
+        Ok(())
     }
 
     /// Whether two contenders named the same rows at the same distances, bit for bit.

@@ -33,6 +33,9 @@ pub struct Sides<'a> {
     pub again: &'a mut dyn Contender,
     /// A copy of A, slower by a known part.
     pub slowed: &'a mut dyn Contender,
+    /// Whether each store of A's rows answers the same, bit for bit. A competitor that builds its
+    /// graph in several threads has another one in each store.
+    pub copies_are_equal: bool,
 }
 
 impl Sides<'_> {

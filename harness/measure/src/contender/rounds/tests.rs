@@ -86,7 +86,7 @@ impl Four {
 
     fn sides(&mut self) -> Sides<'_> {
         let Four { a, b, again, slowed } = self;
-        Sides { a, b, again, slowed }
+        Sides { a, b, again, slowed, copies_are_equal: true }
     }
 }
 
