@@ -58,7 +58,7 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 .DEFAULT_GOAL := help
 .PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
   test-two-lanes test-deciding test-guest test-two-guests test-module test-others test-evidence \
-  test-sabotage fuzz-daemon sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+  test-sabotage fuzz-daemon second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -176,6 +176,12 @@ fuzz-daemon: ## no FUSE daemon, whatever it answers, ends or hangs the criterion
 	cargo build --locked --release -p vexfs-fuse -p saboteur-daemon
 	VEXFS_VALIDATION_SEEDS=$(SEEDS) cargo nextest run --locked --profile sabotage \
 	  -p saboteurs --test fuzzing_daemon
+
+# Both judges of 1,000 runs whose evidence was changed by chance; `make test` has some dozens.
+second-judge: JUDGED ?= 0..1000
+second-judge: ## the verdict and the second judge agree (JUDGED=FIRST..LAST)
+	$(begin)
+	VEXFS_VALIDATION_SEEDS=$(JUDGED) cargo nextest run --locked -p verdict --test second_judge
 
 sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filterset)
 	$(begin)

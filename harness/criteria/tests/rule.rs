@@ -357,7 +357,7 @@ fn looking_again_decides_what_one_look_leaves_open() {
     assert!((100..900).contains(&first), "{first} of 1,000 were decided at the first look");
 }
 
-/// `fixtures/rule/independent.py` shares no line with the harness, and finds the same bounds in the
+/// `fixtures/second-judge/judge.py` shares no line with the harness, and finds the same bounds in the
 /// golden runs and in simulated measurements of one look and of all.
 #[test]
 fn an_independent_implementation_finds_the_same_bounds() {
@@ -379,8 +379,8 @@ fn an_independent_implementation_finds_the_same_bounds() {
     }
     std::fs::write(simulated.path(), text).unwrap();
     files.push(simulated.path().to_owned());
-    let script = root.join("fixtures/rule/independent.py");
-    let done = Command::new("python3").arg(script).args(&files).output().unwrap();
+    let script = root.join("fixtures/second-judge/judge.py");
+    let done = Command::new("python3").arg(script).arg("--bounds").args(&files).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let mut found = std::str::from_utf8(&done.stdout).unwrap().lines();
     let (mut rounds, mut turned, mut off) = (BTreeSet::new(), 0, 0);

@@ -9,6 +9,7 @@ use crate::guest::{GuestEnded, GuestLaunch};
 use crate::measurement::Measurement;
 use crate::place::Place;
 use crate::schema::SHA256_HEX;
+use crate::strict;
 
 /// Version of the records that are written now. It goes up where a field changes its name or shape.
 ///
@@ -67,6 +68,7 @@ pub enum Event {
         state: PhaseState,
         /// Wall time.
         #[schemars(range(min = 0))]
+        #[serde(deserialize_with = "strict::seconds")]
         seconds: f64,
         /// Details for a person.
         note: String,
@@ -100,6 +102,7 @@ pub enum Event {
         message: String,
         /// Wall time.
         #[schemars(range(min = 0))]
+        #[serde(deserialize_with = "strict::seconds")]
         seconds: f64,
     },
     /// Raw samples of two contenders.

@@ -13,6 +13,7 @@ use crate::clock::{self, Clock};
 use crate::exit::{self, Exit};
 use crate::files::LAUNCH_FILE;
 use crate::schema::SHA256_HEX;
+use crate::strict;
 
 /// The kernel series that a guest boots unless another is named.
 pub const DEFAULT_SERIES: &str = "6.12";
@@ -68,6 +69,7 @@ pub struct GuestLaunch {
     pub memory_mib: u64,
     /// Virtual CPUs.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "strict::some")]
     pub cpus: u64,
     /// The command line of virtme-ng, program first.
     pub command_line: Vec<String>,
@@ -193,6 +195,7 @@ pub struct GuestEnded {
     /// Whether its kernel is to blame.
     pub fault: GuestFault,
     /// The command's exit code, if it had one.
+    #[serde(deserialize_with = "strict::told")]
     pub code: Option<u8>,
     /// The console's last lines, if the guest did not end well.
     pub console_tail: Vec<String>,
@@ -200,11 +203,14 @@ pub struct GuestEnded {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
     /// Seconds to the guest's first sign of life.
+    #[serde(deserialize_with = "strict::told")]
     pub boot_seconds: Option<f64>,
     /// Seconds to its command's first line.
+    #[serde(deserialize_with = "strict::told")]
     pub first_output_seconds: Option<f64>,
     /// Seconds to its end.
     #[schemars(range(min = 0))]
+    #[serde(deserialize_with = "strict::seconds")]
     pub total_seconds: f64,
     /// What executed it.
     pub accelerator: Accelerator,
@@ -220,9 +226,11 @@ pub struct GuestEnded {
 pub struct TrailEnd {
     /// How many lines it has.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "strict::some")]
     pub lines: usize,
     /// SHA-256 of the last line.
     #[schemars(regex(pattern = SHA256_HEX))]
+    #[serde(deserialize_with = "strict::sha256")]
     pub sha256: String,
 }
 

@@ -30,6 +30,7 @@ mod reader;
 pub mod schema;
 pub mod shell;
 pub mod stats;
+mod strict;
 pub mod thresholds;
 pub mod utc;
 mod writer;

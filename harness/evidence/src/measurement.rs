@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::noise::Noise;
 use crate::stats::median;
+use crate::strict;
 
 /// Which side of a round ran first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +109,7 @@ pub struct Side {
     pub contender: String,
     /// Recall@k of its answers, if it answered queries.
     #[schemars(range(min = 0, max = 1))]
+    #[serde(deserialize_with = "strict::share")]
     pub recall: Option<f64>,
     /// What it reports: versions, the configuration it read back, counters.
     pub description: Value,

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::strict;
+
 /// A round is disturbed if some task waited for a processor for more than this share of it.
 pub const WAITING_BOUND: f64 = 0.25;
 /// A round is disturbed if the hypervisor took more than this share of the machine's time.
@@ -15,9 +17,11 @@ pub struct Noise {
     /// The round, microseconds.
     pub wall_us: u64,
     /// Time in which some runnable task waited for a processor (`/proc/pressure/cpu`, `some`).
+    #[serde(deserialize_with = "strict::told")]
     pub waiting_us: Option<u64>,
     /// Time of all processors that the hypervisor gave to others (`/proc/stat`, `steal`), with a
     /// resolution of 10 ms.
+    #[serde(deserialize_with = "strict::told")]
     pub stolen_us: Option<u64>,
 }
 

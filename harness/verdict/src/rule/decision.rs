@@ -23,6 +23,9 @@ pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
 /// hundredth of the shortest operation here.
 pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 
+/// By what part bounds may differ for how they are computed: what lies so near is met.
+const ROUNDING: f64 = 1e-9;
+
 /// How far from the injected slow-down a sharp interval may lie: nearer to it than to no slow-down and to
 /// twice the slow-down. A smaller deviation is an error of the instrument, and the ratio must have room
 /// for it.
@@ -224,9 +227,9 @@ impl Decision {
 
 /// The factor by which a slowed copy deviates from the injected slow-down; 1 if its interval contains it.
 fn off_by(slowed: &Ratio) -> f64 {
-    if slowed.upper < SLOWED_AT_LEAST {
+    if slowed.upper < SLOWED_AT_LEAST * (1.0 - ROUNDING) {
         SLOWED_AT_LEAST / slowed.lower
-    } else if slowed.lower > SLOWED_AT_MOST {
+    } else if slowed.lower > SLOWED_AT_MOST * (1.0 + ROUNDING) {
         slowed.upper / SLOWED_AT_MOST
     } else {
         1.0

@@ -1,0 +1,113 @@
+//! What records may hold, where their types allow more: `docs/evidence.schema.json` says the same. A
+//! record that holds something else is none.
+
+use serde::de::{Deserialize, Deserializer, Error};
+
+/// A field that is there, even if it says nothing.
+pub(crate) fn told<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(from)
+}
+
+/// A share, where one is told.
+pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let share: Option<f64> = told(from)?;
+    if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+        return Err(D::Error::custom("a recall is from 0 to 1"));
+    }
+    Ok(share)
+}
+
+/// Seconds that passed.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let seconds = f64::deserialize(from)?;
+    if seconds < 0.0 {
+        return Err(D::Error::custom("no time is less than nothing"));
+    }
+    Ok(seconds)
+}
+
+/// A number of things of which there is one at least.
+pub(crate) fn some<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + PartialOrd + From<u8>,
+    D: Deserializer<'de>,
+{
+    let number = T::deserialize(from)?;
+    if number < T::from(1) {
+        return Err(D::Error::custom("there is one at least"));
+    }
+    Ok(number)
+}
+
+/// A SHA-256, in hex.
+pub(crate) fn sha256<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let digest = String::deserialize(from)?;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digest.len() != 64 || !digest.bytes().all(is_hex) {
+        return Err(D::Error::custom("a SHA-256 is 64 digits"));
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::event::Record;
+
+    fn record(fields: Value) -> Value {
+        let mut record = json!({
+            "v": 1, "seq": 0, "prev": "", "time_ms": 0, "place": "host", "pid": 1,
+        });
+        record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        record
+    }
+
+    fn ended() -> Value {
+        json!({
+            "event": "guest_ended", "how": "", "fault": "none", "code": null, "console_tail": [],
+            "boot_seconds": null, "first_output_seconds": null, "total_seconds": 3.5,
+            "accelerator": "kvm", "evidence": { "lines": 1, "sha256": "0".repeat(64) },
+        })
+    }
+
+    fn measured() -> Value {
+        let side = json!({ "contender": "x", "recall": 1, "description": null });
+        let noise = json!({ "wall_us": 1, "waiting_us": null, "stolen_us": 0 });
+        let round = json!({ "order": "AB", "a_ns": [1], "b_ns": [1], "noise": noise });
+        json!({
+            "event": "measurement", "trial": "x", "rule": "x", "threshold": 1.0, "strictly": true,
+            "decides": true, "clock": "wall", "operations_per_round": 1, "warmups": 0,
+            "slowed_by": 0.05, "a": side, "b": side, "passes": [[round]],
+        })
+    }
+
+    #[rstest::rstest]
+    #[case::less_than_no_time(ended(), "/total_seconds", json!(-0.1))]
+    #[case::another_accelerator(ended(), "/accelerator", json!("native"))]
+    #[case::no_line(ended(), "/evidence/lines", json!(0))]
+    #[case::no_digest(ended(), "/evidence/sha256", json!("00"))]
+    #[case::recall_above_all(measured(), "/a/recall", json!(1.01))]
+    #[case::recall_below_none(measured(), "/b/recall", json!(-1))]
+    fn what_cannot_be_is_no_record(#[case] of: Value, #[case] at: &str, #[case] wrong: Value) {
+        let mut record = record(of);
+        assert!(serde_json::from_value::<Record>(record.clone()).is_ok());
+        *record.pointer_mut(at).unwrap() = wrong;
+        assert!(serde_json::from_value::<Record>(record).is_err());
+    }
+
+    #[rstest::rstest]
+    #[case::code(ended(), "", "code")]
+    #[case::boot(ended(), "", "boot_seconds")]
+    #[case::recall(measured(), "/a", "recall")]
+    #[case::waiting(measured(), "/passes/0/0/noise", "waiting_us")]
+    fn what_is_left_out_is_not_nothing(#[case] of: Value, #[case] at: &str, #[case] name: &str) {
+        let mut record = record(of);
+        record.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name).unwrap();
+        assert!(serde_json::from_value::<Record>(record).is_err());
+    }
+}

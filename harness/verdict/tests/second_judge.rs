@@ -1,0 +1,184 @@
+//! `fixtures/second-judge/judge.py` was written from the documents alone, and says the same of every run:
+//! of the golden ones, of those that `VEXFS_VALIDATION_RUNS` names (with `:` between them), and of runs
+//! whose evidence was changed by chance, most of them with their chain made anew. Where the two disagree
+//! one of them, or the document, is wrong.
+
+mod mutation;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evidence::stats::Ratio;
+use rstest::rstest;
+use serde_json::Value;
+use verdict::{Evidence, State, Verdict};
+
+use mutation::Mutated;
+
+/// Runs that are changed, by seed, each of them a number from `FIRST..LAST`.
+const SEEDS_VARIABLE: &str = "VEXFS_VALIDATION_SEEDS";
+const RUNS_VARIABLE: &str = "VEXFS_VALIDATION_RUNS";
+/// As many as `make test` changes.
+const SEEDS: std::ops::Range<u32> = 0..60;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn golden_runs() -> Vec<PathBuf> {
+    let runs = root().join("harness/verdict/tests/runs");
+    let mut all: Vec<PathBuf> =
+        fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+/// The second judge, with these arguments.
+fn second(arguments: &[&str], dirs: &[&Path]) -> (String, i32) {
+    let mut command = Command::new("python3");
+    command.arg(root().join("fixtures/second-judge/judge.py")).args(arguments).args(dirs);
+    let output = command.output().expect("python3 can be started");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.is_empty(), "{said}");
+    (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+}
+
+/// What the two say otherwise of a run.
+fn differences(dir: &Path, theirs: &Value) -> Vec<String> {
+    let Ok(evidence) = Evidence::read(dir) else {
+        let is_none = theirs["exit_code"] == evidence::exit::EVIDENCE.code;
+        return if is_none { vec![] } else { vec![format!("no evidence, and {theirs}")] };
+    };
+    let ours: Verdict = verdict::of(&evidence);
+    let mut found = Vec::new();
+    let mut differ = |what: String, ours: String, theirs: String| {
+        if ours != theirs {
+            found.push(format!("{what}: {ours}, the second judge {theirs}"));
+        }
+    };
+    differ("exit code".into(), ours.exit_code.to_string(), theirs["exit_code"].to_string());
+    differ(
+        format!("damage ({:?}, {})", ours.damage, theirs["damage"]),
+        (!ours.damage.is_empty()).to_string(),
+        (theirs["damage"] != serde_json::json!([])).to_string(),
+    );
+    differ("state".into(), named(ours.state), words(&theirs["state"]));
+    for (number, one) in ours.criteria.iter().enumerate() {
+        let theirs = &theirs["criteria"][number];
+        let id = one.id.id();
+        differ(format!("{id}: {:?}", one.reasons), named(one.state), words(&theirs["state"]));
+        let list = |name: &str| theirs[name].as_array().cloned().unwrap_or_default();
+        let (ratios, recorded) = (list("ratios"), list("recorded"));
+        differ(id.into(), one.ratios.len().to_string(), ratios.len().to_string());
+        differ(id.into(), one.recorded.len().to_string(), recorded.len().to_string());
+        for (one, theirs) in one.ratios.iter().zip(&ratios) {
+            let what = format!("{} in {} ({})", one.rule, one.place, one.note);
+            differ(what.clone(), one.rule.clone(), words(&theirs["rule"]));
+            differ(what.clone(), one.decides.to_string(), theirs["decides"].to_string());
+            differ(what.clone(), named(State::from(one.outcome)), words(&theirs["state"]));
+            if !same(one.ratio, &theirs["ratio"]) {
+                let (ours, theirs) = (one.ratio, &theirs["ratio"]);
+                differ(what, format!("{ours:?}"), theirs.to_string());
+            }
+        }
+        for (one, theirs) in one.recorded.iter().zip(&recorded) {
+            let what = format!("{} in {} ({})", one.figure, one.place, one.note);
+            differ(what.clone(), one.decides.to_string(), theirs["decides"].to_string());
+            differ(what.clone(), named(State::from(one.outcome)), words(&theirs["state"]));
+            if !same(one.ratio, &theirs["ratio"]) {
+                let (ours, theirs) = (one.ratio, &theirs["ratio"]);
+                differ(what, format!("{ours:?}"), theirs.to_string());
+            }
+        }
+    }
+    found
+}
+
+fn named(state: State) -> String {
+    state.to_string()
+}
+
+fn words(value: &Value) -> String {
+    value.as_str().unwrap_or("nothing").to_owned()
+}
+
+/// Whether bounds are the same, to what their computation rounds.
+fn same(ours: Option<Ratio>, theirs: &Value) -> bool {
+    let Some(ours) = ours else { return theirs.is_null() };
+    let pairs = [("estimate", ours.estimate), ("lower", ours.lower), ("upper", ours.upper)];
+    let near = |one: f64, other: f64| (one - other).abs() <= 1e-9 * other.abs();
+    pairs.iter().all(|&(name, ours)| theirs[name].as_f64().is_some_and(|one| near(one, ours)))
+}
+
+/// Judges all of `dirs` and names those of which the two say something else.
+fn compare(dirs: &[&Path]) -> Vec<(usize, Vec<String>)> {
+    let (said, code) = second(&["--json"], dirs);
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), dirs.len());
+    let each = dirs.iter().zip(lines).enumerate().map(|(number, (dir, line))| {
+        (number, differences(dir, &serde_json::from_str(line).unwrap()))
+    });
+    each.filter(|(_, found)| !found.is_empty()).collect()
+}
+
+#[test]
+fn both_judges_agree_on_golden_runs_and_on_real_ones() {
+    let mut dirs = golden_runs();
+    if let Some(more) = std::env::var_os(RUNS_VARIABLE) {
+        dirs.extend(std::env::split_paths(&more));
+    }
+    let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+    let differing = compare(&dirs);
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+#[rstest]
+#[case("emulated", 0)]
+#[case("failed", 1)]
+#[case("vanished", 3)]
+#[case("no-such-run", 20)]
+fn the_second_judge_ends_with_the_codes_of_the_first(#[case] run: &str, #[case] code: i32) {
+    let dir = root().join("harness/verdict/tests/runs").join(run);
+    let script = root().join("fixtures/second-judge/judge.py");
+    let output = Command::new("python3").arg(script).arg(&dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(code == 20 || said.lines().count() >= 6, "{said}");
+}
+
+/// Of each hundred, runs that PASS and that FAIL must be left, and bounds: judges that agree on nothing
+/// but damage have not been compared.
+#[test]
+fn both_judges_agree_on_runs_that_were_changed() {
+    let seeds = match std::env::var(SEEDS_VARIABLE) {
+        Ok(text) => {
+            let (first, last) = text.split_once("..").expect("FIRST..LAST");
+            first.parse().unwrap()..last.parse().unwrap()
+        }
+        Err(_) => SEEDS,
+    };
+    let golden = golden_runs();
+    let mut states = std::collections::BTreeMap::new();
+    let mut wrong = Vec::new();
+    let all: Vec<u32> = seeds.collect();
+    for seeds in all.chunks(50) {
+        let made: Vec<Mutated> = seeds.iter().map(|&seed| Mutated::of(&golden, seed)).collect();
+        let dirs: Vec<&Path> = made.iter().map(|one| one.dir()).collect();
+        for dir in &dirs {
+            let state = Evidence::read(dir).map(|evidence| verdict::of(&evidence));
+            let whole = state.as_ref().is_ok_and(|verdict| verdict.damage.is_empty());
+            let name = state.map_or_else(|_| "none".to_owned(), |verdict| named(verdict.state));
+            *states.entry((name, whole)).or_insert(0) += 1;
+        }
+        for (number, found) in compare(&dirs) {
+            wrong.push(format!("seed {} ({}): {found:#?}", seeds[number], made[number].told()));
+        }
+    }
+    println!("{states:?}");
+    assert!(wrong.is_empty(), "{} of {}: {}", wrong.len(), all.len(), wrong.join("\n"));
+    for state in ["PASS", "FAIL", "INCONCLUSIVE"] {
+        assert!(states.contains_key(&(state.to_owned(), true)), "no whole run {state}: {states:?}");
+    }
+}
