@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use evidence::exit;
+use homes::filesystem::apart;
+use machine::part::Part;
 use machine::temporary;
 
 use super::{
-    compare, completion, diff, doctor, guest, help, in_guest, list, matrix, place, regress, report,
-    run, sabotaged, soak, verdict,
+    compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, place, regress,
+    report, run, sabotaged, soak, tryout, verdict,
 };
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -22,6 +24,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a vexfs.toml that puts a VexFS of yours in the reference's place
+    #[command(after_help = help::INIT)]
+    Init(init::Options),
+    /// Try ten things of the VexFS that vexfs.toml names, in about ten seconds
+    #[command(after_help = help::TRY)]
+    Try,
     /// Say what of this machine works and what is missing, with the command that provides it
     #[command(after_help = help::DOCTOR)]
     Doctor(doctor::Options),
@@ -109,9 +117,15 @@ fn exit_codes() -> String {
     format!("Exit codes:\n{}", rows.join("\n"))
 }
 
+/// Parts of `try` that are processes of their own.
+const PARTS: &[(&str, Part)] = &[(apart::PART, apart::play)];
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = machine::part::main(PARTS) {
+        return code;
+    }
     let command = Cli::parse().command;
     let sound = machine::project::is_where_it_was_built().and_then(|()| temporary::prepare());
     if let Err(failure) = sound {
@@ -119,6 +133,8 @@ pub fn main() -> ExitCode {
         return exit::SETUP.into();
     }
     let result = match command {
+        Command::Init(options) => init::run(&options),
+        Command::Try => tryout::run(),
         Command::Doctor(options) => doctor::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Guest(options) => guest::run(&options),

@@ -8,6 +8,27 @@ in the VM.
   vexfs-validate doctor
   vexfs-validate doctor --accelerator   kvm or tcg, for scripts";
 
+pub(super) const INIT: &str = "\
+On a terminal it asks three questions; with flags it asks none. What cannot be is refused, and nothing is
+written then. The file goes where it is looked for: into the checkout, or where VEXFS_CONFIG says.
+
+  vexfs-validate init
+  vexfs-validate init --fuse 'build/my_vexfs -f'
+  vexfs-validate init --fuse 'python3 memfs.py' --mount '{program} {mountpoint}'
+  vexfs-validate init --module kernel --filesystem myfs";
+
+pub(super) const TRY: &str = "\
+It mounts, creates, writes and reads back, makes a directory, renames, unlinks, truncates, asks for an
+index and searches, unmounts, fills a small mount and sends SIGTERM: a line each, and where a line of
+vexfs.toml would change it, which. Whatever the daemon does, nothing hangs and nothing is left.
+
+On the host it is the FUSE daemon that is tried. The kernel module comes after it in the guest:
+
+  vexfs-validate try
+  vexfs-validate guest -- target/debug/vexfs-validate try
+
+It ends with 0 where all ten work, with 1 where one does not, with 10 where vexfs.toml is refused.";
+
 pub(super) const RUN: &str = "\
 The host lane comes first: where FUSE is not preserved nothing else is measured against it. Then the
 guest, without KVM a second boot on guest instructions, then the verdict and the report.

@@ -16,6 +16,7 @@ pub mod expected;
 mod guest;
 mod help;
 mod in_guest;
+mod init;
 mod list;
 mod matrix;
 mod nextest;
@@ -31,6 +32,7 @@ mod run_dir;
 mod sabotaged;
 mod soak;
 mod stop;
+mod tryout;
 mod verdict;
 
 pub use command::main;

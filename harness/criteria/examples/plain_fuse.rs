@@ -2,7 +2,7 @@
 //! rename, links and the contract's requests. Somebody's first daemon: `plain_fuse [-o X] DIR`.
 //!
 //! `PLAIN_FUSE` makes it one that is dangerous to its users: `forgets` what is unlinked though it is
-//! in use, or `waits-for-itself`.
+//! in use, `waits-for-itself`, or `dies-at-write`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -48,6 +48,8 @@ enum Fault {
     WaitsForItself,
     /// It has no mkdir(2).
     NoDirectories,
+    /// It ends at the first write(2), with last words.
+    DiesAtWrite,
 }
 
 impl Fault {
@@ -56,6 +58,7 @@ impl Fault {
             Ok("forgets") => Fault::Forgets,
             Ok("waits-for-itself") => Fault::WaitsForItself,
             Ok("no-directories") => Fault::NoDirectories,
+            Ok("dies-at-write") => Fault::DiesAtWrite,
             _ => Fault::None,
         }
     }
@@ -287,6 +290,10 @@ impl Filesystem for Plain {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        if self.fault == Fault::DiesAtWrite {
+            eprintln!("plain_fuse: assertion failed: the moon is full");
+            std::process::exit(3);
+        }
         let mut inodes = self.inodes();
         let Some(inode) = inodes.get_mut(&number) else { return reply.error(Errno::ENOENT) };
         let end = offset + data.len() as u64;

@@ -25,8 +25,8 @@ pub fn trial(
     body: impl Fn(&Context, &Mounted) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Trial {
     unmounted(home, name, move |context| {
-        let mounted = Mounted::new(home, size)?;
-        body(context, &mounted)?;
+        let mut mounted = Mounted::new(home, size)?;
+        body(context, &mounted).map_err(|failure| mounted.explain(failure))?;
         mounted.unmount()
     })
 }

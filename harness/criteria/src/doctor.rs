@@ -68,6 +68,7 @@ pub fn examine() -> Vec<Group> {
         ),
         (
             "programs under test",
+            // Those of vexfs.toml where it names others.
             [Program::FuseDaemon, Program::Vexctl, Program::Benchmark]
                 .map(|one| built(one.title(), one.path(), &one.build_command(), cargo()))
                 .into(),

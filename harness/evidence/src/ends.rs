@@ -136,6 +136,7 @@ mod tests {
                 code: Some(0),
                 console_tail: vec![],
                 trouble: vec![],
+                host_changes: vec![],
                 boot_seconds: None,
                 first_output_seconds: None,
                 total_seconds: 1.0,

@@ -151,4 +151,6 @@ pub enum TrialState {
     Failed,
     /// The data that would decide it was lost.
     Undecided,
+    /// It was not tried, since another trial has found what keeps all of them from being.
+    NotTried,
 }

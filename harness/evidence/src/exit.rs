@@ -29,9 +29,9 @@ exits! {
     /// Success.
     SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
-    FAIL = 1, "a criterion, soak or comparison FAILs, something got slower, or the guest's command said 1";
+    FAIL = 1, "a criterion, soak, comparison or one of try's ten things FAILs, something got slower, or the guest's command said 1";
     /// Bad command line.
-    USAGE = 2, "the command line cannot be understood";
+    USAGE = 2, "the command line cannot be understood, or what init was told cannot be";
     /// Not decided.
     INCONCLUSIVE = 3, "none FAILs, but one is INCONCLUSIVE: not run, damaged, undecided; or a saboteur is missing";
     /// The machine lacks something.
@@ -51,7 +51,7 @@ exits! {
     /// Gone.
     DIED = 17, "the guest ended without a status";
     /// Evidence could not be written or read.
-    EVIDENCE = 20, "evidence cannot be written or read";
+    EVIDENCE = 20, "evidence, or another file that was asked for, cannot be written or read";
     /// Ctrl-C.
     INTERRUPTED = 130, "interrupted; everything that was started has been stopped";
 }

@@ -202,6 +202,10 @@ pub struct GuestEnded {
     /// Headlines of kernel trouble on its console, even if it ended well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
+    /// Files of the host's that changed while the guest ran, whose root they are: what the guest then
+    /// finds stale is not its kernel's doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_changes: Vec<String>,
     /// Seconds to the guest's first sign of life.
     #[serde(deserialize_with = "strict::told")]
     pub boot_seconds: Option<f64>,

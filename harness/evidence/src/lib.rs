@@ -21,6 +21,7 @@ pub mod facts;
 pub mod files;
 pub mod guest;
 pub mod kernel_log;
+pub mod level;
 mod measurement;
 pub mod noise;
 pub mod place;

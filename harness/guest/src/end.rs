@@ -10,7 +10,9 @@ use super::status::GuestStatus;
 pub(super) enum Stop {
     /// QEMU and virtme-ng ended by themselves.
     Ended,
-    /// No sign of life within so many seconds.
+    /// Nothing said for so many seconds, before the first sign of life.
+    BootSilence(u64),
+    /// No sign of life within so many seconds, whatever was said.
     BootLimit(u64),
     /// No output for so many seconds.
     SilenceLimit(u64),
@@ -37,6 +39,9 @@ pub(super) fn classify(
         }
         return GuestEnd::BootFailed(match (first(Trouble::may_be_the_end), stop) {
             (Some(headline), _) => headline,
+            (None, Stop::BootSilence(limit)) => format!(
+                "it said nothing for {limit} s while it booted, its limit; last line: {last_words}"
+            ),
             (None, Stop::BootLimit(limit)) => {
                 format!("no sign of life within {limit} s, its limit; last line: {last_words}")
             }
@@ -66,7 +71,9 @@ pub(super) fn classify(
     match stop {
         Stop::SilenceLimit(limit) => GuestEnd::Silent(limit),
         Stop::TimeLimit(limit) => GuestEnd::TimedOut(limit),
-        Stop::Ended | Stop::BootLimit(_) | Stop::Interrupted => GuestEnd::Died,
+        Stop::Ended | Stop::BootSilence(_) | Stop::BootLimit(_) | Stop::Interrupted => {
+            GuestEnd::Died
+        }
     }
 }
 
@@ -132,5 +139,7 @@ mod tests {
     fn a_boot_that_takes_too_long_says_so() {
         let end = classify(Stop::BootLimit(90), None, &[], "Loading Linux").to_string();
         assert!(end.contains("within 90 s") && end.contains("Loading Linux"), "{end}");
+        let end = classify(Stop::BootSilence(90), None, &[], "Loading Linux").to_string();
+        assert!(end.contains("nothing for 90 s") && end.contains("Loading Linux"), "{end}");
     }
 }

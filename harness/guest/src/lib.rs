@@ -18,6 +18,7 @@ mod accelerator;
 mod end;
 mod error;
 mod host;
+mod host_files;
 mod initramfs;
 mod kernel;
 mod launch;

@@ -18,6 +18,8 @@ pub struct GuestOutcome {
     pub findings: Vec<Finding>,
     /// The last lines of the console.
     pub console_tail: Vec<String>,
+    /// Files of the host's that changed meanwhile.
+    pub host_changes: Vec<String>,
     /// Type of the guest's root file system: `virtiofs`, or the slow `9p`.
     pub root_filesystem: Option<String>,
     /// Seconds from the start to the first sign of life.
@@ -50,6 +52,7 @@ impl GuestOutcome {
                 self.console_tail.clone()
             },
             trouble: self.findings.iter().map(|one| one.headline.clone()).collect(),
+            host_changes: self.host_changes.clone(),
             boot_seconds: self.boot_seconds,
             first_output_seconds: self.first_output_seconds,
             total_seconds: self.total_seconds,

@@ -19,7 +19,8 @@ pub enum Work {
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From the start to the first sign of life.
+    /// Without a line on the console until the first sign of life; six times as long in all. How fast a
+    /// boot is, the machine decides, and what else it does.
     pub boot: Duration,
     /// Without a line of output from the command.
     pub silence: Duration,

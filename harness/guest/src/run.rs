@@ -14,6 +14,7 @@ use super::accelerator::{self, AcceleratorChoice};
 use super::end;
 use super::error::VmError;
 use super::host::Host;
+use super::host_files::HostFiles;
 use super::launch;
 use super::outcome::GuestOutcome;
 use super::qemu;
@@ -99,6 +100,7 @@ pub fn run(
     };
     record::write(&launch, &evidence)?;
 
+    let before = HostFiles::now();
     let seen = supervise::Supervisor {
         evidence: &evidence,
         scratch: scratch.path(),
@@ -107,7 +109,14 @@ pub fn run(
         interrupted: &interrupted,
     }
     .run(&mut command, observer)?;
-    Ok(outcome(launch, seen, &evidence, observer))
+    let host_changes = before.changes();
+    if !host_changes.is_empty() {
+        observer.notice(&format!(
+            "files of the host changed while the guest ran on them, which may find them stale: {}",
+            host_changes.join(", ")
+        ));
+    }
+    Ok(GuestOutcome { host_changes, ..outcome(launch, seen, &evidence, observer) })
 }
 
 fn outcome(
@@ -133,6 +142,7 @@ fn outcome(
         launch,
         findings: seen.findings,
         console_tail: seen.console_tail.into(),
+        host_changes: Vec::new(),
         root_filesystem,
         boot_seconds: seen.boot.map(|time| time.as_secs_f64()),
         first_output_seconds: seen.first_output.map(|time| time.as_secs_f64()),

@@ -26,6 +26,10 @@ pub const OUTPUT_FILE: &str = "guest-output.log";
 /// How often limits, signals and the guest's status are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many times as long as it may be silent a boot may take that says something all the while. A
+/// machine at load 20 took 500 s; one that boots again and again is not waited for without end.
+const SLOWEST_BOOT: u32 = 6;
+
 /// After trouble in the kernel a command may still tell of it, but not for long.
 const PATIENCE_AFTER_TROUBLE: Duration = Duration::from_secs(180);
 
@@ -81,6 +85,7 @@ impl Supervisor<'_> {
             open,
             start: now,
             last_output: now,
+            last_console: now,
             seen: Seen {
                 stop: Stop::Ended,
                 findings: Vec::new(),
@@ -129,6 +134,9 @@ struct Session<'a> {
     open: usize,
     start: Instant,
     last_output: Instant,
+    /// When the console last said something that is no trouble: how fast a boot is, this machine
+    /// decides, and it is seen in that it goes on.
+    last_console: Instant,
     seen: Seen,
 }
 
@@ -194,6 +202,12 @@ impl Session<'_> {
                     }
                     observer.trouble(&finding);
                     self.seen.findings.push(finding);
+                } else {
+                    self.last_console = Instant::now();
+                    // Where virtme-ng did not find its ports in time, the command speaks here.
+                    if self.seen.boot.is_some() && self.seen.first_output.is_none() {
+                        self.last_output = self.last_console;
+                    }
                 }
                 observer.console(&line);
                 if self.seen.console_tail.len() == TAIL_LINES {
@@ -215,7 +229,11 @@ impl Session<'_> {
     fn limit_passed(&self) -> Option<Stop> {
         let Limits { boot, silence, total } = self.supervisor.limits;
         if self.seen.boot.is_none() {
-            return (self.start.elapsed() >= boot).then_some(Stop::BootLimit(boot.as_secs()));
+            if self.last_console.elapsed() >= boot {
+                return Some(Stop::BootSilence(boot.as_secs()));
+            }
+            let longest = boot * SLOWEST_BOOT;
+            return (self.start.elapsed() >= longest).then_some(Stop::BootLimit(longest.as_secs()));
         }
         if self.supervisor.interactive {
             return None;

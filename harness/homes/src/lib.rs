@@ -17,4 +17,4 @@ pub mod sequence;
 pub mod torture;
 pub mod trial_name;
 
-pub use mounted::Mounted;
+pub use mounted::{Mounted, fuse_options};

@@ -22,6 +22,14 @@ pub enum Mounted {
     Kernel(KernelMount, LoadedModule),
 }
 
+/// What FUSE is given for `options`: without `allow_other` nobody but the one who mounts gets in, and
+/// root alone may give it.
+#[must_use]
+pub fn fuse_options(options: &str) -> String {
+    let others = if geteuid().is_root() { ",allow_other" } else { "" };
+    format!("{options}{others}")
+}
+
 impl Mounted {
     /// Mounts `home` with a limit of `size`, as `size=` takes it; the module is loaded first.
     ///
@@ -37,12 +45,7 @@ impl Mounted {
     /// As [`Mounted::new`].
     pub fn with_options(home: Home, options: &str) -> Result<Mounted, Failure> {
         let mounted = match home {
-            Home::Fuse => {
-                // Without it nobody but the one who mounts gets in; root alone may give it.
-                let others = if geteuid().is_root() { ",allow_other" } else { "" };
-                let options = format!("{options}{others}");
-                Mounted::Fuse(FuseMount::for_trial(&["-o", &options])?)
-            }
+            Home::Fuse => Mounted::Fuse(FuseMount::for_trial(&["-o", &fuse_options(options)])?),
             Home::Kernel => {
                 let loaded = ModuleFile::of_running_kernel()?.load()?;
                 Mounted::Kernel(KernelMount::new(options)?, loaded)

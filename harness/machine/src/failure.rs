@@ -1,5 +1,6 @@
 //! Why a trial failed, in words for a person.
 
+use std::panic::Location;
 use std::{fmt, io};
 
 use nix::errno::Errno;
@@ -10,18 +11,36 @@ use nix::errno::Errno;
 pub struct Failure {
     message: String,
     errno: Option<Errno>,
-    undecided: bool,
+    means: Means,
+    /// Where a bare error became a failure, as long as nobody has said what was being done.
+    at: Option<&'static Location<'static>>,
+}
+
+/// What a failure means for what was to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    /// It does not hold.
+    Fails,
+    /// What would tell is lost.
+    Undecided,
+    /// It was not looked at.
+    NotTried,
 }
 
 impl Failure {
     /// A failure that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), errno: None, undecided: false }
+        Failure { message: message.into(), errno: None, means: Means::Fails, at: None }
     }
 
     /// Not that it fails, but that nobody can say whether it holds: what would tell is lost.
     pub fn undecided(message: impl Into<String>) -> Self {
-        Failure { undecided: true, ..Failure::new(message) }
+        Failure { means: Means::Undecided, ..Failure::new(message) }
+    }
+
+    /// Not that it fails, but that it was not tried: another trial has found what keeps it from that.
+    pub fn not_tried(message: impl Into<String>) -> Self {
+        Failure { means: Means::NotTried, ..Failure::new(message) }
     }
 
     /// A panic as a failure.
@@ -38,7 +57,19 @@ impl Failure {
     /// Whether it leaves open what it is about.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
-        self.undecided
+        self.means == Means::Undecided
+    }
+
+    /// Whether what it is about was not tried at all.
+    #[must_use]
+    pub fn is_not_tried(&self) -> bool {
+        self.means == Means::NotTried
+    }
+
+    /// Where in the sources an error came up of which the message does not say what was being done.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        self.at.map(|at| format!("{}:{}", at.file(), at.line()))
     }
 
     /// The errno that a system call gave, where that is what happened.
@@ -62,7 +93,7 @@ impl Failure {
     /// Puts `what` before the message: what was being done when it happened.
     #[must_use]
     pub fn while_doing(self, what: impl fmt::Display) -> Self {
-        Failure { message: format!("{what}: {}", self.message), ..self }
+        Failure { message: format!("{what}: {}", self.message), at: None, ..self }
     }
 }
 
@@ -74,6 +105,8 @@ impl fmt::Display for Failure {
 
 // `Failure` is deliberately no `std::error::Error`, so that every error converts into it.
 impl<E: std::error::Error + 'static> From<E> for Failure {
+    /// By `?` above all, whose place is then known.
+    #[track_caller]
     fn from(error: E) -> Self {
         let errno = errno_of(&error);
         let mut message = error.to_string();
@@ -85,7 +118,7 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
             }
             source = cause.source();
         }
-        Failure { message, errno, undecided: false }
+        Failure { message, errno, means: Means::Fails, at: Some(Location::caller()) }
     }
 }
 
@@ -143,6 +176,18 @@ mod tests {
             result.when("writing a.f32").unwrap_err().to_string(),
             "writing a.f32: no space"
         );
+    }
+
+    #[test]
+    fn knows_where_a_bare_error_came_up() {
+        let bare = || -> Result<(), Failure> {
+            Err(io::Error::from_raw_os_error(libc::ENOSYS))?;
+            Ok(())
+        };
+        let place = bare().unwrap_err().place().unwrap_or_default();
+        assert!(place.contains("failure.rs:"), "{place}");
+        let told = bare().when("symlink(2)").unwrap_err();
+        assert_eq!((told.place(), told.errno()), (None, Some(Errno::ENOSYS)));
     }
 
     #[test]

@@ -36,7 +36,10 @@ impl Program {
         match self {
             Program::FuseDaemon => fuse_daemon(),
             Program::Vexctl => Ok(project::built().join("release/vexctl")),
-            Program::Benchmark => Ok(project::built().join("release/anns_benchmark_test")),
+            Program::Benchmark => Ok(match &config::current()?.benchmark {
+                Some(own) => own.program.clone(),
+                None => project::built().join("release/anns_benchmark_test"),
+            }),
         }
     }
 

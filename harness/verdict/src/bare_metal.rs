@@ -114,6 +114,7 @@ fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
             Fate::Began => others.push(format!("{trial} ({UNENDED})")),
             Fate::Failed(_) => others.push(format!("{trial} (failed)")),
             Fate::Undecided(_) => others.push(format!("{trial} (not decided)")),
+            Fate::NotTried(_) => others.push(format!("{trial} (not tried)")),
         }
     }
     let whole = passed == expected.len() && passed > 0;

@@ -128,6 +128,7 @@ fn told(fates: &BTreeMap<String, Fate>) -> BTreeMap<String, String> {
         Fate::Passed => "passed".to_owned(),
         Fate::Failed(why) => format!("failed: {why}"),
         Fate::Undecided(why) => format!("not decided: {why}"),
+        Fate::NotTried(why) => format!("not run: {why}"),
     };
     fates.iter().map(|(trial, fate)| (trial.clone(), words(fate))).collect()
 }

@@ -19,6 +19,8 @@ pub enum Fate {
     Failed(String),
     /// Nobody can say, and why.
     Undecided(String),
+    /// It was not tried, since another trial has found what keeps it from that.
+    NotTried(String),
 }
 
 /// What is said of a trial, or of a phase, that began and has no end.
@@ -39,6 +41,9 @@ pub(crate) fn of_records<'a>(records: impl Iterator<Item = &'a Record>) -> BTree
             Event::TrialFinished { trial, state: TrialState::Undecided, message, .. } => {
                 (trial, Fate::Undecided(message.clone()))
             }
+            Event::TrialFinished { trial, state: TrialState::NotTried, message, .. } => {
+                (trial, Fate::NotTried(message.clone()))
+            }
             _ => continue,
         };
         // The guest is booted once more for the instruction clock: that a trial began there again
@@ -49,7 +54,7 @@ pub(crate) fn of_records<'a>(records: impl Iterator<Item = &'a Record>) -> BTree
         if matches!(fates.get(trial), Some(Fate::Failed(_)))
             || matches!(
                 (fates.get(trial), &fate),
-                (Some(Fate::Undecided(_)), Fate::Passed | Fate::Began)
+                (Some(Fate::Undecided(_) | Fate::NotTried(_)), Fate::Passed | Fate::Began)
             )
         {
             continue;

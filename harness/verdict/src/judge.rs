@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::bare_metal::BareMetal;
 use crate::criterion_verdict::CriterionVerdict;
 use crate::fate::Fate;
+use crate::levels::{self, Standing};
 use crate::rule::judgement::{Judgement, State};
 use crate::rule::{ratios, recorded};
 use crate::trails::{Evidence, Phase};
@@ -36,6 +37,9 @@ pub struct Verdict {
     pub criteria: Vec<CriterionVerdict>,
     /// Whether the module may leave the VM.
     pub bare_metal: BareMetal,
+    /// How far each home is, level by level.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Standing>,
     /// The run's phases, in order.
     pub phases: Vec<Phase>,
     /// What is wrong with the evidence itself.
@@ -77,6 +81,7 @@ pub fn of(evidence: &Evidence) -> Verdict {
         exit_code: exit_of(state).code,
         bare_metal: BareMetal::of(evidence, &criteria),
         accelerator: evidence.processor(Place::Guest),
+        levels: levels::of(evidence),
         phases: evidence.phases(),
         criteria,
         damage,

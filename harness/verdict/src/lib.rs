@@ -9,11 +9,13 @@
 //! and [`junit`] write down what came of it, and [`soak`] and [`diff`] answer their own questions.
 
 mod bare_metal;
+mod causes;
 mod criterion_verdict;
 pub mod diff;
 mod fate;
 mod judge;
 pub mod junit;
+mod levels;
 #[cfg(test)]
 mod made;
 pub mod report;
@@ -29,6 +31,7 @@ pub use bare_metal::{BareMetal, Condition};
 pub use criterion_verdict::CriterionVerdict;
 pub use fate::Fate;
 pub use judge::{Verdict, exit_of, fuse_is_preserved, in_the_guest, of};
+pub use levels::{Standing, WhichHome};
 pub use rule::decision::Decision;
 pub use rule::judgement::{Judgement, Reason, State};
 pub use rule::ratios::{Disturbances, JudgedRatio, recall_below};

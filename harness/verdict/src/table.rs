@@ -6,7 +6,9 @@ use evidence::clock::Clock;
 use evidence::place::Place;
 use evidence::processor::{Processor, name_of};
 
+use crate::causes::causes;
 use crate::judge::Verdict;
+use crate::levels::{WhichHome, first_lacking};
 use crate::rule::judgement::State;
 use crate::rule::ratios::Disturbances;
 use crate::rule::ratios::JudgedRatio;
@@ -36,6 +38,7 @@ pub fn table(verdict: &Verdict) -> String {
     if let Some(older) = &verdict.older {
         let _ = writeln!(text, "\n{older}");
     }
+    levels(verdict, &mut text);
     let _ = writeln!(text, "\nverdict: {}, {guest}", verdict.state);
     let conditions = &verdict.bare_metal.conditions;
     let met = conditions.iter().filter(|one| one.met).count();
@@ -102,12 +105,36 @@ fn reasons(verdict: &Verdict, text: &mut String) {
     const SHOWN: usize = 8;
     for one in verdict.criteria.iter().filter(|one| one.state != State::Pass) {
         let _ = writeln!(text, "\n{}: {}", one.title, one.state);
-        for reason in one.reasons.iter().take(SHOWN) {
-            let _ = writeln!(text, "  - {}", reason.text.replace('\n', "\n    "));
+        let causes = causes(&one.reasons);
+        for cause in causes.iter().take(SHOWN) {
+            let _ = writeln!(text, "  - {}", cause.text.replace('\n', "\n    "));
         }
-        if one.reasons.len() > SHOWN {
-            let rest = one.reasons.len() - SHOWN;
+        if causes.len() > SHOWN {
+            let rest = causes.len() - SHOWN;
             let _ = writeln!(text, "  - and {rest} more; verdict.json has them all");
         }
+    }
+}
+
+/// How far a home is that is not whole, and what its author may do next.
+fn levels(verdict: &Verdict, text: &mut String) {
+    for home in WhichHome::ALL {
+        let Some(lacking) = first_lacking(&verdict.levels, home) else { continue };
+        let _ = writeln!(text, "\nhow far the {} is", home.title());
+        for one in verdict.levels.iter().filter(|one| one.home == home) {
+            let sign = if one.is_reached() { "yes" } else { "no " };
+            let all = one.passed + one.failed + one.open;
+            let open = match one.open {
+                0 => String::new(),
+                open => format!(", {open} not run"),
+            };
+            let _ = writeln!(
+                text,
+                "  {sign} {:<18} {:>3} of {all} passed{open}",
+                one.level.title(),
+                one.passed
+            );
+        }
+        let _ = writeln!(text, "  next: {}: {}", lacking.level, lacking.level.next());
     }
 }

@@ -116,6 +116,15 @@ impl Evidence {
         })
     }
 
+    /// Files of the host's that changed while a guest ran on them.
+    pub(crate) fn host_changes(&self) -> Vec<&str> {
+        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
+            Event::GuestEnded(end) => Some(&end.host_changes),
+            _ => None,
+        });
+        ends.flatten().map(String::as_str).collect()
+    }
+
     /// Whose records these are, where an older vexfs-validate wrote them.
     pub(crate) fn older_records(&self) -> Option<OlderRecords> {
         let version = self.all_records().map(|record| record.v).min()?;

@@ -5,7 +5,7 @@ use evidence::criterion::Criterion;
 use evidence::place::Place;
 
 use crate::fate::{Fate, UNENDED};
-use crate::rule::judgement::Judgement;
+use crate::rule::judgement::{Judgement, Reason, State, What};
 use crate::trails::Evidence;
 
 /// How many trials a criterion has, and how many held.
@@ -54,20 +54,22 @@ pub(super) fn judge(
         }
         for trial in &expected {
             count.expected += 1;
+            let mut add = |state, trial: &str, what, why: &str| {
+                judgement.add(Reason::of_trial(state, trial, place, what, why));
+            };
             match fates.get(trial) {
                 Some(Fate::Passed) => count.passed += 1,
-                Some(Fate::Failed(message)) => {
-                    judgement.fail(format!("{trial} ({place}) failed: {message}"));
-                }
-                Some(Fate::Undecided(why)) => {
-                    judgement.inconclusive(format!("{trial} ({place}) is not decided: {why}"));
-                }
                 Some(Fate::Began) => died(trial, place, evidence, judgement),
-                Some(Fate::Skipped(reason)) => judgement
-                    .inconclusive(format!("{trial} ({place}) was skipped in its place: {reason}")),
-                Some(Fate::NotRun) | None => {
-                    judgement.inconclusive(not_run(trial, place));
+                Some(Fate::Failed(message)) => match host_changed(evidence, place, message) {
+                    None => add(State::Fail, trial, What::Failed, message),
+                    Some(why) => add(State::Inconclusive, trial, What::NotDecided, &why),
+                },
+                Some(Fate::Undecided(why)) => {
+                    add(State::Inconclusive, trial, What::NotDecided, why);
                 }
+                Some(Fate::NotTried(why)) => add(State::Inconclusive, trial, What::NotTried, why),
+                Some(Fate::Skipped(why)) => add(State::Inconclusive, trial, What::Skipped, why),
+                Some(Fate::NotRun) | None => add(State::Inconclusive, trial, What::NotRun, ""),
             }
         }
         // Where nothing is expected at all, nothing is unknown: that is said above.
@@ -81,6 +83,23 @@ pub(super) fn judge(
         }
     }
     count
+}
+
+/// Whether a trial in the guest may have failed for what the host did: its files changed meanwhile, and
+/// the message is of a stale one.
+fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<String> {
+    /// What the kernel, the C library and the loader call ESTALE.
+    const STALE: [&str; 4] = ["ESTALE", "Stale file handle", "os error 116", "Error 116"];
+    let changes = evidence.host_changes();
+    if place == Place::Host || changes.is_empty() || !STALE.iter().any(|one| message.contains(one))
+    {
+        return None;
+    }
+    Some(format!(
+        "files of the host, on which the guest runs, changed meanwhile ({}), so that it may have found \
+         them stale: {message}",
+        changes.join(", ")
+    ))
 }
 
 /// A trial without an end. If the kernel went down under it that is the module's fault; else

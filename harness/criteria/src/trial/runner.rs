@@ -175,6 +175,7 @@ pub fn run_recorded(
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),
         Err(failure) if failure.is_undecided() => (TrialState::Undecided, failure.to_string()),
+        Err(failure) if failure.is_not_tried() => (TrialState::NotTried, failure.to_string()),
         Err(failure) => (TrialState::Failed, failure.to_string()),
     };
     let seconds = started.elapsed().as_secs_f64();

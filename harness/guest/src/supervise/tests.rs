@@ -102,7 +102,17 @@ fn trouble_is_noticed() {
 }
 
 #[rstest]
-#[case::never_up("sleep 1000", Limits { boot: ms(300), ..GENEROUS }, Stop::BootLimit(0))]
+#[case::never_up("sleep 1000", Limits { boot: ms(300), ..GENEROUS }, Stop::BootSilence(0))]
+#[case::boots_again_and_again(
+    "while echo booting >&2; do sleep 0.1; done",
+    Limits { boot: ms(1_500), ..GENEROUS },
+    Stop::BootLimit(9)
+)]
+#[case::stuck_in_its_boot(
+    "while echo 'INFO: task init:1 blocked for more than 120 seconds' >&2; do sleep 0.1; done",
+    Limits { boot: ms(500), ..GENEROUS },
+    Stop::BootSilence(0)
+)]
 #[case::silent(
     &format!("{UP} echo once; sleep 1000"),
     Limits { silence: ms(300), ..GENEROUS },
@@ -125,6 +135,28 @@ fn limits_end_all_of_it(#[case] script: &str, #[case] limits: Limits, #[case] st
     assert_eq!(room.watch(&script, limits, &mut recorder).stop, stop);
     assert!(!runs(&room.log("orphan")));
     assert!(!room.scratch.path().exists());
+}
+
+/// On a busy machine it takes longer than any limit that was thought of, and goes on.
+#[test]
+fn a_slow_boot_is_waited_for_while_it_goes_on() {
+    let (room, mut recorder) = (Room::new(), Recorder::default());
+    let boots = "for i in 1 2 3 4 5 6 7 8; do sleep 0.6; echo unit $i >&2; done;";
+    let limits = Limits { boot: ms(3_000), ..GENEROUS };
+    let seen = room.watch(&format!("{boots} {UP} echo done"), limits, &mut recorder);
+    assert_eq!(seen.stop, Stop::Ended);
+    assert!(seen.boot.is_some_and(|boot| boot > ms(3_000)));
+}
+
+/// virtme-ng's fallback, where the ports for the command's output come too late.
+#[test]
+fn a_command_may_speak_on_the_console() {
+    let (room, mut recorder) = (Room::new(), Recorder::default());
+    let speaks = "for i in 1 2 3 4 5 6 7; do sleep 0.6; echo trial $i >&2; done";
+    let limits = Limits { silence: ms(3_000), ..GENEROUS };
+    let seen = room.watch(&format!("{UP} {speaks}"), limits, &mut recorder);
+    assert_eq!(seen.stop, Stop::Ended);
+    assert!(seen.total > ms(3_500));
 }
 
 #[test]

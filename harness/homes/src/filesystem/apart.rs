@@ -13,6 +13,7 @@ use machine::{fail, part};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::first::first_things;
 use super::operation::Operation;
 use super::table::all_operations;
 
@@ -78,8 +79,9 @@ impl Operation {
 /// The order cannot be carried out; what the operation found is in its answer.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: Order = serde_json::from_str(order)?;
-    let all = all_operations();
-    let Some(operation) = all.iter().find(|one| one.name == order.operation) else {
+    let first = first_things().into_iter().map(|thing| thing.operation);
+    let mut all = all_operations().into_iter().chain(first);
+    let Some(operation) = all.find(|one| one.name == order.operation) else {
         fail!("no operation is called {}", order.operation);
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(&order.mount)))

@@ -36,8 +36,25 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     a_process_has_its_own_limit,
 ];
 
+/// That `size=` is honoured, and no more than that; `try` asks for it, and not the trials, which ask
+/// for more.
+pub(super) const SIZE_IS_A_LIMIT: Operation =
+    Operation::new("size_is_a_limit", size_is_a_limit).on("size=1M");
+
 /// FUSE frees a file once the kernel has told it to forget it.
 const FREED: Duration = Duration::from_secs(10);
+
+fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
+    const TWICE: usize = 2 << 20;
+    let mut file = File::create(dir.join("f"))?;
+    for _ in 0..TWICE / 65_536 {
+        match file.write_all(&[9; 65_536]).and_then(|()| file.sync_data()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(()),
+            written => written.when("filling a mount of 1 MiB, where ENOSPC is due")?,
+        }
+    }
+    fail!("2 MiB fit into a mount of size=1M, where ENOSPC is due")
+}
 
 /// Where nothing else is said there may be an inode for each 4 KiB of the size.
 fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {

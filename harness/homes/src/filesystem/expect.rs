@@ -45,6 +45,13 @@ pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> 
     Ok(())
 }
 
+/// That a file, `what` it is now, has `due` names.
+pub(super) fn has_links(stat: &fs::Metadata, due: u64, what: &str) -> Result<(), Failure> {
+    let links = stat.nlink();
+    require!(links == due, "stat of {what} says nlink {links}, {due} is due");
+    Ok(())
+}
+
 /// That `result` is the error `errno`.
 pub fn expect_errno<T, E: Into<io::Error>>(
     result: Result<T, E>,

@@ -9,6 +9,7 @@ mod data;
 mod direct;
 mod directories;
 mod expect;
+mod first;
 mod handles;
 mod links;
 pub(crate) mod mapped;
@@ -31,6 +32,7 @@ mod vexctl;
 mod xattrs;
 
 pub use expect::expect_errno;
+pub use first::{FirstThing, first_things};
 pub use mapped::Mapping;
 pub use mapping::signal_of_reading;
 pub use operation::{Effort, Need, Operation};

@@ -124,9 +124,13 @@ impl Operation {
         let asked = self.contract.map_or_else(String::new, |what| {
             format!("; the contract asks more than POSIX: {what}")
         });
+        // A call that stands for itself need not be named; which of a trial's calls it was has to be.
+        let place = failure.place().map_or_else(String::new, |place| format!(", at {place}"));
         match failure.errno() {
-            Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}){asked}", self.name))
-                .with_errno(Some(errno)),
+            Some(errno) => {
+                Failure::new(format!("{}: {errno:?} ({failure}{place}){asked}", self.name))
+                    .with_errno(Some(errno))
+            }
             None => failure.while_doing(self.name).and_then(asked),
         }
     }

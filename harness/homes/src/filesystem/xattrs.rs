@@ -135,7 +135,7 @@ fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
 fn xattrs_of_other_names_and_kinds_are_refused(dir: &Path) -> Result<(), Failure> {
     let (path, link) = (dir.join("f"), dir.join("link"));
     fs::write(&path, "")?;
-    symlink("f", &link)?;
+    symlink("f", &link).when("symlink(2), which this needs")?;
     for name in ["security.vexfs", "trusted.vexfs", "system.vexfs", "vexfs", "other.vexfs"] {
         let errno = match (name, nix::unistd::geteuid().is_root()) {
             ("security.vexfs" | "trusted.vexfs", false) => libc::EPERM,

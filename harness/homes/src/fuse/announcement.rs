@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::pipe2;
 
-use super::readiness::MOUNT_LIMIT;
+use super::readiness::mount_limit;
 
 /// Milliseconds for which a wait sleeps at most before it looks at the limit.
 const POLL_SLICE: u16 = 100;
@@ -45,7 +45,7 @@ impl Announcement {
     /// Waits for the line: false where the daemon closed its end without one.
     pub(super) fn arrives(self) -> Result<bool, Failure> {
         drop(self.tell);
-        wait_for("the FUSE daemon's announcement", MOUNT_LIMIT, || {
+        wait_for("the FUSE daemon's announcement", mount_limit(), || {
             let mut fds = [PollFd::new(self.hear.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, POLL_SLICE) {
                 Ok(0) | Err(Errno::EINTR) => Ok(None),

@@ -23,9 +23,11 @@ use super::announcement::Announcement;
 use super::connection::{self, Connection};
 use super::guardian::Watched;
 use super::left_behind;
-use super::readiness::{MOUNT_LIMIT, Readiness, is_fuse, serves};
+use super::not_started::{How, NotStarted};
+use super::readiness::{Readiness, is_fuse, mount_limit, patience, serves};
 use super::words::Words;
 
+/// How long a daemon may take to end once it has to.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a daemon's helper may outlive it, and a killed daemon the signal.
 const LINGER: Duration = Duration::from_secs(2);
@@ -62,12 +64,20 @@ impl FuseMount {
     /// # Errors
     /// The program cannot be run, ends, or does not mount in time; with what it said.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
+        FuseMount::attempt(program, options).map_err(|not| not.failure)
+    }
+
+    /// As [`FuseMount::start`], and in what way it does not start.
+    ///
+    /// # Errors
+    /// As [`FuseMount::start`].
+    pub fn attempt(program: &Path, options: &[&str]) -> Result<FuseMount, NotStarted> {
         if program == under_test::fuse_daemon()?
             && let Some(own) = own_command(program, options)?
         {
             return FuseMount::spawn(own, Readiness::Unannounced);
         }
-        FuseMount::start_announced(program, options, Readiness::Descriptor)
+        FuseMount::attempt_announced(program, options, Readiness::Descriptor)
     }
 
     /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
@@ -79,6 +89,14 @@ impl FuseMount {
         options: &[&str],
         readiness: Readiness,
     ) -> Result<FuseMount, Failure> {
+        FuseMount::attempt_announced(program, options, readiness).map_err(|not| not.failure)
+    }
+
+    fn attempt_announced(
+        program: &Path,
+        options: &[&str],
+        readiness: Readiness,
+    ) -> Result<FuseMount, NotStarted> {
         let command = |mountpoint: &Path| {
             let mut command = Command::new(program);
             command.args(options).arg(mountpoint);
@@ -87,11 +105,23 @@ impl FuseMount {
         FuseMount::spawn(command, readiness)
     }
 
-    /// Starts the command that is made of the mount point.
+    /// Starts the command that is made of the mount point, and waits until it serves there.
     fn spawn(
         command: impl FnOnce(&Path) -> Command,
         readiness: Readiness,
-    ) -> Result<FuseMount, Failure> {
+    ) -> Result<FuseMount, NotStarted> {
+        let (mut mount, announcement) = FuseMount::run(command, readiness)?;
+        match mount.becomes_ready(announcement) {
+            Ok(()) => Ok(mount),
+            Err(failure) => Err(NotStarted { how: mount.how_it_fails(), failure }),
+        }
+    }
+
+    /// Starts the command that is made of the mount point.
+    fn run(
+        command: impl FnOnce(&Path) -> Command,
+        readiness: Readiness,
+    ) -> Result<(FuseMount, Option<Announcement>), Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
         // As the list of mounts has it.
         let mountpoint = directory.path().canonicalize()?.join("mnt");
@@ -115,7 +145,7 @@ impl FuseMount {
         let watched = Watched::new(group, mountpoint.parent().unwrap_or(&mountpoint), &mountpoint);
         let daemon = Daemon { pid: child.id(), mountpoint: mountpoint.clone(), connection: None };
         lock(&RUNNING).push((thread::current().id(), daemon));
-        let mut mount = FuseMount {
+        let mount = FuseMount {
             directory,
             mountpoint,
             child: Some(child),
@@ -126,8 +156,28 @@ impl FuseMount {
         };
         // Its end of the error stream is the daemon's alone.
         drop(command);
-        mount.becomes_ready(announcement)?;
-        Ok(mount)
+        Ok((mount, announcement))
+    }
+
+    /// In what way a daemon that does not become ready fails to.
+    fn how_it_fails(&self) -> How {
+        match self.status {
+            Some(status) if status.success() => How::Background,
+            Some(_) => How::Ends,
+            None if is_mounted(&self.mountpoint).unwrap_or(false) => How::NoAnswer,
+            None => How::NoMount,
+        }
+    }
+
+    /// That the program which was started is the one that serves: one that goes to the background ends
+    /// within `limit`, while another process serves its mount.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn stays(&mut self, limit: Duration) -> Result<(), NotStarted> {
+        let ended = wait_for("", limit, || self.ended()).ok();
+        let Some(status) = ended.or(self.status) else { return Ok(()) };
+        Err(NotStarted { how: self.how_it_fails(), failure: self.ended_early(status) })
     }
 
     /// Waits until the daemon serves its mount.
@@ -135,7 +185,7 @@ impl FuseMount {
         match announcement {
             Some(announcement) => {
                 if !announcement.arrives()? {
-                    let status = wait_for("its end", EXIT_LIMIT, || self.ended())
+                    let status = wait_for("its end", patience(EXIT_LIMIT), || self.ended())
                         .when("the FUSE daemon closed --ready-fd without a word")?;
                     return Err(self.ended_early(status));
                 }
@@ -145,7 +195,7 @@ impl FuseMount {
                     self.said()
                 );
             }
-            None => wait_for("the FUSE daemon's mount", MOUNT_LIMIT, || {
+            None => wait_for("the FUSE daemon's mount", mount_limit(), || {
                 if let Some(status) = self.ended()? {
                     return Err(self.ended_early(status));
                 }
@@ -187,6 +237,14 @@ impl FuseMount {
             "the FUSE daemon {}{hint}; it was run as: {command}{said}",
             in_words(status)
         ))
+    }
+
+    /// What is said of a daemon that was to end by `cause`, and had ended by then.
+    fn gone_before(&self, cause: &str) -> Failure {
+        match self.status {
+            Some(status) => self.ended_early(status).while_doing(format!("before {cause}")),
+            None => Failure::new("the FUSE daemon has ended already"),
+        }
     }
 
     /// How the daemon is, where that may explain a failure: nothing while it runs and is quiet.
@@ -256,12 +314,13 @@ impl FuseMount {
     /// # Errors
     /// The daemon does not end, the reference's not well, or something is left behind.
     pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
-        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
+        let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
         kill(Pid::from_raw(pid.cast_signed()), signal)?;
         if config::current()?.fuse.is_none() {
             return self.check_end(signal.as_str());
         }
-        wait_for(format!("the FUSE daemon's end after {signal}"), EXIT_LIMIT, || self.ended())?;
+        let what = format!("the FUSE daemon's end after {signal}");
+        wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
         self.nothing_is_left(pid, signal.as_str())
     }
 
@@ -292,7 +351,7 @@ impl FuseMount {
     /// It does not end in time, or has ended before.
     pub fn end(&mut self) -> Result<(ExitStatus, String), Failure> {
         require!(self.child.is_some(), "the FUSE daemon has ended already");
-        let status = wait_for("the FUSE daemon's end", EXIT_LIMIT, || self.ended())?;
+        let status = wait_for("the FUSE daemon's end", patience(EXIT_LIMIT), || self.ended())?;
         Ok((status, self.said()))
     }
 
@@ -306,9 +365,9 @@ impl FuseMount {
 
     /// The daemon has exited with 0, and nothing is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
-        let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
-        let status =
-            wait_for(format!("the FUSE daemon's end after {cause}"), EXIT_LIMIT, || self.ended())?;
+        let Some(pid) = self.pid() else { return Err(self.gone_before(cause)) };
+        let what = format!("the FUSE daemon's end after {cause}");
+        let status = wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
         require!(
             status.success(),
             "after {cause} the FUSE daemon {}{}",
@@ -514,6 +573,6 @@ pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
 
 fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {
     Running::start(Command::new("fusermount3").args(options).arg(mountpoint))?
-        .finish(MOUNT_LIMIT)?
+        .finish(mount_limit())?
         .must_succeed(&format!("fusermount3 {}", options.join(" ")))
 }

@@ -1,6 +1,7 @@
 //! When a daemon's mount is there: what announces it, and whether it answers.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,26 @@ use machine::{fail, require};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, statfs};
 
 /// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
-pub(super) const MOUNT_LIMIT: Duration = Duration::from_secs(30);
+const MOUNT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Milliseconds that this process waits for a daemon at most, whatever it waits for.
+static PATIENCE: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Has this process wait for no daemon longer than `limit`: for a person who looks on.
+pub fn wait_no_longer_than(limit: Duration) {
+    let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    PATIENCE.store(milliseconds, Ordering::SeqCst);
+}
+
+/// `usual`, or as long as this process waits at most.
+pub(super) fn patience(usual: Duration) -> Duration {
+    usual.min(Duration::from_millis(PATIENCE.load(Ordering::SeqCst)))
+}
+
+/// How long a daemon may take to mount, and to answer.
+pub(super) fn mount_limit() -> Duration {
+    patience(MOUNT_LIMIT)
+}
 
 /// How a daemon lets others know that its mount is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +85,13 @@ fn answered<T: Send + 'static>(
         // Nobody hears an answer that comes too late.
         let _ = tell.send(ask(&asked));
     });
-    match hear.recv_timeout(MOUNT_LIMIT) {
+    match hear.recv_timeout(mount_limit()) {
         Ok(answer) => Ok(answer),
         Err(_) => fail!(
             "the FUSE daemon has mounted, but does not answer: {what} of {} is not done within \
              {} s",
             path.display(),
-            MOUNT_LIMIT.as_secs()
+            mount_limit().as_secs()
         ),
     }
 }

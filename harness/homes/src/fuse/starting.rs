@@ -29,8 +29,7 @@ impl FuseMount {
     ///
     /// # Errors
     /// As [`FuseMount::start`], with what to change where it starts without options. Once a trial
-    /// of the same criterion has found that it does not start, the others are undecided: they were
-    /// not tried.
+    /// of the same criterion has found that it does not start, the others are not tried.
     pub fn for_trial(options: &[&str]) -> Result<FuseMount, Failure> {
         let program = build_if_missing()?;
         let asked = options.join(" ");
@@ -40,7 +39,7 @@ impl FuseMount {
         };
         for cause in ["", &asked] {
             if let Some(first) = Cause::of_this_trial(cause).found_by() {
-                return Err(Failure::undecided(format!(
+                return Err(Failure::not_tried(format!(
                     "not tried: the FUSE daemon does not start{}; {first} says why",
                     with(cause)
                 )));

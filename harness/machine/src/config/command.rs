@@ -110,6 +110,23 @@ impl Command {
     }
 }
 
+/// A command of `words` as `vexfs.toml` writes it: a string where blanks part them, and else a list.
+#[must_use]
+pub fn written(words: &[String]) -> String {
+    let apart = |word: &String| word.is_empty() || word.contains(char::is_whitespace);
+    if words.iter().any(apart) {
+        let all: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        return format!("[{}]", all.join(", "));
+    }
+    quoted(&words.join(" "))
+}
+
+/// A string of TOML's. JSON's are such strings, but for one character that it does not escape.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 fn fill(word: String, values: &Values<'_>) -> Vec<String> {
     let placeholder = |name: &str| format!("{{{name}}}");
     if let Some((_, words)) = values.iter().find(|(name, _)| word == placeholder(name)) {
@@ -149,6 +166,20 @@ mod tests {
         };
         assert_eq!(words(&["-o", "ro"]), ["-f", "-o", "ro", "--on=/m", "/m"]);
         assert_eq!(words(&[]), ["-f", "--on=/m", "/m"]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for words in [&["daemon", "-f"][..], &["/my dir/daemon", "\"quoted\"\\ \u{7f}\n", "-f"]] {
+            let due = command(words);
+            let text = format!("command = {}", written(&due.words()));
+            #[derive(Deserialize)]
+            struct File {
+                command: Command,
+            }
+            let File { command } = toml::from_str(&text).unwrap();
+            assert_eq!(command.words(), due.words(), "{text}");
+        }
     }
 
     #[test]

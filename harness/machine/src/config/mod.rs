@@ -3,6 +3,7 @@
 //! docs/own-vexfs.md describes the file for whoever writes it.
 
 mod command;
+mod lines;
 
 use std::env;
 use std::fs;
@@ -12,7 +13,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub use self::command::{Command, Values};
+pub use self::command::{Command, Values, quoted, written};
+pub use self::lines::line_of;
 use crate::failure::{Failure, While};
 use crate::{project, require};
 
@@ -99,9 +101,20 @@ pub fn current() -> Result<&'static Config, Failure> {
         .map_err(Failure::new)
 }
 
+/// Where the configuration is looked for, whether it is there or not.
+#[must_use]
+pub fn path() -> PathBuf {
+    path_of(env::var_os(VARIABLE).map(PathBuf::from).as_deref())
+}
+
+/// The file that was `named`, or else the checkout's.
+fn path_of(named: Option<&Path>) -> PathBuf {
+    project::root().join(named.unwrap_or(Path::new(FILE)))
+}
+
 /// Reads the file that was `named`, which must be there, or else the checkout's, which need not.
 fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
-    let path = project::root().join(named.as_deref().unwrap_or(Path::new(FILE)));
+    let path = path_of(named.as_deref());
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {
@@ -114,7 +127,15 @@ fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
             )));
         }
     };
-    let mut config: Config = toml::from_str(&text).map_err(|error| {
+    parse(&text, &path)
+}
+
+/// What `text` says as the file `path`, which need not be there.
+///
+/// # Errors
+/// It says what nobody understands, or names what is not there.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
+    let mut config: Config = toml::from_str(text).map_err(|error| {
         Failure::new(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))
     })?;
     let directory = path.parent().unwrap_or(Path::new("/"));

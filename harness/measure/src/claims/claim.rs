@@ -59,7 +59,11 @@ const SEARCH: &[&str] =
     &["search", "searches", "query", "queries", "lookup", "lookups", "knn", "ann"];
 const OPERATIONS: &[&str] = &["operations", "operation", "ops"];
 
-/// The claims in `output`. A line that does not say how many operations it speaks of stands for
+/// Words by which a line says that its rate is not the program's own.
+const FOR_COMPARISON: &str = "for comparison";
+
+/// The claims in `output`, each once: a summary at the end claims nothing new, and a rate that is shown
+/// for comparison nothing at all. A line that does not say how many operations it speaks of stands for
 /// those of `protocol`, whose place the program takes: its rows once, or its measured queries.
 ///
 /// # Errors
@@ -67,18 +71,56 @@ const OPERATIONS: &[&str] = &["operations", "operation", "ops"];
 pub fn claims(output: &str, protocol: &Protocol) -> Result<Vec<Claim>, Failure> {
     let mut claims = Vec::new();
     for line in output.lines() {
+        if line.to_lowercase().contains(FOR_COMPARISON) {
+            continue;
+        }
         if let Some(claim) = claim(line, protocol)? {
             claims.push(claim);
         }
     }
     require!(!claims.is_empty(), "it printed no line 'NAME ... RATE ops/sec'");
-    Ok(claims)
+    Ok(once(claims).into_iter().map(|printed| printed.claim).collect())
 }
 
-fn claim(line: &str, protocol: &Protocol) -> Result<Option<Claim>, Failure> {
+/// A claim, and how it was printed.
+struct Printed {
+    claim: Claim,
+    /// Whether the line says itself how many operations it speaks of.
+    counted: bool,
+    /// What one more in the last digit of its rate is.
+    unit: f64,
+}
+
+impl Printed {
+    /// Whether the other repeats it: the same rate of the same work, as far as the coarser of the two is
+    /// printed, and no other number of operations.
+    fn says_the_same(&self, other: &Printed) -> bool {
+        let apart = (self.claim.rate - other.claim.rate).abs();
+        let counted = self.counted && other.counted;
+        self.claim.work == other.claim.work
+            && apart <= self.unit.max(other.unit) / 2.0 * (1.0 + 1e-9)
+            && (!counted || self.claim.operations == other.claim.operations)
+    }
+}
+
+/// Each of `all` once; of those that say the same the one that says the most.
+fn once(all: Vec<Printed>) -> Vec<Printed> {
+    let mut kept: Vec<Printed> = Vec::new();
+    for one in all {
+        match kept.iter_mut().find(|known| known.says_the_same(&one)) {
+            Some(known) if one.counted && !known.counted => *known = one,
+            Some(_) => {}
+            None => kept.push(one),
+        }
+    }
+    kept
+}
+
+fn claim(line: &str, protocol: &Protocol) -> Result<Option<Printed>, Failure> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let Some(unit) = words.iter().position(|word| is_unit(word)) else { return Ok(None) };
-    let rate = unit.checked_sub(1).and_then(|before| number(words[before]));
+    let before = unit.checked_sub(1).map(|before| words[before]);
+    let rate = before.and_then(number);
     let Some(rate) = rate.filter(|rate| rate.is_finite() && *rate > 0.0) else {
         machine::fail!("this is no rate: {line:?}")
     };
@@ -99,13 +141,22 @@ fn claim(line: &str, protocol: &Protocol) -> Result<Option<Claim>, Failure> {
         let counts = counts.contains(&what.as_str()) || OPERATIONS.contains(&what.as_str());
         number(pair[0]).filter(|number| counts && *number >= 1.0)
     };
-    let operations = words.windows(2).find_map(counted).map(|number| number as u64);
+    let counted = words.windows(2).find_map(counted).map(|number| number as u64);
     let of_protocol = match work {
         Work::Insertion => protocol.rows,
         Work::Search | Work::Either => protocol.queries * protocol.runs,
     };
-    let operations = operations.unwrap_or(of_protocol as u64);
-    Ok(Some(Claim { line: line.trim().to_owned(), work, operations, rate }))
+    let operations = counted.unwrap_or(of_protocol as u64);
+    let claim = Claim { line: line.trim().to_owned(), work, operations, rate };
+    let unit = before.map_or(1.0, last_digit);
+    Ok(Some(Printed { claim, counted: counted.is_some(), unit }))
+}
+
+/// What the last digit of a number stands for: 0.01 in `11.25`, 1 in `11`.
+fn last_digit(word: &str) -> f64 {
+    let digits = word.trim_matches(|c: char| !c.is_ascii_digit());
+    let behind = digits.split_once('.').map_or(0, |(_, behind)| behind.len());
+    (0..behind).fold(1.0, |unit, _| unit / 10.0)
 }
 
 fn is_unit(word: &str) -> bool {
@@ -147,7 +198,37 @@ mod tests {
         assert_eq!(claims, [Claim { line, work, operations, rate }]);
     }
 
+    /// As an honest program prints them: while it goes, in a table at its end, and beside another's.
+    #[test]
+    fn a_summary_and_what_is_for_comparison_claim_nothing_more() {
+        let output = "Flat insert 10000 rows ... 350123.44 ops/sec\n\
+                      Flat search 2000 queries ... 9001.25 ops/sec\n\
+                      HNSW search 2000 queries ... 11872 ops/sec\n\
+                      == summary\n\
+                      Flat: insert 350123 ops/sec\n\
+                      Flat: search 9001.3 ops/sec\n\
+                      HNSW: search 11872 ops/sec\n\
+                      ChromaDB, for comparison: search 1345 ops/sec\n";
+        let claims = claims(output, &PROTOCOL).unwrap();
+        let told: Vec<(u64, f64)> = claims.iter().map(|one| (one.operations, one.rate)).collect();
+        assert_eq!(told, [(10_000, 350_123.44), (2_000, 9_001.25), (2_000, 11_872.0)]);
+        // The summary may come first, and know less.
+        let claims =
+            super::claims("search 9001 ops/sec\nsearch 50 queries 9001.4 ops/sec\n", &PROTOCOL);
+        assert_eq!(claims.unwrap()[0].operations, 50);
+    }
+
     #[rstest]
+    #[case("search 100 queries 9001 ops/sec\nsearch 200 queries 9001 ops/sec\n", 2)]
+    #[case("insert 9001 ops/sec\nsearch 9001 ops/sec\n", 2)]
+    #[case("search 9001.2 ops/sec\nsearch 9001.4 ops/sec\n", 2)]
+    #[case("search 9001.2 ops/sec\nsearch 9002 ops/sec\n", 2)]
+    fn lines_that_say_something_else_add_up(#[case] output: &str, #[case] count: usize) {
+        assert_eq!(claims(output, &PROTOCOL).unwrap().len(), count);
+    }
+
+    #[rstest]
+    #[case("for comparison: 5 ops/sec\n", "no line")]
     #[case("all is well\n", "no line")]
     #[case("HNSW: inf ops/sec\n", "no rate")]
     #[case("HNSW: -5 ops/sec\n", "no rate")]

@@ -58,6 +58,57 @@ fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] rea
     assert!(verdict.criteria[3].reasons[0].text.contains(reason));
 }
 
+/// A user was added on the host while a program ran in the guest, whose root it is.
+#[test]
+fn what_the_host_did_to_the_guests_files_accuses_nobody() {
+    const STALE: &str = "fio: error while loading shared libraries: libssl.so.3: Error 116";
+    let failed = |message: &str, changes: &[&str]| {
+        let mut run = Run::healthy();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event {
+                end.host_changes = changes.iter().map(|&name| name.to_owned()).collect();
+            }
+        }
+        run.guest.extend(finished("module::loads", TrialState::Failed, message));
+        run.verdict().criteria[3].reasons[0].clone()
+    };
+    let reason = failed(STALE, &["/etc/passwd"]);
+    assert_eq!(reason.state, State::Inconclusive);
+    assert!(reason.text.contains("changed meanwhile (/etc/passwd)"), "{}", reason.text);
+    assert!(reason.text.ends_with(STALE), "{}", reason.text);
+    // Neither without the host's doing, nor for another fault beside it.
+    assert_eq!(failed(STALE, &[]).state, State::Fail);
+    assert_eq!(failed("rename: EIO", &["/etc/passwd"]).state, State::Fail);
+}
+
+/// What a daemon that does not start leaves of its trials.
+#[test]
+fn what_was_not_tried_counts_as_not_run_and_is_one_line() {
+    const WHY: &str = "not tried: the FUSE daemon does not start; fuse::append says why";
+    let mut run = Run::healthy();
+    let trials =
+        ["append", "rename", "chmod", "truncate", "stats_count", "five_kinds_by_three_metrics"];
+    let trials: Vec<String> = trials.iter().map(|name| format!("fuse::{name}")).collect();
+    for event in &mut run.host {
+        if let Event::Expected { at: Place::Host, trials: expected } = event {
+            expected.extend(trials.clone());
+        }
+    }
+    run.host.extend(finished(&trials[0], TrialState::Failed, "exited with status 1"));
+    for trial in &trials[1..] {
+        run.host.extend(finished(trial, TrialState::NotTried, WHY));
+    }
+    let verdict = run.verdict();
+    assert_eq!(verdict.criteria[0].state, State::Fail);
+    let told: String = table(&verdict)
+        .lines()
+        .skip_while(|line| !line.contains(": FAIL"))
+        .take(18)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    insta::assert_snapshot!("a_daemon_that_does_not_start", told);
+}
+
 /// A kernel that warns between two trials, or after the last.
 #[test]
 fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
@@ -102,6 +153,7 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
         code: None,
         console_tail: vec!["Kernel panic - not syncing".into()],
         trouble: vec![],
+        host_changes: vec![],
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 30.0,

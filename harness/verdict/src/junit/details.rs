@@ -29,6 +29,7 @@ pub(super) fn bad(
     match fate {
         Fate::Failed(why) => CaseResult::Failure(told("failed", why)),
         Fate::Undecided(why) => CaseResult::Error(told("not decided", why)),
+        Fate::NotTried(why) => CaseResult::Error(no_trace("not run", why)),
         Fate::Began => CaseResult::Error(told("never ended", never_ended(run, place))),
         Fate::Skipped(reason) => {
             CaseResult::Error(no_trace("not run", format!("skipped in its own place: {reason}")))

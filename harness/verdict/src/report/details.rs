@@ -49,6 +49,7 @@ pub(super) fn trials(run: &Run) -> Section {
                 Fate::Skipped(reason) => ("skipped in its own place", reason),
                 Fate::Failed(why) => ("failed", why),
                 Fate::Undecided(why) => ("not decided", why),
+                Fate::NotTried(why) => ("not run", why),
                 Fate::Began => (UNENDED, String::new()),
                 Fate::NotRun if run.evidence.is_part() => {
                     left_out.push(trial);

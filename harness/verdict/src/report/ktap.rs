@@ -70,6 +70,7 @@ fn trial(number: usize, name: &str, fate: &Fate, due: bool, text: &mut String) {
             ("not ok", String::new())
         }
         Fate::Undecided(why) => ("not ok", format!(" # ERROR not decided: {}", one_line(why))),
+        Fate::NotTried(why) => ("not ok", format!(" # ERROR not run: {}", one_line(why))),
         Fate::Began => ("not ok", format!(" # ERROR {UNENDED}")),
         Fate::NotRun => ("not ok", " # ERROR not run".to_owned()),
     };

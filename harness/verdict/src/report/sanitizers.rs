@@ -86,7 +86,9 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     for (trial, fate) in fates {
         let what = match fate {
             Fate::Passed => continue,
-            Fate::Failed(why) | Fate::Undecided(why) | Fate::Skipped(why) => why,
+            Fate::Failed(why) | Fate::Undecided(why) | Fate::NotTried(why) | Fate::Skipped(why) => {
+                why
+            }
             Fate::Began => UNENDED.to_owned(),
             Fate::NotRun => "was not run".to_owned(),
         };

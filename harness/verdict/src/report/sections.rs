@@ -8,6 +8,7 @@ use super::{cycles, details, ratios, recorded, sabotage, sanitizers, speed, summ
 #[must_use]
 pub fn sections(run: &Run) -> Vec<Section> {
     let mut sections = vec![summary::criteria(run)];
+    sections.extend(summary::levels(run));
     sections.extend(summary::missing(run));
     sections.extend([
         summary::bare_metal(run),

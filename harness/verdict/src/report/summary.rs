@@ -8,9 +8,11 @@ use evidence::utc::Utc;
 
 use super::run::Run;
 use super::section::{Section, Table};
+use crate::causes::{Cause, causes};
 use crate::fate::Fate;
 use crate::judge::Verdict;
-use crate::rule::judgement::State;
+use crate::levels::{WhichHome, first_lacking};
+use crate::rule::judgement::{Reason, State};
 use crate::trials::not_run;
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
@@ -89,16 +91,22 @@ fn left_out(run: &Run) -> BTreeSet<String> {
 fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
     let mut all: Vec<(usize, State, String)> = Vec::new();
     for one in &verdict.criteria {
-        let mut reasons: Vec<_> =
-            one.reasons.iter().filter(|reason| !left_out.contains(&reason.text)).collect();
-        reasons.sort_by_key(|reason| reason.state != State::Fail);
+        let counts = |reason: &&Reason| !left_out.contains(&reason.text);
+        let (shared, own): (Vec<&Reason>, Vec<&Reason>) =
+            one.reasons.iter().filter(counts).partition(|&reason| {
+                verdict.criteria.iter().all(|other| other.reasons.contains(reason))
+            });
+        let told = |whose: &str, reasons: Vec<&Reason>| -> Vec<(State, String)> {
+            let tell =
+                |cause: Cause| (cause.state, format!("{whose}: {}: {}", cause.state, cause.text));
+            causes(reasons).into_iter().map(tell).collect()
+        };
+        let mut told = [told("every criterion", shared), told(&one.title, own)].concat();
+        told.sort_by_key(|(state, _)| *state != State::Fail);
         let mut rank = 0;
-        for reason in reasons {
-            let shared = verdict.criteria.iter().all(|other| other.reasons.contains(reason));
-            let whose = if shared { "every criterion" } else { &one.title };
-            let text = format!("{whose}: {}: {}", reason.state, reason.text);
+        for (state, text) in told {
             if all.iter().all(|(_, _, known)| *known != text) {
-                all.push((rank, reason.state, text));
+                all.push((rank, state, text));
                 rank += 1;
             }
         }
@@ -109,6 +117,40 @@ fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<Stri
         reasons.into_iter().map(|(_, _, text)| text).collect::<Vec<_>>()
     };
     (texts(first), texts(more))
+}
+
+/// How far each home is, level by level, and what to do next.
+pub(super) fn levels(run: &Run) -> Option<Section> {
+    let levels = &run.verdict.levels;
+    if levels.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("levels", "How far it is");
+    let head = ["home", "level", "passed", "failed", "not run or not decided", "what it lacks"];
+    let mut table =
+        Table::new("Trials of each home by what they ask for, the easy before the hard", &head);
+    for one in levels {
+        table.rows.push(vec![
+            one.home.title().to_owned(),
+            one.level.title().to_owned(),
+            one.passed.to_string(),
+            one.failed.to_string(),
+            one.open.to_string(),
+            match one.why.as_slice() {
+                [] => "nothing".to_owned(),
+                [why] => why.clone(),
+                [why, rest @ ..] => format!("{why}\nand {} more causes", rest.len()),
+            },
+        ]);
+    }
+    section.table(table);
+    let next = WhichHome::ALL.into_iter().filter_map(|home| {
+        let lacking = first_lacking(levels, home)?;
+        let (level, advice) = (lacking.level, lacking.level.next());
+        Some(format!("What to do next for the {}: {level}: {advice}.", home.title()))
+    });
+    section.list(next.collect());
+    Some(section)
 }
 
 pub(super) fn missing(run: &Run) -> Option<Section> {

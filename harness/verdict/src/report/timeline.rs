@@ -168,7 +168,7 @@ fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
             match state {
                 TrialState::Passed => BarEnd::Well,
                 TrialState::Failed => BarEnd::Badly,
-                TrialState::Undecided => BarEnd::Undecided,
+                TrialState::Undecided | TrialState::NotTried => BarEnd::Undecided,
             },
         ),
         _ => return None,

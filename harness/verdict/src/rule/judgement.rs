@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use evidence::place::Place;
 use evidence::stats::Outcome;
 
 /// A criterion's state. Ordered by precedence: one FAIL outweighs any INCONCLUSIVE, and one
@@ -46,6 +47,66 @@ pub struct Reason {
     pub state: State,
     /// What happened.
     pub text: String,
+    /// Of which trial it is: by it reasons with one cause are told together. It is in the text, and so
+    /// not written down again.
+    #[serde(skip)]
+    pub(crate) of: Option<OfTrial>,
+}
+
+/// What became of a trial, as a reason against a PASS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfTrial {
+    pub(crate) trial: String,
+    pub(crate) place: Place,
+    pub(crate) what: What,
+    /// Its message, or nothing.
+    pub(crate) why: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Failed,
+    NotDecided,
+    NotRun,
+    NotTried,
+    Skipped,
+}
+
+impl What {
+    fn of_one(self) -> &'static str {
+        match self {
+            What::Failed => "failed",
+            What::NotDecided => "is not decided",
+            What::NotRun | What::NotTried => "was not run",
+            What::Skipped => "was skipped in its place",
+        }
+    }
+
+    pub(crate) fn of_many(self) -> &'static str {
+        match self {
+            What::Failed => "failed",
+            What::NotDecided => "are not decided",
+            What::NotRun | What::NotTried => "were not run",
+            What::Skipped => "were skipped in their place",
+        }
+    }
+}
+
+impl Reason {
+    /// That `what` became of a trial, and why, where that is known.
+    pub(crate) fn of_trial(
+        state: State,
+        trial: &str,
+        place: Place,
+        what: What,
+        why: &str,
+    ) -> Reason {
+        let colon = if why.is_empty() { "" } else { ": " };
+        let text = format!("{trial} ({place}) {}{colon}{why}", what.of_one());
+        let (trial, why) = (trial.to_owned(), why.to_owned());
+        Reason { state, text, of: Some(OfTrial { trial, place, what, why }) }
+    }
 }
 
 /// Reasons, gathered. Without one, the state is PASS.
@@ -57,12 +118,17 @@ pub struct Judgement {
 impl Judgement {
     /// Something failed.
     pub fn fail(&mut self, text: impl Into<String>) {
-        self.reasons.push(Reason { state: State::Fail, text: text.into() });
+        self.reasons.push(Reason { state: State::Fail, text: text.into(), of: None });
     }
 
     /// Something is not decided.
     pub fn inconclusive(&mut self, text: impl Into<String>) {
-        self.reasons.push(Reason { state: State::Inconclusive, text: text.into() });
+        self.reasons.push(Reason { state: State::Inconclusive, text: text.into(), of: None });
+    }
+
+    /// Something became of a trial that speaks against a PASS.
+    pub(crate) fn add(&mut self, reason: Reason) {
+        self.reasons.push(reason);
     }
 
     /// What the reasons add up to.

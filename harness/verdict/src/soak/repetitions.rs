@@ -81,7 +81,7 @@ impl Repetitions {
                         TrialState::Passed => {
                             current.passed.insert(trial.clone());
                         }
-                        TrialState::Failed | TrialState::Undecided => {
+                        TrialState::Failed | TrialState::Undecided | TrialState::NotTried => {
                             current.failed.push(trial.clone())
                         }
                     }

@@ -64,6 +64,7 @@ impl Made {
                 code: Some(0),
                 console_tail: vec![],
                 trouble: vec![],
+                host_changes: vec![],
                 boot_seconds: Some(15.0),
                 first_output_seconds: Some(16.0),
                 total_seconds: 7300.0,

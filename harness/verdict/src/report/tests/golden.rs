@@ -207,6 +207,7 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
         code: None,
         console_tail,
         trouble: vec![],
+        host_changes: vec![],
         boot_seconds: Some(15.0),
         first_output_seconds: Some(16.0),
         total_seconds: 63.5,

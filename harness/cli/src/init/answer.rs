@@ -1,0 +1,198 @@
+//! What a person says of a VexFS, and whether it can be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use homes::kernel::ModuleFile;
+use machine::config;
+use machine::failure::{Failure, While};
+use machine::{fail, require};
+
+use super::file;
+
+/// Ways of mounting that are offered, and when they are right.
+pub(super) const MOUNTS: [(&str, &str); 3] = [
+    ("{program} {options} {mountpoint}", "my_vexfs -o size=64M DIR"),
+    ("{program} {mountpoint} {options}", "my_vexfs DIR -o size=64M"),
+    ("{program} {mountpoint}", "it takes no -o; trials of small mounts will say so"),
+];
+
+/// As they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    pub fuse: Option<String>,
+    pub mount: Option<String>,
+    pub module: Option<String>,
+    pub filesystem: Option<String>,
+}
+
+/// Answers that can be, as the file has them: paths that begin beside it, or are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// A command of these words.
+    pub fuse: Option<Vec<String>>,
+    /// A command of these words.
+    pub mount: Option<Vec<String>>,
+    pub module: Option<String>,
+    pub filesystem: Option<String>,
+    /// What may be meant otherwise, for a person.
+    pub notes: Vec<String>,
+}
+
+impl Settled {
+    /// Looks at `answers`, whose paths begin in `here`, for the file `path`.
+    ///
+    /// # Errors
+    /// What cannot be, and why.
+    pub(super) fn of(answers: &Answers, here: &Path, path: &Path) -> Result<Settled, Failure> {
+        require!(
+            answers.fuse.is_some() || answers.module.is_some(),
+            "neither a daemon nor a module is named; without vexfs.toml the reference is tried"
+        );
+        require!(
+            answers.mount.is_none() || answers.fuse.is_some(),
+            "--mount says how the daemon of --fuse is mounted, which is not given"
+        );
+        let beside = path.parent().unwrap_or(Path::new("/"));
+        let mut paths = Paths { here, beside, notes: Vec::new() };
+        let fuse = answers.fuse.as_deref().map(|text| paths.command(text)).transpose()?;
+        let mount = answers.mount.as_deref().map(|text| paths.command(text)).transpose()?;
+        let module = answers.module.as_deref().map(|text| paths.of(text));
+        let Paths { mut notes, .. } = paths;
+        let filesystem = answers.filesystem.clone();
+        if let Some(words) = &fuse {
+            runs(words, beside, &mut notes).when("--fuse")?;
+        }
+        if let Some(module) = &module {
+            is_module(&beside.join(module), &mut notes).when("--module")?;
+        }
+        if let Some(words) = &mount {
+            mounts(words, &mut notes);
+        }
+        let settled = Settled { fuse, mount, module, filesystem, notes };
+        // The file's own reader has the last word.
+        config::parse(&file::text(&settled), path)?;
+        Ok(settled)
+    }
+}
+
+/// Paths as a person gives them, who is somewhere else than the file.
+struct Paths<'a> {
+    here: &'a Path,
+    beside: &'a Path,
+    notes: Vec<String>,
+}
+
+impl Paths<'_> {
+    /// `path` as the file has it: it begins beside the file, or is absolute.
+    fn of(&self, path: &str) -> String {
+        let absolute = self.here.join(path);
+        let absolute = absolute.canonicalize().unwrap_or(absolute);
+        let beside = self.beside.canonicalize().unwrap_or_else(|_| self.beside.to_owned());
+        absolute.strip_prefix(&beside).unwrap_or(&absolute).display().to_string()
+    }
+
+    /// The words of a command. Those that name something from where the person is, and not from where
+    /// the command is run, are written so that they do.
+    fn command(&mut self, text: &str) -> Result<Vec<String>, Failure> {
+        // A path may have blanks in it.
+        let whole = self.here.join(text);
+        let words: Vec<String> = match whole.exists() {
+            true => vec![text.to_owned()],
+            false => text.split_whitespace().map(str::to_owned).collect(),
+        };
+        require!(!words.is_empty(), "a command of no words");
+        let words = words.into_iter().enumerate().map(|(number, word)| {
+            let is_path =
+                word.contains(['/', '.']) && !word.starts_with('-') && !word.contains('{');
+            let is_there = self.here.join(&word).exists() && (is_path || number == 0);
+            // A program of that name on the path is meant rather than a directory.
+            let is_meant = is_path || self.here.join(&word).is_file() || whole.exists();
+            if !is_there || !is_meant || Path::new(&word).is_absolute() {
+                return word;
+            }
+            let settled = self.of(&word);
+            if self.here != self.beside && settled != word {
+                self.notes
+                    .push(format!("{word} is written as {settled}: paths begin beside the file"));
+            }
+            settled
+        });
+        Ok(words.collect())
+    }
+}
+
+/// That the first of `words` can be run, or built.
+fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), Failure> {
+    let Some(name) = words.first() else { fail!("a command of no words") };
+    let program = beside.join(name);
+    if program.is_dir() {
+        require!(
+            program.join("Cargo.toml").is_file(),
+            "{} has no Cargo.toml; name the daemon's program itself",
+            program.display()
+        );
+    } else if program.is_file() {
+        let mode = fs::metadata(&program).when(program.display())?.permissions().mode();
+        require!(
+            mode & 0o111 != 0,
+            "{} may not be executed; chmod +x it, or name its interpreter first (python3 {name})",
+            program.display()
+        );
+    }
+    hidden_from_the_guest(&program, notes);
+    for word in &words[1..] {
+        let is_path =
+            word.contains('/') || [".py", ".sh", ".pl"].iter().any(|end| word.ends_with(end));
+        if is_path && !word.starts_with('-') && !beside.join(word).exists() {
+            notes.push(format!(
+                "{word} is not there (in {}, where the command runs)",
+                beside.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is worth saying of a command that mounts.
+fn mounts(words: &[String], notes: &mut Vec<String>) {
+    let says = |name: &str| words.iter().any(|word| word.contains(name));
+    if !says("{program}") {
+        notes.push(
+            "the mounting command has no {program}: what --fuse names is not run by it".into(),
+        );
+    }
+    if !says("{options}") {
+        notes.push("without {options} the trials of small mounts cannot pass".into());
+    }
+}
+
+/// That a module is there, or can be built there.
+fn is_module(path: &Path, notes: &mut Vec<String>) -> Result<(), Failure> {
+    require!(path.exists(), "{} is not there", path.display());
+    hidden_from_the_guest(path, notes);
+    if path.is_dir() {
+        require!(
+            ["Kbuild", "Makefile"].iter().any(|name| path.join(name).is_file()),
+            "{} has neither Kbuild nor Makefile; name the module's file itself",
+            path.display()
+        );
+        return Ok(());
+    }
+    let module = ModuleFile::read(path)?;
+    let kernel = module.vermagic.split(' ').next().unwrap_or_default();
+    notes.push(format!(
+        "the module is built for kernel {kernel}; name it to the guest: vexfs-validate run --kernel \
+         {kernel}"
+    ));
+    Ok(())
+}
+
+/// The guest has a /tmp of its own.
+fn hidden_from_the_guest(path: &Path, notes: &mut Vec<String>) {
+    let real: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real.starts_with("/tmp") {
+        notes.push(format!("{} is under /tmp, which the guest does not see", real.display()));
+    }
+}

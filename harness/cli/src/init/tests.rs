@@ -1,0 +1,110 @@
+use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A directory with a daemon, a script and a module's sources; where the file goes.
+fn room() -> (TempDir, PathBuf) {
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    fs::write(at("daemon"), "").unwrap();
+    fs::set_permissions(at("daemon"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(at("memfs.py"), "").unwrap();
+    fs::create_dir(at("kernel")).unwrap();
+    fs::write(at("kernel/Kbuild"), "").unwrap();
+    let path = at("vexfs.toml");
+    (room, path)
+}
+
+fn given(fuse: &str, mount: &str, module: &str) -> Answers {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Answers { fuse: some(fuse), mount: some(mount), module: some(module), filesystem: None }
+}
+
+#[test]
+fn a_file_says_what_it_was_told() {
+    let (room, path) = room();
+    let answers = given("daemon -f", "{program} {mountpoint} {options}", "kernel");
+    let settled = Settled::of(&answers, room.path(), &path).unwrap();
+    insta::assert_snapshot!("all", file::text(&settled));
+    let answers = Answers { filesystem: Some("myfs".into()), ..given("", "", "kernel") };
+    let settled = Settled::of(&answers, room.path(), &path).unwrap();
+    insta::assert_snapshot!("a_module_alone", file::text(&settled));
+}
+
+#[rstest::rstest]
+#[case("", "", "", "neither a daemon nor a module is named")]
+#[case("nosuch", "", "", "nosuch is no file, and no program of that name is on the path")]
+#[case("memfs.py", "", "", "memfs.py may not be executed; chmod +x it, or name its interpreter")]
+#[case("kernel", "", "", "kernel has no Cargo.toml")]
+#[case("daemon", "{program}", "", "mount.fuse: the command does not say {mountpoint}")]
+#[case("daemon", "{program} {where}", "", "a placeholder that nobody knows")]
+#[case("daemon", "nosuch {mountpoint}", "", "mount.fuse: ")]
+#[case("", "{program} {mountpoint}", "kernel", "--mount says how the daemon of --fuse is mounted")]
+#[case("daemon", "", "nosuch.ko", "nosuch.ko is not there")]
+#[case("daemon", "", "daemon", "daemon is no kernel module")]
+#[case("daemon", "", ".", "has neither Kbuild nor Makefile")]
+fn what_cannot_be_is_refused(
+    #[case] fuse: &str,
+    #[case] mount: &str,
+    #[case] module: &str,
+    #[case] part: &str,
+) {
+    let (room, path) = room();
+    let settled = Settled::of(&given(fuse, mount, module), room.path(), &path);
+    let said = settled.unwrap_err().to_string();
+    assert!(said.contains(part), "{said}");
+}
+
+/// The person is in a directory, and the file goes into another.
+#[test]
+fn paths_are_meant_from_where_they_are_given() {
+    let (room, _) = room();
+    let checkout = tempfile::tempdir().unwrap();
+    let path = checkout.path().join("vexfs.toml");
+    let real = room.path().canonicalize().unwrap();
+    let settled = Settled::of(&given("sh memfs.py", "", "kernel"), room.path(), &path).unwrap();
+    let script = real.join("memfs.py").display().to_string();
+    assert_eq!(settled.fuse, Some(vec!["sh".to_owned(), script.clone()]));
+    assert_eq!(settled.module, Some(real.join("kernel").display().to_string()));
+    let note = format!("memfs.py is written as {script}: paths begin beside the file");
+    assert!(settled.notes.contains(&note), "{:?}", settled.notes);
+    fs::create_dir(room.path().join("my dir")).unwrap();
+    fs::rename(room.path().join("daemon"), room.path().join("my dir/daemon")).unwrap();
+    let settled = Settled::of(&given("my dir/daemon", "", ""), room.path(), &path).unwrap();
+    assert!(
+        file::text(&settled)
+            .contains(&format!("fuse = [\"{}\"]", real.join("my dir/daemon").display()))
+    );
+}
+
+#[test]
+fn what_may_be_meant_otherwise_is_noted() {
+    let (room, path) = room();
+    let notes = |fuse: &str, mount: &str| {
+        Settled::of(&given(fuse, mount, ""), room.path(), &path).unwrap().notes.join("\n")
+    };
+    assert!(notes("sh nosuch.py", "").contains("nosuch.py is not there"));
+    assert!(notes("daemon", "{program} {mountpoint}").contains("small mounts cannot pass"));
+    assert!(notes("daemon", "./daemon {options} {mountpoint}").contains("has no {program}"));
+}
+
+/// Wrong answers are told why, and asked for again.
+#[test]
+fn three_questions_are_asked() {
+    let (room, path) = room();
+    let said = "nosuch\ndaemon -f\n7\n{program}\n3\nnowhere.ko\nkernel\n";
+    let mut told = Vec::new();
+    let settled = ask(&mut Cursor::new(said), &mut told, room.path(), &path).unwrap();
+    let told = String::from_utf8(told).unwrap().replace(&room.path().display().to_string(), "ROOM");
+    insta::assert_snapshot!("questions", told);
+    let text = file::text(&settled);
+    assert!(text.contains("\nfuse = \"daemon -f\"\n") && text.contains("\nmodule = \"kernel\"\n"));
+    assert!(text.contains("\nfuse = \"{program} {mountpoint}\"\n"), "{text}");
+    let cut = ask(&mut Cursor::new("daemon\n"), &mut Vec::new(), room.path(), &path);
+    assert_eq!(cut.unwrap_err().to_string(), "there was no answer; nothing is written");
+    let none = ask(&mut Cursor::new("\n\n"), &mut Vec::new(), room.path(), &path);
+    assert!(none.unwrap_err().to_string().starts_with("neither a daemon nor a module"));
+}

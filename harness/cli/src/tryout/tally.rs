@@ -1,0 +1,90 @@
+//! What became of the things that were tried: a line each, as it goes.
+
+use console::style;
+use machine::config::Config;
+use machine::failure::Failure;
+
+use super::advice;
+use crate::output::outln;
+
+/// How many there are, of each home.
+const ALL: usize = 10;
+/// Lines of a failure that are shown: what a daemon said may be long.
+const LINES: usize = 8;
+
+/// What was tried so far.
+pub(super) struct Tally {
+    of: &'static str,
+    works: usize,
+    lacks: Vec<&'static str>,
+    not_tried: usize,
+    /// The message of the line before: one cause is one message.
+    before: String,
+}
+
+impl Tally {
+    pub(super) fn new(of: &'static str) -> Tally {
+        Tally { of, works: 0, lacks: Vec::new(), not_tried: 0, before: String::new() }
+    }
+
+    fn number(&self) -> usize {
+        self.works + self.lacks.len() + self.not_tried + 1
+    }
+
+    /// It works; `more` may say how.
+    pub(super) fn works(&mut self, title: &'static str, more: &str) {
+        let colon = if more.is_empty() { "" } else { ": " };
+        outln!("{:>3} {:<9} {title}{colon}{more}", self.number(), style("works").green());
+        self.works += 1;
+    }
+
+    /// It does not, and why; `advice` says what to change where a line of `vexfs.toml` would.
+    pub(super) fn lacks(&mut self, title: &'static str, failure: &Failure, advice: Option<String>) {
+        let message = failure.to_string();
+        let mut lines = message.lines();
+        let first = lines.next().unwrap_or_default();
+        outln!("{:>3} {:<9} {title}: {first}", self.number(), style("lacks").red().bold());
+        if message != self.before {
+            let rest: Vec<&str> = lines.collect();
+            for line in &rest[rest.len().saturating_sub(LINES)..] {
+                outln!("{:13} | {line}", "");
+            }
+        }
+        if let Some(advice) = advice {
+            outln!("{:13} -> {advice}", "");
+        }
+        self.lacks.push(title);
+        self.before = message;
+    }
+
+    /// All that is left was not tried, and why.
+    pub(super) fn rest_not_tried(&mut self, why: &str) {
+        let first = self.number();
+        if first > ALL {
+            return;
+        }
+        outln!("{first} to {ALL} {}: {why}", style("not tried").yellow());
+        self.not_tried = ALL + 1 - first + self.not_tried;
+    }
+
+    /// It was not tried, and why.
+    pub(super) fn not_tried(&mut self, title: &'static str, why: &str) {
+        outln!("{:>3} {:<9} {title}: {why}", self.number(), style("not tried").yellow());
+        self.not_tried += 1;
+    }
+
+    /// Whether nothing is lacking.
+    pub(super) fn all_work(&self) -> bool {
+        self.works == ALL
+    }
+
+    /// The last line: how many there are, and what to do next.
+    pub(super) fn conclude(&self, config: &Config) {
+        outln!(
+            "{}: {} of {ALL} work; {}",
+            self.of,
+            self.works,
+            advice::next(!self.all_work(), config)
+        );
+    }
+}

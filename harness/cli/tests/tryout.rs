@@ -1,0 +1,338 @@
+//! `vexfs-validate try` and `init` as a newcomer meets them, with daemons of every kind: none hangs it, and
+//! nothing is left of any.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use machine::config::written;
+use machine::deadline;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// A directory in which all that is left would lie, and the file that names the daemon.
+struct Room(TempDir);
+
+impl Room {
+    fn new() -> Room {
+        // A short path, open to others.
+        let room = tempfile::Builder::new().prefix("t").rand_bytes(6).tempdir_in("/tmp").unwrap();
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Room(room)
+    }
+
+    fn with(config: &str) -> Room {
+        let room = Room::new();
+        fs::write(room.config(), config).unwrap();
+        room
+    }
+
+    /// With a daemon of these words, mounted as by default.
+    fn with_daemon(words: &[&str]) -> Room {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        Room::with(&format!("fuse = {}\n", written(&words)))
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.path().join("vexfs.toml")
+    }
+
+    fn validate(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(cargo_bin("vexfs-validate"));
+        command.args(arguments).env("NO_COLOR", "1").env("VEXFS_CONFIG", self.config());
+        command.env("TMPDIR", self.0.path()).stdin(Stdio::null()).current_dir(self.0.path());
+        command
+    }
+
+    /// What `try` says, with its exit code; nothing is left of it.
+    fn tried(&self) -> (String, i32) {
+        let began = Instant::now();
+        let output = self.validate(&["try"]).output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+        self.is_empty();
+        let said = said(&output);
+        let lines = said.lines().filter(|line| is_numbered(line)).count();
+        assert!((2..=10).contains(&lines) || output.status.code() == Some(10), "{said}");
+        (self.plain(&said), output.status.code().unwrap())
+    }
+
+    /// Without what differs from one run to another.
+    fn plain(&self, said: &str) -> String {
+        let text = said.replace(&self.0.path().display().to_string(), "ROOM");
+        let text = text.replace(&examples().display().to_string(), "EXAMPLES");
+        let mut plain = String::new();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find("vexfs-fuse-") {
+            plain.push_str(&rest[..at]);
+            plain.push_str("MOUNT");
+            rest = &rest[at + "vexfs-fuse-abcdef".len()..];
+        }
+        plain.push_str(rest);
+        // How long it took to mount.
+        let lines = plain.lines().map(|line| match line.split_once(" in ") {
+            Some((before, after)) if after.ends_with(" s") && before.contains("mounts,") => before,
+            _ => line,
+        });
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// That neither mounts nor processes are left, in a while.
+    fn is_empty(&self) {
+        wait_for(|| (self.mounts().is_empty() && self.processes().is_empty()).then_some(()));
+        let left: Vec<_> =
+            fs::read_dir(self.0.path()).unwrap().flatten().map(|one| one.path()).collect();
+        let mounts = left.iter().filter(|path| path.display().to_string().contains("vexfs-"));
+        assert_eq!(mounts.count(), 0, "{left:?}");
+    }
+
+    fn mounts(&self) -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let path = self.0.path().to_str().unwrap();
+        mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
+    }
+
+    /// Commands of processes that were given a path in it, or started to serve one.
+    fn processes(&self) -> Vec<String> {
+        let path = self.0.path().to_str().unwrap().to_owned();
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let of = |directory: PathBuf| {
+            let read = |name: &str| fs::read(directory.join(name)).unwrap_or_default();
+            let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+            let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+            let serves = format!("VEXFS_VALIDATION_MOUNT={path}");
+            (line.contains(&path) || environment.contains(&serves)).then_some(line)
+        };
+        all.filter_map(|process| of(process.path())).collect()
+    }
+}
+
+/// Looks until there is something to find: a busy machine takes its time.
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    deadline::wait_for("it", Duration::from_secs(120), || Ok(look())).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let [out, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    format!("{out}{error}")
+}
+
+fn is_numbered(line: &str) -> bool {
+    line.trim_start().starts_with(|first: char| first.is_ascii_digit()) && !line.starts_with('/')
+}
+
+/// Where cargo builds the daemons among the examples; `cargo test -p cli` builds them as well.
+fn examples() -> PathBuf {
+    let directory = cargo_bin("vexfs-validate").parent().unwrap().join("examples");
+    assert!(
+        directory.join("plain_fuse").is_file(),
+        "there is no {}/plain_fuse; build it with: cargo build -p criteria --examples",
+        directory.display()
+    );
+    directory
+}
+
+fn example(name: &str) -> String {
+    examples().join(name).display().to_string()
+}
+
+/// The reference's daemon, as trials build it.
+#[test]
+fn the_reference_does_all_ten() {
+    let daemon = homes::fuse::build_if_missing().unwrap();
+    let room = Room::with("");
+    let (said, code) = room.tried();
+    assert!(daemon.is_file());
+    insta::assert_snapshot!("reference", said);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_file_system_that_is_no_vexfs_is_told_what_it_lacks() {
+    let (said, code) = Room::with_daemon(&[&example("plain_fuse")]).tried();
+    insta::assert_snapshot!("plain_fuse", said);
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let (said, code) = Room::with("# mine\nfuse = 'build/nosuch'\n").tried();
+    assert!(said.contains("ROOM/build/nosuch is no file, and no program of that name"), "{said}");
+    assert_eq!(code, 10);
+}
+
+/// It says so, and which line to write instead.
+#[test]
+fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
+    let refuses = "case $1 in -o) echo unknown option -o >&2; exit 1;; esac; exec \"$0\" \"$1\"";
+    let words = ["sh", "-c", refuses, &example("plain_fuse")];
+    let room = Room::with_daemon(&words);
+    let (said, code) = room.tried();
+    assert!(said.contains("not with -o size=256M") && said.contains("unknown option -o"), "{said}");
+    let advice =
+        "leave {options} out; add to vexfs.toml, under [mount]: fuse = \"{program} {mountpoint}\"";
+    assert!(said.contains(advice), "{said}");
+    assert!(said.contains("  2 works     creates files"), "{said}");
+    assert_eq!(code, 1);
+    // As it was advised.
+    let config = fs::read_to_string(room.config()).unwrap();
+    fs::write(room.config(), config + "\n[mount]\nfuse = \"{program} {mountpoint}\"\n").unwrap();
+    let (said, _) = room.tried();
+    assert!(said.contains("  1 works     mounts"), "{said}");
+    assert!(
+        said.contains("given no options, and so no size=") && said.contains("vexfs.toml, line 4"),
+        "{said}"
+    );
+}
+
+/// Programs that are no FUSE daemons.
+#[test]
+fn a_program_that_mounts_nothing_is_not_waited_for() {
+    for (words, says) in [
+        (&["sleep", "1000"][..], "invalid option -- 'o'"),
+        (&["yes"], "and without options: the FUSE daemon's mount: not within 8 s"),
+        (&["sh", "-c", "sleep 1000 & wait"], "the FUSE daemon's mount: not within 8 s"),
+        // Without end, on the stream that is listened to.
+        (&["sh", "-c", "yes >&2"], "| y\n"),
+        (&["false"], "exited with status 1"),
+    ] {
+        let (said, code) = Room::with_daemon(words).tried();
+        assert!(said.contains(says), "{words:?}: {said}");
+        assert!(said.contains("2 to 10 not tried: the FUSE daemon does not start"), "{said}");
+        assert_eq!(code, 1, "{said}");
+    }
+}
+
+/// As libfuse's examples do without `-f`: the program ends, and another process serves the mount.
+#[test]
+fn a_daemon_that_goes_to_the_background_is_told_to_stay() {
+    // One ends at once, the other once it is mounted.
+    let waits = "setsid --fork \"$0\" \"$@\"; for last; do :; done; \
+                 until grep -q \" $last \" /proc/mounts; do sleep 0.1; done";
+    for script in ["setsid --fork \"$0\" \"$@\"", waits] {
+        let room = Room::with_daemon(&["sh", "-c", script, &example("plain_fuse")]);
+        let (said, code) = room.tried();
+        assert!(
+            said.contains("in the foreground (-f where libfuse parses the arguments)"),
+            "{said}"
+        );
+        assert!(said.contains("-> vexfs.toml, line 1: it has to stay in the foreground"), "{said}");
+        assert_eq!(code, 1, "{said}");
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_has_its_last_words_told() {
+    let room = Room::with_daemon(&["env", "PLAIN_FUSE=dies-at-write", &example("plain_fuse")]);
+    let (said, code) = room.tried();
+    let line = said.lines().find(|line| line.starts_with("  2 lacks")).unwrap_or_default();
+    assert!(line.contains("by then the FUSE daemon exited with status 3"), "{said}");
+    assert!(said.contains("| plain_fuse: assertion failed: the moon is full"), "{said}");
+    assert!(said.contains("  3 works     makes and removes directories"), "{said}");
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_daemon_that_hangs_is_ended() {
+    let room = Room::with_daemon(&["env", "PLAIN_FUSE=waits-for-itself", &example("plain_fuse")]);
+    let (said, code) = room.tried();
+    assert!(
+        said.contains("it hangs: not done within") && said.contains("the FUSE daemon was killed"),
+        "{said}"
+    );
+    assert!(said.contains("what came before hung, or took too long"), "{said}");
+    assert_eq!(code, 1);
+    let (said, code) = Room::with_daemon(&[&example("mute_fuse")]).tried();
+    assert!(said.contains("has mounted, but does not answer"), "{said}");
+    assert_eq!(code, 1);
+}
+
+/// Ctrl-C, and a kill that no handler sees, while a daemon hangs.
+#[test]
+fn nothing_is_left_of_a_try_that_is_ended() {
+    let name = example("plain_fuse");
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let room = Room::with_daemon(&["env", "PLAIN_FUSE=waits-for-itself", &name]);
+        let mut trying =
+            room.validate(&["try"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(|| (!room.mounts().is_empty()).then_some(()));
+        kill(Pid::from_raw(trying.id().cast_signed()), signal).unwrap();
+        let status = trying.wait().unwrap();
+        if signal == Signal::SIGINT {
+            assert_eq!(status.code(), Some(130));
+        }
+        room.is_empty();
+    }
+}
+
+/// From nothing to a daemon that is tried, as docs and help say.
+#[test]
+fn init_writes_what_try_reads() {
+    let room = Room::new();
+    let daemon = example("plain_fuse");
+    let told = room.validate(&["init", "--fuse", &daemon]).output().unwrap();
+    assert_eq!(told.status.code(), Some(0), "{}", said(&told));
+    let words = said(&told);
+    assert!(
+        words.contains("vexfs.toml is written") && words.contains("next: vexfs-validate try"),
+        "{words}"
+    );
+    let (tried, _) = room.tried();
+    assert!(tried.contains("  1 works     mounts"), "{tried}");
+    // Not over a file that is there.
+    let before = fs::read_to_string(room.config()).unwrap();
+    let refused = room.validate(&["init", "--fuse", "yes"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("is there already") && said(&refused).contains("--force"));
+    assert_eq!(fs::read_to_string(room.config()).unwrap(), before);
+    let forced = room.validate(&["init", "--fuse", "yes", "--force"]).output().unwrap();
+    assert_eq!(forced.status.code(), Some(0));
+    assert!(fs::read_to_string(room.config()).unwrap().contains("fuse = \"yes\""));
+}
+
+#[test]
+fn init_says_what_it_needs() {
+    let room = Room::new();
+    for (arguments, code, says) in [
+        (&[][..], 2, "without a terminal nothing can be asked; give --fuse COMMAND"),
+        (&["--fuse", "nosuch"], 2, "nosuch is no file, and no program of that name is on the path"),
+        (&["--fuse", "yes", "--mount", "{program}"], 2, "does not say {mountpoint}"),
+        (&["--module", "nosuch.ko"], 2, "nosuch.ko is not there"),
+        (&["--filesystem", "myfs"], 2, "--module"),
+    ] {
+        let output = room.validate(&[&["init"], arguments].concat()).output().unwrap();
+        assert!(said(&output).contains(says), "{arguments:?}: {}", said(&output));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(!room.config().exists(), "{arguments:?}");
+    }
+    let nowhere = Path::new("/proc/nowhere/vexfs.toml");
+    let output = room.validate(&["init", "--fuse", "yes"]).env("VEXFS_CONFIG", nowhere).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(20), "{}", said(&output));
+}
+
+/// On a terminal, which script(1) is for it.
+#[test]
+fn init_asks_on_a_terminal() {
+    let room = Room::new();
+    let program = cargo_bin("vexfs-validate");
+    let line = format!("{} init", program.display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.env("VEXFS_CONFIG", room.config()).env("NO_COLOR", "1").current_dir(room.0.path());
+    let mut asked = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    use std::io::Write as _;
+    asked.stdin.take().unwrap().write_all(b"yes\n3\n\n").unwrap();
+    let output = asked.wait_with_output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("1. Your FUSE daemon") && told.contains("3. Your kernel module"),
+        "{told}"
+    );
+    let text = fs::read_to_string(room.config()).unwrap();
+    assert!(text.contains("fuse = \"yes\"") && text.contains("fuse = \"{program} {mountpoint}\""));
+}

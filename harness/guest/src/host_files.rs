@@ -1,0 +1,95 @@
+//! The host's files under a running guest: its root is a view of theirs, and where one is replaced the
+//! guest's programs may find it stale (ESTALE), whatever they were doing. That is told of the host then.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where programs, libraries and what they read lie, each without what is beneath it.
+const WATCHED: [&str; 8] = [
+    "/etc",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/sbin",
+    "/usr/share",
+];
+
+/// As many changes are told of.
+const TOLD: usize = 20;
+
+/// Files as they were.
+pub(super) struct HostFiles {
+    directories: Vec<PathBuf>,
+    files: BTreeMap<PathBuf, State>,
+}
+
+/// What another file in a file's place, or other content, differs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl HostFiles {
+    /// As they are now.
+    pub(super) fn now() -> HostFiles {
+        HostFiles::in_directories(WATCHED.map(PathBuf::from).to_vec())
+    }
+
+    fn in_directories(directories: Vec<PathBuf>) -> HostFiles {
+        let files = directories.iter().flat_map(|directory| look_at(directory)).collect();
+        HostFiles { directories, files }
+    }
+
+    /// Those that have been made, removed, replaced or written to since, by name.
+    pub(super) fn changes(self) -> Vec<String> {
+        let HostFiles { directories, files } = self;
+        let now = HostFiles::in_directories(directories).files;
+        let names: std::collections::BTreeSet<&PathBuf> = files.keys().chain(now.keys()).collect();
+        let changed = names.into_iter().filter(|&name| files.get(name) != now.get(name));
+        changed.take(TOLD).map(|name| name.display().to_string()).collect()
+    }
+}
+
+/// The files in `directory`; what cannot be looked at is not there.
+fn look_at(directory: &Path) -> Vec<(PathBuf, State)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let state = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok().filter(|metadata| !metadata.is_dir())?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let state = State { inode: metadata.ino(), size: metadata.size(), changed };
+        Some((entry.path(), state))
+    };
+    entries.filter_map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_is_named() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        for name in ["kept", "passwd", "removed"] {
+            fs::write(at(name), name).unwrap();
+        }
+        let look =
+            || HostFiles::in_directories(vec![room.path().to_owned(), "/nonexistent".into()]);
+        assert_eq!(look().changes(), Vec::<String>::new());
+        let before = look();
+        // As adduser(8) does it: of the same size, and another file.
+        fs::write(at("passwd+"), "passwd").unwrap();
+        fs::rename(at("passwd+"), at("passwd")).unwrap();
+        fs::remove_file(at("removed")).unwrap();
+        fs::write(at("new"), "").unwrap();
+        let due = ["new", "passwd", "removed"].map(|name| at(name).display().to_string());
+        assert_eq!(before.changes(), due);
+        assert!(!HostFiles::now().files.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! On which line of `vexfs.toml` something is said: advice names it.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+
+/// Where the values stand.
+#[derive(Deserialize)]
+struct Places {
+    fuse: Option<Spanned<IgnoredAny>>,
+    module: Option<Spanned<IgnoredAny>>,
+    benchmark: Option<Spanned<IgnoredAny>>,
+    #[serde(default)]
+    mount: Mounts,
+}
+
+#[derive(Default, Deserialize)]
+struct Mounts {
+    fuse: Option<Spanned<IgnoredAny>>,
+    module: Option<Spanned<IgnoredAny>>,
+}
+
+/// The line, from 1, on which `text` says what `key` is: `fuse`, `module`, `benchmark`, `mount.fuse`
+/// or `mount.module`. `None` where it does not.
+#[must_use]
+pub fn line_of(text: &str, key: &str) -> Option<usize> {
+    let Places { fuse, module, benchmark, mount } = toml::from_str(text).ok()?;
+    let value = match key {
+        "fuse" => fuse,
+        "module" => module,
+        "benchmark" => benchmark,
+        "mount.fuse" => mount.fuse,
+        "mount.module" => mount.module,
+        _ => None,
+    };
+    let start = value?.span().start;
+    Some(text.get(..start)?.matches('\n').count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_on_their_lines() {
+        let text = "# mine\nfuse = 'd -f'\n\n[mount]\n# so\nfuse = '{program} {mountpoint}'\n";
+        assert_eq!(line_of(text, "fuse"), Some(2));
+        assert_eq!(line_of(text, "mount.fuse"), Some(6));
+        assert_eq!(line_of(text, "module"), None);
+        assert_eq!(line_of("mount.fuse = '{mountpoint}'\n", "mount.fuse"), Some(1));
+        assert_eq!(line_of("fuse = ", "fuse"), None);
+    }
+}

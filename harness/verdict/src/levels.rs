@@ -1,0 +1,118 @@
+//! How far each home is, level by level: what an author has, and what comes next.
+
+use evidence::criterion::Criterion;
+use evidence::level::Level;
+use evidence::place::Place;
+use serde::{Deserialize, Serialize};
+
+use crate::causes::causes;
+use crate::fate::Fate;
+use crate::rule::judgement::{Reason, State, What};
+use crate::trails::Evidence;
+
+/// A home, by the criterion that tries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichHome {
+    /// Criterion 1's.
+    Fuse,
+    /// Criterion 4's.
+    Module,
+}
+
+impl WhichHome {
+    /// Both.
+    pub const ALL: [WhichHome; 2] = [WhichHome::Fuse, WhichHome::Module];
+
+    /// What it is called, for a person.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            WhichHome::Fuse => "FUSE daemon",
+            WhichHome::Module => "kernel module",
+        }
+    }
+
+    fn criterion(self) -> Criterion {
+        match self {
+            WhichHome::Fuse => Criterion::Fuse,
+            WhichHome::Module => Criterion::Module,
+        }
+    }
+}
+
+/// Where a home stands at a level, over both places.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The home.
+    pub home: WhichHome,
+    /// The level.
+    pub level: Level,
+    /// Trials that held.
+    pub passed: usize,
+    /// Trials that did not.
+    pub failed: usize,
+    /// Trials of which nothing is known: not run, not tried, not decided, cut off.
+    pub open: usize,
+    /// What most trials of it lack, or why they were not run; empty where all hold.
+    pub why: Vec<String>,
+}
+
+impl Standing {
+    /// Whether nothing is lacking.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.failed + self.open == 0
+    }
+}
+
+/// All levels of the homes of which at least one trial was run, or was to be and could not.
+pub(crate) fn of(evidence: &Evidence) -> Vec<Standing> {
+    let homes = WhichHome::ALL.into_iter();
+    homes
+        .flat_map(|home| {
+            Level::ALL.into_iter().filter_map(move |level| standing(evidence, home, level))
+        })
+        .collect()
+}
+
+fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<Standing> {
+    let mut standing = Standing { home, level, passed: 0, failed: 0, open: 0, why: Vec::new() };
+    let mut reasons = Vec::new();
+    let mut any_was_run = false;
+    for place in [Place::Host, Place::Guest] {
+        let fates = evidence.fates(home.criterion(), place);
+        any_was_run |= fates.values().any(|fate| !matches!(fate, Fate::NotRun | Fate::Skipped(_)));
+        let expected = evidence.expected(place);
+        for (trial, fate) in fates {
+            if Level::of_trial(&trial) != Some(level) || !expected.contains(&trial) {
+                continue;
+            }
+            let (state, what, why) = match fate {
+                Fate::Passed => {
+                    standing.passed += 1;
+                    continue;
+                }
+                Fate::Failed(why) => (State::Fail, What::Failed, why),
+                Fate::Undecided(why) => (State::Inconclusive, What::NotDecided, why),
+                Fate::NotTried(why) => (State::Inconclusive, What::NotTried, why),
+                Fate::Skipped(why) => (State::Inconclusive, What::Skipped, why),
+                Fate::Began => (State::Inconclusive, What::NotDecided, "it never ended".into()),
+                Fate::NotRun => (State::Inconclusive, What::NotRun, String::new()),
+            };
+            match state {
+                State::Fail => standing.failed += 1,
+                _ => standing.open += 1,
+            }
+            reasons.push(Reason::of_trial(state, &trial, place, what, &why));
+        }
+    }
+    standing.why = causes(&reasons).into_iter().map(|cause| cause.text).collect();
+    let any = standing.passed + standing.failed + standing.open > 0;
+    (any && any_was_run).then_some(standing)
+}
+
+/// The first level of a home that is not reached, of those that are known.
+pub(crate) fn first_lacking(standings: &[Standing], home: WhichHome) -> Option<&Standing> {
+    standings.iter().find(|one| one.home == home && !one.is_reached())
+}
