@@ -157,6 +157,22 @@ fn a_machine_without_programs_is_told_what_provides_them() {
         .stdout(contains("\u{1b}").not());
 }
 
+/// The one that is tested, and not the reference's.
+#[test]
+fn the_doctor_names_the_benchmark_that_is_configured() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = dir.path().join("vexfs.toml");
+    fs::write(dir.path().join("mine.sh"), "").expect("written");
+    fs::write(&config, "benchmark = './mine.sh {mountpoint}'\n").expect("written");
+    let mine = format!("ok       the benchmark: {}/./mine.sh\n", dir.path().display());
+    vexfs_validate(&["doctor"])
+        .env("VEXFS_QEMU", "/nonexistent/qemu")
+        .env("VEXFS_CONFIG", &config)
+        .assert()
+        .code(code(exit::SETUP))
+        .stdout(contains(mine).and(contains("anns_benchmark_test").not()));
+}
+
 #[test]
 fn a_full_disk_ends_a_run_before_it_begins() {
     let dir = tempfile::tempdir().expect("a temporary directory");

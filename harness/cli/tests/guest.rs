@@ -12,6 +12,7 @@ use std::time::Duration;
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
 use common::{runs, wait_for};
+use machine::temporary::room;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::str::contains;
@@ -36,7 +37,8 @@ struct Machine {
 
 impl Machine {
     fn new(virtme: &str) -> Self {
-        let machine = Machine { room: tempfile::tempdir().unwrap() };
+        // One that is taken for TMPDIR: what a guest leaves would lie there.
+        let machine = Machine { room: room().unwrap() };
         machine.script("qemu", "#!/bin/sh\necho QEMU emulator version 10.0.2");
         machine.script("virtme-run", &format!("{VIRTME}{virtme}\n"));
         let modules = machine.path("lib/modules").join(RELEASE);

@@ -15,6 +15,7 @@ use assert_cmd::cargo::cargo_bin;
 use common::{runs, wait_for};
 use evidence::place::Place;
 use evidence::{Event, Writer};
+use machine::temporary::room;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::PredicateBooleanExt as _;
@@ -27,7 +28,7 @@ struct Machine {
 
 impl Machine {
     fn new(cargo: &str) -> Self {
-        let machine = Machine { room: tempfile::tempdir().unwrap() };
+        let machine = Machine { room: room().unwrap() };
         fs::create_dir(machine.path("bin")).unwrap();
         let program = machine.path("bin/cargo");
         fs::write(&program, format!("#!/bin/sh\n{cargo}\n")).unwrap();

@@ -2,7 +2,6 @@
 //! nothing of them is left.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use criteria::trial::MOST_VARIABLE;
 use machine::child::Running;
 use machine::deadline::wait_for;
+use machine::temporary::room;
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
@@ -22,9 +22,8 @@ struct Workplace(TempDir);
 impl Workplace {
     /// With `fault` of `plain_fuse`.
     fn new() -> Workplace {
-        // A short path, open to others, in which all that the run leaves would lie.
-        let room = tempfile::Builder::new().prefix("h").rand_bytes(6).tempdir_in("/tmp").unwrap();
-        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // All that the run leaves would lie there.
+        let room = room().unwrap();
         let config = format!("fuse = {:?}\n", example("plain_fuse"));
         fs::write(room.path().join("vexfs.toml"), config).unwrap();
         Workplace(room)

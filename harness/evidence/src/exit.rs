@@ -29,7 +29,7 @@ exits! {
     /// Success.
     SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
-    FAIL = 1, "a criterion, soak, comparison or one of try's ten things FAILs, something got slower, or the guest's command said 1";
+    FAIL = 1, "a criterion, soak, comparison or try FAILs, something got slower, or a guest's command said 1";
     /// Bad command line.
     USAGE = 2, "the command line cannot be understood, or what init was told cannot be";
     /// Not decided.

@@ -43,7 +43,24 @@ pub fn prepare() -> Result<(), Failure> {
     Err(again.args(words).env("TMPDIR", chosen).exec().into())
 }
 
-/// `named`, or else the first of `others` that can be used.
+/// A directory of one's own that serves, whatever `TMPDIR` and the umask are: for tests, which run
+/// programs there, let others in and have sockets beneath it.
+///
+/// # Errors
+/// No directory serves, and why.
+pub fn room() -> Result<tempfile::TempDir, Failure> {
+    let parent = choose(&std::env::temp_dir(), &OTHERS.map(PathBuf::from))?;
+    // Short, so that it serves as TMPDIR itself.
+    let parent = if parent.as_os_str().len() + ROOM > LONGEST { "/tmp".into() } else { parent };
+    let room = tempfile::Builder::new().prefix("v").rand_bytes(8).tempdir_in(parent)?;
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(room)
+}
+
+/// Bytes of a room's name and the slash before it.
+const ROOM: usize = 10;
+
+/// `named`, or else the first of `others` that serves.
 fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     let Err(wrong) = serves(named) else { return Ok(named.to_owned()) };
     let other = others.iter().find(|other| serves(other).is_ok());
@@ -85,10 +102,8 @@ mod tests {
 
     #[test]
     fn directories_that_do_not_serve_are_told_apart() {
-        // Short and open whatever the tests were started with.
-        let room = tempfile::Builder::new().prefix("t").rand_bytes(4).tempdir_in("/tmp").unwrap();
+        let room = room().unwrap();
         let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(room.path(), open.clone()).unwrap();
         assert_eq!(serves(room.path()), Ok(()));
         let inner = room.path().join("in");
         fs::create_dir(&inner).unwrap();
@@ -105,6 +120,12 @@ mod tests {
             let wrong = serves(directory).unwrap_err();
             assert!(wrong.contains(says), "{}: {wrong}", directory.display());
         }
+    }
+
+    #[test]
+    fn a_room_serves() {
+        let room = room().unwrap();
+        assert_eq!(serves(room.path()), Ok(()));
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn cause(group: &[&Reason]) -> Option<Cause> {
                 .collect();
             let why = key(of);
             let colon = if why.is_empty() { "" } else { ": " };
-            format!("{count} trials {}{colon}{why} ({})", of.what.of_many(), named(&trials))
+            format!("{count} {}{colon}{why} ({})", of.what.of_many(), named(&trials))
         }
         _ => first.text.clone(),
     };
@@ -75,7 +75,7 @@ fn named(trials: &[(&str, Place)]) -> String {
         Some(place) if one_place => format!("{place}: "),
         _ => String::new(),
     };
-    format!("{where_}{}{more}", first.join(", "))
+    format!("{where_}{}{more}", first.join("; "))
 }
 
 /// What is the same in the messages of trials that fail for one cause: the first line, without the
@@ -85,7 +85,14 @@ fn key(of: &OfTrial) -> String {
     let line = of.why.lines().next().unwrap_or_default();
     let line = line.strip_prefix(&format!("{name}: ")).unwrap_or(line);
     let line = line.replace(&format!("mkdir {name}"), "mkdir of its directory");
-    without_random_parts(&line)
+    without_random_parts(&without_place(&line))
+}
+
+/// Where in our sources an error came up tells two calls apart, and not two causes.
+fn without_place(line: &str) -> String {
+    const PLACE: &str = ", at harness/";
+    let Some((before, behind)) = line.split_once(PLACE) else { return line.to_owned() };
+    format!("{before}{}", behind.trim_start_matches(|glyph: char| glyph != ')'))
 }
 
 /// `/tmp/vexfs-fuse-Xa81Kd/mnt` is another directory in each trial.
@@ -137,9 +144,9 @@ mod tests {
             texts,
             [
                 "FAIL: 6 trials failed: ENOSYS (Function not implemented (os error 38)) (host: \
-                 fuse::a, fuse::b, fuse::c, fuse::d and 2 more)",
+                 fuse::a; fuse::b; fuse::c; fuse::d and 2 more)",
                 "FAIL: fuse::x (host) failed: x: alone",
-                "INCONCLUSIVE: 2 trials were not run (host: module::a, module::b)",
+                "INCONCLUSIVE: 2 trials were not run (host: module::a; module::b)",
                 "INCONCLUSIVE: the evidence is damaged: line 3",
             ]
         );
@@ -153,7 +160,10 @@ mod tests {
             what: What::Failed,
             why: why.into(),
         };
-        let a = of("fuse::a", "a: EPERM (mkdir a: no, in /tmp/vexfs-fuse-Ab12Zz/mnt)\nmore");
+        let a = of(
+            "fuse::a",
+            "a: EPERM (mkdir a: no, in /tmp/vexfs-fuse-Ab12Zz/mnt, at harness/x/a.rs:7)\nmore",
+        );
         let b = of("fuse::b", "b: EPERM (mkdir b: no, in /tmp/vexfs-fuse-9cXX12/mnt)\nother");
         assert_eq!(key(&a), "EPERM (mkdir of its directory: no, in /tmp/vexfs-fuse-…/mnt)");
         assert_eq!(key(&a), key(&b));

@@ -112,7 +112,8 @@ fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<Standi
     (any && any_was_run).then_some(standing)
 }
 
-/// The first level of a home that is not reached, of those that are known.
+/// Where a home's author goes on: the first level that lacks something, or else of which not all is known.
 pub(crate) fn first_lacking(standings: &[Standing], home: WhichHome) -> Option<&Standing> {
-    standings.iter().find(|one| one.home == home && !one.is_reached())
+    let mut its = standings.iter().filter(|one| one.home == home);
+    its.clone().find(|one| one.failed > 0).or_else(|| its.find(|one| !one.is_reached()))
 }

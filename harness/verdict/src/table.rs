@@ -123,14 +123,14 @@ fn levels(verdict: &Verdict, text: &mut String) {
         let _ = writeln!(text, "\nhow far the {} is", home.title());
         for one in verdict.levels.iter().filter(|one| one.home == home) {
             let sign = if one.is_reached() { "yes" } else { "no " };
-            let all = one.passed + one.failed + one.open;
+            let run = one.passed + one.failed;
             let open = match one.open {
                 0 => String::new(),
                 open => format!(", {open} not run"),
             };
             let _ = writeln!(
                 text,
-                "  {sign} {:<18} {:>3} of {all} passed{open}",
+                "  {sign} {:<18} {:>3} of {run:>3} passed{open}",
                 one.level.title(),
                 one.passed
             );

@@ -190,11 +190,12 @@ impl Daemon<'_> {
             return Ok(());
         }
         let options = ["-o".to_owned(), fuse_options(thing.operation.options)];
-        let outcome = match self.attempt(&options)? {
-            Ok(mount) => self.on(mount, thing)?.0,
-            Err(not) => Err(not.failure.while_doing(format!("with {}", options.join(" ")))),
+        let (outcome, alive) = match self.attempt(&options)? {
+            Ok(mount) => self.on(mount, thing)?,
+            Err(not) => (Err(not.failure.while_doing(format!("with {}", options.join(" ")))), None),
         };
-        tell(tally, thing, outcome, Some(advice::size()));
+        // Of one that has died nothing is known of its sizes.
+        tell(tally, thing, outcome, alive.map(|_| advice::size()));
         Ok(())
     }
 

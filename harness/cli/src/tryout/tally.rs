@@ -18,13 +18,13 @@ pub(super) struct Tally {
     works: usize,
     lacks: Vec<&'static str>,
     not_tried: usize,
-    /// The message of the line before: one cause is one message.
-    before: String,
+    /// What the daemon said, when it was last told: its last words are told once.
+    words: String,
 }
 
 impl Tally {
     pub(super) fn new(of: &'static str) -> Tally {
-        Tally { of, works: 0, lacks: Vec::new(), not_tried: 0, before: String::new() }
+        Tally { of, works: 0, lacks: Vec::new(), not_tried: 0, words: String::new() }
     }
 
     fn number(&self) -> usize {
@@ -41,12 +41,13 @@ impl Tally {
     /// It does not, and why; `advice` says what to change where a line of `vexfs.toml` would.
     pub(super) fn lacks(&mut self, title: &'static str, failure: &Failure, advice: Option<String>) {
         let message = failure.to_string();
-        let mut lines = message.lines();
-        let first = lines.next().unwrap_or_default();
-        outln!("{:>3} {:<9} {title}: {first}", self.number(), style("lacks").red().bold());
-        if message != self.before {
-            let rest: Vec<&str> = lines.collect();
-            for line in &rest[rest.len().saturating_sub(LINES)..] {
+        let (first, words) = message.split_once('\n').unwrap_or((&message, ""));
+        let told = !words.is_empty() && words == self.words;
+        let before = if told { " as before" } else { "" };
+        outln!("{:>3} {:<9} {title}: {first}{before}", self.number(), style("lacks").red().bold());
+        if !told {
+            let all: Vec<&str> = words.lines().collect();
+            for line in &all[all.len().saturating_sub(LINES)..] {
                 outln!("{:13} | {line}", "");
             }
         }
@@ -54,7 +55,7 @@ impl Tally {
             outln!("{:13} -> {advice}", "");
         }
         self.lacks.push(title);
-        self.before = message;
+        self.words = words.to_owned();
     }
 
     /// All that is left was not tried, and why.

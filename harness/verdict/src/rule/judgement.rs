@@ -53,7 +53,7 @@ pub struct Reason {
     pub(crate) of: Option<OfTrial>,
 }
 
-/// What became of a trial, as a reason against a PASS.
+/// What became of a trial, or of a ratio, as a reason against a PASS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OfTrial {
     pub(crate) trial: String,
@@ -71,6 +71,8 @@ pub(crate) enum What {
     NotRun,
     NotTried,
     Skipped,
+    /// Of a ratio.
+    NotMeasured,
 }
 
 impl What {
@@ -80,20 +82,29 @@ impl What {
             What::NotDecided => "is not decided",
             What::NotRun | What::NotTried => "was not run",
             What::Skipped => "was skipped in its place",
+            What::NotMeasured => "was not measured",
         }
     }
 
     pub(crate) fn of_many(self) -> &'static str {
         match self {
-            What::Failed => "failed",
-            What::NotDecided => "are not decided",
-            What::NotRun | What::NotTried => "were not run",
-            What::Skipped => "were skipped in their place",
+            What::Failed => "trials failed",
+            What::NotDecided => "trials are not decided",
+            What::NotRun | What::NotTried => "trials were not run",
+            What::Skipped => "trials were skipped in their place",
+            What::NotMeasured => "ratios were not measured",
         }
     }
 }
 
 impl Reason {
+    /// That a ratio that decides is not there, in the words of `text`.
+    pub(crate) fn of_ratio(title: &str, place: Place, text: String) -> Reason {
+        let (trial, why) = (title.to_owned(), String::new());
+        let of = OfTrial { trial, place, what: What::NotMeasured, why };
+        Reason { state: State::Inconclusive, text, of: Some(of) }
+    }
+
     /// That `what` became of a trial, and why, where that is known.
     pub(crate) fn of_trial(
         state: State,
@@ -102,6 +113,8 @@ impl Reason {
         what: What,
         why: &str,
     ) -> Reason {
+        // That it was not tried is what `what` says.
+        let why = why.strip_prefix("not tried: ").unwrap_or(why);
         let colon = if why.is_empty() { "" } else { ": " };
         let text = format!("{trial} ({place}) {}{colon}{why}", what.of_one());
         let (trial, why) = (trial.to_owned(), why.to_owned());

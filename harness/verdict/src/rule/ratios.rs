@@ -12,7 +12,7 @@ use evidence::{Event, Measurement, Round};
 use serde::{Deserialize, Serialize};
 
 use crate::rule::decision::Decision;
-use crate::rule::judgement::Judgement;
+use crate::rule::judgement::{Judgement, Reason};
 use crate::trails::Evidence;
 
 /// A judged ratio.
@@ -123,7 +123,8 @@ pub(crate) fn judge(
             let measured: Vec<&Measurement> = measurements(evidence, place, rule).collect();
             if decisive && !measured.iter().any(|one| one.clock == clock) {
                 let (title, clock) = (rule.title, clock.name());
-                judgement.inconclusive(format!("{title} ({place}) was not measured on {clock}"));
+                let text = format!("{title} ({place}) was not measured on {clock}");
+                judgement.add(Reason::of_ratio(title, place, text));
             }
             for measurement in measured {
                 let scene = Scene { place, emulated, clock: measurement.clock };

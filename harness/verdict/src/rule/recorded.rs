@@ -12,7 +12,7 @@ use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
 use serde::{Deserialize, Serialize};
 
 use super::ratios::self_test;
-use crate::rule::judgement::Judgement;
+use crate::rule::judgement::{Judgement, Reason};
 use crate::trails::Evidence;
 
 /// A judged ratio to a recorded figure.
@@ -94,7 +94,9 @@ pub(crate) fn judge(
         here.iter().filter(|one| one.decides).for_each(|one| count(one, judgement));
         for figure in registered.figures.iter().filter(|one| one.decides(RULE.at(scene))) {
             if here.iter().all(|one| one.figure != *figure) {
-                judgement.inconclusive(format!("FUSE over {figure} ({place}) was not compared"));
+                let title = format!("FUSE over {figure}");
+                let text = format!("{title} ({place}) was not compared");
+                judgement.add(Reason::of_ratio(&title, place, text));
             }
         }
     }
