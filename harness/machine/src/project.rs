@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn cargo_tells_where_a_configuration_has_it_build() {
-        let package = tempfile::tempdir().unwrap();
+        let package = crate::temporary::room().unwrap();
         let at = |name: &str| package.path().join(name);
         let manifest = "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
         fs::write(at("Cargo.toml"), manifest).unwrap();

@@ -5,7 +5,7 @@ mod file;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -106,7 +106,7 @@ fn ask(
     hear: &mut impl BufRead,
     tell: &mut impl Write,
     here: &Path,
-    path: &PathBuf,
+    path: &Path,
 ) -> Result<Settled, Failure> {
     let mut answers = Answers::default();
     writeln!(

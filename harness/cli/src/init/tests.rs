@@ -1,5 +1,6 @@
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 

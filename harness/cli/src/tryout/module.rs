@@ -72,7 +72,7 @@ pub(super) fn try_it(tally: &mut Tally, signals: &Signals) -> Result<(), Stop> {
             Err(failure) => tally.lacks(thing.title, &super::plain(&failure, &thing), None),
         }
     }
-    match within(limit, signals, || loads_again())? {
+    match within(limit, signals, loads_again)? {
         Ok(()) => tally.works(UNLOADS, ""),
         Err(failure) => tally.lacks(UNLOADS, &failure, None),
     }

@@ -65,7 +65,7 @@ impl Tally {
             return;
         }
         outln!("{first} to {ALL} {}: {why}", style("not tried").yellow());
-        self.not_tried = ALL + 1 - first + self.not_tried;
+        self.not_tried += ALL + 1 - first;
     }
 
     /// It was not tried, and why.

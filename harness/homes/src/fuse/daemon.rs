@@ -136,13 +136,16 @@ impl FuseMount {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
             Readiness::Unannounced => None,
         };
+        let directory_of_mount = mountpoint.parent().unwrap_or(&mountpoint).to_owned();
+        let before = Watched::before_start(&directory_of_mount, &mountpoint);
         let child = command.spawn().when(format!(
             "starting {} (build the reference with: {})",
             command.get_program().display(),
             Program::FuseDaemon.build_command()
         ))?;
         let group = Pid::from_raw(child.id().cast_signed());
-        let watched = Watched::new(group, mountpoint.parent().unwrap_or(&mountpoint), &mountpoint);
+        let watched = Watched::new(group, &directory_of_mount, &mountpoint);
+        drop(before);
         let daemon = Daemon { pid: child.id(), mountpoint: mountpoint.clone(), connection: None };
         lock(&RUNNING).push((thread::current().id(), daemon));
         let mount = FuseMount {

@@ -22,11 +22,20 @@ use super::{connection, left_behind};
 /// Our end of the pipe.
 static TELL: OnceLock<File> = OnceLock::new();
 
+/// Stands for the process group of a daemon that is not started yet.
+const UNKNOWN: i32 = 0;
+
 /// A directory and a process group of a daemon's, that are to be gone when this process is.
 #[derive(Debug)]
 pub(crate) struct Watched(Vec<u8>);
 
 impl Watched {
+    /// Has the guardian know of a daemon that is about to be started: it may have mounted before
+    /// anybody knows its number.
+    pub(crate) fn before_start(directory: &Path, mountpoint: &Path) -> Watched {
+        Watched::new(Pid::from_raw(UNKNOWN), directory, mountpoint)
+    }
+
     /// Has the guardian know of a daemon of the process group `group` that mounts in `directory`,
     /// on `mountpoint`; without a guardian nothing happens.
     pub(crate) fn new(group: Pid, directory: &Path, mountpoint: &Path) -> Watched {
@@ -123,7 +132,10 @@ fn take_down(words: Vec<u8>) {
     };
     // A daemon that waits for itself hears SIGKILL once its connection is gone.
     connection::detach_all(&directory);
-    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    // Ours would be the group of that number.
+    if group != UNKNOWN {
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
     left_behind::kill(&mountpoint);
     connection::detach_all(&directory);
     connection::remove(&directory);

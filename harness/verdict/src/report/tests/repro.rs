@@ -52,9 +52,15 @@ fn a_run_that_passed_has_no_script() {
     }
 }
 
+/// A directory in which programs can be run, which that for temporary files need not be: this one is.
+fn room() -> tempfile::TempDir {
+    let program = std::env::current_exe().unwrap();
+    tempfile::tempdir_in(program.parent().unwrap()).unwrap()
+}
+
 /// A checkout with programs that write down how they were called.
 fn checkout() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = room();
     let program = |path: &str, end: &str| {
         let path = dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
