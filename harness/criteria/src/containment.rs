@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::process::Command;
 use std::time::Duration;
 
-use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile};
+use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile, names};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
 use machine::require;
@@ -33,11 +33,12 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     let other = mount("tmpfs")?;
     let said = String::from_utf8_lossy(&other.stderr);
     require!(other.status.success(), "a tmpfs cannot be mounted there either: {said}");
-    let output = mount("vexfs")?;
+    let kind = &names().file_system;
+    let output = mount(kind)?;
     let said = String::from_utf8_lossy(&output.stderr);
     require!(
         !output.status.success() && said.contains("permission denied"),
-        "a mount of VexFS ended with {} and said {said:?}, EPERM is due",
+        "a mount of {kind} ended with {} and said {said:?}, EPERM is due",
         output.status
     );
     loaded.unload()

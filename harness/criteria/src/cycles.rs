@@ -12,7 +12,7 @@ use homes::kernel::{
 use machine::failure::{Failure, While};
 use machine::require;
 
-use super::watched::use_it;
+use super::watched::{Used, use_what_there_is};
 use crate::trial::Context;
 
 /// Load/unload cycles of the stability trial.
@@ -29,12 +29,14 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let of_others = leaked_allocations()?;
     let kmemleak = Kmemleak::from_now()?;
     let mut done = Vec::with_capacity(CYCLES as usize);
+    let mut used = None;
     for number in 0..CYCLES {
         // The console then says in which cycle a kernel went down.
         KernelLog::mark(&format!("{}: cycle {number}", context.trial()))?;
-        let cycle = || -> Result<LoadCycle, Failure> {
+        let mut cycle = || -> Result<LoadCycle, Failure> {
             let started = Instant::now();
-            let live = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
+            let (live, how) = one_cycle(&open, number.is_multiple_of(USED_EVERY))?;
+            used = how.or(used);
             let microseconds = u64::try_from(started.elapsed().as_micros())?;
             let live_allocations = live + leaked_allocations()?.saturating_sub(of_others);
             let kernel_memory_kib = kernel_memory_kib()?;
@@ -52,6 +54,7 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
         &LoadCycles {
             done: done.len(),
             used_every: USED_EVERY,
+            used: used.map(str::to_owned),
             microseconds: done.iter().map(|one| one.microseconds).collect(),
             kernel_memory_kib: memory.clone(),
             live_allocations: live.clone(),
@@ -74,18 +77,20 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Loads, perhaps uses, and unloads the module; its allocations that were alive when it went.
-fn one_cycle(module: &File, used: bool) -> Result<u64, Failure> {
+/// Loads, perhaps uses, and unloads the module: its allocations that were alive when it went, and
+/// how it was used.
+fn one_cycle(module: &File, is_used: bool) -> Result<(u64, Option<Used>), Failure> {
     let loaded: LoadedModule = load_open(module)?;
-    if used {
+    let mut used = None;
+    if is_used {
         let mount = KernelMount::new("size=16M")?;
-        use_it(mount.path())?;
+        used = Some(use_what_there_is(mount.path())?);
         mount.unmount()?;
     }
     let left = live_allocations()?;
     loaded.unload()?;
     // Of a module that keeps no count those tell that outlive it.
-    Ok(left.unwrap_or_default())
+    Ok((left.unwrap_or_default(), used))
 }
 
 /// The medians of two stretches of cycles, after the first fifty and at the end: single values

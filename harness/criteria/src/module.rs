@@ -4,12 +4,13 @@ use std::fs;
 
 use evidence::facts::{LIVE_AFTER_USE, MODULE};
 use evidence::place::Place;
+use homes::filesystem::contract;
 use homes::kernel::{
     KernelMount, Kmemleak, ModuleFile, Taint, is_listed, live_allocations, mounts_by_command,
     names, registered,
 };
 use machine::failure::Failure;
-use machine::{project, require};
+use machine::{config, project, require};
 use nix::errno::Errno;
 use serde_json::json;
 use vexfs_uapi::Home;
@@ -50,7 +51,9 @@ pub fn trials() -> Vec<Trial> {
 fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
     let module = ModuleFile::of_running_kernel()?;
     module.must_match(&project::running_kernel())?;
-    require!(!module.srcversion.is_empty(), "the module has no srcversion");
+    // Kbuild gives one to modules that have a version, as the reference has, or to none.
+    let own = config::current()?.module.is_some();
+    require!(own || !module.srcversion.is_empty(), "the module has no srcversion");
     context.fact(MODULE, json!({"vermagic": module.vermagic, "srcversion": module.srcversion}))
 }
 
@@ -75,8 +78,9 @@ fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let idle = live_allocations()?;
     let mount = KernelMount::new("size=64M")?;
-    use_it(mount.path())?;
+    let used = use_it(mount.path());
     mount.unmount()?;
+    used?;
     let left = live_allocations()?;
     require!(left == idle, "{left:?} allocations of the engine live after use, {idle:?} before");
     context.fact(LIVE_AFTER_USE, left)?;
@@ -122,7 +126,10 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
             // It was refused, and nobody can say by which errno.
             Err(_) if mounts_by_command()? => {}
             Err(failure) => machine::fail!("{options}: {failure}, EINVAL is due"),
-            Ok(_mounted) => machine::fail!("mount -o {options} is accepted, EINVAL is due"),
+            Ok(_mounted) => {
+                let failure = format!("mount -o {options} is accepted, EINVAL is due");
+                return Err(contract::unknown_option(Failure::new(failure)));
+            }
         }
     }
     loaded.unload()

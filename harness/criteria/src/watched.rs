@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use homes::kernel::{
-    EXPECTED_TAINT, KernelLog, Logged, Names, SideEffects, Taint, is_listed, names, registered,
+    EXPECTED_TAINT, KernelLog, Logged, Names, SideEffects, Taint, is_listed, load_needed,
+    may_be_tried, names, registered,
 };
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
-use machine::require;
+use machine::{config, require};
 use measure::dataset::{self, Dataset};
+use nix::errno::Errno;
+use serde::Serialize;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
@@ -30,8 +33,10 @@ pub(crate) fn watched(
     context: &Context,
     body: impl FnOnce(&Context) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    may_be_tried()?;
     let name = &names().module;
     require!(!is_listed()?, "{name} is loaded already; an earlier trial could not unload it");
+    load_needed()?;
     let before = SideEffects::now()?;
     log_watched(context, body)?;
     nothing_left()?;
@@ -91,14 +96,33 @@ pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How a mount was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Used {
+    /// Rows were written, indexed and searched.
+    AsVexfs,
+    /// Rows were written and read back; the module, which is not the reference, knows no requests of
+    /// the contract.
+    AsFileSystem,
+}
+
 /// Writes rows, indexes them, searches, and asks who served it.
+///
+/// # Errors
+/// What went wrong; ENOTTY of a module that knows no requests of the contract.
 pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
     let data = Dataset::generate(3, 256, DIM, 1);
     let path = mount.join("base.f32");
     fs::write(&path, dataset::bytes(&data.base))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    let attached = attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH");
+    if attached.is_err() {
+        drop(file);
+        reads_back_and_goes(&path, &data)?;
+        return attached.map(drop);
+    }
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
     for row in [0, 100, 255] {
         let hits = searcher.search(&file, data.row(row)).when("SEARCH")?;
@@ -115,7 +139,24 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
         stats.home
     );
     drop(file);
-    require!(fs::read(&path)? == dataset::bytes(&data.base), "the file reads otherwise");
-    fs::remove_file(&path)?;
-    Ok(())
+    reads_back_and_goes(&path, &data)
+}
+
+fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {
+    require!(fs::read(path)? == dataset::bytes(&data.base), "the file reads otherwise");
+    Ok(fs::remove_file(path)?)
+}
+
+/// As [`use_it`], but that a module which is not the reference may be used as a file system alone:
+/// for cycles, which are about loading and unloading.
+pub(crate) fn use_what_there_is(mount: &Path) -> Result<Used, Failure> {
+    match use_it(mount) {
+        Ok(()) => Ok(Used::AsVexfs),
+        Err(failure)
+            if failure.errno() == Some(Errno::ENOTTY) && config::current()?.module.is_some() =>
+        {
+            Ok(Used::AsFileSystem)
+        }
+        Err(failure) => Err(failure),
+    }
 }

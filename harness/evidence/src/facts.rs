@@ -68,6 +68,9 @@ pub struct LoadCycles {
     pub done: usize,
     /// Every how many of them the module was mounted and used.
     pub used_every: u32,
+    /// How it was used: with the contract's requests, or without where it knows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// The wall time of each.
     pub microseconds: Vec<u64>,
     /// What the kernel held after each: unreclaimable slab, stacks, page tables, vmalloc.

@@ -9,6 +9,7 @@
 //! It stands on `evidence`, `machine` and `measure`, and knows no trial and no guest: who calls it
 //! decides what a failure means. Begin with [`filesystem::Operation`] and [`Mounted`].
 
+mod cause;
 pub mod filesystem;
 pub mod fuse;
 pub mod kernel;

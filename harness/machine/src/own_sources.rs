@@ -112,7 +112,7 @@ fn executable(line: &str) -> Option<PathBuf> {
 /// Builds the module in `source` for kernel `release`, by Kbuild; where it is.
 ///
 /// # Errors
-/// There is no Kbuild or Makefile, no headers, or make fails or leaves no vexfs.ko.
+/// There is no Kbuild or Makefile, no headers, or make fails, or leaves no module, or several.
 pub fn build_module<E: Into<Failure>>(
     source: &Path,
     release: &str,
@@ -142,9 +142,27 @@ pub fn kbuild_module<E: Into<Failure>>(
     make.arg("-C").arg(&headers).arg(format!("M={}", source.display())).arg("modules");
     let made = Running::start(&mut make)?.until(interrupted).finish(LIMIT)?;
     made.must_succeed(&format!("make -C {} M={}", headers.display(), source.display()))?;
-    let module = source.join("vexfs.ko");
-    require!(module.is_file(), "make left no {}", module.display());
-    Ok(module)
+    the_module_in(source)
+}
+
+/// `vexfs.ko` in `directory`, or else the only module there.
+fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
+    let usual = directory.join("vexfs.ko");
+    if usual.is_file() {
+        return Ok(usual);
+    }
+    let paths = fs::read_dir(directory).when(directory.display())?.flatten().map(|one| one.path());
+    let mut modules: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "ko")).collect();
+    match (modules.pop(), modules.is_empty()) {
+        (Some(module), true) => Ok(module),
+        (None, _) => fail!("make left no module (*.ko) in {}", directory.display()),
+        (Some(_), false) => fail!(
+            "make left {} modules in {} and none is vexfs.ko; name the file itself in vexfs.toml",
+            modules.len() + 1,
+            directory.display()
+        ),
+    }
 }
 
 /// Copies what was built to where it is looked for, unless it is there: whoever runs the old one
@@ -199,6 +217,22 @@ mod tests {
         fs::write(directory.path().join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
         let said = kbuild_module(directory.path(), headers).unwrap_err().to_string();
         assert_eq!(said, "this kernel has no headers");
+    }
+
+    #[test]
+    fn a_module_may_have_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = || the_module_in(directory.path()).map_err(|failure| failure.to_string());
+        assert!(found().unwrap_err().contains("make left no module"));
+        for (name, due) in
+            [("my.ko", Some("my.ko")), ("b.ko", None), ("vexfs.ko", Some("vexfs.ko"))]
+        {
+            fs::write(directory.path().join(name), "").unwrap();
+            match due {
+                Some(due) => assert_eq!(found().unwrap(), directory.path().join(due)),
+                None => assert!(found().unwrap_err().contains("make left 2 modules")),
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use homes::filesystem::requests_end_well;
-use homes::kernel::{KernelMount, LoadedModule, ModuleFile};
+use homes::kernel::{KernelMount, LoadedModule, ModuleFile, mount_command};
 use homes::torture::scale;
 use machine::child::Running;
 use machine::deadline::wait_for;
@@ -52,12 +52,15 @@ impl Drop for MountPoint {
     }
 }
 
-/// Mounts and unmounts as long as $1 is there; a byte goes to $3 for each mount that succeeds.
+/// Mounts by the command that comes last, and unmounts, as long as $1 is there; a byte goes to $3
+/// for each mount on $2 that succeeds.
 const MOUNTER: &str = r#"
-while [ -e "$1" ]; do
-  mount -t vexfs -o size=1M none "$2" || continue
-  printf . >>"$3"
-  umount "$2" || exit
+wanted=$1 point=$2 mounts=$3
+shift 3
+while [ -e "$wanted" ]; do
+  "$@" || continue
+  printf . >>"$mounts"
+  umount "$point" || exit
 done"#;
 
 pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
@@ -68,6 +71,11 @@ pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
     let point = MountPoint(tempfile::tempdir()?);
     let mut command = Command::new("sh");
     command.args(["-c", MOUNTER, "mounter"]).arg(&wanted).arg(point.0.path()).arg(&mounts);
+    let mount = mount_command("size=1M", point.0.path())?;
+    command.arg(mount.get_program()).args(mount.get_args());
+    if let Some(directory) = mount.get_current_dir() {
+        command.current_dir(directory);
+    }
     let mounter = Running::start(&mut command)?;
     let file = ModuleFile::of_running_kernel()?;
     let done = || -> Result<u64, Failure> { Ok(fs::metadata(&mounts)?.len()) };

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::time::Duration;
 
 use evidence::facts::{MODULE, SOAK_CYCLE, SoakCycle};
-use homes::kernel::{EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, leaked_allocations};
+use homes::kernel::{
+    EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, leaked_allocations, load_needed, names,
+};
 use machine::failure::{Failure, While};
 use machine::{project, require};
 use serde_json::json;
@@ -21,7 +23,8 @@ use crate::watched::check_log;
 /// What a cycle found: in its work, in the kernel's log, in what is left; or the module is loaded
 /// already, missing or another kernel's.
 pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
-    require!(!is_listed()?, "vexfs is loaded already; unload it first");
+    require!(!is_listed()?, "{} is loaded already; unload it first", names().module);
+    load_needed()?;
     let file = ModuleFile::of_running_kernel()?;
     file.must_match(&project::running_kernel())?;
     context.fact(MODULE, json!({"vermagic": file.vermagic, "srcversion": file.srcversion}))?;

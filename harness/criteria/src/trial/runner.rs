@@ -9,6 +9,7 @@ use std::time::Instant;
 use evidence::exit;
 use evidence::place::Place;
 use evidence::{Event, TrialState};
+use homes::filesystem::contract;
 use homes::fuse::guardian;
 use homes::kernel::KernelLog;
 use homes::trial_name;
@@ -170,7 +171,8 @@ pub fn run_recorded(
         body(&context)
     };
     let result = catch_unwind(AssertUnwindSafe(marked))
-        .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
+        .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
+        .map_err(contract::explained);
     trial_name::set(None);
     let (state, message) = match &result {
         Ok(()) => (TrialState::Passed, String::new()),

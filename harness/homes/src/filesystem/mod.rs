@@ -5,6 +5,7 @@ pub mod apart;
 mod asynchronous;
 mod attributes;
 mod capacity;
+pub mod contract;
 mod data;
 mod direct;
 mod directories;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use machine::failure::{Failure, While};
 use machine::require;
 
+use super::contract;
+
 /// Something that a file system does, tried in a directory of its own on the mount.
 #[derive(Clone, Copy)]
 pub struct Operation {
@@ -46,7 +48,7 @@ pub enum Effort {
 }
 
 /// Mount options where an operation says nothing else.
-const OPTIONS: &str = "size=256M";
+pub(super) const OPTIONS: &str = "size=256M";
 
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.
@@ -78,7 +80,7 @@ impl Operation {
 
     /// It runs `vexctl`.
     pub(super) const fn with_vexctl(self) -> Self {
-        Operation { needs: &[Need::Vexctl], ..self }
+        Operation { needs: &[Need::Vexctl], contract: Some(contract::REQUESTS), ..self }
     }
 
     /// It is tried on a mount with `options`.
@@ -114,24 +116,24 @@ impl Operation {
         if let Err(failure) = (self.check)(&room.directory) {
             // The next may be tried on the same mount; what it cannot remove it has not.
             let _ = room.clear();
-            return Err(self.told(failure));
+            return Err(self.told(failure, mount));
         }
         room.clear().when(format!("removing what {} made", self.name))
     }
 
-    /// `failure`, with the operation and what a system call gave at its beginning.
-    fn told(&self, failure: Failure) -> Failure {
-        let asked = self.contract.map_or_else(String::new, |what| {
-            format!("; the contract asks more than POSIX: {what}")
-        });
+    /// `failure` on `mount`, with the operation and what a system call gave at its beginning, and
+    /// with what the contract alone asks at its end.
+    fn told(&self, failure: Failure, mount: &Path) -> Failure {
         // A call that stands for itself need not be named; which of a trial's calls it was has to be.
         let place = failure.place().map_or_else(String::new, |place| format!(", at {place}"));
-        match failure.errno() {
-            Some(errno) => {
-                Failure::new(format!("{}: {errno:?} ({failure}{place}){asked}", self.name))
-                    .with_errno(Some(errno))
-            }
-            None => failure.while_doing(self.name).and_then(asked),
+        let told = match failure.errno() {
+            Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}{place})", self.name))
+                .with_errno(Some(errno)),
+            None => failure.while_doing(self.name),
+        };
+        match self.contract.or_else(|| contract::limit_not_kept(mount, self.options)) {
+            Some(asked) => contract::asks(told, asked),
+            None => contract::explained(told),
         }
     }
 }

@@ -27,3 +27,9 @@ mod tests {
         assert_eq!(modinfo(bytes, "key=").as_deref(), value);
     }
 }
+
+/// Whether the file has a symbol called `name`: its string table has the name between two NULs.
+pub(super) fn has_symbol(bytes: &[u8], name: &str) -> bool {
+    let needle = format!("\0{name}\0");
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+}

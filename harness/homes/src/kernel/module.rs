@@ -1,7 +1,9 @@
 //! Loading and unloading `vexfs.ko`, and what the kernel lists of it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,11 +13,15 @@ use machine::{config, fail, project, require, under_test};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
-use super::modinfo::modinfo;
+use super::loading;
+use super::modinfo::{has_symbol, modinfo};
 use super::names::names;
 
 /// How long a reference that somebody is just giving back may keep the module.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// How compressed files begin, and what decompresses them.
+const COMPRESSED: [(&[u8], &str); 3] =
+    [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip")];
 
 /// A module file and what its `.modinfo` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +30,14 @@ pub struct ModuleFile {
     pub path: PathBuf,
     /// Kernel release and options that it was built for.
     pub vermagic: String,
-    /// Hash of its sources.
+    /// Hash of its sources; empty where it was built without one, as Debian's kernels build modules
+    /// that say no MODULE_VERSION.
     pub srcversion: String,
+    /// The modules that it needs.
+    pub depends: Vec<String>,
+    /// It has something to do when it is loaded, and nothing that would end that: the kernel never
+    /// lets it go.
+    pub is_permanent: bool,
 }
 
 impl ModuleFile {
@@ -46,15 +58,42 @@ impl ModuleFile {
             "{} (build it with: fixtures/vexfs/kernel/build.sh --kernel RELEASE)",
             path.display()
         ))?;
+        if let Some((_, program)) = COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+            fail!(
+                "{} is compressed, and is loaded as it is; name what this makes of it: {program} \
+                 --decompress --keep {0}",
+                path.display()
+            );
+        }
         let value = |key| modinfo(&bytes, key);
         let Some(vermagic) = value("vermagic=") else {
             fail!("{} is no kernel module: it has no vermagic", path.display());
         };
+        let depends = value("depends=").unwrap_or_default();
+        let depends = depends.split(',').filter(|name| !name.is_empty());
         Ok(ModuleFile {
             path: path.to_owned(),
             vermagic,
             srcversion: value("srcversion=").unwrap_or_default(),
+            depends: depends.map(str::to_owned).collect(),
+            is_permanent: has_symbol(&bytes, "init_module")
+                && !has_symbol(&bytes, "cleanup_module"),
         })
+    }
+
+    /// That the kernel `release` can load it, and let it go again.
+    ///
+    /// # Errors
+    /// As [`ModuleFile::must_match`], or it has no exit function.
+    pub fn must_be_of_use(&self, release: &str) -> Result<(), Failure> {
+        self.must_match(release)?;
+        require!(
+            !self.is_permanent,
+            "{} has no exit function, so that the kernel never lets it go, and it is to be loaded \
+             and unloaded; give it a module_exit()",
+            self.path.display()
+        );
+        Ok(())
     }
 
     /// That it was built for the kernel `release`.
@@ -87,8 +126,13 @@ impl ModuleFile {
     pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
         let file = File::open(&self.path).when(self.path.display())?;
         let parameters = CString::new(parameters)?;
-        finit_module(&file, &parameters, ModuleInitFlags::empty()).when("finit_module")?;
-        Ok(LoadedModule(()))
+        let own = loading::Watch::of_own()?;
+        let loaded = finit_module(&file, &parameters, ModuleInitFlags::empty());
+        let loaded = loaded.map(|()| LoadedModule(())).when("finit_module");
+        match own {
+            Some(watch) => watch.check(loaded),
+            None => loaded,
+        }
     }
 }
 
@@ -138,13 +182,17 @@ impl LoadedModule {
         delete()
     }
 
-    /// `srcversion` in /sys/module: which sources the loaded module has.
+    /// `srcversion` in /sys/module: which sources the loaded module has; empty where it has none.
     ///
     /// # Errors
     /// Where it cannot be read.
     pub fn srcversion(&self) -> Result<String, Failure> {
         let path = format!("/sys/module/{}/srcversion", names().module);
-        Ok(fs::read_to_string(&path).when(&path)?.trim().to_owned())
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error).when(path),
+        }
     }
 }
 
@@ -158,7 +206,12 @@ impl Drop for LoadedModule {
 
 /// delete_module(2), which waits for nobody.
 fn delete() -> Result<(), Errno> {
-    let name = CString::new(names().module.as_str()).map_err(|_| Errno::EINVAL)?;
+    delete_by_name(&names().module)
+}
+
+/// The same of a module that is called `name`.
+pub(super) fn delete_by_name(name: &str) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
 }
 
@@ -167,7 +220,7 @@ fn delete() -> Result<(), Errno> {
 /// # Errors
 /// Where it cannot be read.
 pub fn is_listed() -> Result<bool, Failure> {
-    first_words("/proc/modules", |line| line.split(' ').next() == Some(names().module.as_str()))
+    Ok(listed_modules()?.contains(&names().module))
 }
 
 /// Whether /proc/filesystems lists the file system.
@@ -175,13 +228,21 @@ pub fn is_listed() -> Result<bool, Failure> {
 /// # Errors
 /// Where it cannot be read.
 pub fn registered() -> Result<bool, Failure> {
-    first_words("/proc/filesystems", |line| {
-        line.split('\t').nth(1) == Some(names().file_system.as_str())
-    })
+    Ok(registered_file_systems()?.contains(&names().file_system))
 }
 
-fn first_words(path: &str, is_it: impl Fn(&str) -> bool) -> Result<bool, Failure> {
-    Ok(fs::read_to_string(path).when(path)?.lines().any(is_it))
+/// The modules that are loaded.
+pub(super) fn listed_modules() -> Result<BTreeSet<String>, Failure> {
+    column("/proc/modules", |line| line.split(' ').next())
+}
+
+/// The file systems that the kernel has by now.
+pub(super) fn registered_file_systems() -> Result<BTreeSet<String>, Failure> {
+    column("/proc/filesystems", |line| line.split('\t').nth(1))
+}
+
+fn column(path: &str, of: impl Fn(&str) -> Option<&str>) -> Result<BTreeSet<String>, Failure> {
+    Ok(fs::read_to_string(path).when(path)?.lines().filter_map(of).map(str::to_owned).collect())
 }
 
 /// Allocations of the module's engine that are alive, by its own count in /sys/fs. `None` where a
@@ -217,6 +278,41 @@ mod tests {
         let message = module.must_match("6.12.1").unwrap_err().to_string();
         assert!(message.contains("built for kernel 6.1.0-1-amd64, running is 6.12.1"), "{message}");
         assert!(message.contains("build.sh --kernel 6.12.1"), "{message}");
+    }
+
+    #[test]
+    fn what_a_module_needs_is_read() {
+        let file = module("vermagic=6.12.1 SMP\0depends=ocfs2_stackglue,libcrc32c");
+        assert_eq!(
+            ModuleFile::read(file.path()).unwrap().depends,
+            ["ocfs2_stackglue", "libcrc32c"]
+        );
+        let file = module("vermagic=6.12.1 SMP\0depends=");
+        assert!(ModuleFile::read(file.path()).unwrap().depends.is_empty());
+    }
+
+    #[rstest::rstest]
+    #[case("init_module\0cleanup_module", false)]
+    #[case("init_module\0__pfx_cleanup_module", true)]
+    #[case("cleanup", false)]
+    fn a_module_that_never_goes_is_named(#[case] symbols: &str, #[case] permanent: bool) {
+        let file = module(&format!("vermagic=6.12.1 SMP\0{symbols}"));
+        let module = ModuleFile::read(file.path()).unwrap();
+        assert_eq!(module.is_permanent, permanent);
+        let said = module.must_be_of_use("6.12.1").map_err(|failure| failure.to_string());
+        assert_eq!(said.is_err(), permanent);
+        assert!(said.is_ok() || said.unwrap_err().contains("has no exit function"));
+    }
+
+    #[test]
+    fn a_compressed_module_is_told_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), b"\xfd7zXZ\0rest").unwrap();
+        let said = ModuleFile::read(file.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("is compressed") && said.contains("xz --decompress --keep"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use machine::child::Running;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use vexfs_uapi::SUPER_MAGIC;
 
 use super::names::names;
+use crate::filesystem::contract;
 
 /// How long a user's own command may take.
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
@@ -44,7 +46,8 @@ impl KernelMount {
                 let (at, none) = (&mounted.mountpoint, MsFlags::empty());
                 let kind = names().file_system.as_str();
                 mount(Some("none"), at, Some(kind), none, Some(options))
-                    .when(format!("mount -t {kind} -o {options}"))?;
+                    .when(format!("mount -t {kind} -o {options}"))
+                    .map_err(|failure| explained(failure, kind, at))?;
             }
         }
         mounted.is_of_the_module()?;
@@ -88,20 +91,48 @@ impl KernelMount {
     }
 }
 
+/// `failure` to mount with options, with what to change where the file system takes none.
+fn explained(failure: Failure, kind: &str, at: &Path) -> Failure {
+    let own = config::current().is_ok_and(|config| config.module.is_some());
+    let none = None::<&str>;
+    if !own || mount(Some("none"), at, Some(kind), MsFlags::empty(), none).is_err() {
+        return failure;
+    }
+    // What its guard takes down would count as mounted.
+    let _ = umount2(at, MntFlags::MNT_DETACH);
+    contract::limited_mount(failure).and_then(format!(
+        "\nIt mounts without options. If it takes none, leave {{options}} out in vexfs.toml, and \
+         trials that need a small mount will say so:\n\n    [mount]\n    module = \"mount -t {kind} \
+         none {{mountpoint}}\""
+    ))
+}
+
 /// Whether a command mounts, which can say that it did not, and not with which errno.
 pub fn mounts_by_command() -> Result<bool, Failure> {
     Ok(config::current()?.mount.module.is_some())
 }
 
-/// Mounts as `vexfs.toml` says.
-fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
+/// The command that mounts on `mountpoint`: what `vexfs.toml` says, or else mount(8).
+///
+/// # Errors
+/// `vexfs.toml` is refused.
+pub fn mount_command(options: &str, mountpoint: &Path) -> Result<Command, Failure> {
+    let Some(own) = &config::current()?.mount.module else {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", &names().file_system, "-o", options, "none"]).arg(mountpoint);
+        return Ok(mount);
+    };
     let module = under_test::kernel_module(&project::running_kernel())?;
-    let mut mount = command.filled(&[
+    Ok(own.filled(&[
         ("module", vec![module.display().to_string()]),
         ("options", vec!["-o".to_owned(), options.to_owned()]),
         ("mountpoint", vec![mountpoint.display().to_string()]),
-    ]);
-    let mounted = Running::start(&mut mount)?.finish(MOUNT_LIMIT)?;
+    ]))
+}
+
+/// Mounts as `vexfs.toml` says.
+fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
+    let mounted = Running::start(&mut mount_command(options, mountpoint)?)?.finish(MOUNT_LIMIT)?;
     mounted.must_succeed(&format!("{} {options}", command.words().join(" ")))
 }
 

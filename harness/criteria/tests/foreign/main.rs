@@ -1,0 +1,225 @@
+//! Foreign file systems in the reference's place, by `vexfs.toml`: criterion 1's trials of a file
+//! system on each, and one table, that of docs/own-vexfs.md. `make foreign` runs it.
+//!
+//! What a file system lacks is asked by the contract, and the message says so, or by POSIX: then the
+//! same operation passes on tmpfs. What tmpfs fails, too, is asked by nobody and is our fault.
+//!
+//! `foreign [NAME...]` tries those whose names contain one of these; `foreign --module DIR` counts
+//! what a guest has left in DIR, in which the module of fixtures/own was tried. With
+//! `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with its.
+
+mod file_systems;
+mod sort;
+mod table;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use criteria::trial::{MOST_VARIABLE, Trial};
+use evidence::exit;
+use evidence::place::Place;
+use homes::filesystem::{Effort, all_operations, apart, stores};
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::place::DIR_VARIABLE;
+use machine::{config, part, project, require};
+use tempfile::TempDir;
+
+use file_systems::{FOREIGN, Foreign, OWN};
+use sort::Sorted;
+use table::Row;
+
+/// Variable that makes this program criterion 1's trials of a file system.
+const CRITERION: &str = "VEXFS_VALIDATION_FOREIGN";
+/// Variable by which the rows are written into the page.
+const WRITE: &str = "VEXFS_VALIDATION_WRITE";
+/// Seconds that a trial may take: an interpreter needs some, and none needs this many.
+const MOST_SECONDS: &str = "60";
+/// For what is done once, and for all trials of a file system.
+const LIMIT: Duration = Duration::from_secs(3600);
+/// A tmpfs that every user may write to, on any Linux.
+const TMPFS: &str = "/dev/shm";
+
+/// Criterion 1's trials of how a daemon is mounted and unmounted.
+const OF_MOUNTING: [&str; 7] = [
+    "fuse::mounts_as_fuse",
+    "fuse::unmount_leaves_nothing",
+    "fuse::signals_unmount",
+    "fuse::fusermount_unmounts",
+    "fuse::a_successor_keeps_its_mount",
+    "fuse::searches_are_served_by_fuse",
+    "fuse::bad_mount_points_are_refused",
+];
+
+fn main() -> ExitCode {
+    if env::var_os(CRITERION).is_some() {
+        return criteria::main(trials());
+    }
+    if let Some(done) = part::main(&[(apart::PART, apart::play), (stores::PART, stores::play)]) {
+        return done;
+    }
+    let words: Vec<String> = env::args().skip(1).collect();
+    let rows = match words.split_first() {
+        Some((first, [directory])) if first == "--module" => module(Path::new(directory)),
+        _ => all(&words),
+    };
+    match rows.and_then(|rows| finish(&rows)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => exit::FAIL.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            exit::SETUP.into()
+        }
+    }
+}
+
+/// Those of the table of operations, but the ones of hundreds of thousands of requests, and those
+/// of mounting.
+fn trials() -> Vec<Trial> {
+    let operations = all_operations().into_iter();
+    let operations = operations.filter(|one| one.effort != Effort::ManyRequests);
+    let names: BTreeSet<String> = operations.map(|one| format!("fuse::{}", one.name)).collect();
+    let chosen =
+        |trial: &Trial| names.contains(trial.name()) || OF_MOUNTING.contains(&trial.name());
+    criteria::fuse::trials().into_iter().filter(chosen).collect()
+}
+
+/// Tries each whose name is asked for.
+fn all(asked: &[String]) -> Result<Vec<Row>, Failure> {
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part));
+    let mut rows = Vec::new();
+    let mut add = |name: &str, package: &str, sorted: Result<Sorted, Failure>| match sorted {
+        Ok(sorted) => {
+            println!("{name}: {sorted}");
+            rows.push(Row::new(name, package, sorted));
+        }
+        Err(failure) => println!("{name} is left out: {failure}"),
+    };
+    for one in FOREIGN.iter().filter(|one| is_asked(one.name)) {
+        let sorted = match one.lacks() {
+            Some(file) => {
+                Err(Failure::new(format!("there is no {file}; provide it with: make foreign")))
+            }
+            None => tried(one),
+        };
+        add(one.name, one.package, sorted);
+    }
+    for &(name, package, directory, program) in OWN.iter().filter(|(name, ..)| is_asked(name)) {
+        let directory = project::root().join("fixtures/own").join(directory);
+        add(name, package, tried_in(&directory, program));
+    }
+    require!(!rows.is_empty(), "no file system was tried");
+    Ok(rows)
+}
+
+/// A directory on tmpfs, short and open to others.
+fn room() -> Result<TempDir, Failure> {
+    let room = tempfile::Builder::new().prefix("f").rand_bytes(6).tempdir_in(TMPFS)?;
+    fs::set_permissions(room.path(), Permissions::from_mode(0o755))?;
+    Ok(room)
+}
+
+fn shell(script: &str, directory: &Path) -> Result<(), Failure> {
+    let mut command = Command::new("sh");
+    command.args(["-e", "-c", script]).current_dir(directory);
+    Running::start(&mut command)?.finish(LIMIT)?.must_succeed("making it ready")
+}
+
+fn tried(foreign: &Foreign) -> Result<Sorted, Failure> {
+    let room = room()?;
+    fs::write(room.path().join("vexfs.toml"), foreign.config())?;
+    fs::write(room.path().join("start.sh"), foreign.script())?;
+    shell(foreign.prepare, room.path())?;
+    criterion(&room.path().join("vexfs.toml"))
+}
+
+/// One whose `vexfs.toml` is in `directory`, once make has made what is to be made.
+fn tried_in(directory: &Path, make: &str) -> Result<Sorted, Failure> {
+    shell(make, directory)?;
+    criterion(&directory.join("vexfs.toml"))
+}
+
+/// Criterion 1's trials of a file system on what `vexfs.toml` names, sorted.
+fn criterion(config: &Path) -> Result<Sorted, Failure> {
+    let room = room()?;
+    let [temporary, evidence] = ["t", "evidence"].map(|name| room.path().join(name));
+    for directory in [&temporary, &evidence] {
+        fs::create_dir(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    }
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("--test-threads=4").env_remove("NEXTEST").env_remove("NEXTEST_RUN_ID");
+    command.env(CRITERION, "1").env(MOST_VARIABLE, MOST_SECONDS).env("TMPDIR", &temporary);
+    command.env(config::VARIABLE, config).env(DIR_VARIABLE, &evidence);
+    let ended = Running::start(&mut command)?.finish(LIMIT)?;
+    require!(
+        matches!(ended.status.code(), Some(0 | 101)),
+        "the criterion ended with {}:\n{}",
+        ended.status,
+        ended.tail()
+    );
+    let due: Vec<String> = trials().iter().map(|trial| trial.name().to_owned()).collect();
+    sort::sorted(&evidence, Place::Host, &due, Path::new(TMPFS)).when(ended.tail())
+}
+
+/// What a guest has left of the module's trials, of which those of the table count, and those of
+/// loading and unloading.
+fn module(directory: &Path) -> Result<Vec<Row>, Failure> {
+    let own = [
+        "is_built_for_the_running_kernel",
+        "loads_and_is_listed",
+        "mounts_and_is_used",
+        "refuses_to_unload_while_mounted",
+        "refuses_to_load_twice",
+        "refuses_unknown_mount_options",
+        "refuses_mounts_of_user_namespaces",
+        "survives_300_cycles",
+    ];
+    let operations = all_operations();
+    let names = operations.iter().map(|one| one.name).chain(own);
+    let due: Vec<String> = names.map(|name| format!("module::{name}")).collect();
+    let sorted = sort::sorted(directory, Place::Guest, &due, Path::new(TMPFS))?;
+    println!("fixtures/own/module: {sorted}");
+    Ok(vec![Row::new("fixtures/own/module", "", sorted)])
+}
+
+/// Prints and compares; whether all is as it should be.
+fn finish(rows: &[Row]) -> Result<bool, Failure> {
+    let report = project::built().join("foreign");
+    fs::create_dir_all(&report)?;
+    for row in rows {
+        let name = row.name.replace(|one: char| !one.is_ascii_alphanumeric(), "-");
+        fs::write(report.join(format!("{name}.txt")), row.sorted.lines())?;
+    }
+    println!("\n{}\nEach red line: {}", table::of(rows), report.display());
+    let unfair: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.sorted.unfair.iter().map(|red| format!("{}: {red}", row.name)))
+        .collect();
+    for one in &unfair {
+        println!("UNFAIR, for tmpfs fails it, too: {one}");
+    }
+    let page: PathBuf = project::root().join("docs/own-vexfs.md");
+    let text = fs::read_to_string(&page).when(page.display())?;
+    if env::var_os(WRITE).is_some() {
+        fs::write(&page, table::written(&text, rows)?)?;
+        println!("written into {}", page.display());
+        return Ok(unfair.is_empty());
+    }
+    let differences = table::differences(&text, rows)?;
+    for one in &differences {
+        println!("{}: {one}", page.display());
+    }
+    if !differences.is_empty() {
+        println!(
+            "If that is how they are by now, other versions say, take it over with: \
+             {WRITE}=1 make foreign"
+        );
+    }
+    Ok(unfair.is_empty() && differences.is_empty())
+}

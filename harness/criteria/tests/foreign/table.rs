@@ -1,0 +1,104 @@
+//! The table of docs/own-vexfs.md, between two comments.
+
+use std::process::Command;
+
+use machine::fail;
+use machine::failure::Failure;
+
+use crate::sort::Sorted;
+
+const BEGIN: &str = "<!-- make foreign writes what follows -->\n";
+const END: &str = "<!-- until here -->\n";
+const HEAD: &str = "| file system | version | passed | lacking by the contract | lacking by POSIX |\n\
+                    | --- | --- | --- | --- | --- |\n";
+
+/// A file system's line.
+pub struct Row {
+    /// What the table calls it.
+    pub name: String,
+    version: String,
+    /// What became of its trials.
+    pub sorted: Sorted,
+}
+
+impl Row {
+    /// With the version of the Debian `package`, where there is one.
+    pub fn new(name: &str, package: &str, sorted: Sorted) -> Row {
+        Row { name: name.to_owned(), version: version(package), sorted }
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} |\n",
+            self.name,
+            self.version,
+            self.sorted.passed,
+            self.sorted.by_contract.len(),
+            self.sorted.by_posix.len()
+        )
+    }
+}
+
+fn version(package: &str) -> String {
+    let asked = (!package.is_empty()).then(|| {
+        Command::new("dpkg-query").args(["--show", "--showformat=${Version}", package]).output()
+    });
+    match asked {
+        Some(Ok(output)) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+/// The table of these rows.
+pub fn of(rows: &[Row]) -> String {
+    HEAD.to_owned() + &rows.iter().map(Row::line).collect::<String>()
+}
+
+/// The page's lines, before, within and behind the table.
+fn parts(page: &str) -> Result<(&str, Vec<&str>, &str), Failure> {
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
+        let (table, behind) = rest.split_once(END)?;
+        Some((before, table.lines().skip(2).collect(), behind))
+    });
+    match parts {
+        Some(parts) => Ok(parts),
+        None => fail!("the page has no place for the table, between {BEGIN:?} and {END:?}"),
+    }
+}
+
+fn name_in(line: &str) -> &str {
+    line.trim_start_matches("| ").split(" | ").next().unwrap_or_default()
+}
+
+/// The page with these rows; those of others stay.
+pub fn written(page: &str, rows: &[Row]) -> Result<String, Failure> {
+    let (before, lines, behind) = parts(page)?;
+    let mut left: Vec<&Row> = rows.iter().collect();
+    let mut table = HEAD.to_owned();
+    for line in lines {
+        match left.iter().position(|row| row.name == name_in(line)) {
+            Some(at) => table += &left.remove(at).line(),
+            None => table += &format!("{line}\n"),
+        }
+    }
+    table.extend(left.iter().map(|row| row.line()));
+    Ok(format!("{before}{BEGIN}{table}{END}{behind}"))
+}
+
+/// Where these rows are others than the page's.
+pub fn differences(page: &str, rows: &[Row]) -> Result<Vec<String>, Failure> {
+    let (_, lines, _) = parts(page)?;
+    let mut differences = Vec::new();
+    for row in rows {
+        let line = row.line();
+        let found = line.trim_end();
+        match lines.iter().find(|line| name_in(line) == row.name) {
+            Some(there) if *there == found => {}
+            Some(there) => differences.push(format!("it says {there}\n  and found was {found}")),
+            None => differences.push(format!("it has no line of {}: {found}", row.name)),
+        }
+    }
+    Ok(differences)
+}

@@ -1,0 +1,138 @@
+//! Loading a module that is not the reference: what it needs, and what keeps it from being tried,
+//! which is said in a sentence, once.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use machine::child::Running;
+use machine::failure::{Failure, While};
+use machine::{config, fail, require};
+
+use super::kmsg::KernelLog;
+use super::module::{
+    LoadedModule, ModuleFile, delete_by_name, listed_modules, registered_file_systems,
+};
+use super::names::{Names, names};
+use crate::cause::Cause;
+
+/// For modprobe(8), in an emulated guest.
+const NEEDED_LIMIT: Duration = Duration::from_secs(120);
+/// Lines of the kernel's log that say why it did not load a module.
+const LINES: usize = 3;
+
+fn is_own() -> Result<bool, Failure> {
+    Ok(config::current()?.module.is_some())
+}
+
+/// Loads the modules that the module under test needs and that are not there. They stay: they are
+/// no work of its own.
+///
+/// # Errors
+/// modprobe(8) does not know them, or cannot load them.
+pub fn load_needed() -> Result<(), Failure> {
+    if !is_own()? {
+        return Ok(());
+    }
+    let file = ModuleFile::of_running_kernel()?;
+    let there = listed_modules()?;
+    for name in file.depends.iter().filter(|name| !there.contains(&name.replace('-', "_"))) {
+        let module = file.path.display();
+        let mut modprobe = Command::new("modprobe");
+        let loaded = Running::start(modprobe.arg(name))
+            .and_then(|running| running.finish(NEEDED_LIMIT)?.must_succeed("modprobe"));
+        loaded.when(format!(
+            "{module} needs the module {name} (modinfo -F depends), which is not loaded; where \
+             modprobe does not find it, build it into {module}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// That no other trial has found that the module cannot be tried.
+///
+/// # Errors
+/// Undecided: this one was not tried either.
+pub fn may_be_tried() -> Result<(), Failure> {
+    match Cause::of_this_trial("").found_by() {
+        Some(first) => Err(Failure::undecided(format!(
+            "not tried: {} does not load as it should; {first} says why",
+            names().module
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What the kernel had and said before a module was loaded.
+pub(super) struct Watch {
+    modules: BTreeSet<String>,
+    file_systems: BTreeSet<String>,
+    log: KernelLog,
+}
+
+impl Watch {
+    /// From now on, where the module is not the reference.
+    pub(super) fn of_own() -> Result<Option<Watch>, Failure> {
+        if !is_own()? {
+            return Ok(None);
+        }
+        let mut log = KernelLog::from_now()?;
+        log.read()?;
+        let (modules, file_systems) = (listed_modules()?, registered_file_systems()?);
+        Ok(Some(Watch { modules, file_systems, log }))
+    }
+
+    /// That what was loaded is what vexfs.toml says, and loads in silence.
+    ///
+    /// # Errors
+    /// What to change; the module is unloaded then.
+    pub(super) fn check(
+        mut self,
+        loaded: Result<LoadedModule, Failure>,
+    ) -> Result<LoadedModule, Failure> {
+        let logged = self.log.read()?;
+        let loaded = loaded.map_err(|failure| {
+            let said: Vec<&str> = logged.records.iter().map(|record| &*record.text).collect();
+            let said = said[said.len().saturating_sub(LINES)..].join("; ");
+            let said = if said.is_empty() { said } else { format!("; the kernel says: {said}") };
+            failure.and_then(said)
+        })?;
+        let Names { module, file_system } = names();
+        let as_it_should = || {
+            let others = came(&self.modules, listed_modules()?);
+            if !others.is_empty() && !others.contains(module) {
+                let called = others.into_iter().collect::<Vec<_>>().join(", ");
+                delete_by_name(&called).when(format!("unloading {called}"))?;
+                fail!(
+                    "/proc/modules calls the module {called} and not {module}; set module.name to \
+                     that in vexfs.toml"
+                );
+            }
+            let file_systems = registered_file_systems()?;
+            if !file_systems.contains(file_system) {
+                let others = came(&self.file_systems, file_systems);
+                require!(
+                    !others.is_empty(),
+                    "{module} is loaded, but {file_system} is not in /proc/filesystems, and \
+                     nothing else has come there"
+                );
+                fail!(
+                    "{module} is loaded, but {file_system} is not in /proc/filesystems: its file \
+                     system is called {}; set module.filesystem to that in vexfs.toml",
+                    others.into_iter().collect::<Vec<_>>().join(", ")
+                );
+            }
+            match logged.check().when(format!("loading {module}")) {
+                // Whether lines were lost is looked at by whoever reads the trial's log.
+                Err(failure) if failure.is_undecided() => Ok(()),
+                other => other,
+            }
+        };
+        as_it_should().inspect_err(|_| Cause::of_this_trial("").note())?;
+        Ok(loaded)
+    }
+}
+
+fn came(before: &BTreeSet<String>, now: BTreeSet<String>) -> BTreeSet<String> {
+    now.into_iter().filter(|name| !before.contains(name)).collect()
+}
