@@ -29,6 +29,7 @@ BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/d
 VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
+  fixtures/foreign/*.sh \
   fixtures/saboteurs/module/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
 
@@ -58,7 +59,7 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 .DEFAULT_GOAL := help
 .PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
   test-two-lanes test-deciding test-guest test-two-guests test-module test-others test-evidence \
-  test-sabotage fuzz-daemon second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+  test-sabotage fuzz-daemon foreign second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -182,6 +183,25 @@ second-judge: JUDGED ?= 0..1000
 second-judge: ## the verdict and the second judge agree (JUDGED=FIRST..LAST)
 	$(begin)
 	VEXFS_VALIDATION_SEEDS=$(JUDGED) cargo nextest run --locked -p verdict --test second_judge
+
+# The kernel's own file systems are the referees; in the guest xfs and btrfs are among them. Then the
+# foreign ones, and the module of fixtures/own (ONLY=part of a name tries those FUSE file systems alone).
+ONLY ?=
+OWN_MODULES = binary(module) and not ($(LONG_ACTS) or test(/^module::(adversary|pjdfstest|fsx|fio|stress|fuzzed)/))
+IN_FOREIGN := target/guest/foreign
+OWN_MODULE := fixtures/own/module/vexfs.toml
+foreign: setup build ## file systems of other people's in the reference's place, one table
+	$(begin)
+	@fixtures/foreign/setup.sh
+ifeq ($(ONLY),)
+	@rm -rf $(IN_FOREIGN) $(IN_FOREIGN)-referees
+	$(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_FOREIGN)-referees -- \
+	  cargo nextest run --profile vm -E 'binary(kernel_file_systems)'
+	VEXFS_CONFIG=$(OWN_MODULE) $(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_FOREIGN) -- \
+	  cargo nextest run --profile vm --no-fail-fast -E '$(OWN_MODULES)' || test $$? -eq 100
+	cargo test --locked -p criteria --test foreign -- --module $(CURDIR)/$(IN_FOREIGN)
+endif
+	cargo test --locked -p criteria --test foreign -- $(ONLY)
 
 sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filterset)
 	$(begin)

@@ -54,7 +54,7 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
         &LoadCycles {
             done: done.len(),
             used_every: USED_EVERY,
-            used: used.map(str::to_owned),
+            used,
             microseconds: done.iter().map(|one| one.microseconds).collect(),
             kernel_memory_kib: memory.clone(),
             live_allocations: live.clone(),

@@ -12,7 +12,7 @@ use machine::place;
 use machine::programs;
 use machine::under_test::{self, Program};
 
-use crate::requirement::{Missing, Requirement};
+use crate::requirement::{Missing, Requirement, own_is_of_use};
 
 /// The other series that Debian 12 has, of the kernel matrix.
 const OTHER_SERIES: &str = "6.1";
@@ -251,7 +251,12 @@ fn kernel(series: &str) -> Vec<Examined> {
     };
     let release = &kernel.release;
     let built = |module: Result<std::path::PathBuf, Failure>, option: &str| match module {
-        Ok(path) if path.is_file() => Ok(path.display().to_string()),
+        Ok(path) if path.is_file() => {
+            if option.is_empty() {
+                own_is_of_use(&path, release)?;
+            }
+            Ok(path.display().to_string())
+        }
         Ok(path) => Err(Missing {
             what: format!("it is not built ({})", path.display()),
             remedy: format!(

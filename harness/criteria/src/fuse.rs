@@ -162,11 +162,9 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
 fn successors(_: &Context) -> Result<(), Failure> {
     const ROUNDS: u32 = 30;
     let config = config::current()?;
-    if config.mount.fuse.is_some() {
-        // Only the reference's options say how to serve in the background.
-        return Ok(());
+    if config.fuse.is_some() || config.mount.fuse.is_some() {
+        return own_successors();
     }
-    let arguments = config.fuse.as_ref().map(|own| own.arguments.clone()).unwrap_or_default();
     let program = build_if_missing()?;
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().join("mnt");
@@ -174,7 +172,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     let _guard = Unmounted(&mountpoint);
     for round in 0..ROUNDS {
         let mut command = Command::new(&program);
-        command.args(&arguments).arg("--background").arg(&mountpoint);
+        command.arg("--background").arg(&mountpoint);
         let started = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
         started.must_succeed(&format!("round {round}: mounting in the background"))?;
         let file = mountpoint.join("f");
@@ -190,6 +188,40 @@ fn successors(_: &Context) -> Result<(), Failure> {
         let read = fs::read(&file).when(format!("round {round}"))?;
         require!(read == b"written", "round {round}: what was written is not there");
         unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+/// The same of a daemon that is not the reference, which serves in the foreground.
+fn own_successors() -> Result<(), Failure> {
+    const ROUNDS: u32 = 5;
+    let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
+    let mountpoint = directory.path().canonicalize()?.join("mnt");
+    fs::create_dir(&mountpoint)?;
+    let _guard = Unmounted(&mountpoint);
+    let mut predecessor: Option<Running> = None;
+    for round in 0..ROUNDS {
+        let daemon = Running::start(&mut fuse::foreground(&mountpoint)?)?;
+        let file = mountpoint.join("f");
+        // Before it is mounted the directory beneath is there.
+        wait_for("the daemon's mount", REFUSAL_LIMIT, || {
+            let there = is_mounted(&mountpoint)? && fs::write(&file, "written").is_ok();
+            Ok(there.then_some(()))
+        })
+        .when(format!("round {round}"))?;
+        if let Some(predecessor) = predecessor.replace(daemon) {
+            predecessor.finish(REFUSAL_LIMIT).when("the daemon before it")?;
+        }
+        require!(
+            is_mounted(&mountpoint)?,
+            "round {round}: the mount has gone with the daemon before it, though nobody unmounted it"
+        );
+        let read = fs::read(&file).when(format!("round {round}"))?;
+        require!(read == b"written", "round {round}: what was written is not there");
+        unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
+    }
+    if let Some(last) = predecessor {
+        last.finish(REFUSAL_LIMIT).when("the last daemon")?;
     }
     Ok(())
 }
@@ -224,8 +256,8 @@ fn served_by_fuse(context: &Context) -> Result<(), Failure> {
     mount.unmount()
 }
 
-/// What cannot be mounted on is refused, and nothing is left. The kernel refuses a file and what
-/// is not there; libfuse may mount on what is mounted already, the reference may not.
+/// What cannot be mounted on is refused, and nothing is left. Nobody can mount on what is not there;
+/// libfuse may mount on a file and on what is mounted already, the reference may not.
 fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let config = config::current()?;
     let own = config.fuse.is_some() || config.mount.fuse.is_some();
@@ -250,8 +282,9 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         Ok::<_, Failure>(())
     };
     refused(&room.join("nonexistent"), "does not exist")?;
-    refused(&file, "not a directory")?;
+    // libfuse mounts on a file, too.
     if !own {
+        refused(&file, "not a directory")?;
         let mount = FuseMount::under_test()?;
         let mut command = fuse::foreground(mount.path())?;
         // It goes with the mount's own daemon.

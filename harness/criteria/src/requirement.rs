@@ -185,14 +185,16 @@ fn module(release: &str) -> Result<(), Missing> {
     };
     let path = configured(under_test::kernel_module(release))?;
     file(&path, &format!("vexfs.ko for kernel {release}"), &build)?;
-    let own = configured(config::current().map(|config| config.module.is_some()))?;
-    if own { of_use(&path, release) } else { Ok(()) }
+    own_is_of_use(&path, release)
 }
 
-/// That a module which is not the reference can be loaded at all: one sentence here stands for one
-/// of each trial. What can be told of the file is told once a process.
-fn of_use(path: &Path, release: &str) -> Result<(), Missing> {
+/// That a module which is not the reference can be loaded at all, by the kernel `release`. Its file is
+/// read once a process.
+pub(crate) fn own_is_of_use(path: &Path, release: &str) -> Result<(), Missing> {
     static TOLD: OnceLock<Result<(), Missing>> = OnceLock::new();
+    if !configured(config::current().map(|config| config.module.is_some()))? {
+        return Ok(());
+    }
     TOLD.get_or_init(|| {
         let told = ModuleFile::read(path).and_then(|module| module.must_be_of_use(release));
         told.map_err(|failure| {

@@ -96,17 +96,6 @@ pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How a mount was used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Used {
-    /// Rows were written, indexed and searched.
-    AsVexfs,
-    /// Rows were written and read back; the module, which is not the reference, knows no requests of
-    /// the contract.
-    AsFileSystem,
-}
-
 /// Writes rows, indexes them, searches, and asks who served it.
 ///
 /// # Errors

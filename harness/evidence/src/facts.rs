@@ -68,9 +68,9 @@ pub struct LoadCycles {
     pub done: usize,
     /// Every how many of them the module was mounted and used.
     pub used_every: u32,
-    /// How it was used: with the contract's requests, or without where it knows none.
+    /// How it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used: Option<String>,
+    pub used: Option<Used>,
     /// The wall time of each.
     pub microseconds: Vec<u64>,
     /// What the kernel held after each: unreclaimable slab, stacks, page tables, vmalloc.
@@ -81,6 +81,17 @@ pub struct LoadCycles {
     pub failure_rate_below: f64,
     /// The confidence of that bound.
     pub confidence: f64,
+}
+
+/// How a mount was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Used {
+    /// Rows were written, indexed and searched.
+    AsVexfs,
+    /// Rows were written and read back; the module, which is not the reference, knows no requests of
+    /// the contract.
+    AsFileSystem,
 }
 
 /// What is looked at after each load/unload cycle.

@@ -4,7 +4,7 @@
 //! Each is an image or a mount of its own for each operation. All are tried by root alone, who
 //! may mount them: in a user namespace nobody may chown or make devices, as operations do. xfs and
 //! btrfs are tried where their mkfs is, as in
-//! `vexfs-validate guest -- cargo nextest run -p homes --test kernel_file_systems`.
+//! `vexfs-validate guest -- cargo nextest run --profile vm -E 'binary(kernel_file_systems)'`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -142,6 +142,11 @@ impl Foreign {
 
     /// The script that `config` names.
     pub fn script(&self) -> String {
-        format!("set -e\nbelow=$(mktemp -d \"$PWD/below-XXXXXX\")\n{}\n", self.start)
+        // What earlier mounts have left takes room, and none is as old as this.
+        format!(
+            "set -e\nfind . -maxdepth 1 -name 'below-*' -mmin +5 -exec rm -rf {{}} +\n\
+             below=$(mktemp -d \"$PWD/below-XXXXXX\")\n{}\n",
+            self.start
+        )
     }
 }

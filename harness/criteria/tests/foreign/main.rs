@@ -9,6 +9,7 @@
 //! `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with its.
 
 mod file_systems;
+mod ground;
 mod sort;
 mod table;
 
@@ -31,6 +32,7 @@ use machine::{config, part, project, require};
 use tempfile::TempDir;
 
 use file_systems::{FOREIGN, Foreign, OWN};
+use ground::Ground;
 use sort::Sorted;
 use table::Row;
 
@@ -42,8 +44,6 @@ const WRITE: &str = "VEXFS_VALIDATION_WRITE";
 const MOST_SECONDS: &str = "60";
 /// For what is done once, and for all trials of a file system.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// A tmpfs that every user may write to, on any Linux.
-const TMPFS: &str = "/dev/shm";
 
 /// Criterion 1's trials of how a daemon is mounted and unmounted.
 const OF_MOUNTING: [&str; 7] = [
@@ -92,6 +92,7 @@ fn trials() -> Vec<Trial> {
 /// Tries each whose name is asked for.
 fn all(asked: &[String]) -> Result<Vec<Row>, Failure> {
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part));
+    let ground = Ground::new()?;
     let mut rows = Vec::new();
     let mut add = |name: &str, package: &str, sorted: Result<Sorted, Failure>| match sorted {
         Ok(sorted) => {
@@ -105,21 +106,21 @@ fn all(asked: &[String]) -> Result<Vec<Row>, Failure> {
             Some(file) => {
                 Err(Failure::new(format!("there is no {file}; provide it with: make foreign")))
             }
-            None => tried(one),
+            None => tried(one, &ground),
         };
         add(one.name, one.package, sorted);
     }
     for &(name, package, directory, program) in OWN.iter().filter(|(name, ..)| is_asked(name)) {
         let directory = project::root().join("fixtures/own").join(directory);
-        add(name, package, tried_in(&directory, program));
+        add(name, package, tried_in(&directory, program, &ground));
     }
     require!(!rows.is_empty(), "no file system was tried");
     Ok(rows)
 }
 
 /// A directory on tmpfs, short and open to others.
-fn room() -> Result<TempDir, Failure> {
-    let room = tempfile::Builder::new().prefix("f").rand_bytes(6).tempdir_in(TMPFS)?;
+fn room(ground: &Ground) -> Result<TempDir, Failure> {
+    let room = tempfile::Builder::new().prefix("f").rand_bytes(6).tempdir_in(ground.path())?;
     fs::set_permissions(room.path(), Permissions::from_mode(0o755))?;
     Ok(room)
 }
@@ -130,23 +131,23 @@ fn shell(script: &str, directory: &Path) -> Result<(), Failure> {
     Running::start(&mut command)?.finish(LIMIT)?.must_succeed("making it ready")
 }
 
-fn tried(foreign: &Foreign) -> Result<Sorted, Failure> {
-    let room = room()?;
+fn tried(foreign: &Foreign, ground: &Ground) -> Result<Sorted, Failure> {
+    let room = room(ground)?;
     fs::write(room.path().join("vexfs.toml"), foreign.config())?;
     fs::write(room.path().join("start.sh"), foreign.script())?;
     shell(foreign.prepare, room.path())?;
-    criterion(&room.path().join("vexfs.toml"))
+    criterion(&room.path().join("vexfs.toml"), ground)
 }
 
 /// One whose `vexfs.toml` is in `directory`, once make has made what is to be made.
-fn tried_in(directory: &Path, make: &str) -> Result<Sorted, Failure> {
+fn tried_in(directory: &Path, make: &str, ground: &Ground) -> Result<Sorted, Failure> {
     shell(make, directory)?;
-    criterion(&directory.join("vexfs.toml"))
+    criterion(&directory.join("vexfs.toml"), ground)
 }
 
 /// Criterion 1's trials of a file system on what `vexfs.toml` names, sorted.
-fn criterion(config: &Path) -> Result<Sorted, Failure> {
-    let room = room()?;
+fn criterion(config: &Path, ground: &Ground) -> Result<Sorted, Failure> {
+    let room = room(ground)?;
     let [temporary, evidence] = ["t", "evidence"].map(|name| room.path().join(name));
     for directory in [&temporary, &evidence] {
         fs::create_dir(directory)?;
@@ -164,7 +165,7 @@ fn criterion(config: &Path) -> Result<Sorted, Failure> {
         ended.tail()
     );
     let due: Vec<String> = trials().iter().map(|trial| trial.name().to_owned()).collect();
-    sort::sorted(&evidence, Place::Host, &due, Path::new(TMPFS)).when(ended.tail())
+    sort::sorted(&evidence, Place::Host, &due, &ground.path()).when(ended.tail())
 }
 
 /// What a guest has left of the module's trials, of which those of the table count, and those of
@@ -183,9 +184,26 @@ fn module(directory: &Path) -> Result<Vec<Row>, Failure> {
     let operations = all_operations();
     let names = operations.iter().map(|one| one.name).chain(own);
     let due: Vec<String> = names.map(|name| format!("module::{name}")).collect();
-    let sorted = sort::sorted(directory, Place::Guest, &due, Path::new(TMPFS))?;
+    let passes = page_says_that_pass()?;
+    let ground = Ground::new()?;
+    let sorted = sort::sorted(directory, Place::Guest, &due, &ground.path())?;
+    for name in passes {
+        require!(
+            !sorted.is_red(&name),
+            "docs/own-vexfs.md says that {name} passes, and it does not"
+        );
+    }
     println!("fixtures/own/module: {sorted}");
     Ok(vec![Row::new("fixtures/own/module", "", sorted)])
+}
+
+/// The trials that the page shows as passed on the module of fixtures/own.
+fn page_says_that_pass() -> Result<Vec<String>, Failure> {
+    let text = fs::read_to_string(project::root().join("docs/own-vexfs.md"))?;
+    let lines = text.lines().filter_map(|line| line.strip_prefix("PASS module::"));
+    let names: Vec<String> = lines.map(|name| format!("module::{name}")).collect();
+    require!(!names.is_empty(), "docs/own-vexfs.md shows no trial of a module as passed");
+    Ok(names)
 }
 
 /// Prints and compares; whether all is as it should be.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::fs::Permissions;
+use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,8 @@ use homes::filesystem::contract::ASKS;
 use homes::filesystem::{Need, all_operations};
 use machine::failure::Failure;
 use machine::require;
+
+use crate::ground::Tmpfs;
 
 /// For one operation on tmpfs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -46,6 +48,12 @@ impl fmt::Display for Sorted {
 }
 
 impl Sorted {
+    /// Whether the trial called `name` has not passed.
+    pub fn is_red(&self, name: &str) -> bool {
+        let all = [&self.by_contract, &self.by_posix, &self.unfair];
+        all.into_iter().flatten().any(|red| red.starts_with(&format!("{name}: ")))
+    }
+
     /// Each red line, by who asks for it.
     pub fn lines(&self) -> String {
         let mut text = format!("{self}\n");
@@ -115,19 +123,26 @@ fn is_operation(name: &str) -> bool {
     all_operations().iter().any(|one| one.name == name)
 }
 
-/// The same operation in a directory of tmpfs, tried once.
-fn on_tmpfs(name: &str, tmpfs: &Path) -> Result<(), Failure> {
+/// The same operation on tmpfs, tried once: on one that is mounted with the operation's options, or,
+/// where nobody may mount, in a directory of `there`, which has no limits.
+fn on_tmpfs(name: &str, there: &Path) -> Result<(), Failure> {
     static TRIED: Mutex<BTreeMap<String, Result<(), String>>> = Mutex::new(BTreeMap::new());
     let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
     let outcome = tried.entry(name.to_owned()).or_insert_with(|| {
         let operation = all_operations().into_iter().find(|one| one.name == name);
         let tried = || -> Result<(), Failure> {
             let Some(operation) = operation else { machine::fail!("no operation is {name}") };
-            let root = nix::unistd::geteuid().is_root();
-            require!(root || !operation.needs.contains(&Need::Root), "it has to be tried by root");
-            let room = tempfile::Builder::new().prefix("r").tempdir_in(tmpfs)?;
-            std::fs::set_permissions(room.path(), Permissions::from_mode(0o755))?;
-            operation.run_apart(room.path(), LIMIT)
+            let room = tempfile::Builder::new().prefix("r").tempdir_in(there)?;
+            set_permissions(room.path(), Permissions::from_mode(0o755))?;
+            if !nix::unistd::geteuid().is_root() {
+                require!(
+                    !operation.needs.contains(&Need::Root) && operation.on_any_mount(),
+                    "it has to be tried by root"
+                );
+                return operation.run_apart(room.path(), LIMIT);
+            }
+            let tmpfs = Tmpfs::new(operation.options)?;
+            operation.run_apart(tmpfs.path(), LIMIT)
         };
         tried().map_err(|failure| failure.to_string())
     });

@@ -19,7 +19,7 @@ use super::vectors::nearest;
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     allocated_room_is_taken.by_contract("SEEK_HOLE finds no hole in allocated room"),
-    allocation_beyond_the_mount.by_contract(
+    allocation_beyond_the_mount.on("size=64M").by_contract(
         "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
     ),
     punched_holes_are_zero_and_free

@@ -13,6 +13,7 @@ use nix::sys::statvfs::statvfs;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::thread::UnshareFlags;
 
+use super::contract::COUNTS;
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use super::threads::in_thread;
@@ -22,7 +23,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     chown_by_root_only,
     umask,
     special_files,
-    statfs_counts,
+    statfs_counts.by_contract(COUNTS),
     statfs_tells_the_limits
         .on("size=8M,nr_inodes=100")
         .by_contract("statfs(2) tells size= and nr_inodes= exactly"),

@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::contract::{ByContract, HOLES};
 use super::expect::{expect_errno, noise, same};
 use super::operation::{Operation, operations};
 
@@ -77,7 +78,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     // What is there can be written to, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
     file.write_all_at(&bytes, 0).when("overwriting at the limit")?;
-    file.set_len(2 << 20).when("a hole at the limit")?;
+    file.set_len(2 << 20).when("a hole at the limit").by_contract(HOLES)?;
     fs::remove_file(&filler)?;
     wait_for("freed space that can be used again", FREED, || {
         Ok(fs::write(dir.join("again"), vec![8; 2 << 20]).is_ok().then_some(()))
@@ -150,9 +151,9 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
     const ROUNDS: usize = 200;
     let path = dir.join("all");
     let limits = statvfs(dir)?;
-    let all = vec![1; usize::try_from(limits.blocks_free() * limits.fragment_size())?];
     let due = (limits.blocks_free(), limits.files_free());
     require!(due == (64, 1), "a mount of 64 pages and 3 inodes has {due:?} free");
+    let all = vec![1; usize::try_from(limits.blocks_free() * limits.fragment_size())?];
     for round in 0..ROUNDS {
         let what = ["unlink", "close of an unlinked file", "truncate"][round % 3];
         let told = |doing: &str| format!("round {round}, {doing} after {what} gave all room back");

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use machine::failure::Failure;
+use machine::failure::{Failure, While};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
@@ -16,23 +16,45 @@ pub const ASKS: &str = "the contract asks more than POSIX: ";
 pub(super) const REQUESTS: &str = "indexes and searches are requests (ioctl) on a file";
 pub(super) const LIMITS: &str = "a mount has the limits that size= and nr_inodes= give it";
 const UNKNOWN_OPTIONS: &str = "an option that is not known is refused";
+pub(super) const HOLES: &str = "a hole takes no room, and SEEK_HOLE finds it to the page";
+pub(super) const NAMES: &str = "a name has 255 bytes at most";
+pub(super) const COUNTS: &str = "statfs(2) counts what files take";
+pub(super) const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
+pub(super) const XATTRS: &str = "files and directories have extended attributes in user.*";
+
+/// What the smallest file systems of some kinds have, which is no limit not kept: bytes, or inodes.
+const LARGEST: u64 = 1 << 30;
 
 /// All that no operation of the table names.
 #[cfg(test)]
-pub(super) const OTHERS: &[&str] = &[REQUESTS, LIMITS, UNKNOWN_OPTIONS];
+pub(super) const OTHERS: &[&str] = &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS];
 
-/// `failure`, which is for want of what the contract alone `asks`.
+/// `failure`, which is for want of what the contract alone `asks`, and says so once.
 pub(super) fn asks(failure: Failure, asked: &str) -> Failure {
+    if failure.to_string().contains(ASKS) {
+        return failure;
+    }
     failure.and_then(format!("; {ASKS}{asked}"))
+}
+
+/// A step that may fail for want of what the contract alone asks.
+pub(super) trait ByContract<T> {
+    /// Says so of the failure.
+    fn by_contract(self, asked: &str) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Failure>> ByContract<T> for Result<T, E> {
+    fn by_contract(self, asked: &str) -> Result<T, Failure> {
+        self.map_err(|error| asks(error.into(), asked))
+    }
 }
 
 /// `failure`, with what the contract alone asks where its errno tells that: ENOTTY is the answer of
 /// a file that knows no such request.
 #[must_use]
 pub fn explained(failure: Failure) -> Failure {
-    let explained = failure.to_string().contains(ASKS);
     match failure.errno() {
-        Some(Errno::ENOTTY) if !explained => asks(failure, REQUESTS),
+        Some(Errno::ENOTTY) => asks(failure, REQUESTS),
         _ => failure,
     }
 }
@@ -49,21 +71,24 @@ pub fn limited_mount(failure: Failure) -> Failure {
     asks(failure, LIMITS)
 }
 
-/// What an operation wants that is tried on a mount with other `options` than the usual, where the
-/// mount does not have the limits that they give it.
-pub(super) fn limit_not_kept(mount: &Path, options: &str) -> Option<&'static str> {
+/// That a mount has the limits that `options` give it, where an operation asks for other than the
+/// usual.
+pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
     if options == OPTIONS {
-        return None;
+        return Ok(());
     }
-    let has = statvfs(mount).ok()?;
+    let has = statvfs(mount).when("statvfs")?;
     let size = has.blocks().saturating_mul(has.fragment_size());
-    let kept = |name, has: u64| match value(options, name) {
-        // Some make it a little more or less.
-        Some(asked) => has <= asked.saturating_mul(2) && has >= asked / 2,
-        None => true,
-    };
-    let all = kept("size=", size) && kept("nr_inodes=", has.files());
-    (!all).then_some(LIMITS)
+    for (name, has) in [("size=", size), ("nr_inodes=", has.files())] {
+        let Some(asked) = value(options, name) else { continue };
+        // Some make it larger: what they can make is the least, or a part of it is their own.
+        if has == 0 || has > asked.saturating_mul(2).max(LARGEST) {
+            let failure =
+                format!("not tried: {name}{asked} was asked for, and statfs(2) says {has}");
+            return Err(asks(Failure::new(failure), LIMITS));
+        }
+    }
+    Ok(())
 }
 
 /// The number that `name` has among mount `options`.
@@ -103,11 +128,14 @@ mod tests {
         assert_eq!(value("size=8M", "nr_inodes="), None);
     }
 
-    /// The root of this machine is larger than that, and has more files.
     #[test]
-    fn a_mount_that_keeps_no_limit_is_seen() {
-        let root = Path::new("/");
-        assert_eq!(limit_not_kept(root, "size=1M"), Some(LIMITS));
-        assert_eq!(limit_not_kept(root, OPTIONS), None);
+    fn nothing_is_tried_on_a_mount_that_keeps_no_limit() {
+        let proc = Path::new("/proc");
+        let said = keeps_limits(proc, "size=1M").unwrap_err().to_string();
+        assert!(
+            said.starts_with("not tried: size=1048576 was asked for") && said.contains(ASKS),
+            "{said}"
+        );
+        assert!(keeps_limits(proc, OPTIONS).is_ok());
     }
 }

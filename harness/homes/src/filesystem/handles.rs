@@ -15,7 +15,9 @@ use nix::mount::{MsFlags, mount};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 
-pub(super) const OPERATIONS: &[Operation] = operations![file_handles_hold.as_root()];
+pub(super) const OPERATIONS: &[Operation] = operations![
+    file_handles_hold.as_root().by_contract("a file handle holds as long as its file has a name")
+];
 
 /// The longest handle that there may be, MAX_HANDLE_SZ.
 const LONGEST: usize = 128;

@@ -1,6 +1,7 @@
 //! Names of files: removing them, giving them more, and names that stand for paths.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use machine::failure::{Failure, While};
 use machine::{require, uncached};
 use rustix::fs::{AtFlags, CWD, linkat};
 
+use super::contract::{ByContract, NAMES};
 use super::expect::{expect_errno, has_links};
 use super::operation::{Operation, operations};
 
@@ -141,8 +143,10 @@ fn long_and_odd_names(dir: &Path) -> Result<(), Failure> {
         require!(uncached::read(&path)? == name.as_bytes(), "{name:?} has other content");
     }
     let long = dir.join("x".repeat(256));
-    expect_errno(fs::write(&long, ""), libc::ENAMETOOLONG, "a name of 256 bytes")?;
-    expect_errno(fs::create_dir(&long), libc::ENAMETOOLONG, "a directory of 256 bytes")?;
-    let renamed = fs::rename(dir.join("-rf"), &long);
-    expect_errno(renamed, libc::ENAMETOOLONG, "a rename to 256 bytes")
+    let refused = |result: io::Result<()>, what: &str| {
+        expect_errno(result, libc::ENAMETOOLONG, what).by_contract(NAMES)
+    };
+    refused(fs::write(&long, ""), "a name of 256 bytes")?;
+    refused(fs::create_dir(&long), "a directory of 256 bytes")?;
+    refused(fs::rename(dir.join("-rf"), &long), "a rename to 256 bytes")
 }

@@ -89,7 +89,7 @@ impl Operation {
     }
 
     /// Whether any mount of the default size will do.
-    pub(super) fn on_any_mount(&self) -> bool {
+    pub fn on_any_mount(&self) -> bool {
         self.options == OPTIONS
     }
 }
@@ -112,18 +112,20 @@ impl Operation {
     /// What the operation found, or a directory that cannot be made or removed. Where a system
     /// call failed its errno comes first: `rename: ENOSYS (Function not implemented ...)`.
     pub fn run(&self, mount: &Path) -> Result<(), Failure> {
+        // Without them some would fill whatever disk is behind the mount, or all memory.
+        contract::keeps_limits(mount, self.options).map_err(|failure| self.told(failure))?;
         let room = Room::on(mount, self.name)?;
         if let Err(failure) = (self.check)(&room.directory) {
             // The next may be tried on the same mount; what it cannot remove it has not.
             let _ = room.clear();
-            return Err(self.told(failure, mount));
+            return Err(self.told(failure));
         }
         room.clear().when(format!("removing what {} made", self.name))
     }
 
-    /// `failure` on `mount`, with the operation and what a system call gave at its beginning, and
-    /// with what the contract alone asks at its end.
-    fn told(&self, failure: Failure, mount: &Path) -> Failure {
+    /// `failure`, with the operation and what a system call gave at its beginning, and with what the
+    /// contract alone asks at its end.
+    fn told(&self, failure: Failure) -> Failure {
         // A call that stands for itself need not be named; which of a trial's calls it was has to be.
         let place = failure.place().map_or_else(String::new, |place| format!(", at {place}"));
         let told = match failure.errno() {
@@ -131,7 +133,7 @@ impl Operation {
                 .with_errno(Some(errno)),
             None => failure.while_doing(self.name),
         };
-        match self.contract.or_else(|| contract::limit_not_kept(mount, self.options)) {
+        match self.contract {
             Some(asked) => contract::asks(told, asked),
             None => contract::explained(told),
         }

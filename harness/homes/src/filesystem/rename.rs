@@ -9,6 +9,7 @@ use machine::failure::{Failure, While};
 use machine::{require, uncached};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::contract::RENAME_FLAGS;
 use super::expect::{directory_has_links, expect_errno, has_links};
 use super::operation::{Operation, operations};
 
@@ -19,9 +20,9 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     rename_over_the_other_kind,
     rename_directory,
     renamed_directories_have_their_parent,
-    rename_noreplace,
-    rename_exchange,
-    rename_exchange_across_directories,
+    rename_noreplace.by_contract(RENAME_FLAGS),
+    rename_exchange.by_contract(RENAME_FLAGS),
+    rename_exchange_across_directories.by_contract(RENAME_FLAGS),
     rename_refuses_other_flags.by_contract("RENAME_WHITEOUT is EINVAL"),
 ];
 

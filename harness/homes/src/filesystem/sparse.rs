@@ -9,12 +9,13 @@ use machine::failure::{Failure, While};
 use machine::require;
 use rustix::fs::{SeekFrom as SparseSeek, seek};
 
+use super::contract::{ByContract, HOLES};
 use super::expect::{expect_errno, noise};
 use super::operation::{Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     sparse_file,
-    seek_data_and_hole,
+    seek_data_and_hole.by_contract(HOLES),
     the_largest_offset.by_contract("a file may reach to the largest offset of off_t"),
 ];
 
@@ -31,11 +32,15 @@ fn sparse_file(dir: &Path) -> Result<(), Failure> {
     file.write_all_at(b"end", END)?;
     let metadata = file.metadata()?;
     require!(metadata.len() == END + 3, "size {}", metadata.len());
-    require!(metadata.blocks() * 512 < END / 2, "a hole takes {} blocks", metadata.blocks());
     let mut hole = vec![1; 10_000];
     file.seek(SeekFrom::Start(END / 2))?;
     file.read_exact(&mut hole)?;
     require!(hole.iter().all(|&byte| byte == 0), "a hole does not read as zeros");
+    takes_no_room(metadata.blocks(), END).by_contract(HOLES)
+}
+
+fn takes_no_room(blocks: u64, hole: u64) -> Result<(), Failure> {
+    require!(blocks * 512 < hole / 2, "a hole of {hole} bytes takes {blocks} blocks");
     Ok(())
 }
 

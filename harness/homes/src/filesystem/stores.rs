@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use super::capacity::fill;
+use super::contract::{ByContract, HOLES};
 use super::expect::expect_errno;
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
@@ -135,7 +136,7 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
 fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Failure> {
     const PAGES: usize = 2_048;
     let path = dir.join("f");
-    drop(new(&path, PAGES * PAGE)?);
+    drop(new(&path, PAGES * PAGE).when("a hole beyond the limit").by_contract(HOLES)?);
     let order = StoresOrder { path: path.clone(), pages: PAGES };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
     let told = match (ended.status.code(), ended.status.signal()) {

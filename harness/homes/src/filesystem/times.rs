@@ -229,7 +229,7 @@ fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
     let (path, subdir, link) = (dir.join("f"), dir.join("subdir"), dir.join("link"));
     fs::write(&path, "content")?;
     fs::create_dir(&subdir)?;
-    symlink(&path, &link)?;
+    symlink(&path, &link).when("symlink")?;
     let accessed = |path: &Path| -> io::Result<Time> {
         let metadata = fs::symlink_metadata(path)?;
         Ok((metadata.atime(), metadata.atime_nsec()))

@@ -14,17 +14,18 @@ use rustix::fs::{
     lsetxattr, removexattr, setxattr,
 };
 
+use super::contract::XATTRS;
 use super::expect::{expect_errno, noise, same_bytes};
 use super::operation::{Operation, operations};
 use super::users::{NOBODY, as_user};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    xattrs_are_set_read_and_removed,
-    xattrs_of_directories_and_open_files,
-    xattrs_create_or_replace,
+    xattrs_are_set_read_and_removed.by_contract(XATTRS),
+    xattrs_of_directories_and_open_files.by_contract(XATTRS),
+    xattrs_create_or_replace.by_contract(XATTRS),
     xattrs_have_sizes.by_contract("an extended attribute may have 64 KiB"),
     xattrs_of_other_names_and_kinds_are_refused.by_contract("extended attributes are user.* only"),
-    xattrs_are_a_matter_of_permissions.as_root(),
+    xattrs_are_a_matter_of_permissions.as_root().by_contract(XATTRS),
     xattrs_count_against_the_size
         .on("size=8M")
         .by_contract("extended attributes count against size="),

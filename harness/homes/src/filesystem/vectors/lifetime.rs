@@ -37,7 +37,7 @@ fn renamed_and_linked_files_keep_their_indexes(dir: &Path) -> Result<(), Failure
     fs::create_dir(dir.join("sub"))?;
     fs::rename(&path, &moved)?;
     expect_current(&open(&moved)?, 0, true).when("renamed")?;
-    fs::hard_link(&moved, &second)?;
+    fs::hard_link(&moved, &second).when("link")?;
     fs::remove_file(&moved)?;
     let file = open(&second)?;
     expect_current(&file, 0, true).when("linked")?;

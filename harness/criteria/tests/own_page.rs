@@ -1,0 +1,109 @@
+//! docs/own-vexfs.md as its reader types it: the files that it shows are those of fixtures/own, its
+//! commands are run, and each line that it prints for them comes.
+//!
+//! The guest's commands are run by `make foreign`, which looks for the page's lines in the evidence.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use machine::project;
+
+fn page() -> String {
+    fs::read_to_string(project::root().join("docs/own-vexfs.md")).unwrap()
+}
+
+/// The blocks of the page that are in `language`.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    let blocks = page.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.map(str::to_owned).collect()
+}
+
+/// Words with one blank between them: libtest pads names.
+fn squeezed(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn fuse_criterion() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/fuse_criterion")
+}
+
+/// Runs a command of the page in the checkout, and gives what it prints. `tests/fuse.rs` is what
+/// `fuse_criterion` is, and cargo has built that.
+fn run(line: &str, config: Option<&str>) -> String {
+    let mut words = line.split_whitespace();
+    let mut command = match line.strip_prefix("cargo test --test fuse ") {
+        Some(filter) => {
+            let mut command = Command::new(fuse_criterion());
+            command.arg(filter);
+            command
+        }
+        None => {
+            let mut command = Command::new(words.next().unwrap());
+            command.args(words);
+            command
+        }
+    };
+    if let Some(config) = config {
+        command.env("VEXFS_CONFIG", config);
+    }
+    command.env_remove("NEXTEST").env_remove("NEXTEST_RUN_ID").current_dir(project::root());
+    let output = command.output().unwrap();
+    [output.stdout, output.stderr].map(|one| String::from_utf8_lossy(&one).into_owned()).concat()
+}
+
+/// That the set-up installs what the page does, so that its commands find it here.
+fn is_in_the_set_up(packages: &str) {
+    let path = project::root().join("fixtures/guest/setup/packages.txt");
+    let text = fs::read_to_string(path).unwrap();
+    for package in packages.split_whitespace() {
+        let listed = text.lines().any(|line| line.split(' ').next() == Some(package));
+        assert!(listed, "fixtures/guest/setup/packages.txt does not name {package}");
+    }
+}
+
+fn plays(block: &str) {
+    let (mut config, mut output) = (None, String::new());
+    for line in block.lines() {
+        let Some(command) = line.strip_prefix("$ ") else {
+            let due = squeezed(line);
+            let found = output.lines().any(|line| squeezed(line) == due);
+            assert!(found, "the page prints {line:?}, and what came is:\n{output}");
+            continue;
+        };
+        if let Some(packages) = command.strip_prefix("sudo apt-get install ") {
+            is_in_the_set_up(packages);
+        } else if let Some(path) = command.strip_prefix("export VEXFS_CONFIG=") {
+            assert!(Path::new(&project::root()).join(path).is_file(), "{path} is not there");
+            config = Some(path.to_owned());
+        } else {
+            output = run(command, config.as_deref());
+        }
+    }
+}
+
+#[test]
+fn its_commands_on_this_machine_print_what_it_says() {
+    let blocks = blocks(&page(), "console");
+    let of_daemons: Vec<&String> =
+        blocks.iter().filter(|block| block.contains("cargo test --test fuse")).collect();
+    assert_eq!(of_daemons.len(), 2, "one of Python's and one of C's");
+    for block in of_daemons {
+        plays(block);
+    }
+}
+
+#[test]
+fn the_files_that_it_shows_are_those_of_the_fixtures() {
+    let mut shown = 0;
+    for block in blocks(&page(), "toml") {
+        let Some((first, rest)) = block.split_once('\n') else { continue };
+        let Some(path) = first.strip_prefix("# fixtures/") else { continue };
+        let there = fs::read_to_string(project::root().join("fixtures").join(path)).unwrap();
+        assert_eq!(rest, there, "{path}");
+        shown += 1;
+    }
+    assert_eq!(shown, 3, "a daemon in Python, one in C, a module");
+}
