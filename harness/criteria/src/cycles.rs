@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle, LoadCycles};
+use evidence::facts::{LOAD_CYCLE, LOAD_CYCLES, LoadCycle, LoadCycles, Used};
 use evidence::stats as statistics;
 use homes::kernel::{
     KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
@@ -12,7 +12,7 @@ use homes::kernel::{
 use machine::failure::{Failure, While};
 use machine::require;
 
-use super::watched::{Used, use_what_there_is};
+use super::watched::use_what_there_is;
 use crate::trial::Context;
 
 /// Load/unload cycles of the stability trial.

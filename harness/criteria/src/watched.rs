@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
+use evidence::facts::Used;
 use homes::kernel::{
     EXPECTED_TAINT, KernelLog, Logged, Names, SideEffects, Taint, is_listed, load_needed,
     may_be_tried, names, registered,
@@ -13,7 +14,6 @@ use machine::failure::{Failure, While};
 use machine::{config, require};
 use measure::dataset::{self, Dataset};
 use nix::errno::Errno;
-use serde::Serialize;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
@@ -104,7 +104,7 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
     let data = Dataset::generate(3, 256, DIM, 1);
     let path = mount.join("base.f32");
-    fs::write(&path, dataset::bytes(&data.base))?;
+    fs::write(&path, dataset::bytes(&data.base)).when("writing a file of rows")?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     let attached = attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH");
     if attached.is_err() {

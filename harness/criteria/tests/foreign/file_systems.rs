@@ -33,7 +33,7 @@ pub const FOREIGN: &[Foreign] = &[
         package: "mergerfs",
         needs: &["/usr/bin/mergerfs"],
         prepare: "",
-        start: "mkdir \"$below/a\" \"$below/b\"; exec mergerfs -f \"$below/a:$below/b\" \"$1\"",
+        start: "mkdir \"$below/a\" \"$below/b\"; exec mergerfs -f -o minfreespace=1M \"$below/a:$below/b\" \"$1\"",
     },
     Foreign {
         name: "gocryptfs",
