@@ -380,7 +380,7 @@ impl FuseMount {
         self.nothing_is_left(pid, cause)
     }
 
-    /// Nothing is mounted, the directory is empty, and no process of the daemon's group is left.
+    /// Nothing is mounted, the directory is empty, and no process of the daemon's group lives on.
     fn nothing_is_left(&self, pid: u32, cause: &str) -> Result<(), Failure> {
         require!(
             !is_mounted(&self.mountpoint)?,
@@ -389,8 +389,16 @@ impl FuseMount {
         );
         let left: Vec<_> = fs::read_dir(&self.mountpoint)?.flatten().map(|e| e.path()).collect();
         require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
-        let group = killpg(Pid::from_raw(pid.cast_signed()), None);
-        require!(group.is_err(), "after {cause} a process of the FUSE daemon is left");
+        let mut left = Vec::new();
+        let ended = wait_for("", LINGER, || {
+            left = living_in_group(pid)?;
+            Ok(left.is_empty().then_some(()))
+        });
+        require!(
+            ended.is_ok(),
+            "after {cause} a process of the FUSE daemon is left: {}",
+            left.join(", ")
+        );
         // A helper that has been told to go may need a moment.
         let mut left = Vec::new();
         let gone = wait_for("", LINGER, || {
@@ -443,6 +451,25 @@ impl FuseMount {
             last => format!("; its last words:\n{last}"),
         }
     }
+}
+
+/// Processes of the process group `group` that live. One that has ended and that its parent, or init,
+/// has not waited for yet is none of them.
+fn living_in_group(group: u32) -> Result<Vec<String>, Failure> {
+    let mut living = Vec::new();
+    for process in fs::read_dir("/proc")?.flatten() {
+        // It may have ended since it was listed.
+        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        if let [state, _, pgrp, ..] = fields[..]
+            && pgrp.parse() == Ok(group)
+            && !matches!(state, "Z" | "X")
+        {
+            living.push(format!("{name})"));
+        }
+    }
+    Ok(living)
 }
 
 impl Drop for FuseMount {
