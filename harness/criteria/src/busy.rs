@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::adversary::processor_time;
 use crate::trial::Context;
+use crate::watched::own_knows_requests;
 
 const DIM: usize = 16;
 const ROWS: usize = 20_000;
@@ -58,6 +59,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
     let root = mount.path();
+    own_knows_requests(root)?;
     if let Some(parent) = root.parent() {
         fs::set_permissions(parent, Permissions::from_mode(0o711)).when(parent.display())?;
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use vexfs_uapi::client::{detach, stats};
 
 use crate::trial::Context;
+use crate::watched::own_knows_requests;
 
 /// A mount may take half of the memory, so that who is root in a name space of their own only must
 /// not make one.
@@ -51,6 +52,7 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
     const ROWS: usize = 20_000;
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
+    own_knows_requests(mount.path())?;
     let path = mount.path().join("base.f32");
     fs::write(&path, dataset::bytes(&Dataset::generate(7, ROWS, DIM, 1).base))?;
     let cgroup = MemoryCgroup::new()?;

@@ -136,6 +136,22 @@ fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {
     Ok(fs::remove_file(path)?)
 }
 
+/// That the files of a module which is not the reference know the contract's requests: asked first by
+/// trials that would wait for one, or run a program that does.
+///
+/// # Errors
+/// ENOTTY, or whatever else ATTACH is answered with.
+pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
+    if config::current()?.module.is_none() {
+        return Ok(());
+    }
+    let path = mount.join("asked");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    attach(&file, &Declaration::flat(1)).when("ATTACH")?;
+    drop(file);
+    Ok(fs::remove_file(path)?)
+}
+
 /// As [`use_it`], but that a module which is not the reference may be used as a file system alone:
 /// for cycles, which are about loading and unloading.
 pub(crate) fn use_what_there_is(mount: &Path) -> Result<Used, Failure> {

@@ -53,6 +53,10 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let root = geteuid().is_root();
+    if root && !arguments.list && !Path::new("/sys/module/loop").exists() {
+        // mount -o loop does not load it; a kernel that has none says so when it mounts.
+        let _ = Command::new("modprobe").arg("loop").status();
+    }
     let trials = KINDS.iter().map(|kind| {
         let there = kind.make.first().is_none_or(|program| on_path(program).is_some());
         let runs = root && there;
