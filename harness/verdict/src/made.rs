@@ -162,6 +162,7 @@ pub(crate) fn load_cycles(microseconds: Vec<u64>, kernel_memory_kib: Vec<i64>) -
     LoadCycles {
         done,
         used_every: 10,
+        used: None,
         microseconds,
         kernel_memory_kib,
         live_allocations: vec![0; done],
