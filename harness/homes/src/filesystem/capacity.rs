@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::contract::{ByContract, HOLES};
+use super::contract::{ByContract, HOLES, OVERWRITES};
 use super::expect::{expect_errno, noise, same};
 use super::operation::{Operation, operations};
 
@@ -77,7 +77,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     same(&kept, &bytes).when("a full mount changed another file")?;
     // What is there can be written to, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
-    file.write_all_at(&bytes, 0).when("overwriting at the limit")?;
+    file.write_all_at(&bytes, 0).when("overwriting at the limit").by_contract(OVERWRITES)?;
     file.set_len(2 << 20).when("a hole at the limit").by_contract(HOLES)?;
     fs::remove_file(&filler)?;
     wait_for("freed space that can be used again", FREED, || {

@@ -20,6 +20,7 @@ pub(super) const HOLES: &str = "a hole takes no room, and SEEK_HOLE finds it to 
 pub(super) const NAMES: &str = "a name has 255 bytes at most";
 pub(super) const COUNTS: &str = "statfs(2) counts what files take";
 pub(super) const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
+pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full mount";
 pub(super) const XATTRS: &str = "files and directories have extended attributes in user.*";
 
 /// What the smallest file systems of some kinds have, which is no limit not kept: bytes, or inodes.
@@ -27,7 +28,7 @@ const LARGEST: u64 = 1 << 30;
 
 /// All that no operation of the table names.
 #[cfg(test)]
-pub(super) const OTHERS: &[&str] = &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS];
+pub(super) const OTHERS: &[&str] = &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES];
 
 /// `failure`, which is for want of what the contract alone `asks`, and says so once.
 pub(super) fn asks(failure: Failure, asked: &str) -> Failure {

@@ -68,3 +68,12 @@ pub fn expect_errno<T, E: Into<io::Error>>(
         }
     }
 }
+
+/// `result` is refused because a directory is not empty: POSIX leaves it open which of two errors
+/// says that.
+pub(super) fn expect_not_empty(result: io::Result<()>, what: &str) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        other => expect_errno(other, libc::ENOTEMPTY, what),
+    }
+}
