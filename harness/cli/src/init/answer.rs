@@ -96,13 +96,16 @@ impl Paths<'_> {
     /// The words of a command. Those that name something from where the person is, and not from where
     /// the command is run, are written so that they do.
     fn command(&mut self, text: &str) -> Result<Vec<String>, Failure> {
+        require!(
+            !text.trim().is_empty(),
+            "the command is empty; it begins with a program: --fuse 'build/my_vexfs -f'"
+        );
         // A path may have blanks in it.
         let whole = self.here.join(text);
         let words: Vec<String> = match whole.exists() {
             true => vec![text.to_owned()],
             false => text.split_whitespace().map(str::to_owned).collect(),
         };
-        require!(!words.is_empty(), "a command of no words");
         let words = words.into_iter().enumerate().map(|(number, word)| {
             let is_path =
                 word.contains(['/', '.']) && !word.starts_with('-') && !word.contains('{');

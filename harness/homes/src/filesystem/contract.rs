@@ -28,7 +28,8 @@ const LARGEST: u64 = 1 << 30;
 
 /// All that no operation of the table names.
 #[cfg(test)]
-pub(super) const OTHERS: &[&str] = &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES];
+pub(super) const OTHERS: &[&str] =
+    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES];
 
 /// `failure`, which is for want of what the contract alone `asks`, and says so once.
 pub(super) fn asks(failure: Failure, asked: &str) -> Failure {

@@ -1,6 +1,7 @@
 //! A mounted FUSE daemon that is unmounted and reaped on every path.
 
 use std::fs;
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -54,6 +55,27 @@ pub struct FuseMount {
 /// Where cargo cannot build it, or `vexfs.toml` is refused.
 pub fn build_if_missing() -> Result<PathBuf, Failure> {
     Program::FuseDaemon.build_if_missing()
+}
+
+/// Why a daemon could not be started, and what to do about it.
+fn not_started(command: &Command, error: io::Error) -> Failure {
+    let program = Path::new(command.get_program());
+    let is_own = config::current().is_ok_and(|config| config.fuse.is_some());
+    let hint = match error.kind() {
+        _ if !is_own => {
+            format!("build the reference with: {}", Program::FuseDaemon.build_command())
+        }
+        io::ErrorKind::NotFound if program.is_file() => {
+            "it is there, but the interpreter that its first line names is not; a line that ends in \
+             CR LF names another"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "chmod +x it, or name its interpreter first, as in python3 memfs.py".to_owned()
+        }
+        _ => "run it by hand, to see what it lacks".to_owned(),
+    };
+    Failure::from(error).while_doing(format!("starting {} ({hint})", program.display()))
 }
 
 impl FuseMount {
@@ -138,11 +160,7 @@ impl FuseMount {
         };
         let directory_of_mount = mountpoint.parent().unwrap_or(&mountpoint).to_owned();
         let before = Watched::before_start(&directory_of_mount, &mountpoint);
-        let child = command.spawn().when(format!(
-            "starting {} (build the reference with: {})",
-            command.get_program().display(),
-            Program::FuseDaemon.build_command()
-        ))?;
+        let child = command.spawn().map_err(|error| not_started(&command, error))?;
         let group = Pid::from_raw(child.id().cast_signed());
         let watched = Watched::new(group, &directory_of_mount, &mountpoint);
         drop(before);
