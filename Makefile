@@ -127,7 +127,7 @@ test-lanes:
 	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-others; fi
 
 test-two-lanes:
-	$(call beside,test-deciding test-module,test-host test-sabotage test-others)
+	$(call beside,test-deciding test-module test-sabotage,test-host test-others)
 
 test-guest: ## the guest's criteria
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \

@@ -11,6 +11,12 @@ pub(super) fn modinfo(bytes: &[u8], key: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
+/// Whether the file has a symbol called `name`: its string table has the name between two NULs.
+pub(super) fn has_symbol(bytes: &[u8], name: &str) -> bool {
+    let needle = format!("\0{name}\0");
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,10 +32,4 @@ mod tests {
     fn strings_stand_between_nuls(#[case] bytes: &[u8], #[case] value: Option<&str>) {
         assert_eq!(modinfo(bytes, "key=").as_deref(), value);
     }
-}
-
-/// Whether the file has a symbol called `name`: its string table has the name between two NULs.
-pub(super) fn has_symbol(bytes: &[u8], name: &str) -> bool {
-    let needle = format!("\0{name}\0");
-    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
