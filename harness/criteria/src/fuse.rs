@@ -162,9 +162,11 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
 fn successors(_: &Context) -> Result<(), Failure> {
     const ROUNDS: u32 = 30;
     let config = config::current()?;
-    if config.fuse.is_some() || config.mount.fuse.is_some() {
+    if config.mount.fuse.is_some() {
+        // Only the reference's options say how to serve in the background.
         return own_successors();
     }
+    let arguments = config.fuse.as_ref().map(|own| own.arguments.clone()).unwrap_or_default();
     let program = build_if_missing()?;
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().join("mnt");
@@ -172,7 +174,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     let _guard = Unmounted(&mountpoint);
     for round in 0..ROUNDS {
         let mut command = Command::new(&program);
-        command.arg("--background").arg(&mountpoint);
+        command.args(&arguments).arg("--background").arg(&mountpoint);
         let started = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
         started.must_succeed(&format!("round {round}: mounting in the background"))?;
         let file = mountpoint.join("f");
