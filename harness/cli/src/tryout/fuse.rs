@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use evidence::exit;
-use homes::filesystem::{FirstThing, first_things};
+use homes::filesystem::{FirstThing, OPTIONS, first_things};
 use homes::fuse::{FuseMount, How, NotStarted, build_if_missing};
 use homes::fuse_options;
 use machine::config::{self, Config};
@@ -30,8 +30,6 @@ const ALL: Duration = Duration::from_secs(25);
 const MOST_HANGS: usize = 2;
 /// In which a daemon that goes to the background has gone.
 const GOES: Duration = Duration::from_millis(250);
-/// What trials ask for where they ask for nothing in particular.
-const USUAL: &str = "size=256M";
 
 const MOUNTS: &str = "mounts, and its root answers";
 const UNMOUNTS: &str = "ends with status 0 when it is unmounted, and leaves nothing";
@@ -59,7 +57,7 @@ pub(super) fn try_it(tally: &mut Tally, signals: &Signals) -> Result<(), Stop> {
     let starts = daemon.start_first(config, tally)?;
     let things = first_things();
     let (sized, plain): (Vec<_>, Vec<_>) =
-        things.into_iter().partition(|thing| thing.operation.options != USUAL);
+        things.into_iter().partition(|thing| !thing.operation.on_any_mount());
     if !starts {
         tally.rest_not_tried("the FUSE daemon does not start");
         return Ok(());
@@ -78,7 +76,7 @@ impl Daemon<'_> {
     /// Starts it as trials do, or else without options.
     fn start_first(&mut self, config: &Config, tally: &mut Tally) -> Result<bool, Stop> {
         let takes_options = config.mount.fuse.as_ref().is_none_or(|own| own.mentions("options"));
-        let usual = vec!["-o".to_owned(), fuse_options(USUAL)];
+        let usual = vec!["-o".to_owned(), fuse_options(OPTIONS)];
         let asked = if takes_options { usual } else { Vec::new() };
         let began = Instant::now();
         let failed = match self.attempt(&asked)? {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homes::Mounted;
-use homes::filesystem::{FirstThing, first_things};
+use homes::filesystem::{FirstThing, OPTIONS, first_things};
 use homes::kernel::{ModuleFile, live_allocations};
 use machine::config::Config;
 use machine::failure::Failure;
@@ -20,7 +20,6 @@ use crate::stop::Stop;
 
 /// For each thing; nothing frees who waits for a kernel.
 const EACH: Duration = Duration::from_secs(10);
-const USUAL: &str = "size=256M";
 
 const LOADS: &str = "loads, and its file system mounts";
 const UNMOUNTS: &str = "unmounts, and leaves nothing behind";
@@ -31,8 +30,8 @@ pub(super) fn try_it(tally: &mut Tally, signals: &Signals) -> Result<(), Stop> {
     let mount = |options: &str| Mounted::with_options(Home::Kernel, options);
     let things = first_things();
     let (sized, plain): (Vec<_>, Vec<_>) =
-        things.into_iter().partition(|thing| thing.operation.options != USUAL);
-    let mounted = within(limit, signals, || mount(USUAL))?;
+        things.into_iter().partition(|thing| !thing.operation.on_any_mount());
+    let mounted = within(limit, signals, || mount(OPTIONS))?;
     let mounted = match mounted {
         Ok(mounted) => {
             tally.works(LOADS, "");

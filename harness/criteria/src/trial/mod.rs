@@ -20,6 +20,7 @@
 mod context;
 mod declaration;
 mod machine_lock;
+mod own_process;
 mod policy;
 mod runner;
 mod watchdog;
@@ -27,6 +28,7 @@ mod watchdog;
 pub use context::Context;
 pub use declaration::{Body, Trial};
 pub use machine_lock::{MachineLock, take as take_machine};
+pub use own_process::OwnProcess;
 pub use policy::{TrialDecision, decide};
 pub(crate) use runner::main;
 pub use runner::{DECLARATIONS_VARIABLE, Declaration, run_recorded};

@@ -21,14 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use criteria::trial::{MOST_VARIABLE, Trial};
+use criteria::trial::{OwnProcess, Trial};
 use evidence::exit;
 use evidence::place::Place;
 use homes::filesystem::{Effort, all_operations, apart, stores};
 use machine::child::Running;
 use machine::failure::{Failure, While};
-use machine::place::DIR_VARIABLE;
-use machine::{config, part, project, require};
+use machine::{part, project, require};
 use tempfile::TempDir;
 
 use file_systems::{FOREIGN, Foreign, OWN};
@@ -148,24 +147,16 @@ fn tried_in(directory: &Path, make: &str, ground: &Ground) -> Result<Sorted, Fai
 /// Criterion 1's trials of a file system on what `vexfs.toml` names, sorted.
 fn criterion(config: &Path, ground: &Ground) -> Result<Sorted, Failure> {
     let room = room(ground)?;
-    let [temporary, evidence] = ["t", "evidence"].map(|name| room.path().join(name));
-    for directory in [&temporary, &evidence] {
-        fs::create_dir(directory)?;
-        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
-    }
-    let mut command = Command::new(env::current_exe()?);
-    command.arg("--test-threads=4").env_remove("NEXTEST").env_remove("NEXTEST_RUN_ID");
-    command.env(CRITERION, "1").env(MOST_VARIABLE, MOST_SECONDS).env("TMPDIR", &temporary);
-    command.env(config::VARIABLE, config).env(DIR_VARIABLE, &evidence);
-    let ended = Running::start(&mut command)?.finish(LIMIT)?;
-    require!(
-        matches!(ended.status.code(), Some(0 | 101)),
-        "the criterion ended with {}:\n{}",
-        ended.status,
-        ended.tail()
-    );
+    let criterion = OwnProcess {
+        mark: (CRITERION, "1"),
+        config,
+        room: room.path(),
+        most_seconds: MOST_SECONDS,
+        limit: LIMIT,
+    };
+    let ended = criterion.run()?;
     let due: Vec<String> = trials().iter().map(|trial| trial.name().to_owned()).collect();
-    sort::sorted(&evidence, Place::Host, &due, &ground.path()).when(ended.tail())
+    sort::sorted(&criterion.evidence(), Place::Host, &due, &ground.path()).when(ended.tail())
 }
 
 /// What a guest has left of the module's trials, of which those of the table count, and those of

@@ -48,7 +48,7 @@ pub enum Effort {
 }
 
 /// Mount options where an operation says nothing else.
-pub(super) const OPTIONS: &str = "size=256M";
+pub const OPTIONS: &str = "size=256M";
 
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.
