@@ -29,6 +29,12 @@ const SOMEBODY: u32 = 54_321;
 /// How long the watchers are alone, to see how long their requests take.
 const ALONE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
+/// He is at it when he and the home have worked so long since he was ready: on a busy machine the
+/// request that others would wait for is sent long after he said so.
+const AT_IT: Duration = Duration::from_millis(200);
+/// A home that has not worked for him after so many times what he is left at it does its work where
+/// it is not seen.
+const IDLE: u32 = 4;
 /// Preparations may take this many times the bound.
 const PREPARATIONS: u32 = 60;
 /// A process that SIGKILL does not end is waited for so long, to say how long it took.
@@ -157,6 +163,7 @@ impl<'a> Stage<'a> {
         let began = Instant::now();
         // When he was ready, and how long had been worked for him by then.
         let mut ready: Option<(Instant, Duration)> = None;
+        let mut at_it: Option<Instant> = None;
         loop {
             std::thread::sleep(LOOK);
             if let Some(late) = self.waits_too_long() {
@@ -185,12 +192,19 @@ impl<'a> Stage<'a> {
                 ),
                 None => {}
                 Some((since, before)) => {
+                    let worked = worked.saturating_sub(before);
+                    let may_idle = since.elapsed() > self.bound.longer() * IDLE;
+                    if at_it.is_none() && (worked > AT_IT || may_idle) {
+                        at_it = Some(Instant::now());
+                    }
                     let enough = match until {
                         Until::Done => false,
-                        Until::Killed(times) => since.elapsed() > self.bound.longer() * times,
+                        Until::Killed(times) => {
+                            at_it.is_some_and(|at_it| at_it.elapsed() > self.bound.longer() * times)
+                        }
                         Until::Worked(native, emulated) => {
                             let due = if self.order.emulated { emulated } else { native };
-                            worked.saturating_sub(before) > Duration::from_secs(due)
+                            worked > Duration::from_secs(due)
                         }
                     };
                     if enough || since.elapsed() > granted {

@@ -141,9 +141,11 @@ fn look(
     Ok(found)
 }
 
-/// 2,000 rows go into a graph, each of which is a piece.
+/// 1,000 rows go into a graph, each of which is a piece. They are 96,000 bytes, which the kernel
+/// hands to a FUSE daemon as one request: between two of them a search would be let in by a daemon
+/// that lets nobody in while it serves either.
 const THERE: usize = 500;
-const MORE: usize = 2_000;
+const MORE: usize = 1_000;
 
 /// The searches in the midst of that, each behind what is done `ahead` of it.
 fn look_at_a_graph(dir: &Path, ahead: Ahead) -> Result<Vec<Around>, Failure> {
