@@ -1,5 +1,6 @@
 //! The command line of `vexfs-validate`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +11,8 @@ use machine::part::Part;
 use machine::temporary;
 
 use super::{
-    compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, place, regress,
-    report, run, sabotaged, soak, tryout, verdict,
+    compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, output, place,
+    regress, report, run, sabotaged, soak, tryout, verdict,
 };
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -126,7 +127,16 @@ pub fn main() -> ExitCode {
     if let Some(code) = machine::part::main(PARTS) {
         return code;
     }
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        // Help is one of them.
+        Err(said) => {
+            let done = said.print().and_then(|()| io::stdout().flush());
+            let code = if said.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
+            output::wrote(output::or_gone(done));
+            return output::exit_code(code);
+        }
+    };
     let sound = machine::project::is_where_it_was_built().and_then(|()| temporary::prepare());
     if let Err(failure) = sound {
         eprintln!("vexfs-validate: {failure}");
@@ -154,10 +164,28 @@ pub fn main() -> ExitCode {
         Command::Costs => regress::measure(),
     };
     match result {
-        Ok(code) => code,
+        Ok(code) => output::exit_code(code),
         Err(stop) => {
             eprintln!("vexfs-validate: {}", stop.message);
             stop.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of a paragraph that ends where our editor's window did would be broken once more.
+    #[test]
+    fn paragraphs_of_help_are_lines() {
+        let running = |line: &str| line.starts_with(|first: char| first.is_ascii_alphanumeric());
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(!running(pair[0]) || !running(pair[1]), "{}: {pair:?}", command.get_name());
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use clap_complete::shells;
-use evidence::exit;
 
 use super::output;
 use super::stop::Stop;
@@ -30,7 +29,6 @@ pub(super) fn run(shell: Shell, mut command: clap::Command) -> Result<ExitCode, 
         Shell::Fish => clap_complete::generate(shells::Fish, &mut command, name, &mut script),
     }
     // Written at once: a reader that wanted only the beginning has it.
-    output::put_into(&mut std::io::stdout(), format_args!("{}", String::from_utf8_lossy(&script)))
-        .map_err(|error| Stop::new(exit::EVIDENCE, format!("the completions: {error}")))?;
+    output::put(format_args!("{}", String::from_utf8_lossy(&script)));
     Ok(ExitCode::SUCCESS)
 }

@@ -26,8 +26,8 @@ use crate::expected::Expected;
 /// Options of `matrix`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Each kernel has a directory of its own, target/matrix/<time>/<kernel>/, from which `verdict` and
-`report` work as from any run's. The host's trials are not run, so their verdict is INCONCLUSIVE; the
+Each kernel has a directory of its own, target/matrix/<time>/<kernel>/, from which `verdict` and \
+`report` work as from any run's. The host's trials are not run, so their verdict is INCONCLUSIVE; the \
 table is about the guest alone. make matrix builds the module for each kernel first.
 
   vexfs-validate matrix --filter 'binary(dataset) + test(/^module::loads/)'")]

@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use evidence::exit;
 
 /// As `println!`, which panics where the reader is gone.
 macro_rules! outln {
@@ -17,17 +21,42 @@ macro_rules! out {
 
 pub(super) use {out, outln};
 
-/// Writes `text`; where it cannot be, and somebody still wants it, standard error says so.
+/// Whether something that somebody wants was not written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes `text`; where it cannot be, and somebody still wants it, standard error says so once, and
+/// [`exit_code`] tells.
 pub(super) fn put(text: fmt::Arguments<'_>) {
-    if let Err(error) = put_into(&mut io::stdout().lock(), text) {
+    wrote(put_into(&mut io::stdout().lock(), text));
+}
+
+/// What became of writing to standard output.
+pub(super) fn wrote(done: io::Result<()>) {
+    if let Err(error) = done
+        && !LOST.swap(true, Ordering::SeqCst)
+    {
         // Nothing is left to tell it by.
-        let _ = writeln!(io::stderr(), "vexfs-validate: standard output: {error}");
+        let _ = writeln!(
+            io::stderr(),
+            "vexfs-validate: standard output cannot be written: {error}; name another file behind >"
+        );
     }
+}
+
+/// `code`, or [`exit::EVIDENCE`] where all went well but for what was to be read of it.
+pub(super) fn exit_code(code: ExitCode) -> ExitCode {
+    let well = code == ExitCode::SUCCESS;
+    if well && LOST.load(Ordering::SeqCst) { exit::EVIDENCE.into() } else { code }
 }
 
 /// Writes `text` to `to`, or to nobody.
 pub(super) fn put_into(to: &mut impl Write, text: fmt::Arguments<'_>) -> io::Result<()> {
-    match to.write_fmt(text).and_then(|()| to.flush()) {
+    or_gone(to.write_fmt(text).and_then(|()| to.flush()))
+}
+
+/// `done`, for which a reader that is gone is no error.
+pub(super) fn or_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }

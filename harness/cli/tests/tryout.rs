@@ -183,6 +183,8 @@ fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
         "leave {options} out; add to vexfs.toml, under [mount]: fuse = \"{program} {mountpoint}\"";
     assert!(said.contains(advice), "{said}");
     assert!(said.contains("  2 works     creates files"), "{said}");
+    // As a shell reads it.
+    assert!(said.contains("it was run as: cd ROOM && sh -c 'case $1 in"), "{said}");
     assert_eq!(code, 1);
     // As it was advised.
     let config = fs::read_to_string(room.config()).unwrap();
@@ -228,6 +230,69 @@ fn a_daemon_that_goes_to_the_background_is_told_to_stay() {
         );
         assert!(said.contains("-> vexfs.toml, line 1: it has to stay in the foreground"), "{said}");
         assert_eq!(code, 1, "{said}");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_told_to_leave_is_told_no_more() {
+    let script = "shift; setsid --fork \"$0\" \"$@\"";
+    let (said, code) =
+        Room::with_daemon(&["sh", "-c", script, &example("plain_fuse"), "--background"]).tried();
+    assert!(said.contains("leave --background out: fuse = [\"sh\", \"-c\", "), "{said}");
+    let advice = said.lines().find(|line| line.contains("->")).unwrap_or_default();
+    assert!(advice.ends_with("/plain_fuse\"]"), "{said}");
+    assert_eq!(code, 1);
+}
+
+/// It is said where, and what is mounted there goes with it.
+#[test]
+fn a_daemon_that_mounts_somewhere_else_leaves_nothing() {
+    let room = Room::new();
+    let other = room.0.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let script = format!("exec \"$0\" {}", other.display());
+    let words = ["sh", "-c", &script, &example("plain_fuse")].map(str::to_owned);
+    fs::write(room.config(), format!("fuse = {}\n", written(&words))).unwrap();
+    let (said, code) = room.tried();
+    assert!(said.contains(", but ROOM/other was mounted meanwhile; it runs as: cd ROOM"), "{said}");
+    assert!(said.contains("for no longer than 8 s here, and for 30 s by the trials"), "{said}");
+    assert_eq!(code, 1);
+}
+
+/// The reference's daemon says nothing of it, and a host does not load it.
+#[test]
+fn a_module_alone_is_told_where_it_is_tried() {
+    let room = Room::with("module = 'kernel'\n");
+    fs::create_dir(room.0.path().join("kernel")).unwrap();
+    fs::write(room.0.path().join("kernel/Kbuild"), "obj-m := myfs.o\n").unwrap();
+    let output = room.validate(&["try"]).output().unwrap();
+    let said = room.plain(&said(&output));
+    assert!(
+        said.contains("the kernel module ROOM/kernel (vexfs.toml, line 1), and no FUSE"),
+        "{said}"
+    );
+    let due =
+        "it is tried in the guest, by: vexfs-validate guest -- target/debug/vexfs-validate try";
+    assert!(said.contains(due), "{said}");
+    assert_eq!((said.lines().count(), output.status.code()), (2, Some(1)), "{said}");
+}
+
+/// Behind `>` there may be a disk that is full.
+#[test]
+fn what_cannot_be_written_is_said() {
+    let room = Room::new();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in
+        [&["--help"][..], &["init", "--fuse", "yes"], &["completion", "bash"], &["place"]]
+    {
+        let output = room.validate(arguments).stdout(full()).output().unwrap();
+        let words = said(&output);
+        assert!(words.contains("standard output cannot be written: No space left"), "{words}");
+        assert!(
+            !words.contains("panicked") && words.lines().count() == 1,
+            "{arguments:?}: {words}"
+        );
+        assert_eq!(output.status.code(), Some(20), "{arguments:?}: {words}");
     }
 }
 
@@ -304,10 +369,14 @@ fn init_writes_what_try_reads() {
 #[test]
 fn init_says_what_it_needs() {
     let room = Room::new();
+    fs::write(room.0.path().join("Kbuild"), "").unwrap();
     for (arguments, code, says) in [
         (&[][..], 2, "without a terminal nothing can be asked; give --fuse COMMAND"),
         (&["--fuse", "nosuch"], 2, "nosuch is no file, and no program of that name is on the path"),
         (&["--fuse", "yes", "--mount", "{program}"], 2, "does not say {mountpoint}"),
+        (&["--fuse", "yes", "--mount", "{program} {mountpoint"], 2, "lacks its }"),
+        (&["--fuse", "yes {mountpoint}"], 2, "this command takes none: options and mount point"),
+        (&["--module", ".", "--filesystem", "my fs"], 2, "\"my fs\" cannot be one"),
         (&["--module", "nosuch.ko"], 2, "nosuch.ko is not there"),
         (&["--filesystem", "myfs"], 2, "--module"),
     ] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use evidence::place::Place;
 use homes::Mounted;
 use homes::filesystem::quick_operations;
-use homes::fuse::{self, FuseMount, build_if_missing};
+use homes::fuse::{Foreground, FuseMount};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::child::{Finished, Running, in_words};
 use machine::deadline::wait_for;
@@ -160,64 +160,38 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
 /// Whoever unmounts and mounts again at once, as an update does, has the new mount: the old daemon,
 /// which takes a moment to end, takes down nothing but its own.
 fn successors(_: &Context) -> Result<(), Failure> {
-    const ROUNDS: u32 = 30;
-    let config = config::current()?;
-    if config.mount.fuse.is_some() {
-        // Only the reference's options say how to serve in the background.
-        return own_successors();
-    }
-    let arguments = config.fuse.as_ref().map(|own| own.arguments.clone()).unwrap_or_default();
-    let program = build_if_missing()?;
-    let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
-    let mountpoint = directory.path().join("mnt");
-    fs::create_dir(&mountpoint)?;
-    let _guard = Unmounted(&mountpoint);
-    for round in 0..ROUNDS {
-        let mut command = Command::new(&program);
-        command.args(&arguments).arg("--background").arg(&mountpoint);
-        let started = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
-        started.must_succeed(&format!("round {round}: mounting in the background"))?;
-        let file = mountpoint.join("f");
-        fs::write(&file, "written").when(format!("round {round}"))?;
-        // An old daemon has ended by then.
-        let gone = wait_for("", Duration::from_millis(60), || {
-            Ok((!is_mounted(&mountpoint)?).then_some(()))
-        });
-        require!(
-            gone.is_err(),
-            "round {round}: the mount was made and has gone, though nobody unmounted it"
-        );
-        let read = fs::read(&file).when(format!("round {round}"))?;
-        require!(read == b"written", "round {round}: what was written is not there");
-        unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
-    }
-    Ok(())
-}
-
-/// The same of a daemon that is not the reference, which serves in the foreground.
-fn own_successors() -> Result<(), Failure> {
-    const ROUNDS: u32 = 5;
+    const ROUNDS: u32 = 10;
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().canonicalize()?.join("mnt");
     fs::create_dir(&mountpoint)?;
     let _guard = Unmounted(&mountpoint);
-    let mut predecessor: Option<Running> = None;
+    let gone = |round: u32| {
+        Failure::new(format!(
+            "round {round}: the mount was made and has gone, though nobody unmounted it"
+        ))
+    };
+    let mut predecessor: Option<Foreground> = None;
     for round in 0..ROUNDS {
-        let daemon = Running::start(&mut fuse::foreground(&mountpoint)?)?;
-        let file = mountpoint.join("f");
+        let mut daemon = Foreground::start(&mountpoint)?;
         // Before it is mounted the directory beneath is there.
-        wait_for("the daemon's mount", REFUSAL_LIMIT, || {
-            let there = is_mounted(&mountpoint)? && fs::write(&file, "written").is_ok();
-            Ok(there.then_some(()))
-        })
-        .when(format!("round {round}"))?;
+        let mounted = wait_for("the daemon's mount", REFUSAL_LIMIT, || {
+            let mounted = daemon.has_mounted()?;
+            Ok((mounted || daemon.has_ended()?).then_some(mounted))
+        });
+        if !mounted.when(format!("round {round}"))? {
+            let ended = daemon.finish(REFUSAL_LIMIT).when(format!("round {round}"))?;
+            ended.must_succeed(&format!("round {round}: the daemon, before it had mounted,"))?;
+            // It was told that it is unmounted, before anybody looked.
+            return Err(gone(round));
+        }
+        let file = mountpoint.join("f");
+        fs::write(&file, "written").when(format!("round {round}"))?;
         if let Some(predecessor) = predecessor.replace(daemon) {
             predecessor.finish(REFUSAL_LIMIT).when("the daemon before it")?;
         }
-        require!(
-            is_mounted(&mountpoint)?,
-            "round {round}: the mount has gone with the daemon before it, though nobody unmounted it"
-        );
+        if !is_mounted(&mountpoint)? {
+            return Err(gone(round));
+        }
         let read = fs::read(&file).when(format!("round {round}"))?;
         require!(read == b"written", "round {round}: what was written is not there");
         unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
@@ -268,9 +242,8 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let file = room.join("file");
     fs::write(&file, "")?;
     let refused = |path: &Path, word: &str| {
-        let mut command = fuse::foreground(path)?;
-        let ended = Running::start(&mut command)?.finish(REFUSAL_LIMIT);
-        let left = fuse::end_all_of(path)?;
+        let ended = Foreground::start(path)?.finish(REFUSAL_LIMIT);
+        let left = Foreground::end_all_of(path)?;
         let Finished { status, output } =
             ended.when(format!("a mount point that is {word:?}: it goes on"))?;
         // How it says so is its own affair where it is not the reference.
@@ -288,9 +261,8 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     if !own {
         refused(&file, "not a directory")?;
         let mount = FuseMount::under_test()?;
-        let mut command = fuse::foreground(mount.path())?;
-        // It goes with the mount's own daemon.
-        let Finished { status, output } = Running::start(&mut command)?.finish(REFUSAL_LIMIT)?;
+        // What it would leave goes with the mount's own daemon.
+        let Finished { status, output } = Foreground::start(mount.path())?.finish(REFUSAL_LIMIT)?;
         require!(
             status.code() == Some(3) && output.contains("in use"),
             "a mount point that is in use: it {}, where a refusal is due: {output}",

@@ -35,7 +35,7 @@ exits! {
     /// Not decided.
     INCONCLUSIVE = 3, "none FAILs, but one is INCONCLUSIVE: not run, damaged, undecided; or a saboteur is missing";
     /// The machine lacks something.
-    SETUP = 10, "something is missing on this machine; the message names the command that provides it";
+    SETUP = 10, "something is missing on this machine, or vexfs.toml is refused; the message says what to do";
     /// The guest never came up.
     BOOT = 11, "the guest did not boot within its limit";
     /// Kernel panic.
@@ -51,7 +51,7 @@ exits! {
     /// Gone.
     DIED = 17, "the guest ended without a status";
     /// Evidence could not be written or read.
-    EVIDENCE = 20, "evidence, or another file that was asked for, cannot be written or read";
+    EVIDENCE = 20, "evidence, standard output or another file that was asked for cannot be written or read";
     /// Ctrl-C.
     INTERRUPTED = 130, "interrupted; everything that was started has been stopped";
 }

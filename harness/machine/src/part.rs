@@ -1,8 +1,10 @@
 //! Parts of a trial that run in a process of their own: this program again, with a variable that says
 //! which part to do.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use serde::Serialize;
 
 use crate::failure::{Failure, While};
@@ -12,14 +14,26 @@ const VARIABLE: &str = "VEXFS_VALIDATION_PART";
 /// Variable that holds what the part is to do, as JSON.
 const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 
+/// Bytes of memory of its own that a part may have: none needs a tenth. A file or a directory that has
+/// no end would take all that there is. Mappings of files, which are what is tried, do not count.
+pub const MOST_MEMORY: rlim_t = 2 << 30;
+
 /// The function of a part; its argument is the order, as JSON.
 pub type Part = fn(&str) -> Result<(), Failure>;
 
-/// A command that does part `name`, with `order`.
+/// A command that does part `name`, with `order`; it is refused more than [`MOST_MEMORY`].
 pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe().when("this program's path")?);
     command.env(VARIABLE, name).env(ORDER, serde_json::to_string(order)?);
+    with_memory(&mut command, MOST_MEMORY);
     Ok(command)
+}
+
+fn with_memory(command: &mut Command, bytes: rlim_t) {
+    // SAFETY: between fork and exec only setrlimit(2) is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?));
+    }
 }
 
 /// If this process was started for one of `parts`, does it and exits.
@@ -37,4 +51,21 @@ pub fn main(parts: &[(&str, Part)]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::child::Running;
+
+    /// What reads without end is ended by itself, and not by a machine that has no memory left.
+    #[test]
+    fn memory_has_an_end() {
+        let mut endless = Command::new("tail");
+        with_memory(endless.arg("/dev/zero"), 64 << 20);
+        let ended = Running::start(&mut endless).unwrap().finish(Duration::from_secs(60)).unwrap();
+        assert!(!ended.status.success() && ended.output.contains("memory"), "{}", ended.output);
+    }
 }

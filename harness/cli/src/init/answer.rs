@@ -10,6 +10,7 @@ use machine::failure::{Failure, While};
 use machine::{fail, require};
 
 use super::file;
+use crate::tryout::advice;
 
 /// Ways of mounting that are offered, and when they are right.
 pub(super) const MOUNTS: [(&str, &str); 3] = [
@@ -140,11 +141,12 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
         let mode = fs::metadata(&program).when(program.display())?.permissions().mode();
         require!(
             mode & 0o111 != 0,
-            "{} may not be executed; chmod +x it, or name its interpreter first (python3 {name})",
+            "{} may not be executed; chmod +x it, or name its interpreter first (/usr/bin/python3 {name})",
             program.display()
         );
     }
     hidden_from_the_guest(&program, notes);
+    notes.extend(advice::of_checkout(words));
     for word in &words[1..] {
         let is_path =
             word.contains('/') || [".py", ".sh", ".pl"].iter().any(|end| word.ends_with(end));

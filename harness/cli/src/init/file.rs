@@ -14,7 +14,7 @@ pub(super) fn text(settled: &Settled) -> String {
          # said here. Commands are split at blanks, read by no shell, and run where this file is; paths\n\
          # begin here.\n\n\
          # The FUSE daemon: a program and its arguments, or the directory of its cargo package. It stays\n\
-         # in the foreground: -f where libfuse parses the arguments.\n",
+         # in the foreground: -f where libfuse parses the arguments. python3 alone may be the checkout's own.\n",
     );
     let _ = match fuse {
         Some(words) => writeln!(text, "fuse = {}", written(words)),

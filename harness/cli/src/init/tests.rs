@@ -88,6 +88,10 @@ fn what_may_be_meant_otherwise_is_noted() {
         Settled::of(&given(fuse, mount, ""), room.path(), &path).unwrap().notes.join("\n")
     };
     assert!(notes("sh nosuch.py", "").contains("nosuch.py is not there"));
+    // The set-up makes it.
+    let notes_of_python = notes("python3 memfs.py", "");
+    assert!(notes_of_python.contains("python3 is the checkout's own"), "{notes_of_python}");
+    assert!(!notes("sh memfs.py", "").contains("the checkout's own"));
     assert!(notes("daemon", "{program} {mountpoint}").contains("small mounts cannot pass"));
     assert!(notes("daemon", "./daemon {options} {mountpoint}").contains("has no {program}"));
 }

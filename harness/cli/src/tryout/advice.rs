@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use homes::fuse::How;
+use homes::fuse::{How, MOUNT_LIMIT, in_shell};
 use machine::config::{self, Config, line_of, written};
+use machine::programs;
 
 /// Mounts without options.
 const BARE: &str = "fuse = \"{program} {mountpoint}\"";
@@ -17,17 +18,37 @@ pub(super) fn what_is_tried(config: &Config) -> String {
             path.display()
         );
     }
+    if let Some(module) = config.module.as_ref().filter(|_| is_module_alone(config)) {
+        return format!(
+            "{}: the kernel module {} ({}), and no FUSE daemon",
+            path.display(),
+            module.path.display(),
+            place_of("module")
+        );
+    }
+    let own = config.fuse.as_ref().and_then(|own| of_checkout(&[named(own)?]));
+    let own = own.map_or_else(String::new, |note| format!("\nnote: {note}"));
     let daemon = match &config.fuse {
-        Some(own) => format!("{} ({})", own.words().join(" "), place_of("fuse")),
+        Some(own) => format!("{} ({})", in_shell(&own.words()), place_of("fuse")),
         None => "the reference's FUSE daemon".to_owned(),
     };
     let mounted = match &config.mount.fuse {
         Some(own) => {
-            format!(", mounted by: {} ({})", own.words().join(" "), place_of("mount.fuse"))
+            format!(", mounted by: {} ({})", in_shell(&own.words()), place_of("mount.fuse"))
         }
         None => String::new(),
     };
-    format!("{}: {daemon}{mounted}", path.display())
+    format!("{}: {daemon}{mounted}{own}", path.display())
+}
+
+/// What a command's program is called, which was found by that name.
+fn named(own: &config::Command) -> Option<String> {
+    own.program.file_name()?.to_str().map(str::to_owned)
+}
+
+/// Whether a module is named, and nothing of a FUSE daemon.
+pub(super) fn is_module_alone(config: &Config) -> bool {
+    config.module.is_some() && config.fuse.is_none() && config.mount.fuse.is_none()
 }
 
 /// `vexfs.toml, line 3`.
@@ -63,26 +84,71 @@ pub(super) fn no_size() -> String {
     format!("{line}: once it takes -o, say {{options}} there; trials of small mounts ask for size=")
 }
 
+/// For a command whose program is found among the checkout's own, which may not be what was meant.
+pub(crate) fn of_checkout(words: &[String]) -> Option<String> {
+    let name = words.first().filter(|name| !name.contains('/'))?;
+    let found = programs::on_path(name)?;
+    let own = programs::project_directories().iter().any(|directory| found.starts_with(directory));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = std::env::split_paths(&path).filter(|directory| !found.starts_with(directory));
+    let other = others.map(|directory| directory.join(name)).find(|path| path.is_file());
+    let instead = other.map_or_else(String::new, |other| format!(", as {}", other.display()));
+    own.then(|| {
+        format!(
+            "{name} is the checkout's own, {}, which has not the packages of the system's; name the \
+             one that you mean by its path{instead}",
+            found.display()
+        )
+    })
+}
+
+/// Words by which daemons are told to leave the foreground.
+const BACKGROUND: [&str; 5] = ["--background", "--daemon", "--daemonize", "--fork", "-b"];
+
 /// For a daemon that does not start.
 pub(super) fn not_started(how: How, config: &Config) -> Option<String> {
     let own = config.fuse.as_ref()?;
     match how {
-        How::Background => Some(format!(
-            "{}: it has to stay in the foreground; where libfuse parses the arguments: fuse = {}",
-            place_of("fuse"),
-            written(&own.words().into_iter().chain(["-f".to_owned()]).collect::<Vec<_>>())
-        )),
+        How::Background => {
+            let words = own.words();
+            let (told, rest): (Vec<_>, Vec<_>) =
+                words.iter().cloned().partition(|word| BACKGROUND.contains(&word.as_str()));
+            let should = |words: &[String]| format!("fuse = {}", written(words));
+            let place = place_of("fuse");
+            Some(match told.first() {
+                Some(word) => format!(
+                    "{place}: it has to stay in the foreground; leave {word} out: {}",
+                    should(&rest)
+                ),
+                None => format!(
+                    "{place}: it has to stay in the foreground; where libfuse parses the arguments: \
+                     {}; some want --foreground or -d",
+                    should(&words.into_iter().chain(["-f".to_owned()]).collect::<Vec<_>>())
+                ),
+            })
+        }
         How::NoMount => Some(format!(
             "{}: it runs and mounts nothing on {{mountpoint}}; is that its last argument? As it is \
-             by default: {{program}} {{options}} {{mountpoint}}",
-            if config.mount.fuse.is_some() { place_of("mount.fuse") } else { place_of("fuse") }
+             by default: {{program}} {{options}} {{mountpoint}}. {}",
+            if config.mount.fuse.is_some() { place_of("mount.fuse") } else { place_of("fuse") },
+            patience()
         )),
         How::Ends => Some(format!(
             "{}: run that command by hand, with an empty directory as its mount point",
             place_of("fuse")
         )),
-        How::NoAnswer | How::NotRun => None,
+        How::NoAnswer => Some(patience()),
+        How::NotRun => None,
     }
+}
+
+/// Why a daemon that is slow to start is not tried.
+fn patience() -> String {
+    format!(
+        "A person looks on: it is waited for no longer than {} s here, and for {} s by the trials",
+        super::PATIENCE.as_secs(),
+        MOUNT_LIMIT.as_secs()
+    )
 }
 
 /// What comes next; `lacks` is whether something is lacking.

@@ -90,7 +90,8 @@ fn loads_again() -> Result<(), Failure> {
 
 /// Says what can be said of the module without a guest; whether it is a module at all.
 pub(super) fn look_at_file(config: &Config) -> bool {
-    let in_guest = "the module itself is tried in the guest: vexfs-validate guest -- \
+    // The guest sees the same configuration, and runs what lies in the checkout.
+    let in_guest = "it is tried in the guest, by: vexfs-validate guest -- \
                     target/debug/vexfs-validate try";
     let Some(own) = &config.module else { return true };
     if own.path.is_dir() {

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use machine::child::{Running, in_words};
@@ -59,17 +60,28 @@ impl Operation {
         {
             return outcome.map_or(Ok(()), |failed| Err(failed.into()));
         }
-        let why = match ended.status.signal() {
-            Some(libc::SIGBUS) => {
-                "the process that tried it was killed by SIGBUS: a byte of a mapping, within its \
-                 file, could not be had"
-                    .to_owned()
-            }
-            _ => format!("the process that tried it {}", in_words(ended.status)),
-        };
         let said = ended.tail();
+        let why = why(ended.status, &said);
         let said = if said.is_empty() { said } else { format!("; it said:\n{said}") };
         fail!("{}: {why}{said}", self.name)
+    }
+}
+
+/// Why the process that tried it ended so.
+fn why(status: ExitStatus, said: &str) -> String {
+    match status.signal() {
+        Some(libc::SIGBUS) => {
+            "the process that tried it was killed by SIGBUS: a byte of a mapping, within its \
+             file, could not be had"
+                .to_owned()
+        }
+        // As Rust ends where no memory is to be had.
+        Some(libc::SIGABRT) if said.contains("memory allocation of ") => format!(
+            "the process that tried it needed more than {} GiB of memory: what it reads, a file or \
+             a directory, has no end",
+            part::MOST_MEMORY >> 30
+        ),
+        _ => format!("the process that tried it {}", in_words(status)),
     }
 }
 
@@ -105,5 +117,18 @@ impl From<Failed> for Failure {
         let Failed { message, errno, undecided } = failed;
         let failure = if undecided { Failure::undecided(message) } else { Failure::new(message) };
         failure.with_errno(errno.map(Errno::from_raw))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_is_named() {
+        let aborted = ExitStatus::from_raw(libc::SIGABRT);
+        let said = why(aborted, "memory allocation of 1073741824 bytes failed");
+        assert!(said.contains("more than 2 GiB of memory") && said.contains("no end"), "{said}");
+        assert_eq!(why(aborted, ""), "the process that tried it was killed by SIGABRT");
     }
 }

@@ -76,7 +76,8 @@ pub(crate) fn detach_all(directory: &Path) -> bool {
     emptied.is_ok()
 }
 
-fn detach(at: &Path) {
+/// Takes down the mount at `at`, whoever uses it.
+pub(super) fn detach(at: &Path) {
     if geteuid().is_root() {
         let _ = umount2(at, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
     } else {

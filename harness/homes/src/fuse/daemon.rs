@@ -5,8 +5,7 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::Arc;
 use std::time::Duration;
 
 use machine::child::{Running, die_with_us, in_words};
@@ -22,10 +21,15 @@ use tempfile::TempDir;
 
 use super::announcement::Announcement;
 use super::connection::{self, Connection};
+use super::elsewhere::Before;
+use super::foreground::own_command;
 use super::guardian::Watched;
-use super::left_behind;
+use super::left_behind::{self, living_in_group};
+use super::memory::Held;
 use super::not_started::{How, NotStarted};
 use super::readiness::{Readiness, is_fuse, mount_limit, patience, serves};
+use super::running;
+use super::shown::as_run;
 use super::words::Words;
 
 /// How long a daemon may take to end once it has to.
@@ -46,6 +50,10 @@ pub struct FuseMount {
     /// What was run, for a person.
     command: String,
     words: Words,
+    /// What it was killed for, if it held too much memory.
+    held: Arc<Held>,
+    /// What was mounted when it was started; `None` once it serves where it was told to.
+    elsewhere: Option<Before>,
     _watched: Watched,
 }
 
@@ -159,20 +167,22 @@ impl FuseMount {
             Readiness::Unannounced => None,
         };
         let directory_of_mount = mountpoint.parent().unwrap_or(&mountpoint).to_owned();
+        let elsewhere = Some(Before::now());
         let before = Watched::before_start(&directory_of_mount, &mountpoint);
         let child = command.spawn().map_err(|error| not_started(&command, error))?;
         let group = Pid::from_raw(child.id().cast_signed());
         let watched = Watched::new(group, &directory_of_mount, &mountpoint);
         drop(before);
-        let daemon = Daemon { pid: child.id(), mountpoint: mountpoint.clone(), connection: None };
-        lock(&RUNNING).push((thread::current().id(), daemon));
+        let held = running::add(child.id(), &mountpoint);
         let mount = FuseMount {
             directory,
             mountpoint,
             child: Some(child),
             status: None,
-            command: shown(&command),
+            command: as_run(&command),
             words,
+            held,
+            elsewhere,
             _watched: watched,
         };
         // Its end of the error stream is the daemon's alone.
@@ -223,20 +233,31 @@ impl FuseMount {
                 Ok(is_fuse(&self.mountpoint)?.then_some(()))
             })
             .map_err(|failure| match self.child {
-                Some(_) => {
-                    failure.and_then(format!("; it runs as: {}{}", self.command, self.said()))
-                }
+                Some(_) => failure.and_then(format!(
+                    "{}; it runs as: {}{}",
+                    self.mounted_elsewhere(),
+                    self.command,
+                    self.said()
+                )),
                 None => failure,
             })?,
         }
+        self.elsewhere = None;
         let connection = Connection::of(&self.mountpoint)?;
-        if let Some(child) = &self.child
-            && let Some((_, daemon)) =
-                lock(&RUNNING).iter_mut().find(|(_, daemon)| daemon.pid == child.id())
-        {
-            daemon.connection = connection;
+        if let Some(child) = &self.child {
+            running::connected(child.id(), connection);
         }
         serves(&self.mountpoint).map_err(|failure| failure.and_then(self.now()))
+    }
+
+    /// Where it mounted instead, as far as anybody can tell.
+    fn mounted_elsewhere(&self) -> String {
+        let since = self.elsewhere.as_ref().map(Before::since).unwrap_or_default();
+        let paths: Vec<String> = since.iter().map(|path| path.display().to_string()).collect();
+        match paths.is_empty() {
+            true => String::new(),
+            false => format!(", but {} was mounted meanwhile", paths.join(", ")),
+        }
     }
 
     /// Why a daemon that has ended was to go on.
@@ -256,8 +277,13 @@ impl FuseMount {
         let (command, said) = (&self.command, self.said());
         Failure::new(format!(
             "the FUSE daemon {}{hint}; it was run as: {command}{said}",
-            in_words(status)
+            self.how_it_ended(status)
         ))
+    }
+
+    /// How it has ended: for its memory, or by itself.
+    fn how_it_ended(&self, status: ExitStatus) -> String {
+        self.held.in_words().unwrap_or_else(|| in_words(status))
     }
 
     /// What is said of a daemon that was to end by `cause`, and had ended by then.
@@ -273,12 +299,11 @@ impl FuseMount {
     pub fn now(&mut self) -> String {
         // It is kept by whoever sees it first.
         let _ = self.ended();
-        match self.status {
-            Some(status) => {
-                format!("; by then the FUSE daemon {}{}", in_words(status), self.last_words())
-            }
-            None => String::new(),
-        }
+        // One that was killed may take a moment to have ended.
+        let how = self.held.in_words().or_else(|| self.status.map(in_words));
+        how.map_or_else(String::new, |how| {
+            format!("; by then the FUSE daemon {how}{}", self.last_words())
+        })
     }
 
     /// The daemon that `vexfs.toml` names, or else the reference, built if missing; with its
@@ -392,7 +417,7 @@ impl FuseMount {
         require!(
             status.success(),
             "after {cause} the FUSE daemon {}{}",
-            in_words(status),
+            self.how_it_ended(status),
             self.said()
         );
         self.nothing_is_left(pid, cause)
@@ -400,6 +425,9 @@ impl FuseMount {
 
     /// Nothing is mounted, the directory is empty, and no process of the daemon's group lives on.
     fn nothing_is_left(&self, pid: u32, cause: &str) -> Result<(), Failure> {
+        if let Some(held) = self.held.in_words() {
+            fail!("the FUSE daemon {held}");
+        }
         require!(
             !is_mounted(&self.mountpoint)?,
             "after {cause} {} is still mounted",
@@ -415,7 +443,7 @@ impl FuseMount {
         require!(
             ended.is_ok(),
             "after {cause} a process of the FUSE daemon is left: {}",
-            left.join(", ")
+            left.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ")
         );
         // A helper that has been told to go may need a moment.
         let mut left = Vec::new();
@@ -444,7 +472,7 @@ impl FuseMount {
     /// A child that was reaped: its number may be another's soon.
     fn forget_child(&mut self) -> Option<Child> {
         let child = self.child.take()?;
-        lock(&RUNNING).retain(|(_, daemon)| daemon.pid != child.id());
+        running::forget(child.id());
         Some(child)
     }
 
@@ -471,25 +499,6 @@ impl FuseMount {
     }
 }
 
-/// Processes of the process group `group` that live. One that has ended and that its parent, or init,
-/// has not waited for yet is none of them.
-fn living_in_group(group: u32) -> Result<Vec<String>, Failure> {
-    let mut living = Vec::new();
-    for process in fs::read_dir("/proc")?.flatten() {
-        // It may have ended since it was listed.
-        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        if let [state, _, pgrp, ..] = fields[..]
-            && pgrp.parse() == Ok(group)
-            && !matches!(state, "Z" | "X")
-        {
-            living.push(format!("{name})"));
-        }
-    }
-    Ok(living)
-}
-
 impl Drop for FuseMount {
     fn drop(&mut self) {
         // Whatever has happened: no process, no mount. Requests are ended first: a daemon that waits
@@ -513,110 +522,10 @@ impl Drop for FuseMount {
         if let Some(child) = &mut child {
             let _ = wait_for("", EXIT_LIMIT, || Ok(child.try_wait()?));
         }
-    }
-}
-
-/// A daemon that runs.
-#[derive(Debug)]
-struct Daemon {
-    pid: u32,
-    mountpoint: PathBuf,
-    /// Once it has mounted: while it is being unmounted the list of mounts has it no more.
-    connection: Option<Connection>,
-}
-
-impl Daemon {
-    /// Ends it, and whatever waits for it.
-    fn end(&self) {
-        let connection = Connection::of(&self.mountpoint).ok().flatten();
-        for connection in self.connection.iter().chain(&connection) {
-            connection.abort();
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.take_down();
         }
-        let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
     }
-}
-
-/// Daemons that run, by the thread that started them.
-static RUNNING: Mutex<Vec<(ThreadId, Daemon)>> = Mutex::new(Vec::new());
-
-/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs; how
-/// many there were.
-pub fn kill_daemons_of(thread: ThreadId) -> usize {
-    let running = lock(&RUNNING);
-    let theirs = running.iter().filter(|(starter, _)| *starter == thread);
-    theirs.map(|(_, daemon)| daemon.end()).count()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A command as a person would write it.
-fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-    words.join(" ")
-}
-
-/// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
-/// program and its mounting are the reference's.
-fn own_command(
-    program: &Path,
-    options: &[&str],
-) -> Result<Option<impl FnOnce(&Path) -> Command>, Failure> {
-    let config = config::current()?;
-    let arguments = match (&config.fuse, &config.mount.fuse) {
-        (None, None) => return Ok(None),
-        (own, _) => own.as_ref().map(|own| own.arguments.clone()).unwrap_or_default(),
-    };
-    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
-        arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
-        // Arguments may be paths, which begin beside the file.
-        directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
-        ..config::Command::of("{program}".into())
-    });
-    let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
-    let options = options.iter().map(|&option| option.to_owned()).collect();
-    Ok(Some(move |mountpoint: &Path| {
-        let mountpoint = vec![mountpoint.display().to_string()];
-        mount.filled(&[("program", program), ("options", options), ("mountpoint", mountpoint)])
-    }))
-}
-
-/// The command that serves `mountpoint` in the foreground, as trials start it, without options;
-/// what it starts is [ended](end_all_of) by the mount point.
-///
-/// # Errors
-/// `vexfs.toml` is refused, or the reference cannot be built.
-pub fn foreground(mountpoint: &Path) -> Result<Command, Failure> {
-    let program = build_if_missing()?;
-    let mut command = match own_command(&program, &[])? {
-        Some(own) => own(mountpoint),
-        None => {
-            let mut command = Command::new(&program);
-            command.arg(mountpoint);
-            command
-        }
-    };
-    command.env(left_behind::VARIABLE, mountpoint);
-    Ok(command)
-}
-
-/// Ends whatever a command made by [`foreground`] has left of processes and mounts; what there was.
-///
-/// # Errors
-/// The list of mounts cannot be read.
-pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
-    let mut left: Vec<String> = left_behind::processes(mountpoint)
-        .iter()
-        .map(|one| format!("the process {} ({})", one.pid, one.name))
-        .collect();
-    if is_mounted(mountpoint)? {
-        left.push(format!("a mount on {}", mountpoint.display()));
-    }
-    left_behind::kill(mountpoint);
-    connection::detach_all(mountpoint);
-    Ok(left)
 }
 
 fn fusermount(mountpoint: &Path, options: &[&str]) -> Result<(), Failure> {

@@ -3,14 +3,21 @@
 mod announcement;
 mod connection;
 mod daemon;
+mod elsewhere;
+mod foreground;
 pub mod guardian;
 mod left_behind;
+mod memory;
 mod not_started;
 mod readiness;
+mod running;
+mod shown;
 mod starting;
 mod words;
 
-pub use daemon::kill_daemons_of;
-pub use daemon::{FuseMount, build_if_missing, end_all_of, foreground};
+pub use daemon::{FuseMount, build_if_missing};
+pub use foreground::Foreground;
 pub use not_started::{How, NotStarted};
-pub use readiness::{Readiness, wait_no_longer_than};
+pub use readiness::{MOUNT_LIMIT, Readiness, wait_no_longer_than};
+pub use running::kill_daemons_of;
+pub use shown::in_shell;

@@ -11,8 +11,9 @@ use machine::mount::is_mounted;
 use machine::{fail, require};
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, statfs};
 
-/// An emulated guest on a busy machine needs seconds where a quiet host needs milliseconds.
-const MOUNT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a trial waits for a daemon to mount: an emulated guest on a busy machine needs seconds where
+/// a quiet host needs milliseconds.
+pub const MOUNT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Milliseconds that this process waits for a daemon at most, whatever it waits for.
 static PATIENCE: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -74,7 +75,7 @@ pub(super) fn serves(mountpoint: &Path) -> Result<(), Failure> {
 
 /// What `ask` finds; it is asked by a thread of its own, which a daemon that hangs holds until
 /// its mount is aborted.
-fn answered<T: Send + 'static>(
+pub(super) fn answered<T: Send + 'static>(
     path: &Path,
     what: &str,
     ask: impl FnOnce(&Path) -> T + Send + 'static,

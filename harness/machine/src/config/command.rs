@@ -56,17 +56,14 @@ impl Command {
     pub(super) fn settle(&mut self, directory: &Path, known: &[&str]) -> Result<(), Failure> {
         directory.clone_into(&mut self.directory);
         for word in self.words() {
-            let mut rest = word.as_str();
-            while let Some((_, after)) = rest.split_once('{') {
-                let Some((name, behind)) = after.split_once('}') else { break };
-                require!(
-                    known.contains(&name),
-                    "{word:?} has a placeholder that nobody knows; there are: {}",
-                    known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
-                );
-                rest = behind;
-            }
+            placeholders(&word, known)?;
         }
+        let first = self.program.to_string_lossy();
+        require!(
+            !first.starts_with('{') || first.starts_with("{program}"),
+            "{first:?} is the first word, and no program; the command begins with one{}",
+            if known.contains(&"program") { ", or with {program}" } else { "" }
+        );
         if self.program.to_string_lossy().contains('{') {
             return Ok(());
         }
@@ -79,11 +76,24 @@ impl Command {
         match found.and_then(programs::on_path) {
             Some(path) => self.program = path,
             None => crate::fail!(
-                "{} is no file, and no program of that name is on the path",
-                beside.display()
+                "{} is no file, and no program of that name is on the path{}",
+                beside.display(),
+                self.with_blanks(directory)
             ),
         }
         Ok(())
+    }
+
+    /// A hint, where the first words are one path with blanks in it.
+    fn with_blanks(&self, directory: &Path) -> String {
+        let words = self.words();
+        let whole =
+            (2..=words.len()).find(|&many| directory.join(words[..many].join(" ")).exists());
+        whole.map_or_else(String::new, |many| {
+            let mut all = vec![words[..many].join(" ")];
+            all.extend_from_slice(&words[many..]);
+            format!("; a path with blanks in it is a word of a list: {}", written(&all))
+        })
     }
 
     /// Program and arguments.
@@ -125,6 +135,39 @@ pub fn written(words: &[String]) -> String {
 #[must_use]
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// Refuses placeholders in `word` that are none of those `known`, that have no end, or stand where
+/// they cannot.
+fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
+    let mut rest = word;
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else {
+            require!(!known.iter().any(|one| one.starts_with(after)), "{word:?} lacks its }}");
+            break;
+        };
+        require!(
+            known.contains(&name),
+            "{word:?} has a placeholder that nobody knows; {}",
+            match known {
+                [] => "this command takes none: options and mount point are added behind it, and \
+                       mount.fuse may say otherwise"
+                    .to_owned(),
+                known => format!(
+                    "there are: {}",
+                    known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
+                ),
+            }
+        );
+        // For a shell's script, which has blanks, it is as good as any.
+        require!(
+            name != "options" || word == "{options}" || word.contains(char::is_whitespace),
+            "{word:?}: {{options}} has to be a word of its own, for it becomes -o and what is asked \
+             for, or nothing"
+        );
+        rest = behind;
+    }
+    Ok(())
 }
 
 fn fill(word: String, values: &Values<'_>) -> Vec<String> {
@@ -191,5 +234,32 @@ mod tests {
         let said = command(&["sh", "{where}"]).settle(directory, &["mountpoint", "module"]);
         let said = said.unwrap_err().to_string();
         assert!(said.contains("\"{where}\"") && said.contains("{mountpoint}, {module}"), "{said}");
+        let mut alone = command(&["sh", "{mountpoint}"]);
+        let said = alone.settle(directory, &[]).unwrap_err().to_string();
+        assert!(said.contains("this command takes none: options and mount point"), "{said}");
+    }
+
+    #[test]
+    fn placeholders_stand_where_they_can() {
+        let known = ["program", "options", "mountpoint"];
+        for (words, says) in [
+            (&["{program}", "{mountpoint"][..], "\"{mountpoint\" lacks its }"),
+            (&["{mountpoint}"], "\"{mountpoint}\" is the first word, and no program"),
+            (&["{options}", "{program}"], "is the first word, and no program"),
+            (&["{program}", "-o{options}", "{mountpoint}"], "has to be a word of its own"),
+        ] {
+            let said = command(words).settle(Path::new("/"), &known).unwrap_err().to_string();
+            assert!(said.contains(says), "{words:?}: {said}");
+        }
+        command(&["sh", "-c", "exec {program} {options}"]).settle(Path::new("/"), &known).unwrap();
+    }
+
+    #[test]
+    fn a_path_with_blanks_is_told_to_be_a_list() {
+        let room = tempfile::tempdir().unwrap();
+        std::fs::create_dir(room.path().join("my dir")).unwrap();
+        std::fs::write(room.path().join("my dir/daemon"), "").unwrap();
+        let said = command(&["my", "dir/daemon", "-f"]).settle(room.path(), &[]).unwrap_err();
+        assert!(said.to_string().ends_with(r#"list: ["my dir/daemon", "-f"]"#), "{said}");
     }
 }

@@ -164,6 +164,14 @@ impl Config {
         if let Some(module) = &mut self.module {
             module.path = directory.join(&module.path);
             require!(module.path.exists(), "module: {} is not there", module.path.display());
+            for (key, name) in [("name", &module.name), ("filesystem", &module.filesystem)] {
+                let Some(name) = name else { continue };
+                let is_one = |glyph: char| glyph.is_ascii_alphanumeric() || "_-.".contains(glyph);
+                require!(
+                    !name.is_empty() && name.chars().all(is_one),
+                    "module.{key}: {name:?} cannot be one; it has letters, digits, _, - and . alone"
+                );
+            }
         }
         Ok(())
     }
@@ -183,6 +191,17 @@ mod tests {
         fs::write(&path, text).unwrap();
         let config = read(Some(path)).map_err(|failure| failure.to_string());
         (directory, config)
+    }
+
+    #[test]
+    fn what_a_module_is_called_is_a_name() {
+        for name in ["", "my fs", "fs\\n", "/"] {
+            for key in ["name", "filesystem"] {
+                let text = format!("module = {{ path = 'daemon', {key} = \"{name}\" }}");
+                let said = written(&text).1.unwrap_err();
+                assert!(said.contains(&format!("module.{key}")), "{text}: {said}");
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! The daemon under test on a mount point of the caller's: where mounting may be refused, and where
+//! several follow each other.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use machine::child::{Finished, Running};
+use machine::config;
+use machine::fail;
+use machine::failure::{Failure, While};
+use machine::mount::is_mounted;
+
+use super::connection::{self, Connection};
+use super::daemon::build_if_missing;
+use super::guardian::Watched;
+use super::memory::Held;
+use super::shown::as_run;
+use super::{left_behind, running};
+
+/// A daemon that was started as trials start it, in the foreground and without options. Whoever waits
+/// for it is freed when the trial has taken too long, and nothing is left of it on any path.
+#[derive(Debug)]
+pub struct Foreground {
+    /// `None` once it was waited for.
+    daemon: Option<Running>,
+    pid: u32,
+    mountpoint: PathBuf,
+    command: String,
+    held: Arc<Held>,
+    _watched: Watched,
+}
+
+impl Foreground {
+    /// Starts it on `mountpoint`, which need not be one.
+    ///
+    /// # Errors
+    /// `vexfs.toml` is refused, the reference cannot be built, or the program not be started.
+    pub fn start(mountpoint: &Path) -> Result<Foreground, Failure> {
+        let program = build_if_missing()?;
+        let mut command = match own_command(&program, &[])? {
+            Some(own) => own(mountpoint),
+            None => {
+                let mut command = Command::new(&program);
+                command.arg(mountpoint);
+                command
+            }
+        };
+        command.env(left_behind::VARIABLE, mountpoint);
+        let directory = mountpoint.parent().unwrap_or(mountpoint);
+        let before = Watched::before_start(directory, mountpoint);
+        let daemon = Running::start(&mut command)?;
+        let watched = Watched::new(daemon.pid(), directory, mountpoint);
+        drop(before);
+        let pid = daemon.pid().as_raw().unsigned_abs();
+        Ok(Foreground {
+            daemon: Some(daemon),
+            pid,
+            mountpoint: mountpoint.to_owned(),
+            command: as_run(&command),
+            held: running::add(pid, mountpoint),
+            _watched: watched,
+        })
+    }
+
+    /// Whether something is mounted on its mount point by now.
+    ///
+    /// # Errors
+    /// The list of mounts cannot be read.
+    pub fn has_mounted(&self) -> Result<bool, Failure> {
+        let mounted = is_mounted(&self.mountpoint)?;
+        if mounted {
+            running::connected(self.pid, Connection::of(&self.mountpoint)?);
+        }
+        Ok(mounted)
+    }
+
+    /// Whether it has ended; it is still to be [finished](Foreground::finish).
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn has_ended(&mut self) -> Result<bool, Failure> {
+        self.daemon.as_mut().map_or(Ok(true), Running::has_ended)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It goes on for longer than `limit`, or was killed for its memory.
+    pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
+        let Some(daemon) = self.daemon.take() else { fail!("{} has ended", self.command) };
+        let ended = daemon.finish(limit).when(format!("it runs as: {}", self.command));
+        running::forget(self.pid);
+        match self.held.in_words() {
+            Some(held) => fail!("the FUSE daemon {held}; it was run as: {}", self.command),
+            None => ended,
+        }
+    }
+
+    /// Ends whatever it and its like have left of processes and mounts on `mountpoint`; what there
+    /// was.
+    ///
+    /// # Errors
+    /// The list of mounts cannot be read.
+    pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
+        let mut left: Vec<String> = left_behind::processes(mountpoint)
+            .iter()
+            .map(|one| format!("the process {} ({})", one.pid, one.name))
+            .collect();
+        if is_mounted(mountpoint)? {
+            left.push(format!("a mount on {}", mountpoint.display()));
+        }
+        left_behind::kill(mountpoint);
+        connection::detach_all(mountpoint);
+        Ok(left)
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        if self.daemon.is_none() {
+            return;
+        }
+        // One that waits for an answer of its own does not hear SIGKILL.
+        if let Ok(Some(connection)) = Connection::of(&self.mountpoint) {
+            connection.abort();
+        }
+        self.daemon = None;
+        running::forget(self.pid);
+        connection::detach_all(&self.mountpoint);
+    }
+}
+
+/// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
+/// program and its mounting are the reference's.
+pub(super) fn own_command(
+    program: &Path,
+    options: &[&str],
+) -> Result<Option<impl FnOnce(&Path) -> Command>, Failure> {
+    let config = config::current()?;
+    let arguments = match (&config.fuse, &config.mount.fuse) {
+        (None, None) => return Ok(None),
+        (own, _) => own.as_ref().map(|own| own.arguments.clone()).unwrap_or_default(),
+    };
+    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
+        arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
+        // Arguments may be paths, which begin beside the file.
+        directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
+        ..config::Command::of("{program}".into())
+    });
+    let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
+    let options = options.iter().map(|&option| option.to_owned()).collect();
+    Ok(Some(move |mountpoint: &Path| {
+        let mountpoint = vec![mountpoint.display().to_string()];
+        mount.filled(&[("program", program), ("options", options), ("mountpoint", mountpoint)])
+    }))
+}
