@@ -49,7 +49,7 @@ impl Expected {
             more.of(place).iter().filter(|trial| !known.contains(trial)).cloned().collect()
         };
         let mut differences = Vec::new();
-        for place in [Place::Host, Place::Guest] {
+        for place in Place::ALL {
             let gone = beyond(self, declared, place);
             let new = beyond(declared, self, place);
             differences.extend(gone.iter().map(|one| format!("{one} ({place}) has vanished")));

@@ -22,7 +22,7 @@ use machine::interrupt::Signals;
 use machine::own_sources;
 use machine::place;
 use machine::project;
-use verdict::Fate;
+use verdict::TrialEnd;
 use verdict::report::{self, Run};
 
 use super::options::{AcceleratorOption, ClockOption, Machine};
@@ -99,15 +99,14 @@ fn expect(dir: &Path, evidence: &Writer) -> Result<(), Stop> {
 /// `junit.xml`, and the scripts that repeat what failed, where the command ran trials.
 fn write_for_machines(dir: &Path) -> Result<(), Stop> {
     let run = Run::read(dir, &[]).map_err(no_evidence)?;
-    let trials = run.fates(Place::Guest);
-    if trials.iter().all(|(_, fate)| *fate == Fate::NotRun) {
+    if run.trial_ends(Place::Guest).all(|(_, end)| *end == TrialEnd::NotRun) {
         return Ok(());
     }
     report::write_for_machines(&run, dir, dir).map_err(no_evidence)?;
-    let is_bad = |(_, fate): &(String, Fate)| {
-        matches!(fate, Fate::Failed(_) | Fate::Undecided(_) | Fate::Began)
+    let is_bad = |(_, end): (&str, &TrialEnd)| {
+        matches!(end, TrialEnd::Failed(_) | TrialEnd::Undecided(_) | TrialEnd::Began)
     };
-    if trials.iter().any(is_bad) {
+    if run.trial_ends(Place::Guest).any(is_bad) {
         eprintln!("vexfs-validate: what failed is repeated by {}/repro/*.sh", dir.display());
     }
     Ok(())

@@ -127,7 +127,7 @@ fn directory(options: &Options) -> Result<PathBuf, Stop> {
 pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), EvidenceError> {
     evidence
         .write(Event::Environment(Box::new(environment::of_this_machine(Processor::Native))))?;
-    for at in [Place::Host, Place::Guest] {
+    for at in Place::ALL {
         evidence.write(Event::Expected { at, trials: expected.of(at).to_vec() })?;
     }
     Ok(())
@@ -310,13 +310,19 @@ fn conclude(
     progress: &Progress,
     only: &[Criterion],
 ) -> Result<ExitCode, Stop> {
+    let mut read = Err(Stop::new(exit::EVIDENCE, "the evidence was not read"));
     phase::run(evidence, progress, phase::VERDICT, || {
-        verdict_command::of(dir, &[]).map_err(|stop| Failure::new(stop.message))?;
-        Ok((PhaseState::Done, String::new()))
+        read = verdict_command::read(dir, &[]);
+        match &read {
+            Ok(_) => Ok((PhaseState::Done, String::new())),
+            Err(stop) => Err(Failure::new(stop.message.clone())),
+        }
     })
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    // Read for good, now that phase 4 itself is part of the evidence.
-    let (read, verdict) = verdict_command::of(dir, &[])?;
+    let mut read = read?;
+    // That phase 4 was done is part of the evidence too.
+    read.catch_up(dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
+    let verdict = verdict::of(&read);
     fs::write(dir.join(files::VERDICT_FILE), verdict_command::to_json(&verdict)?).map_err(
         |error| {
             // Half a verdict is none.

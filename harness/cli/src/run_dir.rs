@@ -60,7 +60,7 @@ pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
 /// one's; what is to be expected may have been written by whoever starts it.
 pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
     let no_evidence = |why: String| Stop::new(exit::EVIDENCE, why);
-    for place in [Place::Host, Place::Guest] {
+    for place in Place::ALL {
         let file = dir.join(evidence::files::trail(place));
         // A device has no end: what keeps it from being written to is the writer's to tell.
         if !file.is_file() {

@@ -10,7 +10,7 @@ use super::output::out;
 use super::stop::Stop;
 
 pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode, Stop> {
-    let (_, verdict) = of(dir, soaks)?;
+    let verdict = verdict::of(&read(dir, soaks)?);
     if json {
         out!("{}", to_json(&verdict)?);
     } else {
@@ -19,8 +19,8 @@ pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode,
     Ok(verdict::exit_of(verdict.state).into())
 }
 
-/// Reads the evidence in `dir`, with the soaks beside its own, and judges it.
-pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<(Evidence, Verdict), Stop> {
+/// Reads the evidence in `dir`, with the soaks beside its own.
+pub(super) fn read(dir: &Path, soaks: &[PathBuf]) -> Result<Evidence, Stop> {
     let mut evidence = Evidence::read(dir).map_err(|error| {
         Stop::new(
             exit::EVIDENCE,
@@ -30,8 +30,7 @@ pub(super) fn of(dir: &Path, soaks: &[PathBuf]) -> Result<(Evidence, Verdict), S
     evidence.add_soaks(soaks).map_err(|error| {
         Stop::new(exit::EVIDENCE, format!("{error}; name directories of `soak --for` with --soak"))
     })?;
-    let verdict = verdict::of(&evidence);
-    Ok((evidence, verdict))
+    Ok(evidence)
 }
 
 pub(super) fn to_json(verdict: &Verdict) -> Result<String, Stop> {

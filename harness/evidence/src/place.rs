@@ -17,6 +17,11 @@ pub enum Place {
     Guest,
 }
 
+impl Place {
+    /// Both, in the order of a run.
+    pub const ALL: [Place; 2] = [Place::Host, Place::Guest];
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

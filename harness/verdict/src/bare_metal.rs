@@ -3,7 +3,6 @@
 //! Each lists the evidence that speaks for it and what is still missing. It is met where nothing
 //! is missing, and where there is no evidence everything is.
 
-use evidence::Event;
 use evidence::baselines::Figure;
 use evidence::clock::Clock;
 use evidence::criterion::Criterion;
@@ -16,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::criterion_verdict::CriterionVerdict;
-use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
 use crate::soak::account::Soak;
 use crate::trails::Evidence;
+use crate::trial_end::TrialEnd;
 
 /// Trials or figures that a line names before it only counts them.
 const NAMED: usize = 4;
@@ -102,19 +101,14 @@ fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
     let expected = evidence.expected(Place::Guest);
     let mut others = Vec::new();
     let mut passed = 0;
-    for (trial, fate) in
-        Criterion::ALL.into_iter().flat_map(|one| evidence.fates(one, Place::Guest))
+    for (trial, end) in
+        Criterion::ALL.into_iter().flat_map(|one| evidence.trial_ends(one, Place::Guest))
     {
-        match fate {
-            Fate::Passed if expected.contains(&trial) => passed += 1,
-            Fate::Skipped(_) if !expected.contains(&trial) => {}
-            Fate::Passed => others.push(format!("{trial} (not in the manifest)")),
-            Fate::NotRun => others.push(format!("{trial} (not run)")),
-            Fate::Skipped(_) => others.push(format!("{trial} (skipped)")),
-            Fate::Began => others.push(format!("{trial} ({UNENDED})")),
-            Fate::Failed(_) => others.push(format!("{trial} (failed)")),
-            Fate::Undecided(_) => others.push(format!("{trial} (not decided)")),
-            Fate::NotTried(_) => others.push(format!("{trial} (not tried)")),
+        match (end, expected.contains(trial)) {
+            (TrialEnd::Passed, true) => passed += 1,
+            (TrialEnd::Passed, false) => others.push(format!("{trial} (not in the manifest)")),
+            (TrialEnd::Skipped(_), false) => {}
+            _ => others.push(format!("{trial} ({})", end.words())),
         }
     }
     let whole = passed == expected.len() && passed > 0;
@@ -230,23 +224,16 @@ struct ModuleUnderTest<'e> {
 
 impl<'e> ModuleUnderTest<'e> {
     fn of(evidence: &'e Evidence) -> Option<Self> {
-        let guest = || evidence.records(Place::Guest).map(|record| &record.event);
-        let srcversion = guest().find_map(|event| match event {
-            Event::Fact { trial, name, value }
-                if trial.starts_with("module::") && name == MODULE =>
-            {
-                value["srcversion"].as_str()
-            }
-            _ => None,
-        })?;
-        guest().find_map(|event| match event {
-            Event::Environment(one) => Some(ModuleUnderTest {
-                srcversion,
-                sha256: one.programs.get("vexfs.ko").map_or("", String::as_str),
-                kernel_release: &one.kernel_release,
-                commit: &one.commit,
-            }),
-            _ => None,
+        let mut of_module = evidence
+            .facts(Place::Guest, MODULE)
+            .filter(|fact| Criterion::of_trial(fact.trial) == Some(Criterion::Module));
+        let srcversion = of_module.find_map(|fact| fact.value["srcversion"].as_str())?;
+        let guest = evidence.environment(Place::Guest)?;
+        Some(ModuleUnderTest {
+            srcversion,
+            sha256: guest.programs.get("vexfs.ko").map_or("", String::as_str),
+            kernel_release: &guest.kernel_release,
+            commit: &guest.commit,
         })
     }
 
@@ -300,7 +287,7 @@ fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
     condition.rests_on(criteria, Criterion::Dataset);
     condition.rests_on(criteria, Criterion::Baseline);
     for (rules, competitor) in COMPETITORS {
-        let places: Vec<String> = [Place::Host, Place::Guest]
+        let places: Vec<String> = Place::ALL
             .into_iter()
             .filter(|&place| {
                 ratios(criteria).any(|one| {
@@ -320,12 +307,7 @@ fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
 }
 
 fn recorded(evidence: &Evidence, condition: &mut Condition) {
-    let facts = |wanted: &'static str| {
-        evidence.all_records().filter_map(move |record| match &record.event {
-            Event::Fact { name, value, .. } if name == wanted => Some(value),
-            _ => None,
-        })
-    };
+    let facts = |name| evidence.all_facts(name).map(|fact| fact.value);
     let mut compared: Vec<String> = Vec::new();
     for value in facts(COMPARED) {
         match serde_json::from_value::<Figure>(value["figure"].clone()) {

@@ -9,7 +9,6 @@ use evidence::place::Place;
 use evidence::processor::id_of;
 use evidence::stats::Ratio;
 
-use crate::fate::{Fate, UNENDED};
 use crate::judge::{self, Verdict};
 use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
@@ -21,7 +20,8 @@ const ABSENT: &str = "absent";
 /// A run as far as it is compared.
 struct JudgedRun {
     verdict: Verdict,
-    fates: BTreeMap<String, Fate>,
+    /// How each trial ended, in words.
+    trials: BTreeMap<String, String>,
 }
 
 /// Something that is not the same in both runs.
@@ -62,7 +62,7 @@ impl Difference {
         let (before, after) = (JudgedRun::read(before)?, JudgedRun::read(after)?);
         Ok(Difference {
             states: changes(&states(&before.verdict), &states(&after.verdict)),
-            trials: changes(&told(&before.fates), &told(&after.fates)),
+            trials: changes(&before.trials, &after.trials),
             ratios: ratios(&before.verdict, &after.verdict),
         })
     }
@@ -95,14 +95,17 @@ impl Display for Difference {
 impl JudgedRun {
     fn read(dir: &Path) -> std::io::Result<JudgedRun> {
         let evidence = Evidence::read(dir)?;
-        let mut fates = BTreeMap::new();
-        for place in [Place::Host, Place::Guest] {
+        let mut trials = BTreeMap::new();
+        for place in Place::ALL {
             for criterion in Criterion::ALL {
-                let named = |(trial, fate)| (format!("{trial} ({place})"), fate);
-                fates.extend(evidence.fates(criterion, place).into_iter().map(named));
+                trials.extend(evidence.trial_ends(criterion, place).map(|(trial, end)| {
+                    let colon = if end.why().is_empty() { "" } else { ": " };
+                    let told = format!("{}{colon}{}", end.words(), end.why());
+                    (format!("{trial} ({place})"), told)
+                }));
             }
         }
-        Ok(JudgedRun { verdict: judge::of(&evidence), fates })
+        Ok(JudgedRun { verdict: judge::of(&evidence), trials })
     }
 }
 
@@ -118,19 +121,6 @@ fn states(verdict: &Verdict) -> BTreeMap<String, String> {
         (one.title.clone(), state)
     });
     whole.into_iter().map(|(name, state)| (name.to_owned(), state)).chain(criteria).collect()
-}
-
-fn told(fates: &BTreeMap<String, Fate>) -> BTreeMap<String, String> {
-    let words = |fate: &Fate| match fate {
-        Fate::NotRun => "not run".to_owned(),
-        Fate::Skipped(reason) => format!("skipped: {reason}"),
-        Fate::Began => UNENDED.to_owned(),
-        Fate::Passed => "passed".to_owned(),
-        Fate::Failed(why) => format!("failed: {why}"),
-        Fate::Undecided(why) => format!("not decided: {why}"),
-        Fate::NotTried(why) => format!("not run: {why}"),
-    };
-    fates.iter().map(|(trial, fate)| (trial.clone(), words(fate))).collect()
 }
 
 fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {

@@ -5,22 +5,23 @@
 
 use std::fmt;
 
+use evidence::SCHEMA_VERSION;
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::facts::LOAD_CYCLES;
 use evidence::place::Place;
 use evidence::processor::{Processor, or_none};
 use evidence::stats::failure_rate_bound;
-use evidence::{Event, SCHEMA_VERSION};
 use serde::{Deserialize, Serialize};
 
 use crate::bare_metal::BareMetal;
 use crate::criterion_verdict::CriterionVerdict;
-use crate::fate::Fate;
+use crate::index::Fact;
 use crate::levels::{self, Standing};
 use crate::rule::judgement::{Judgement, State};
 use crate::rule::{ratios, recorded};
 use crate::trails::{Evidence, Phase};
+use crate::trial_end::TrialEnd;
 use crate::trials;
 
 /// What a run amounts to.
@@ -74,7 +75,7 @@ impl fmt::Display for OlderRecords {
 #[must_use]
 pub fn of(evidence: &Evidence) -> Verdict {
     let damage = evidence.damage();
-    let criteria = criteria(evidence, &[Place::Host, Place::Guest], &damage);
+    let criteria = criteria(evidence, &Place::ALL, &damage);
     let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
     Verdict {
         state,
@@ -145,17 +146,13 @@ fn judge(
 
 /// What the load/unload cycles of trials that held prove, recomputed from their number.
 fn stability(evidence: &Evidence) -> Vec<String> {
-    let fates = evidence.fates(Criterion::Module, Place::Guest);
+    let held =
+        |fact: &Fact| evidence.trial_end(fact.trial, Place::Guest) == Some(&TrialEnd::Passed);
     evidence
-        .records(Place::Guest)
-        .filter_map(|record| match &record.event {
-            Event::Fact { trial, name, value }
-                if name == LOAD_CYCLES && fates.get(trial) == Some(&Fate::Passed) =>
-            {
-                u32::try_from(value["microseconds"].as_array()?.len()).ok().filter(|&n| n > 0)
-            }
-            _ => None,
-        })
+        .facts(Place::Guest, LOAD_CYCLES)
+        .filter(held)
+        .filter_map(|fact| u32::try_from(fact.value["microseconds"].as_array()?.len()).ok())
+        .filter(|&cycles| cycles > 0)
         .map(|cycles| {
             let bound = failure_rate_bound(cycles, 0.05) * 100.0;
             format!(

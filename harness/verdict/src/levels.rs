@@ -6,9 +6,9 @@ use evidence::place::Place;
 use serde::{Deserialize, Serialize};
 
 use crate::causes::causes;
-use crate::fate::Fate;
-use crate::rule::judgement::{Reason, State, What};
+use crate::rule::judgement::{Reason, State};
 use crate::trails::Evidence;
+use crate::trial_end::TrialEnd;
 
 /// A home, by the criterion that tries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,31 +80,23 @@ fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<Standi
     let mut standing = Standing { home, level, passed: 0, failed: 0, open: 0, why: Vec::new() };
     let mut reasons = Vec::new();
     let mut any_was_run = false;
-    for place in [Place::Host, Place::Guest] {
-        let fates = evidence.fates(home.criterion(), place);
-        any_was_run |= fates.values().any(|fate| !matches!(fate, Fate::NotRun | Fate::Skipped(_)));
+    for place in Place::ALL {
         let expected = evidence.expected(place);
-        for (trial, fate) in fates {
-            if Level::of_trial(&trial) != Some(level) || !expected.contains(&trial) {
+        for (trial, end) in evidence.trial_ends(home.criterion(), place) {
+            any_was_run |= !matches!(end, TrialEnd::NotRun | TrialEnd::Skipped(_));
+            if Level::of_trial(trial) != Some(level) || !expected.contains(trial) {
                 continue;
             }
-            let (state, what, why) = match fate {
-                Fate::Passed => {
-                    standing.passed += 1;
-                    continue;
-                }
-                Fate::Failed(why) => (State::Fail, What::Failed, why),
-                Fate::Undecided(why) => (State::Inconclusive, What::NotDecided, why),
-                Fate::NotTried(why) => (State::Inconclusive, What::NotTried, why),
-                Fate::Skipped(why) => (State::Inconclusive, What::Skipped, why),
-                Fate::Began => (State::Inconclusive, What::NotDecided, "it never ended".into()),
-                Fate::NotRun => (State::Inconclusive, What::NotRun, String::new()),
+            let Some((state, what)) = end.against() else {
+                standing.passed += 1;
+                continue;
             };
             match state {
                 State::Fail => standing.failed += 1,
                 _ => standing.open += 1,
             }
-            reasons.push(Reason::of_trial(state, &trial, place, what, &why));
+            let why = if *end == TrialEnd::Began { "it never ended" } else { end.why() };
+            reasons.push(Reason::of_trial(state, trial, place, what, why));
         }
     }
     standing.why = causes(&reasons).into_iter().map(|cause| cause.text).collect();

@@ -195,7 +195,7 @@ impl Run {
             environment(accelerator.into()),
             Event::SelfTest { passed: true, detail: "0 of 200 wrong".into() },
         ];
-        for at in [Place::Host, Place::Guest] {
+        for at in Place::ALL {
             host.push(Event::Expected { at, trials: trials(at) });
         }
         for (place, events) in [(Place::Host, &mut host), (Place::Guest, &mut guest)] {

@@ -1,7 +1,6 @@
 //! The evidence of a run, read once.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +14,10 @@ use evidence::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::fate::{self, Fate};
+use crate::index::{Fact, Index};
 use crate::judge::OlderRecords;
 use crate::soak::account::Soak;
+use crate::trial_end::TrialEnd;
 
 /// A phase of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,9 +37,9 @@ pub struct Phase {
 pub struct Evidence {
     host: Option<Trail>,
     guest: Option<Trail>,
+    host_index: Index,
+    guest_index: Index,
     pub(crate) soaks: Vec<Soak>,
-    host_fates: OnceCell<BTreeMap<String, Fate>>,
-    guest_fates: OnceCell<BTreeMap<String, Fate>>,
 }
 
 impl Evidence {
@@ -49,7 +49,7 @@ impl Evidence {
     /// Where the directory or a file in it cannot be read, or holds no evidence at all.
     pub fn read(dir: &Path) -> io::Result<Evidence> {
         let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
-        let mut evidence = Evidence { host, guest, ..Evidence::default() };
+        let mut evidence = Evidence::of(host, guest);
         if evidence.host.is_none() && evidence.guest.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -58,6 +58,21 @@ impl Evidence {
         }
         evidence.add_soaks(&soaks_in(&dir.join(SOAKS))?)?;
         Ok(evidence)
+    }
+
+    fn of(host: Option<Trail>, guest: Option<Trail>) -> Evidence {
+        let on_host = records(host.as_ref());
+        let host_index = Index::of(Place::Host, on_host, on_host);
+        let guest_index = Index::of(Place::Guest, records(guest.as_ref()), on_host);
+        Evidence { host, guest, host_index, guest_index, soaks: Vec::new() }
+    }
+
+    /// Reads on from where [`Evidence::read`] stopped: what the host has written since.
+    pub fn catch_up(&mut self, dir: &Path) -> io::Result<()> {
+        let host = read_trail(dir, Place::Host)?;
+        let soaks = std::mem::take(&mut self.soaks);
+        *self = Evidence { soaks, ..Evidence::of(host, self.guest.take()) };
+        Ok(())
     }
 
     /// Reads further soaks, which are judged with the run's own.
@@ -85,8 +100,8 @@ impl Evidence {
     }
 
     /// The records that were written in `place`.
-    pub fn records(&self, place: Place) -> impl Iterator<Item = &Record> {
-        self.trail(place).into_iter().flat_map(|trail| &trail.records)
+    pub fn records(&self, place: Place) -> std::slice::Iter<'_, Record> {
+        records(self.trail(place)).iter()
     }
 
     /// The machine of `place`, as its first record of one tells.
@@ -99,7 +114,7 @@ impl Evidence {
     }
 
     pub(crate) fn all_records(&self) -> impl Iterator<Item = &Record> {
-        self.records(Place::Host).chain(self.records(Place::Guest))
+        Place::ALL.into_iter().flat_map(|place| self.records(place))
     }
 
     /// How the guest ended; of several boots the one that ended worst.
@@ -143,7 +158,7 @@ impl Evidence {
     }
 
     pub(crate) fn damage(&self) -> Vec<String> {
-        let mut damage: Vec<String> = [Place::Host, Place::Guest]
+        let mut damage: Vec<String> = Place::ALL
             .into_iter()
             .filter_map(|place| self.trail(place))
             .flat_map(|trail| {
@@ -189,40 +204,40 @@ impl Evidence {
         ended.into_iter().map(|(_, phase)| phase).collect()
     }
 
-    /// What became of the trials of `criterion` in `place`: those expected, and all others.
-    #[must_use]
-    pub fn fates(&self, criterion: Criterion, place: Place) -> BTreeMap<String, Fate> {
-        let is_of = |trial: &str| Criterion::of_trial(trial) == Some(criterion);
-        let all = self.all_fates(place).iter().filter(|(trial, _)| is_of(trial));
-        all.map(|(trial, fate)| (trial.clone(), fate.clone())).collect()
+    fn index(&self, place: Place) -> &Index {
+        match place {
+            Place::Host => &self.host_index,
+            Place::Guest => &self.guest_index,
+        }
     }
 
-    /// What became of every trial in `place`; computed once, since the trails do not change.
-    fn all_fates(&self, place: Place) -> &BTreeMap<String, Fate> {
-        let fates = match place {
-            Place::Host => &self.host_fates,
-            Place::Guest => &self.guest_fates,
-        };
-        fates.get_or_init(|| {
-            let expected = self.expected(place).into_iter();
-            let mut fates: BTreeMap<String, Fate> =
-                expected.map(|trial| (trial, Fate::NotRun)).collect();
-            fates.extend(fate::of_records(self.records(place)));
-            fates
-        })
+    /// How the trials of `criterion` ended in `place`, by name: those expected, and all others.
+    pub fn trial_ends(
+        &self,
+        criterion: Criterion,
+        place: Place,
+    ) -> impl Iterator<Item = (&str, &TrialEnd)> {
+        self.index(place).ends(criterion)
+    }
+
+    /// How `trial` ended in `place`; `None` where it was not expected and nothing is known of it.
+    pub(crate) fn trial_end(&self, trial: &str, place: Place) -> Option<&TrialEnd> {
+        self.index(place).end(trial)
+    }
+
+    /// The facts called `name` that trials recorded in `place`, in order.
+    pub(crate) fn facts(&self, place: Place, name: &str) -> impl Iterator<Item = Fact<'_>> {
+        self.index(place).facts(records(self.trail(place)), name)
+    }
+
+    /// The facts called `name`, the host's first.
+    pub(crate) fn all_facts(&self, name: &str) -> impl Iterator<Item = Fact<'_>> {
+        Place::ALL.into_iter().flat_map(move |place| self.facts(place, name))
     }
 
     /// The trials that `place` must run, as the manifest was when the run began.
-    #[must_use]
-    pub fn expected(&self, place: Place) -> BTreeSet<String> {
-        self.records(Place::Host)
-            .filter_map(|record| match &record.event {
-                Event::Expected { at, trials } if *at == place => Some(trials),
-                _ => None,
-            })
-            .flatten()
-            .cloned()
-            .collect()
+    pub fn expected(&self, place: Place) -> &BTreeSet<String> {
+        &self.index(place).expected
     }
 
     /// Headlines on the guest's console that no trial has in its part of the kernel log: what came
@@ -255,6 +270,10 @@ impl Evidence {
     pub fn is_part(&self) -> bool {
         self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
     }
+}
+
+fn records(trail: Option<&Trail>) -> &[Record] {
+    trail.map_or(&[], |trail| &trail.records)
 }
 
 /// The directories in `dir`, by name; none where it is not there.

@@ -1,12 +1,14 @@
 //! A criterion's trials, against the expected-tests manifest.
 
+use std::collections::BTreeSet;
+
 use evidence::GuestFault;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
 
-use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::{Judgement, Reason, State, What};
 use crate::trails::Evidence;
+use crate::trial_end::{TrialEnd, UNENDED};
 
 /// How many trials a criterion has, and how many held.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -42,39 +44,43 @@ pub(super) fn judge(
         }
     }
     for &place in places {
-        let fates = evidence.fates(criterion, place);
-        let mut expected = evidence.expected(place);
-        let nothing_expected = expected.is_empty();
+        let nothing_expected = evidence.expected(place).is_empty();
         if nothing_expected && place == Place::Host {
             judgement.inconclusive("the evidence names no trial that the host must run");
         }
-        expected.retain(|trial| Criterion::of_trial(trial) == Some(criterion));
+        let is_of_criterion = |trial: &&String| Criterion::of_trial(trial) == Some(criterion);
+        let expected: BTreeSet<&str> =
+            evidence.expected(place).iter().filter(is_of_criterion).map(String::as_str).collect();
         if expected.is_empty() && place == Place::Guest {
             judgement.inconclusive("the evidence names no trial that the guest must run");
         }
-        for trial in &expected {
-            count.expected += 1;
-            let mut add = |state, trial: &str, what, why: &str| {
-                judgement.add(Reason::of_trial(state, trial, place, what, why));
+        count.expected += expected.len();
+        let (due, others): (Vec<_>, Vec<_>) =
+            evidence.trial_ends(criterion, place).partition(|(trial, _)| expected.contains(trial));
+        for (trial, end) in due {
+            let Some((state, what)) = end.against() else {
+                count.passed += 1;
+                continue;
             };
-            match fates.get(trial) {
-                Some(Fate::Passed) => count.passed += 1,
-                Some(Fate::Began) => died(trial, place, evidence, judgement),
-                Some(Fate::Failed(message)) => match host_changed(evidence, place, message) {
-                    None => add(State::Fail, trial, What::Failed, message),
-                    Some(why) => add(State::Inconclusive, trial, What::NotDecided, &why),
-                },
-                Some(Fate::Undecided(why)) => {
-                    add(State::Inconclusive, trial, What::NotDecided, why);
-                }
-                Some(Fate::NotTried(why)) => add(State::Inconclusive, trial, What::NotTried, why),
-                Some(Fate::Skipped(why)) => add(State::Inconclusive, trial, What::Skipped, why),
-                Some(Fate::NotRun) | None => add(State::Inconclusive, trial, What::NotRun, ""),
+            let stale = match end {
+                TrialEnd::Failed(message) => host_changed(evidence, place, message),
+                _ => None,
+            };
+            match (end, stale) {
+                (TrialEnd::Began, _) => died(trial, place, evidence, judgement),
+                (_, Some(why)) => judgement.add(Reason::of_trial(
+                    State::Inconclusive,
+                    trial,
+                    place,
+                    What::NotDecided,
+                    &why,
+                )),
+                _ => judgement.add(Reason::of_trial(state, trial, place, what, end.why())),
             }
         }
         // Where nothing is expected at all, nothing is unknown: that is said above.
-        for (trial, fate) in fates.iter().filter(|_| !nothing_expected) {
-            if !expected.contains(trial) && !matches!(fate, Fate::Skipped(_)) {
+        for (trial, end) in others.into_iter().filter(|_| !nothing_expected) {
+            if !matches!(end, TrialEnd::Skipped(_)) {
                 judgement.inconclusive(format!(
                     "{trial} ({place}) is not in the expected-tests manifest; \
                      update it with: vexfs-validate list --update"

@@ -1,9 +1,9 @@
 //! What makes a module eligible, and what is missing where one of its conditions is not met.
 
-use evidence::TrialState;
 use evidence::guest::Accelerator;
 use evidence::processor::Processor;
 use evidence::thresholds;
+use evidence::{Event, TrialState};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use evidence::digest::sha256;
 use evidence::files;
 use evidence::guest::Accelerator;
 use evidence::processor::Processor;
-use evidence::{Controls, CutShort, GuestEnded, GuestFault, Measurement, Order, TrialState};
+use evidence::{Controls, CutShort, Event, GuestEnded, GuestFault, Measurement, Order, TrialState};
 use serde_json::{Value, json};
 
 use super::*;

@@ -5,36 +5,36 @@ use evidence::Event;
 use evidence::place::Place;
 
 use super::suite::{Bad, CaseResult};
-use crate::fate::{Fate, UNENDED};
 use crate::report::run::Run;
+use crate::trial_end::{TrialEnd, UNENDED};
 
 /// Lines of each excerpt: CI shows it on a page.
 const LINES: usize = 60;
 /// How our marks in the kernel log begin (see `KernelLog::mark`).
 const MARK: &str = "vexfs-validation: ";
 
-/// The outcome of a trial whose `fate` is neither a pass nor a rightful skip.
+/// The outcome of a trial whose `end` is neither a pass nor a rightful skip.
 pub(super) fn bad(
     run: &Run,
     place: Place,
     trial: &str,
-    fate: Fate,
+    end: &TrialEnd,
     output: Option<&str>,
 ) -> CaseResult {
-    let told = |kind, message: String| {
-        let details = details(run, place, trial, &message, output);
-        Bad { kind, message, details }
+    let told = |kind, message: &str| {
+        let details = details(run, place, trial, message, output);
+        Bad { kind, message: message.to_owned(), details }
     };
     let no_trace = |kind, message: String| Bad { kind, details: message.clone(), message };
-    match fate {
-        Fate::Failed(why) => CaseResult::Failure(told("failed", why)),
-        Fate::Undecided(why) => CaseResult::Error(told("not decided", why)),
-        Fate::NotTried(why) => CaseResult::Error(no_trace("not run", why)),
-        Fate::Began => CaseResult::Error(told("never ended", never_ended(run, place))),
-        Fate::Skipped(reason) => {
+    match end {
+        TrialEnd::Failed(why) => CaseResult::Failure(told(end.words(), why)),
+        TrialEnd::Undecided(why) => CaseResult::Error(told(end.words(), why)),
+        TrialEnd::NotTried(why) => CaseResult::Error(no_trace(end.words(), why.clone())),
+        TrialEnd::Began => CaseResult::Error(told("never ended", &never_ended(run, place))),
+        TrialEnd::Skipped(reason) => {
             CaseResult::Error(no_trace("not run", format!("skipped in its own place: {reason}")))
         }
-        Fate::NotRun | Fate::Passed => CaseResult::Error(no_trace(
+        TrialEnd::NotRun | TrialEnd::Passed => CaseResult::Error(no_trace(
             "not run",
             "expected by fixtures/expected-tests.json, and not run".to_owned(),
         )),
@@ -72,11 +72,11 @@ fn details(run: &Run, place: Place, trial: &str, message: &str, output: Option<&
 /// The lines that the trial itself wrote down; else what the console says between its mark and the
 /// next one.
 fn kernel_log(run: &Run, place: Place, trial: &str) -> Vec<String> {
-    let recorded = run.evidence.records(place).filter_map(|record| match &record.event {
+    let mut recorded = run.evidence.records(place).filter_map(|record| match &record.event {
         Event::KernelLog { trial: of, lines } if of == trial => Some(lines),
         _ => None,
     });
-    if let Some(lines) = recorded.last() {
+    if let Some(lines) = recorded.next_back() {
         return lines.clone();
     }
     let console = run.console.as_deref().filter(|_| place == Place::Guest).unwrap_or_default();

@@ -36,9 +36,9 @@ pub use nextest::raw_file;
 use suite::{Bad, Case, CaseResult, Suite};
 
 use crate::criterion_verdict::CriterionVerdict;
-use crate::fate::Fate;
 use crate::report::run::Run;
 use crate::rule::judgement::State;
+use crate::trial_end::TrialEnd;
 
 /// The file's name in a run's directory.
 pub const FILE: &str = "junit.xml";
@@ -50,14 +50,14 @@ pub const FILE: &str = "junit.xml";
 pub fn of(run: &Run, dir: &Path) -> io::Result<String> {
     let nextest = Nextest::read(dir);
     let mut suites = Vec::new();
-    for place in [Place::Host, Place::Guest] {
+    for place in Place::ALL {
         for criterion in Criterion::ALL {
             suites.push(suite(run, place, criterion, &nextest));
         }
     }
-    let trials: BTreeSet<(Place, String)> = [Place::Host, Place::Guest]
+    let trials: BTreeSet<(Place, String)> = Place::ALL
         .into_iter()
-        .flat_map(|place| run.fates(place).into_iter().map(move |(trial, _)| (place, trial)))
+        .flat_map(|place| run.trial_ends(place).map(move |(trial, _)| (place, trial.to_owned())))
         .collect();
     suites.extend(nextest.others(&trials));
     suites.extend(verdict(run));
@@ -93,19 +93,21 @@ fn suite(run: &Run, place: Place, criterion: Criterion, nextest: &Nextest) -> Su
     let expected = run.evidence.expected(place);
     // A part of the trials, as of `vexfs-validate guest`, is no accusation of the others.
     let part = run.evidence.is_part();
-    let fates = run.evidence.fates(criterion, place).into_iter();
-    let fates = fates.filter(|(_, fate)| !(part && *fate == Fate::NotRun));
-    let cases = fates.map(|(trial, fate)| Case {
+    let ends = run.evidence.trial_ends(criterion, place);
+    let ends = ends.filter(|(_, end)| !(part && **end == TrialEnd::NotRun));
+    let cases = ends.map(|(trial, end)| Case {
         class: format!("{place}.{}", criterion.id()),
-        seconds: seconds.get(trial.as_str()).copied().unwrap_or_default(),
-        outcome: match fate {
-            Fate::Passed => {
-                undecided.get(&trial).cloned().map_or(CaseResult::Passed, CaseResult::Skipped)
+        seconds: seconds.get(trial).copied().unwrap_or_default(),
+        outcome: match end {
+            TrialEnd::Passed => {
+                undecided.get(trial).cloned().map_or(CaseResult::Passed, CaseResult::Skipped)
             }
-            Fate::Skipped(reason) if !expected.contains(&trial) => CaseResult::Skipped(reason),
-            fate => details::bad(run, place, &trial, fate, nextest.output(place, &trial)),
+            TrialEnd::Skipped(reason) if !expected.contains(trial) => {
+                CaseResult::Skipped(reason.clone())
+            }
+            end => details::bad(run, place, trial, end, nextest.output(place, trial)),
         },
-        name: trial,
+        name: trial.to_owned(),
     });
     Suite {
         name: format!("{place}.{}", criterion.id()),
@@ -174,7 +176,7 @@ fn properties(run: &Run, place: Place, clocks: BTreeSet<&str>) -> Vec<(&'static 
 /// A case per criterion of a whole run, which is one that expects trials of both places:
 /// `vexfs-validate guest` and the guests of a matrix are no verdict.
 fn verdict(run: &Run) -> Option<Suite> {
-    if [Place::Host, Place::Guest].iter().any(|at| run.evidence.expected(*at).is_empty()) {
+    if Place::ALL.iter().any(|at| run.evidence.expected(*at).is_empty()) {
         return None;
     }
     let cases = run.verdict.criteria.iter().map(|one| Case {

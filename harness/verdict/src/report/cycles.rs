@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::plot::{Axis, Frame, Plot, Scale, number};
 use super::run::Run;
 use super::section::{Section, Table};
+use crate::index::Fact;
 
 /// The cycles of a trial, as far as it came.
 struct OfTrial<'r> {
@@ -81,7 +82,7 @@ pub(super) fn section(run: &Run) -> Section {
     section.figures(plots, table, "No load/unload cycle was recorded.");
     let mut used =
         Table::new("Allocations of the module that were live after use", &["trial", "allocations"]);
-    for (trial, value) in facts(run, LIVE_AFTER_USE) {
+    for Fact { trial, value } in run.evidence.all_facts(LIVE_AFTER_USE) {
         used.rows.push(vec![trial.to_owned(), value.to_string()]);
     }
     section.table(used);
@@ -132,13 +133,6 @@ fn of_soak(history: &[SoakCycle]) -> [Vec<f64>; 3] {
         series(|one| one.live_allocations as f64),
         series(|one| one.microseconds as f64),
     ]
-}
-
-fn facts<'r>(run: &'r Run, wanted: &'static str) -> impl Iterator<Item = (&'r str, &'r Value)> {
-    run.records().filter_map(move |record| match &record.event {
-        Event::Fact { trial, name, value } if name == wanted => Some((trial.as_str(), value)),
-        _ => None,
-    })
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

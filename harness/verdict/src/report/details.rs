@@ -9,9 +9,9 @@ use evidence::{Event, GuestEnded};
 use serde_json::Value;
 
 use super::repro;
-use super::run::{PLACES, Run};
+use super::run::Run;
 use super::section::{Part, Section, Table};
-use crate::fate::{Fate, UNENDED};
+use crate::trial_end::TrialEnd;
 
 /// Lines of the console's end that are shown.
 const TAIL: usize = 60;
@@ -32,30 +32,27 @@ pub(super) fn trials(run: &Run) -> Section {
     let mut failed =
         Table::new("Trials that did not pass", &["trial", "place", "what became of it", "why"]);
     let mut skipped = Table::new("Skipped where they do not belong", &["trial", "place", "reason"]);
-    for place in PLACES {
+    for place in Place::ALL {
         let expected = run.evidence.expected(place);
         let mut counts = [0; 2];
         let mut left_out = Vec::new();
-        for (trial, fate) in run.fates(place) {
-            let (what, why) = match fate {
-                Fate::Passed => {
+        for (trial, end) in run.trial_ends(place) {
+            let (trial, why) = (trial.to_owned(), end.why().to_owned());
+            let what = match end {
+                TrialEnd::Passed => {
                     counts[0] += 1;
                     continue;
                 }
-                Fate::Skipped(reason) if !expected.contains(&trial) => {
-                    skipped.rows.push(vec![trial, place.to_string(), reason]);
+                TrialEnd::Skipped(_) if !expected.contains(&trial) => {
+                    skipped.rows.push(vec![trial, place.to_string(), why]);
                     continue;
                 }
-                Fate::Skipped(reason) => ("skipped in its own place", reason),
-                Fate::Failed(why) => ("failed", why),
-                Fate::Undecided(why) => ("not decided", why),
-                Fate::NotTried(why) => ("not run", why),
-                Fate::Began => (UNENDED, String::new()),
-                Fate::NotRun if run.evidence.is_part() => {
+                TrialEnd::NotRun if run.evidence.is_part() => {
                     left_out.push(trial);
                     continue;
                 }
-                Fate::NotRun => ("not run", String::new()),
+                TrialEnd::Skipped(_) => "skipped in its own place",
+                _ => end.words(),
             };
             counts[1] += 1;
             failed.rows.push(vec![trial, place.to_string(), what.to_owned(), why]);
@@ -70,7 +67,7 @@ pub(super) fn trials(run: &Run) -> Section {
 
 pub(super) fn environment(run: &Run) -> Section {
     let mut section = Section::new("environment", "Environment");
-    for place in PLACES {
+    for place in Place::ALL {
         let Some(one) = run.environment(place) else {
             section.text(format!("The machine of the {place} is not recorded."));
             continue;

@@ -5,10 +5,12 @@
 
 use std::fmt::Write;
 
-use super::run::{PLACES, Run};
+use evidence::place::Place;
+
+use super::run::Run;
 use crate::criterion_verdict::CriterionVerdict;
-use crate::fate::{Fate, UNENDED};
 use crate::rule::judgement::State;
+use crate::trial_end::TrialEnd;
 
 /// Writes the whole file.
 #[must_use]
@@ -28,24 +30,23 @@ pub fn ktap(run: &Run) -> String {
 }
 
 fn criterion(run: &Run, number: usize, one: &CriterionVerdict, text: &mut String) {
-    let trials: Vec<(String, Fate, bool)> = PLACES
+    let trials: Vec<(String, &TrialEnd, bool)> = Place::ALL
         .into_iter()
         .flat_map(|place| {
             let expected = run.evidence.expected(place);
-            let fates = run.evidence.fates(one.id, place).into_iter();
+            let ends = run.evidence.trial_ends(one.id, place);
             // A command in the guest leaves out what it was not asked for.
             let part = run.evidence.is_part();
-            fates.filter(move |(_, fate)| !(part && *fate == Fate::NotRun)).map(
-                move |(trial, fate)| {
-                    let due = expected.contains(&trial);
-                    (format!("{trial} in the {place}"), fate, due)
+            ends.filter(move |(_, end)| !(part && **end == TrialEnd::NotRun)).map(
+                move |(trial, end)| {
+                    (format!("{trial} in the {place}"), end, expected.contains(trial))
                 },
             )
         })
         .collect();
     let _ = writeln!(text, "  KTAP version 1\n  # Subtest: {}\n  1..{}", one.id.id(), trials.len());
-    for (index, (name, fate, due)) in trials.into_iter().enumerate() {
-        trial(index + 1, &name, &fate, due, text);
+    for (index, (name, end, due)) in trials.into_iter().enumerate() {
+        trial(index + 1, &name, end, due, text);
     }
     for reason in &one.reasons {
         diagnostic("", &format!("{}: {}", reason.state, reason.text), text);
@@ -58,21 +59,21 @@ fn criterion(run: &Run, number: usize, one: &CriterionVerdict, text: &mut String
     let _ = writeln!(text, "{result} {number} {}{why}", one.id.id());
 }
 
-fn trial(number: usize, name: &str, fate: &Fate, due: bool, text: &mut String) {
-    let (result, why) = match fate {
-        Fate::Passed => ("ok", String::new()),
-        Fate::Skipped(reason) if !due => ("ok", format!(" # SKIP {}", one_line(reason))),
-        Fate::Skipped(reason) => {
+fn trial(number: usize, name: &str, end: &TrialEnd, due: bool, text: &mut String) {
+    let (result, why) = match end {
+        TrialEnd::Passed => ("ok", String::new()),
+        TrialEnd::Skipped(reason) if !due => ("ok", format!(" # SKIP {}", one_line(reason))),
+        TrialEnd::Skipped(reason) => {
             ("not ok", format!(" # ERROR skipped in its place: {}", one_line(reason)))
         }
-        Fate::Failed(why) => {
+        TrialEnd::Failed(why) => {
             diagnostic("  ", why, text);
             ("not ok", String::new())
         }
-        Fate::Undecided(why) => ("not ok", format!(" # ERROR not decided: {}", one_line(why))),
-        Fate::NotTried(why) => ("not ok", format!(" # ERROR not run: {}", one_line(why))),
-        Fate::Began => ("not ok", format!(" # ERROR {UNENDED}")),
-        Fate::NotRun => ("not ok", " # ERROR not run".to_owned()),
+        TrialEnd::Undecided(why) | TrialEnd::NotTried(why) => {
+            ("not ok", format!(" # ERROR {}: {}", end.words(), one_line(why)))
+        }
+        TrialEnd::Began | TrialEnd::NotRun => ("not ok", format!(" # ERROR {}", end.words())),
     };
     let _ = writeln!(text, "  {result} {number} {name}{why}");
 }

@@ -1,6 +1,7 @@
 //! Every ratio with its interval and threshold: a forest plot.
 
 use evidence::clock::Clock;
+use evidence::place::Place;
 use evidence::processor::name_of;
 use evidence::stats::Ratio;
 use maud::html;
@@ -61,7 +62,7 @@ pub(super) fn section(run: &Run) -> Section {
             one.note.clone(),
         ]);
     }
-    let plots = super::run::PLACES
+    let plots = Place::ALL
         .into_iter()
         .flat_map(|place| [Clock::Wall, Clock::Instructions].map(|clock| (place, clock)))
         .filter_map(|(place, clock)| {

@@ -1,6 +1,5 @@
 //! Recorded figures: those that ours are compared with, and why the others are not.
 
-use evidence::Event;
 use evidence::facts::{NOT_COMPARABLE, PROVENANCE};
 use evidence::processor::name_of;
 use evidence::stats::Ratio;
@@ -15,8 +14,9 @@ pub(super) fn section(run: &Run) -> Section {
     let mut section = Section::new("recorded", "Recorded figures");
     let all: Vec<&JudgedFigure> =
         run.verdict.criteria.iter().flat_map(|one| &one.recorded).collect();
-    let provenance = once(facts(run, PROVENANCE).filter_map(Value::as_str));
-    let reasons = facts(run, NOT_COMPARABLE).filter_map(Value::as_array);
+    let facts = |name| run.evidence.all_facts(name).map(|fact| fact.value);
+    let provenance = once(facts(PROVENANCE).filter_map(Value::as_str));
+    let reasons = facts(NOT_COMPARABLE).filter_map(Value::as_array);
     let reasons = once(reasons.flatten().filter_map(Value::as_str));
     if all.is_empty() && reasons.is_empty() {
         section.text("None was looked at.");
@@ -74,13 +74,6 @@ fn row(one: &JudgedFigure) -> Vec<String> {
         if one.decides { "yes" } else { "no" }.to_owned(),
         one.note.clone(),
     ]
-}
-
-fn facts<'r>(run: &'r Run, wanted: &'static str) -> impl Iterator<Item = &'r Value> {
-    run.records().filter_map(move |record| match &record.event {
-        Event::Fact { name, value, .. } if name == wanted => Some(value),
-        _ => None,
-    })
 }
 
 /// Each text once, as both places say the same.

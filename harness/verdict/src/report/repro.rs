@@ -14,8 +14,8 @@ use evidence::processor::Processor;
 use evidence::shell::quoted;
 use evidence::{Environment, Event};
 
-use super::run::{PLACES, Run};
-use crate::fate::Fate;
+use super::run::Run;
+use crate::trial_end::TrialEnd;
 
 /// The directory of the scripts in a run's directory.
 pub(super) const DIRECTORY: &str = "repro";
@@ -39,15 +39,16 @@ pub(super) struct Script {
 /// One script for each trial that failed or never ended, wherever that was.
 pub(super) fn scripts(run: &Run) -> Vec<Script> {
     let mut failed: BTreeMap<String, Vec<(Place, String)>> = BTreeMap::new();
-    for place in PLACES {
-        for (trial, fate) in run.fates(place) {
-            let why = match fate {
-                Fate::Failed(why) => format!("failed in the {place}: {why}"),
-                Fate::Undecided(why) => format!("not decided in the {place}: {why}"),
-                Fate::Began => format!("began in the {place} and never ended"),
+    for place in Place::ALL {
+        for (trial, end) in run.trial_ends(place) {
+            let why = match end {
+                TrialEnd::Failed(why) | TrialEnd::Undecided(why) => {
+                    format!("{} in the {place}: {why}", end.words())
+                }
+                TrialEnd::Began => format!("began in the {place} and never ended"),
                 _ => continue,
             };
-            failed.entry(trial).or_default().push((place, why));
+            failed.entry(trial.to_owned()).or_default().push((place, why));
         }
     }
     failed

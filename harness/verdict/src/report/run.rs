@@ -12,13 +12,10 @@ use evidence::place::Place;
 use evidence::{Environment, Event, GuestEnded, Measurement, Record};
 
 use super::sanitized::Sanitized;
-use crate::fate::{Fate, UNENDED};
 use crate::judge::{self, Verdict};
 use crate::sabotage::Account;
 use crate::trails::Evidence;
-
-/// The two places, in the order of a run.
-pub(super) const PLACES: [Place; 2] = [Place::Host, Place::Guest];
+use crate::trial_end::{TrialEnd, UNENDED};
 
 /// Everything that a report is made of.
 pub struct Run {
@@ -67,7 +64,7 @@ fn boots(evidence: &Evidence) -> Vec<Boot> {
 
 /// Whether there is no file of evidence in `dir`, which is another thing than one that cannot be read.
 fn has_no_evidence(dir: &Path) -> bool {
-    PLACES.into_iter().all(|place| {
+    Place::ALL.into_iter().all(|place| {
         let file = fs::symlink_metadata(dir.join(files::trail(place)));
         file.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     })
@@ -149,18 +146,16 @@ impl Run {
 
     fn look_for_missing(&self, dir: &Path) -> Vec<String> {
         let mut missing = self.verdict.damage.clone();
-        for place in PLACES {
+        for place in Place::ALL {
             let file = files::trail(place);
             if self.evidence.records(place).next().is_none() {
                 missing.push(format!("{file}: there is no record of the {place}"));
             } else if self.environment(place).is_none() {
                 missing.push(format!("{file} does not say on what machine it was written"));
             }
-            for (trial, fate) in self.fates(place) {
-                if fate == Fate::Began {
-                    missing.push(format!("{trial} ({place}) {UNENDED}"));
-                }
-            }
+            let unended = self.trial_ends(place).filter(|(_, end)| **end == TrialEnd::Began);
+            missing
+                .extend(unended.map(|(trial, end)| format!("{trial} ({place}) {}", end.words())));
         }
         for phase in self.unfinished_phases() {
             missing.push(format!("phase {phase} {UNENDED}: the run was interrupted"));
@@ -194,7 +189,7 @@ impl Run {
 
     /// All records, the host's first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        PLACES.into_iter().flat_map(|place| self.evidence.records(place))
+        self.evidence.all_records()
     }
 
     /// The machine of a place.
@@ -204,7 +199,7 @@ impl Run {
 
     /// The commit that was tested, with `-dirty` where the checkout had changes.
     pub fn commit(&self) -> Option<&str> {
-        let environment = PLACES.into_iter().find_map(|place| self.environment(place));
+        let environment = Place::ALL.into_iter().find_map(|place| self.environment(place));
         environment.map(|one| one.commit.as_str()).filter(|commit| *commit != "unknown")
     }
 
@@ -216,12 +211,10 @@ impl Run {
         })
     }
 
-    /// What became of every trial of a place, in the order of criteria and names.
-    pub fn fates(&self, place: Place) -> Vec<(String, Fate)> {
-        Criterion::ALL
-            .into_iter()
-            .flat_map(|criterion| self.evidence.fates(criterion, place))
-            .collect()
+    /// How every trial of a place ended, in the order of criteria and names.
+    pub fn trial_ends(&self, place: Place) -> impl Iterator<Item = (&str, &TrialEnd)> {
+        let criteria = Criterion::ALL.into_iter();
+        criteria.flat_map(move |criterion| self.evidence.trial_ends(criterion, place))
     }
 
     /// How the guest was launched whose time counts what `clock` says, where that is known.

@@ -1,6 +1,6 @@
 //! The directory of the kernel with sanitizers, read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use evidence::criterion::Criterion;
 use evidence::guest::GuestLaunch;
 use evidence::place::Place;
 
-use crate::fate::Fate;
 use crate::trails::Evidence;
+use crate::trial_end::TrialEnd;
 
 /// The guest's own /proc/config.gz, unpacked.
 const CONFIGURATION: &str = "kernel.config";
@@ -35,18 +35,15 @@ impl Sanitized {
         let mut to_run = listed(&fs::read_to_string(dir.join(TO_RUN)).unwrap_or_default());
         // The lane leaves some of the manifest's trials out.
         if to_run.is_empty() {
-            to_run.extend(of_module(evidence.expected(Place::Guest)));
+            to_run.extend(of_module(evidence.expected(Place::Guest).iter().cloned()));
         }
         Some(Sanitized { evidence, launch: GuestLaunch::read(dir).ok(), configuration, to_run })
     }
 
-    /// What became of the trials that were to run, and of all others.
-    pub(super) fn fates(&self) -> Vec<(String, Fate)> {
-        let mut fates = self.evidence.fates(Criterion::Module, Place::Guest);
-        for trial in &self.to_run {
-            fates.entry(trial.clone()).or_insert(Fate::NotRun);
-        }
-        fates.into_iter().collect()
+    /// How the trials ended that were to run, and all others.
+    pub(super) fn trial_ends(&self) -> BTreeMap<&str, &TrialEnd> {
+        let to_run = self.to_run.iter().map(|trial| (trial.as_str(), &TrialEnd::NotRun));
+        to_run.chain(self.evidence.trial_ends(Criterion::Module, Place::Guest)).collect()
     }
 }
 

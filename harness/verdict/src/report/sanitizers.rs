@@ -1,15 +1,13 @@
 //! What a kernel with sanitizers said of the module before a run, as its directory holds it.
 
-use std::collections::BTreeSet;
-
 use evidence::place::Place;
 
 use super::run::Run;
 use super::sanitized::{Sanitized, TO_RUN, of_module};
 use super::section::{Section, Table};
-use crate::fate::{Fate, UNENDED};
 use crate::judge;
 use crate::text::shortened;
+use crate::trial_end::TrialEnd;
 
 /// Characters of a message.
 const SHOWN: usize = 240;
@@ -37,8 +35,9 @@ fn looked_for(sanitized: &Sanitized) -> Table {
 
 /// Trials of the module that the `run` expects of its guest and that were not to run here.
 fn left_out(sanitized: &Sanitized, run: &Run) -> Vec<String> {
-    let ran: BTreeSet<String> = sanitized.fates().into_iter().map(|(trial, _)| trial).collect();
-    of_module(run.evidence.expected(Place::Guest)).filter(|one| !ran.contains(one)).collect()
+    let ran = sanitized.trial_ends();
+    let expected = of_module(run.evidence.expected(Place::Guest).iter().cloned());
+    expected.filter(|one| !ran.contains_key(one.as_str())).collect()
 }
 
 /// `None` where no such kernel was asked.
@@ -59,15 +58,15 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     });
     let damage = judge::of(&sanitized.evidence).damage;
     section.list(damage.iter().map(|what| format!("the evidence is damaged: {what}")).collect());
-    let fates = sanitized.fates();
-    let count = |is: fn(&Fate) -> bool| fates.iter().filter(|(_, fate)| is(fate)).count();
+    let ends = sanitized.trial_ends();
+    let count = |is: fn(&TrialEnd) -> bool| ends.values().filter(|end| is(end)).count();
     section.text(format!(
         "Of {} trials {} passed; skipped: {}, not run: {}, begun and never ended: {}.",
-        fates.len(),
-        count(|fate| *fate == Fate::Passed),
-        count(|fate| matches!(fate, Fate::Skipped(_))),
-        count(|fate| *fate == Fate::NotRun),
-        count(|fate| *fate == Fate::Began),
+        ends.len(),
+        count(|end| *end == TrialEnd::Passed),
+        count(|end| matches!(end, TrialEnd::Skipped(_))),
+        count(|end| *end == TrialEnd::NotRun),
+        count(|end| *end == TrialEnd::Began),
     ));
     if sanitized.to_run.is_empty() {
         section.text(format!(
@@ -83,16 +82,13 @@ pub(super) fn section(run: &Run) -> Option<Section> {
         ));
     }
     let mut table = Table::new("Trials that did not pass", &["trial", "what happened"]);
-    for (trial, fate) in fates {
-        let what = match fate {
-            Fate::Passed => continue,
-            Fate::Failed(why) | Fate::Undecided(why) | Fate::NotTried(why) | Fate::Skipped(why) => {
-                why
-            }
-            Fate::Began => UNENDED.to_owned(),
-            Fate::NotRun => "was not run".to_owned(),
+    for (trial, end) in ends {
+        let what = match (end, end.why()) {
+            (TrialEnd::Passed, _) => continue,
+            (_, "") => end.words(),
+            (_, why) => why,
         };
-        table.rows.push(vec![trial, shortened(&what, SHOWN)]);
+        table.rows.push(vec![trial.to_owned(), shortened(what, SHOWN)]);
     }
     if !table.rows.is_empty() {
         section.table(table);

@@ -116,8 +116,7 @@ pub(super) fn recall(run: &Run) -> Section {
             one.measurement.clone(),
         ]);
     }
-    let plots =
-        super::run::PLACES.into_iter().filter_map(|place| scatter(place, &points)).collect();
+    let plots = Place::ALL.into_iter().filter_map(|place| scatter(place, &points)).collect();
     section.text(
         "Up and to the right is better. A ratio counts only at a recall not below the other's.",
     );

@@ -9,10 +9,10 @@ use evidence::utc::Utc;
 use super::run::Run;
 use super::section::{Section, Table};
 use crate::causes::{Cause, causes};
-use crate::fate::Fate;
 use crate::judge::Verdict;
 use crate::levels::{WhichHome, first_lacking};
 use crate::rule::judgement::{Reason, State};
+use crate::trial_end::TrialEnd;
 use crate::trials::not_run;
 
 /// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
@@ -78,10 +78,9 @@ fn left_out(run: &Run) -> BTreeSet<String> {
     if !run.evidence.is_part() {
         return BTreeSet::new();
     }
-    let fates = run.fates(Place::Guest).into_iter();
-    fates
-        .filter(|(_, fate)| *fate == Fate::NotRun)
-        .map(|(trial, _)| not_run(&trial, Place::Guest))
+    run.trial_ends(Place::Guest)
+        .filter(|(_, end)| **end == TrialEnd::NotRun)
+        .map(|(trial, _)| not_run(trial, Place::Guest))
         .collect()
 }
 

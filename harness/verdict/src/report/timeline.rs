@@ -1,11 +1,12 @@
 //! What ran when: phases, and the trials of each criterion.
 
 use evidence::criterion::Criterion;
+use evidence::place::Place;
 use evidence::{Event, PhaseState, Record, TrialState};
 use maud::html;
 
 use super::plot::{Axis, Frame, Plot, Scale, number, r};
-use super::run::{PLACES, Run};
+use super::run::Run;
 use super::section::{Section, Table};
 use crate::rule::judgement::State;
 use crate::text::shortened;
@@ -116,7 +117,7 @@ pub(super) fn section(run: &Run) -> Section {
 
 fn rows(run: &Run) -> Vec<TimelineRow> {
     let mut rows = Vec::new();
-    for place in PLACES {
+    for place in Place::ALL {
         let records: Vec<&Record> = run.evidence.records(place).collect();
         let begun = records.iter().filter_map(|record| match &record.event {
             Event::PhaseStarted { phase } => Some(phase.clone()),

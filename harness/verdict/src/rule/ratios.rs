@@ -150,11 +150,11 @@ pub(super) fn self_test(evidence: &Evidence, place: Place) -> Result<(), String>
     if place == Place::Host {
         return Ok(());
     }
-    let last = evidence.records(place).filter_map(|record| match &record.event {
+    let mut tests = evidence.records(place).filter_map(|record| match &record.event {
         Event::SelfTest { passed, detail } => Some((*passed, detail)),
         _ => None,
     });
-    match last.last() {
+    match tests.next_back() {
         Some((true, _)) => Ok(()),
         Some((false, detail)) => Err(format!("the guest's CPU computes wrongly: {detail}")),
         None => Err("the guest's CPU was not tested".to_owned()),

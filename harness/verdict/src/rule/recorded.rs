@@ -1,6 +1,5 @@
 //! Ratios to recorded figures, recomputed from the times of our batches.
 
-use evidence::Event;
 use evidence::baselines::{Baselines, Figure};
 use evidence::clock::Clock;
 use evidence::criterion::Criterion;
@@ -12,6 +11,7 @@ use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
 use serde::{Deserialize, Serialize};
 
 use super::ratios::self_test;
+use crate::index::Fact;
 use crate::rule::judgement::{Judgement, Reason};
 use crate::trails::Evidence;
 
@@ -69,11 +69,7 @@ pub(crate) fn judge(
         };
         let self_test = self_test(evidence, place);
         let from = judged.len();
-        for record in evidence.records(place) {
-            let Event::Fact { trial, name, value } = &record.event else { continue };
-            if name != COMPARED {
-                continue;
-            }
+        for Fact { trial, value } in evidence.facts(place, COMPARED) {
             match serde_json::from_value::<Compared>(value.clone()) {
                 Ok(compared) => {
                     let mut one = judge_one(trial, &compared, scene, &registered);

@@ -13,7 +13,7 @@ use evidence::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::fate::UNENDED;
+use crate::trial_end::UNENDED;
 
 /// A leak of 4 KiB a cycle is four times as much.
 const GROWTH_KIB_A_CYCLE: f64 = 1.0;

@@ -1,5 +1,6 @@
 //! Comparisons with recorded figures, and what keeps one from counting.
 
+use evidence::Event;
 use evidence::baselines::System;
 use serde_json::json;
 

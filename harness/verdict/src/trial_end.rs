@@ -1,0 +1,110 @@
+//! How a trial ended, and the words for it.
+
+use std::collections::BTreeMap;
+
+use evidence::{Event, Record, TrialState};
+
+use crate::rule::judgement::{State, What};
+
+/// How a trial ended, or what kept it from that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialEnd {
+    /// It was expected, and nothing is known of it.
+    NotRun,
+    /// It was skipped, with the reason.
+    Skipped(String),
+    /// It began, and its end is missing.
+    Began,
+    /// It held.
+    Passed,
+    /// It did not, and why.
+    Failed(String),
+    /// Nobody can say, and why.
+    Undecided(String),
+    /// It was not tried, since another trial has found what keeps it from that.
+    NotTried(String),
+}
+
+impl TrialEnd {
+    /// It in a word or two, as in `fuse::rename: not decided`.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            TrialEnd::NotRun => "not run",
+            TrialEnd::Skipped(_) => "skipped",
+            TrialEnd::Began => UNENDED,
+            TrialEnd::Passed => "passed",
+            TrialEnd::Failed(_) => "failed",
+            TrialEnd::Undecided(_) => "not decided",
+            TrialEnd::NotTried(_) => "not tried",
+        }
+    }
+
+    /// The reason that was recorded with it; empty where there is none.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            TrialEnd::Skipped(why)
+            | TrialEnd::Failed(why)
+            | TrialEnd::Undecided(why)
+            | TrialEnd::NotTried(why) => why,
+            TrialEnd::NotRun | TrialEnd::Began | TrialEnd::Passed => "",
+        }
+    }
+
+    /// What it is as a reason against a PASS; `None` of a trial that passed.
+    pub(crate) fn against(&self) -> Option<(State, What)> {
+        Some(match self {
+            TrialEnd::Passed => return None,
+            TrialEnd::Failed(_) => (State::Fail, What::Failed),
+            TrialEnd::Undecided(_) | TrialEnd::Began => (State::Inconclusive, What::NotDecided),
+            TrialEnd::NotTried(_) => (State::Inconclusive, What::NotTried),
+            TrialEnd::Skipped(_) => (State::Inconclusive, What::Skipped),
+            TrialEnd::NotRun => (State::Inconclusive, What::NotRun),
+        })
+    }
+}
+
+/// What is said of a trial, or of a phase, that began and has no end.
+pub(crate) const UNENDED: &str = "began and never ended";
+
+/// The last word on each trial. A failure stays, and what was not decided: a retry that passes does
+/// not undo it.
+pub(crate) fn of_records(records: &[Record]) -> BTreeMap<String, TrialEnd> {
+    let mut ends: BTreeMap<String, TrialEnd> = BTreeMap::new();
+    for record in records {
+        let (trial, mut end) = match &record.event {
+            Event::Skipped { trial, reason } => (trial, TrialEnd::Skipped(reason.clone())),
+            Event::TrialStarted { trial } => (trial, TrialEnd::Began),
+            Event::TrialFinished { trial, state: TrialState::Passed, .. } => {
+                (trial, TrialEnd::Passed)
+            }
+            Event::TrialFinished { trial, state: TrialState::Failed, message, .. } => {
+                (trial, TrialEnd::Failed(message.clone()))
+            }
+            Event::TrialFinished { trial, state: TrialState::Undecided, message, .. } => {
+                (trial, TrialEnd::Undecided(message.clone()))
+            }
+            Event::TrialFinished { trial, state: TrialState::NotTried, message, .. } => {
+                (trial, TrialEnd::NotTried(message.clone()))
+            }
+            _ => continue,
+        };
+        // The guest is booted once more for the instruction clock: that a trial began there again
+        // must not hide that it had no end before.
+        if let (TrialEnd::Began, Some(TrialEnd::Began)) = (&end, ends.get(trial)) {
+            end = TrialEnd::Failed("it began twice, and did not end the first time".to_owned());
+        }
+        if matches!(ends.get(trial), Some(TrialEnd::Failed(_)))
+            || matches!(
+                (ends.get(trial), &end),
+                (
+                    Some(TrialEnd::Undecided(_) | TrialEnd::NotTried(_)),
+                    TrialEnd::Passed | TrialEnd::Began
+                )
+            )
+        {
+            continue;
+        }
+        ends.insert(trial.clone(), end);
+    }
+    ends
+}
