@@ -5,12 +5,10 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use evidence::place::Place;
-use machine::child::die_with_us;
-use machine::deadline::wait_for;
+use machine::child::{Supervised, die_with_us};
 use machine::failure::{Failure, While};
 use machine::interrupt::Signals;
 use machine::project;
@@ -80,9 +78,10 @@ pub(super) fn run(
 fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
     let signals = Signals::begin().when("signals cannot be watched")?;
     die_with_us(&mut command, Signal::SIGTERM);
-    let mut child = command.spawn().when(STARTING)?;
+    // Ctrl-C reaches it in our process group.
+    let child = Supervised::of("cargo nextest", command.spawn().when(STARTING)?);
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = child.ended()? {
             return Ok((!signals.interrupted()).then_some(status));
         }
         if signals.interrupted() {
@@ -92,17 +91,13 @@ fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
     }
     let heard = Instant::now();
     let mut told = false;
-    let ended = wait_for("cargo nextest, interrupted", ENDS_WITHIN, || {
-        let ended = child.try_wait()?;
-        if ended.is_none() && !told && heard.elapsed() >= HEARS_ITSELF {
-            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
+    // One that does not end is killed when `child` is dropped.
+    let _ = child.wait(ENDS_WITHIN, || {
+        if !told && heard.elapsed() >= HEARS_ITSELF {
+            child.signal(Signal::SIGTERM);
             told = true;
         }
-        Ok(ended)
+        Ok(())
     });
-    if ended.is_err() {
-        child.kill()?;
-        child.wait()?;
-    }
     Ok(None)
 }

@@ -172,7 +172,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     };
     let mut predecessor: Option<Foreground> = None;
     for round in 0..ROUNDS {
-        let mut daemon = Foreground::start(&mountpoint)?;
+        let daemon = Foreground::start(&mountpoint)?;
         // Before it is mounted the directory beneath is there.
         let mounted = wait_for("the daemon's mount", REFUSAL_LIMIT, || {
             let mounted = daemon.has_mounted()?;

@@ -14,6 +14,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use evidence::guest::{Accelerator, Qemu};
+use machine::child::Supervised;
 use machine::{place, project};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,6 @@ use super::error::VmError;
 use super::initramfs;
 use super::kernel::Kernel;
 use super::lines::{self, Event, Stream};
-use super::process::Reaped;
 
 /// A working KVM boots the probe in one or two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
@@ -173,7 +173,7 @@ fn boot_probe(
     let cannot = || VmError::system("QEMU cannot be started to try KVM; check with: make setup");
     let (both_ends, write_end) = io::pipe().map_err(cannot())?;
     command.stdin(Stdio::null()).stderr(write_end.try_clone().map_err(cannot())?).stdout(write_end);
-    let child = Reaped::spawn(command).map_err(cannot())?;
+    let child = Supervised::of("QEMU", command.spawn().map_err(cannot())?);
     // The command holds the pipe's writing end; without it the reader sees QEMU's end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (report, events) = lines::channel();

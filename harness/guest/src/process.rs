@@ -1,13 +1,14 @@
 //! Children that do not outlive us, whatever happens to us.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use machine::child::{Supervised, members};
+use machine::deadline::wait_for;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -15,40 +16,12 @@ use nix::unistd::Pid;
 /// How long a killed group may take to be gone.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// A child that is killed and reaped when this is dropped.
-#[derive(Debug)]
-pub(super) struct Reaped(Child);
-
-impl Reaped {
-    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
-        command.spawn().map(Reaped)
-    }
-
-    /// The child, for its pipes.
-    pub(super) fn child(&mut self) -> &mut Child {
-        &mut self.0
-    }
-
-    /// The status, if the child has ended.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.0.try_wait()
-    }
-}
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        // Both fail only when the child has already been reaped.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A process group with a guardian as its leader. The guardian waits for a pipe that only this
 /// process holds. When the pipe closes, because this is dropped or because our process is gone,
 /// even by SIGKILL, it removes the scratch directory and kills the group, itself included.
 #[derive(Debug)]
 pub(super) struct Group {
-    guardian: Reaped,
+    guardian: Supervised,
     lifeline: Option<PipeWriter>,
 }
 
@@ -62,36 +35,35 @@ impl Group {
         let mut command = Command::new("/bin/sh");
         command.args([OsStr::new("-c"), OsStr::new(GUARDIAN), scratch.as_os_str()]);
         command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Ok(Group { guardian: Reaped::spawn(&mut command)?, lifeline: Some(lifeline) })
+        let guardian = Supervised::of("the guest's guardian", command.spawn()?);
+        Ok(Group { guardian, lifeline: Some(lifeline) })
     }
 
     /// The group's id.
     pub(super) fn id(&self) -> Pid {
-        Pid::from_raw(self.guardian.0.id().cast_signed())
+        self.guardian.pid()
     }
 
     /// Starts `command` in the group.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Reaped> {
-        Reaped::spawn(command.process_group(self.id().as_raw()))
+    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Supervised> {
+        let child = command.process_group(self.id().as_raw()).spawn()?;
+        Ok(Supervised::of("the guest", child))
     }
 
     /// Ends all of the group and waits until nothing of it runs. Doing it twice does no harm.
     pub(super) fn end(&mut self) {
         self.lifeline = None;
-        let deadline = Instant::now() + CLEANUP_LIMIT;
+        let started = Instant::now();
         let mut told = false;
-        while !members(self.id()).is_empty() {
-            if Instant::now() >= deadline {
-                // Only a process in an uninterruptible wait outlives SIGKILL; waiting longer for
-                // it would make Ctrl-C hang.
-                break;
-            }
-            if !told && Instant::now() >= deadline - CLEANUP_LIMIT / 2 {
+        // Only a process in an uninterruptible wait outlives SIGKILL; waiting longer for it would
+        // make Ctrl-C hang.
+        let _ = wait_for("", CLEANUP_LIMIT, || {
+            if !told && started.elapsed() >= CLEANUP_LIMIT / 2 {
                 // The guardian should have done it by now.
                 told = !matches!(killpg(self.id(), Signal::SIGKILL), Err(Errno::EINTR));
             }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            Ok(members(self.id())?.is_empty().then_some(()))
+        });
     }
 }
 
@@ -101,39 +73,11 @@ impl Drop for Group {
     }
 }
 
-/// The processes of a group that still run; zombies do not.
-pub(super) fn members(group: Pid) -> Vec<Pid> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| is_running_member(*pid, group.as_raw()))
-        .map(Pid::from_raw)
-        .collect()
-}
-
-fn is_running_member(pid: i32, group: i32) -> bool {
-    // proc_pid_stat(5): pid (name) state parent group …; the name may hold anything.
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_whitespace();
-    let state = fields.next();
-    fields.nth(1) == Some(group.to_string().as_str()) && !matches!(state, Some("Z" | "X"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    fn gone_soon(group: Pid) -> bool {
-        let deadline = Instant::now() + CLEANUP_LIMIT;
-        while Instant::now() < deadline {
-            if members(group).is_empty() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
-    }
+    use super::*;
 
     #[test]
     fn nothing_of_a_group_is_left() {
@@ -145,9 +89,9 @@ mod tests {
         let mut shell = Command::new("sh");
         shell.args(["-c", "sleep 1000 & trap '' TERM; exec sleep 1000"]);
         let child = group.spawn(&mut shell).unwrap();
-        assert!(members(id).len() >= 2);
+        assert!(members(id).unwrap().len() >= 2);
         drop(group);
-        assert!(members(id).is_empty());
+        assert!(members(id).unwrap().is_empty());
         assert!(!scratch.path().exists());
         drop(child);
     }
@@ -161,7 +105,8 @@ mod tests {
         // What happens to the pipe when the launcher is killed, without the rest of `end`.
         group.lifeline = None;
         assert!(child.child().wait().is_ok());
-        assert!(gone_soon(id));
+        let gone = || Ok(members(id)?.is_empty().then_some(()));
+        wait_for("the group's end", CLEANUP_LIMIT, gone).unwrap();
         assert!(!scratch.path().exists());
     }
 }

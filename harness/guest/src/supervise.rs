@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use evidence::files::CONSOLE_FILE;
 use evidence::guest::TAIL_LINES;
 use evidence::kernel_log::{Finding, Trouble, trouble_in};
+use machine::child::Supervised;
 
 use super::end::Stop;
 use super::error::VmError;
 use super::lines::{self, Event, Stream};
-use super::process::{Group, Reaped};
+use super::process::Group;
 use super::request::{Limits, Observer};
 use super::status::GuestStatus;
 use super::terminal::Foreground;
@@ -112,7 +113,7 @@ impl Supervisor<'_> {
 }
 
 /// One reader for each pipe that `child` has.
-fn readers(child: &mut Reaped) -> std::io::Result<(Receiver<Event>, usize)> {
+fn readers(child: &mut Supervised) -> std::io::Result<(Receiver<Event>, usize)> {
     let (report, events) = lines::channel();
     let mut open = 0;
     if let Some(stderr) = child.child().stderr.take() {
@@ -143,7 +144,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn until_stop(
         &mut self,
-        child: &mut Reaped,
+        child: &mut Supervised,
         events: &Receiver<Event>,
         observer: &mut dyn Observer,
     ) -> Result<Stop, VmError> {

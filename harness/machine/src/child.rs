@@ -1,12 +1,14 @@
 //! Programs that we start: none outlives its limit or us.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::deadline::wait_for;
@@ -43,16 +45,149 @@ pub fn die_with_us(command: &mut Command, signal: Signal) {
     }
 }
 
-/// A program in a process group of its own, which is killed with the group and reaped on drop.
+/// A child that is killed and reaped when this is dropped: the one way in which we wait for
+/// processes, ask how they ended, and end them.
 #[derive(Debug)]
-pub struct Running {
+pub struct Supervised {
     name: String,
     child: Child,
+    /// Whether it leads a process group of its own, which is then killed with it.
+    leads_group: bool,
+    /// Ends every wait for it.
+    interrupted: fn() -> bool,
+    /// How long a killed one is waited for.
+    end_limit: Duration,
+}
+
+impl Supervised {
+    /// Starts `command` in a process group of its own; failures call it `name`. It is killed when
+    /// the thread that starts it ends.
+    pub fn start(name: &str, command: &mut Command) -> Result<Supervised, Failure> {
+        command.process_group(0);
+        die_with_us(command, Signal::SIGKILL);
+        let child = command.spawn().when(format!("starting {name}"))?;
+        let mut supervised = Supervised::of(name, child);
+        supervised.leads_group = true;
+        Ok(supervised)
+    }
+
+    /// Supervises a child that stays in a group of others, which are not killed with it.
+    pub fn of(name: &str, child: Child) -> Supervised {
+        let (name, interrupted) = (name.to_owned(), (|| false) as fn() -> bool);
+        Supervised { name, child, leads_group: false, interrupted, end_limit: END_LIMIT }
+    }
+
+    /// Gives up waiting for it as soon as `interrupted` says so: where nothing has to be cleaned up
+    /// by it.
+    #[must_use]
+    pub fn until(mut self, interrupted: fn() -> bool) -> Self {
+        self.interrupted = interrupted;
+        self
+    }
+
+    /// Waits no longer than `limit` for it when it is killed on drop.
+    #[must_use]
+    pub fn dropped_within(mut self, limit: Duration) -> Self {
+        self.end_limit = limit;
+        self
+    }
+
+    /// What failures call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// How it ended, if it has. It is reaped on drop only: until then its number cannot become
+    /// another's, and so names its group when that is killed.
+    pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        // As wait(2) writes them, which is what ExitStatus is made of.
+        Ok(match waitid(Id::Pid(self.pid()), look)? {
+            WaitStatus::Exited(_, code) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
+            WaitStatus::Signaled(_, signal, core) => {
+                Some(ExitStatus::from_raw(signal as i32 | if core { 0x80 } else { 0 }))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the wait for it is to be given up.
+    pub fn must_not_be_interrupted(&self) -> Result<(), Failure> {
+        crate::require!(!(self.interrupted)(), "interrupted while waiting for {}", self.name);
+        Ok(())
+    }
+
+    /// Waits for its end, and calls `look` meanwhile.
+    ///
+    /// # Errors
+    /// It is not done within `limit`, the wait was [interrupted](Supervised::until), or `look` fails.
+    pub fn wait(
+        &self,
+        limit: Duration,
+        mut look: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<ExitStatus, Failure> {
+        wait_for(&self.name, limit, || {
+            let status = self.ended()?;
+            look()?;
+            if status.is_none() {
+                self.must_not_be_interrupted()?;
+            }
+            Ok(status)
+        })
+    }
+
+    /// Sends `signal` to it, and to the whole group that it leads.
+    pub fn signal(&self, signal: Signal) {
+        // ESRCH: it is gone already.
+        let _ =
+            if self.leads_group { killpg(self.pid(), signal) } else { kill(self.pid(), signal) };
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+        let _ = wait_for("", self.end_limit, || Ok(self.child.try_wait()?));
+    }
+}
+
+/// The processes of the process group `group` that still run, with their names; zombies do not.
+pub fn members(group: Pid) -> Result<Vec<(Pid, String)>, Failure> {
+    let mut members = Vec::new();
+    for process in fs::read_dir("/proc")?.flatten() {
+        // proc_pid_stat(5): pid (name) state parent group ...; the name may hold anything. It may
+        // have ended since it was listed.
+        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let Some((name, fields)) = stat.rsplit_once(')') else { continue };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        if let Some((pid, name)) = name.split_once(" (")
+            && let [state, _, of, ..] = fields[..]
+            && of.parse() == Ok(group.as_raw())
+            && !matches!(state, "Z" | "X")
+        {
+            members.push((Pid::from_raw(pid.parse()?), name.to_owned()));
+        }
+    }
+    Ok(members)
+}
+
+/// A program in a process group of its own, whose output is kept until it has ended.
+#[derive(Debug)]
+pub struct Running {
+    process: Supervised,
     /// Its output and error stream; a file, since nobody needs to read it for it to go on, and
     /// without a name, so that it goes with us.
     output: File,
-    /// Ends the wait for it.
-    interrupted: fn() -> bool,
 }
 
 /// How a program ended, and what it printed.
@@ -73,32 +208,46 @@ impl Running {
         let name = command.get_program().to_string_lossy().into_owned();
         let output = tempfile::tempfile()?;
         let stream = || output.try_clone();
-        command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?).process_group(0);
-        die_with_us(command, Signal::SIGKILL);
-        let child = command.spawn().when(format!("starting {name}"))?;
-        Ok(Running { name, child, output, interrupted: || false })
+        command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?);
+        Ok(Running { process: Supervised::start(&name, command)?, output })
     }
 
-    /// Gives up waiting for it as soon as `interrupted` says so: where nothing has to be cleaned up
-    /// by it.
+    /// As [`Supervised::until`].
     #[must_use]
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
-        self.interrupted = interrupted;
+        self.process = self.process.until(interrupted);
+        self
+    }
+
+    /// As [`Supervised::dropped_within`].
+    #[must_use]
+    pub fn dropped_within(mut self, limit: Duration) -> Self {
+        self.process = self.process.dropped_within(limit);
         self
     }
 
     /// Its process id, which is its group's.
-    #[must_use]
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+        self.process.pid()
     }
 
-    /// Whether it has ended; it is still to be [finished](Running::finish).
-    ///
-    /// # Errors
-    /// Where it cannot be looked at.
-    pub fn has_ended(&mut self) -> Result<bool, Failure> {
-        Ok(self.child.try_wait()?.is_some())
+    /// How it ended, if it has; it is still to be [finished](Running::finish).
+    pub fn ended(&self) -> Result<Option<ExitStatus>, Failure> {
+        Ok(self.process.ended()?)
+    }
+
+    /// Sends SIGKILL to its group.
+    pub fn kill(&self) {
+        self.process.signal(Signal::SIGKILL);
+    }
+
+    /// What it has printed so far.
+    pub fn said(&self) -> Result<String, Failure> {
+        // Where it is still being written to, its position is not ours.
+        let length = self.output.metadata()?.len().min(MOST_OUTPUT);
+        let mut output = vec![0; usize::try_from(length)?];
+        self.output.read_exact_at(&mut output, 0).when(self.process.name())?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Waits for its end.
@@ -106,32 +255,17 @@ impl Running {
     /// # Errors
     /// It is not done within `limit`, or the wait was [interrupted](Running::until); with the end
     /// of its output.
-    pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
-        let ended = wait_for(&self.name, limit, || {
-            let status = self.child.try_wait()?;
+    pub fn finish(self, limit: Duration) -> Result<Finished, Failure> {
+        let ended = self.process.wait(limit, || {
             let printed = self.output.metadata()?.len();
-            crate::require!(printed <= MOST_OUTPUT, "{} prints without end", self.name);
-            let stop = status.is_none() && (self.interrupted)();
-            crate::require!(!stop, "interrupted while waiting for {}", self.name);
-            Ok(status)
+            crate::require!(printed <= MOST_OUTPUT, "{} prints without end", self.process.name());
+            Ok(())
         });
-        // Where it is still being written to, its position is not ours.
-        let length = self.output.metadata()?.len().min(MOST_OUTPUT);
-        let mut output = vec![0; usize::try_from(length)?];
-        self.output.read_exact_at(&mut output, 0).when(&self.name)?;
-        let output = String::from_utf8_lossy(&output).into_owned();
+        let output = self.said()?;
         match ended {
             Ok(status) => Ok(Finished { status, output }),
             Err(given_up) => crate::fail!("{given_up}; its last words:\n{}", tail(&output)),
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Whatever of the group is left; it fails where nothing is.
-        let _ = killpg(self.pid(), Signal::SIGKILL);
-        let _ = wait_for("", END_LIMIT, || Ok(self.child.try_wait()?));
     }
 }
 

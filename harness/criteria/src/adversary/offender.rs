@@ -1,17 +1,12 @@
 //! The adversary's process, from its start to its end, which may be long in coming.
 
-use std::fs::{self, File};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use machine::child::die_with_us;
-use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::child::Running;
+use machine::failure::Failure;
 use machine::part;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tempfile::NamedTempFile;
 
 use super::scene::{READY, SceneOrder};
 use super::standing::processor_time;
@@ -21,48 +16,35 @@ pub const PART: &str = "adversary";
 /// How long a process that does not end is waited for on the way out.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// The process; killed on drop, and left behind if even that does not end it.
-pub struct Offender {
-    child: Child,
-    output: NamedTempFile,
-    ended: Option<ExitStatus>,
-}
+/// The process; killed on drop. One in a request that cannot be interrupted is left behind: the trial
+/// has failed by then.
+pub struct Offender(Running);
 
 impl Offender {
     /// Starts it.
     pub fn start(order: &SceneOrder) -> Result<Offender, Failure> {
-        let output = NamedTempFile::new()?;
-        let stream = || File::options().append(true).open(output.path());
-        let mut command = part::command(PART, order)?;
-        command.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?).process_group(0);
-        die_with_us(&mut command, Signal::SIGKILL);
-        let child = command.spawn().when("starting the adversary")?;
-        Ok(Offender { child, output, ended: None })
+        let process = Running::start(&mut part::command(PART, order)?)?;
+        Ok(Offender(process.dropped_within(LAST_WAIT)))
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait()?;
-        }
-        Ok(self.ended)
+    pub fn ended(&self) -> Result<Option<ExitStatus>, Failure> {
+        self.0.ended()
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid().as_raw().cast_unsigned()
     }
 
     /// Processor time that it has had, in the kernel, too.
     pub fn worked(&self) -> Duration {
-        processor_time(self.child.id())
+        processor_time(self.pid())
     }
 
     /// Sends SIGKILL to all of it.
     pub fn kill(&self) {
-        if self.ended.is_none() {
-            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
-        }
+        self.0.kill();
     }
 
     /// Whether what takes no time in particular is done, and the act itself has begun.
@@ -72,9 +54,7 @@ impl Offender {
 
     /// What it has said so far.
     pub fn said(&self) -> String {
-        fs::read(self.output.path())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        self.0.said().unwrap_or_default()
     }
 
     /// What it was doing last.
@@ -94,13 +74,5 @@ impl Offender {
             (Some(0), _) | (None, Some(libc::SIGKILL)) => None,
             _ => Some(format!("he ended with {status}: {}", said.trim_end())),
         }
-    }
-}
-
-impl Drop for Offender {
-    fn drop(&mut self) {
-        self.kill();
-        // A process in a request that cannot be interrupted stays; the trial has failed by then.
-        let _ = wait_for("", LAST_WAIT, || self.ended());
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::child::{Running, die_with_us, in_words};
+use machine::child::{Running, die_with_us, in_words, members};
 use machine::config;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
@@ -24,7 +24,7 @@ use super::connection::{self, Connection};
 use super::elsewhere::Before;
 use super::foreground::own_command;
 use super::guardian::Watched;
-use super::left_behind::{self, living_in_group};
+use super::left_behind;
 use super::memory::Held;
 use super::not_started::{How, NotStarted};
 use super::readiness::{Readiness, is_fuse, mount_limit, patience, serves};
@@ -437,14 +437,14 @@ impl FuseMount {
         require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
         let mut left = Vec::new();
         let ended = wait_for("", LINGER, || {
-            left = living_in_group(pid)?;
+            left = members(Pid::from_raw(pid.cast_signed()))?;
             Ok(left.is_empty().then_some(()))
         });
-        require!(
-            ended.is_ok(),
-            "after {cause} a process of the FUSE daemon is left: {}",
-            left.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ")
-        );
+        if ended.is_err() {
+            let names: Vec<String> =
+                left.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
+            fail!("after {cause} a process of the FUSE daemon is left: {}", names.join(", "));
+        }
         // A helper that has been told to go may need a moment.
         let mut left = Vec::new();
         let gone = wait_for("", LINGER, || {

@@ -80,8 +80,8 @@ impl Foreground {
     ///
     /// # Errors
     /// It cannot be looked at.
-    pub fn has_ended(&mut self) -> Result<bool, Failure> {
-        self.daemon.as_mut().map_or(Ok(true), Running::has_ended)
+    pub fn has_ended(&self) -> Result<bool, Failure> {
+        self.daemon.as_ref().map_or(Ok(true), |daemon| Ok(daemon.ended()?.is_some()))
     }
 
     /// Waits for its end.

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use machine::failure::Failure;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
@@ -55,32 +54,4 @@ pub(super) fn processes(mountpoint: &Path) -> Vec<LeftProcess> {
             LeftProcess { pid, name: name.trim_end().to_owned() }
         })
         .collect()
-}
-
-/// Processes of the process group `group` that live. One that has ended and that its parent, or init,
-/// has not waited for yet is none of them.
-pub(super) fn living_in_group(group: u32) -> Result<Vec<Living>, Failure> {
-    let mut living = Vec::new();
-    for process in fs::read_dir("/proc")?.flatten() {
-        // It may have ended since it was listed.
-        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
-        let Some((pid, _)) = name.split_once(' ') else { continue };
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        if let [state, _, pgrp, ..] = fields[..]
-            && pgrp.parse() == Ok(group)
-            && !matches!(state, "Z" | "X")
-            && let Ok(pid) = pid.parse()
-        {
-            living.push(Living { pid, name: format!("{name})") });
-        }
-    }
-    Ok(living)
-}
-
-/// A process of a group.
-pub(super) struct Living {
-    pub(super) pid: u32,
-    /// Number and name, as /proc has them: `7 (name)`.
-    pub(super) name: String,
 }

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::left_behind::living_in_group;
+use machine::child::members;
+use nix::unistd::Pid;
 
 /// How often it is looked: a tenth of a second is enough to fill some 300 MB.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
@@ -44,8 +45,9 @@ impl Held {
         if holds.bytes() <= most() && available.saturating_add(NOTABLE) < before {
             // The first look finds the group as well.
             self.available.store(available, Ordering::Relaxed);
-            let group = living_in_group(pid).unwrap_or_default();
-            holds = group.iter().map(|one| Holds::of(one.pid)).fold(Holds::default(), Holds::and);
+            let group = members(Pid::from_raw(pid.cast_signed())).unwrap_or_default();
+            let each = group.iter().map(|(pid, _)| Holds::of(pid.as_raw().unsigned_abs()));
+            holds = each.fold(Holds::default(), Holds::and);
         }
         let too_much = holds.bytes() > most();
         if too_much {

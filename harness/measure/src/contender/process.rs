@@ -1,22 +1,17 @@
 //! A child that is asked line by line: every wait has a limit, and it is gone with its guard.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use machine::child::die_with_us;
+use machine::child::{Supervised, in_words};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, While};
 use machine::{fail, require};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
 
 /// Longest line that is read: a child that prints without end must not fill the memory.
 const LONGEST_LINE: usize = 16 << 20;
@@ -27,10 +22,9 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How long a child whose output ended may take to exit.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running child in a process group of its own, which is killed and reaped on drop.
+/// A running child that is asked and answers line by line.
 pub struct Process {
-    name: String,
-    child: Child,
+    child: Supervised,
     /// `None` once closed.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -38,32 +32,24 @@ pub struct Process {
     stderr: File,
     /// What was read and is no whole line yet.
     pending: Vec<u8>,
-    /// Ends every wait.
-    interrupted: fn() -> bool,
 }
 
 impl Process {
     /// Starts `command`; `name` is what failures call it.
     pub fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
         let stderr = tempfile::tempfile().when("a temporary file for stderr")?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(stderr.try_clone()?)
-            .process_group(0);
-        die_with_us(&mut command, Signal::SIGKILL);
-        let mut child = command
-            .spawn()
-            .when(format!("starting {name} ({})", command.get_program().display()))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
+        let mut child =
+            Supervised::start(name, &mut command).when(command.get_program().display())?;
+        let pipes = child.child();
+        let (stdin, stdout) = (pipes.stdin.take(), pipes.stdout.take());
         let Some(stdout) = stdout else { fail!("{name} was started without a pipe") };
-        let (name, pending) = (name.to_owned(), Vec::new());
-        Ok(Process { name, child, stdin, stdout, stderr, pending, interrupted: || false })
+        Ok(Process { child, stdin, stdout, stderr, pending: Vec::new() })
     }
 
     /// Gives up waiting for it as soon as `interrupted` says so.
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
-        self.interrupted = interrupted;
+        self.child = self.child.until(interrupted);
         self
     }
 
@@ -73,10 +59,12 @@ impl Process {
     /// # Errors
     /// The child is gone; with its exit status and the end of its stderr.
     pub fn write_line(&mut self, line: &str) -> Result<(), Failure> {
-        let Some(stdin) = &mut self.stdin else { fail!("{}: its input is closed", self.name) };
+        let Some(stdin) = &mut self.stdin else {
+            fail!("{}: its input is closed", self.child.name())
+        };
         match stdin.write_all(format!("{line}\n").as_bytes()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(self.death()),
-            result => result.when(format!("writing to {}", self.name)),
+            result => result.when(format!("writing to {}", self.child.name())),
         }
     }
 
@@ -94,16 +82,18 @@ impl Process {
                 return Ok(String::from_utf8_lossy(&line[..line.len() - 1]).into_owned());
             }
             searched = self.pending.len();
-            require!(searched < LONGEST_LINE, "{} printed a line without end", self.name);
+            require!(searched < LONGEST_LINE, "{} printed a line without end", self.child.name());
             if !self.readable(deadline)? {
-                fail!("{} did not answer in time{}", self.name, self.stderr_tail());
+                fail!("{} did not answer in time{}", self.child.name(), self.stderr_tail());
             }
             let mut buffer = [0; 64 << 10];
             match self.stdout.read(&mut buffer) {
                 Ok(0) => return Err(self.death()),
                 Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).when(format!("reading from {}", self.name)),
+                Err(error) => {
+                    return Err(error).when(format!("reading from {}", self.child.name()));
+                }
             }
         }
     }
@@ -114,8 +104,8 @@ impl Process {
     /// It had not exited by `deadline`, or not with status 0.
     pub fn finish(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.stdin = None;
-        let end = self.end_by(deadline);
-        require!(end == DriverEnd::Exited(0), "{} {end}{}", self.name, self.stderr_tail());
+        let (end, well) = self.end_by(deadline);
+        require!(well, "{} {end}{}", self.child.name(), self.stderr_tail());
         Ok(())
     }
 
@@ -145,7 +135,7 @@ impl Process {
             if left.is_zero() {
                 return Ok(false);
             }
-            require!(!(self.interrupted)(), "interrupted while waiting for {}", self.name);
+            self.child.must_not_be_interrupted()?;
             // Rounded up: the last fraction of a millisecond must not become a busy loop.
             let millis = left.min(GLANCE).as_millis() + 1;
             let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
@@ -153,61 +143,31 @@ impl Process {
             match poll(&mut fds, timeout) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
-                Err(errno) => return Err(errno).when(format!("waiting for {}", self.name)),
+                Err(errno) => return Err(errno).when(format!("waiting for {}", self.child.name())),
             }
         }
     }
 
     fn death(&mut self) -> Failure {
-        let end = self.end_by(Instant::now() + EXIT_LIMIT);
-        Failure::new(format!("{} {end} before it answered{}", self.name, self.stderr_tail()))
+        let (end, _) = self.end_by(Instant::now() + EXIT_LIMIT);
+        let name = self.child.name();
+        Failure::new(format!("{name} {end} before it answered{}", self.stderr_tail()))
     }
 
-    /// Its end, if that comes before `deadline`. It stays to be reaped, so that its number still
-    /// names its process group when the group is killed.
-    fn end_by(&self, deadline: Instant) -> DriverEnd {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    /// What it did until `deadline`, in words, and whether that was to exit with status 0.
+    fn end_by(&self, deadline: Instant) -> (String, bool) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let end = wait_for("its end", left, || match waitid(Id::Pid(self.pid()), look)? {
-            WaitStatus::Exited(_, code) => Ok(Some(DriverEnd::Exited(code))),
-            WaitStatus::Signaled(_, signal, _) => Ok(Some(DriverEnd::Killed(signal))),
-            _ => Ok(None),
-        });
-        end.unwrap_or(DriverEnd::Alive)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // ESRCH: the whole group is gone already.
-        let _ = killpg(self.pid(), Signal::SIGKILL);
-        let _ = self.child.wait();
-    }
-}
-
-#[derive(PartialEq)]
-enum DriverEnd {
-    Exited(i32),
-    Killed(Signal),
-    Alive,
-}
-
-impl fmt::Display for DriverEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DriverEnd::Exited(code) => write!(f, "exited with status {code}"),
-            DriverEnd::Killed(signal) => write!(f, "was killed by {signal}"),
-            DriverEnd::Alive => f.write_str("closed its output without exiting"),
+        match wait_for("its end", left, || Ok(self.child.ended()?)) {
+            Ok(status) => (in_words(status), status.success()),
+            Err(_) => ("closed its output without exiting".to_owned(), false),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::Pid;
+
     use super::*;
 
     fn shell(script: &str) -> Process {
@@ -278,8 +238,7 @@ mod tests {
     #[test]
     fn it_ends_with_the_thread_that_started_it() {
         let started = std::thread::spawn(|| shell("echo begun; exec sleep 1000")).join().unwrap();
-        let end = started.end_by(late());
-        assert!(end == DriverEnd::Killed(Signal::SIGKILL), "{end}");
+        assert_eq!(started.end_by(late()).0, "was killed by SIGKILL");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use machine::child::Running;
 use machine::failure::{Failure, While};
 use machine::require;
 use measure::dataset::{self, Dataset};
-use nix::sys::signal::{Signal, killpg};
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Hit, Kind};
 
@@ -88,10 +87,10 @@ fn ends(file: &File) -> Result<[u64; 2], Failure> {
 fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
     let file = made(path)?;
     let before = ends(&file)?;
-    let mut cutter =
+    let cutter =
         Running::start(Command::new("truncate").arg("-s").arg(size.to_string()).arg(path))?;
     let mut killed_at = None;
-    while !cutter.has_ended()? {
+    while cutter.ended()?.is_none() {
         let now = ends(&file)?;
         require!(
             now[0].abs_diff(now[1]) < row_bytes(DIMS[1]),
@@ -106,7 +105,7 @@ fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
         };
         if due && killed_at.is_none() {
             // It may just have ended.
-            let _ = killpg(cutter.pid(), Signal::SIGKILL);
+            cutter.kill();
             killed_at = Some(now);
         }
     }
