@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evidence::Round;
+use evidence::competitor::Competitor;
 use evidence::place::Place;
 use evidence::protocol::{PROTOCOL, of_first_queries};
 use evidence::stats::bootstrap_of_mean;
@@ -36,7 +37,7 @@ use crate::trial::{Context, Trial};
 #[must_use]
 pub fn trials() -> Vec<Trial> {
     const BOTH: &[Place] = &[Place::Host, Place::Guest];
-    let chromadb = [Requirement::Competitor("chromadb")];
+    let chromadb = [Requirement::Competitor(Competitor::Chromadb)];
     vec![
         on_fuse("baseline::chromadb", BOTH, |context, mount| {
             live(context, &Rival::chromadb(), mount)
@@ -47,7 +48,7 @@ pub fn trials() -> Vec<Trial> {
         })
         .needs(&chromadb),
         on_fuse("baseline::qdrant", BOTH, |context, mount| live(context, &Rival::qdrant(), mount))
-            .needs(&[Requirement::Competitor("qdrant")]),
+            .needs(&[Requirement::Competitor(Competitor::Qdrant)]),
         on_fuse("baseline::recorded", BOTH, recorded),
         // In the guest it is held against both homes (kernel_vs_fuse).
         on_fuse("baseline::benchmark_claims", &[Place::Host], claimed::on_fuse)
@@ -114,7 +115,7 @@ impl Rival {
     #[must_use]
     pub fn chromadb() -> Self {
         Rival {
-            program: Program::competitor("chromadb", json!({ "ef_search": 256 })),
+            program: Program::competitor(Competitor::Chromadb, json!({ "ef_search": 256 })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_INSERTION,
             inserted: Index::FLAT,
             searches: vec![
@@ -131,7 +132,7 @@ impl Rival {
     #[must_use]
     pub fn chromadb_default() -> Self {
         Rival {
-            program: Program::competitor("chromadb", json!({ "ef_search": null })),
+            program: Program::competitor(Competitor::Chromadb, json!({ "ef_search": null })),
             insertion: &thresholds::FUSE_OVER_CHROMADB_DEFAULT_INSERTION,
             inserted: Index::CHROMADBS_HNSW,
             searches: vec![Search {
@@ -145,7 +146,7 @@ impl Rival {
     #[must_use]
     pub fn qdrant() -> Self {
         Rival {
-            program: Program::competitor("qdrant", json!({})),
+            program: Program::competitor(Competitor::Qdrant, json!({})),
             insertion: &thresholds::FUSE_OVER_QDRANT_INSERTION,
             inserted: Index::FLAT,
             searches: vec![Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_QDRANT_FLAT }],

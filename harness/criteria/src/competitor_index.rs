@@ -1,6 +1,7 @@
 //! What a competitor says of its index after it was searched, against what it was told to use: a
 //! ratio over another index than the one that its rule names is no ratio.
 
+use evidence::competitor::Competitor;
 use evidence::protocol::Protocol;
 use machine::failure::Failure;
 use machine::{fail, require};
@@ -31,10 +32,10 @@ pub fn check(program: &Program, configuration: &Value, protocol: &Protocol) -> R
         "{name} was given {} rows and holds {rows}: not authentic",
         protocol.rows
     );
-    match name.as_str() {
-        "chromadb" => chromadb(&program.options, configuration, protocol),
-        "qdrant" | "qdrant_server" => qdrant(configuration, protocol),
-        _ => Ok(()),
+    match program.competitor {
+        Some(Competitor::Chromadb) => chromadb(&program.options, configuration, protocol),
+        Some(Competitor::Qdrant) => qdrant(configuration, protocol),
+        None => Ok(()),
     }
 }
 
@@ -83,8 +84,8 @@ mod tests {
 
     use super::*;
 
-    fn said(name: &str, options: Value, configuration: &Value) -> Result<(), String> {
-        let program = Program::competitor(name, options);
+    fn said(competitor: Competitor, options: Value, configuration: &Value) -> Result<(), String> {
+        let program = Program::competitor(competitor, options);
         check(&program, configuration, &PROTOCOL).map_err(|failure| failure.to_string())
     }
 
@@ -100,7 +101,8 @@ mod tests {
         #[case] hnsw: Value,
         #[case] fits: bool,
     ) {
-        let said = said("chromadb", options, &json!({"rows": PROTOCOL.rows, "hnsw": hnsw}));
+        let said =
+            said(Competitor::Chromadb, options, &json!({"rows": PROTOCOL.rows, "hnsw": hnsw}));
         assert_eq!(said.is_ok(), fits, "{said:?}");
     }
 
@@ -126,13 +128,13 @@ mod tests {
     ) {
         let configuration =
             json!({"rows": PROTOCOL.rows, "index": index, "indexed_vectors": indexed});
-        let said = said("qdrant", json!({}), &configuration);
+        let said = said(Competitor::Qdrant, json!({}), &configuration);
         assert_eq!(said.is_ok(), fits, "{said:?}");
     }
 
     #[test]
     fn rows_that_are_not_there_are_missed() {
-        let said = said("other", json!({}), &json!({"rows": 9_999}));
-        assert_eq!(said.unwrap_err(), "other was given 10000 rows and holds 9999: not authentic");
+        let said = said(Competitor::Qdrant, json!({}), &json!({"rows": 9_999}));
+        assert_eq!(said.unwrap_err(), "qdrant was given 10000 rows and holds 9999: not authentic");
     }
 }

@@ -67,7 +67,7 @@ pub fn measure() -> Result<Vec<Cost>, Failure> {
 fn of_home(home: &str, directory: &Path) -> Result<Vec<Cost>, Failure> {
     let data = Dataset::generate(PROTOCOL.seed, ROWS, PROTOCOL.dim, QUERIES);
     let mut costs = Vec::new();
-    for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh] {
+    for kind in Kind::ALL {
         let (warm_ups, repeats) = fills(kind);
         let fill = || filled(home, directory, kind, &data).when(format!("{kind:?} in {home}"));
         let (_, mut file) = fill()?;

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use evidence::baselines::Baselines;
+use evidence::competitor::Competitor;
 use evidence::place::Place;
 use evidence::protocol::PROTOCOL;
 use homes::fuse::FuseMount;
@@ -36,10 +37,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::new("dataset::generator", BOTH, generator),
         Trial::new("dataset::numpy", BOTH, numpy).needs(&[Requirement::Numpy]),
         Trial::new("dataset::recorded_figures", BOTH, recorded_figures),
-        Trial::new("dataset::chromadb", BOTH, |context| competitor(context, "chromadb"))
-            .needs(&[Requirement::Competitor("chromadb")]),
-        Trial::new("dataset::qdrant", BOTH, |context| competitor(context, "qdrant"))
-            .needs(&[Requirement::Competitor("qdrant")]),
+        Trial::new("dataset::chromadb", BOTH, |context| competitor(context, Competitor::Chromadb))
+            .needs(&[Requirement::Competitor(Competitor::Chromadb)]),
+        Trial::new("dataset::qdrant", BOTH, |context| competitor(context, Competitor::Qdrant))
+            .needs(&[Requirement::Competitor(Competitor::Qdrant)]),
         Trial::new("dataset::fuse", BOTH, fuse).needs(&[
             Requirement::DevFuse,
             Requirement::Fusermount,
@@ -97,11 +98,11 @@ fn recorded_figures(context: &Context) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The first difference, or a driver that fails.
-pub fn competitor(context: &Context, name: &str) -> Result<(), Failure> {
+pub fn competitor(context: &Context, competitor: Competitor) -> Result<(), Failure> {
     // Refuses a driver that repeats another protocol.
     let mut driver =
-        Driver::start(&Program::competitor(name, json!({})), &PROTOCOL, Limits::default())?;
-    context.fact("protocol repeated", json!({ "contender": name, "protocol": PROTOCOL }))?;
+        Driver::start(&Program::competitor(competitor, json!({})), &PROTOCOL, Limits::default())?;
+    context.fact("protocol repeated", json!({ "contender": competitor, "protocol": PROTOCOL }))?;
     rows_come_back(context, &mut driver)?;
     driver.close()
 }

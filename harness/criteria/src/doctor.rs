@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use evidence::competitor::Competitor;
 use evidence::guest::{Accelerator, DEFAULT_SERIES};
 use evidence::place::Place;
 use guest::{self, Kernel, KernelChoice};
@@ -77,8 +78,8 @@ pub fn examine() -> Vec<Group> {
             "data and competitors",
             required(&[
                 Requirement::Numpy,
-                Requirement::Competitor("chromadb"),
-                Requirement::Competitor("qdrant"),
+                Requirement::Competitor(Competitor::Chromadb),
+                Requirement::Competitor(Competitor::Qdrant),
             ]),
         ),
     ];

@@ -200,7 +200,7 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
     let data = Dataset::generate(11, 1200, 48, 20);
     let (first, second) = data.base.split_at(700 * data.dim);
     for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
-        for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh] {
+        for kind in Kind::ALL {
             let flat = Declaration::flat(u32::try_from(data.dim)?);
             let declaration = Declaration { metric, kind, seed: 3, ..flat };
             let answers = |contender: &mut dyn Contender| {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use evidence::baselines::{Baselines, MAX_DIM, RatedOperation, System};
+use evidence::baselines::{Baselines, MAX_DIM, RatedOperation};
 use evidence::clock::Clock;
+use evidence::competitor::Competitor;
 use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::Outcome;
@@ -38,7 +39,7 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     let mut below = Vec::new();
     for (rows, dim) in sizes(&baselines) {
         let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;
-        for system in [System::Chromadb, System::Qdrant] {
+        for system in Competitor::ALL {
             let Ok(figure) =
                 baselines.comparable(system, RatedOperation::Insertion, rows as u64, dim)
             else {
@@ -83,7 +84,7 @@ fn incomparable(baselines: &Baselines) -> Vec<String> {
     let of_protocol =
         [RatedOperation::Insertion, RatedOperation::Search].into_iter().filter_map(|operation| {
             let (rows, dim) = (PROTOCOL.rows as u64, u32::try_from(PROTOCOL.dim).ok()?);
-            baselines.comparable(System::Chromadb, operation, rows, dim).err()
+            baselines.comparable(Competitor::Chromadb, operation, rows, dim).err()
         });
     recall.chain(of_protocol).collect()
 }
@@ -128,7 +129,7 @@ mod tests {
     fn compared(batch_ns: Vec<u64>) -> Compared {
         let baselines = Baselines::registered().unwrap();
         let figure = baselines
-            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
+            .comparable(Competitor::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
             .unwrap();
         Compared { figure: figure.clone(), threshold: 2.2, decides: true, batch_ns }
     }

@@ -1,5 +1,6 @@
 //! What a trial needs of the machine, and what provides it.
 
+use evidence::competitor::Competitor;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -32,7 +33,7 @@ pub enum Requirement {
     /// `vexfs.ko` for the running kernel as `build.sh --fault-injection` builds it.
     FaultInjectionModule,
     /// A competitor's driver and its Python packages: `chromadb` or `qdrant`.
-    Competitor(&'static str),
+    Competitor(Competitor),
     /// numpy in the project's virtual environment.
     Numpy,
     /// A program that the set-up installs, by its name: into `.cache/tools`, or as a package.
@@ -82,7 +83,8 @@ impl Requirement {
             Requirement::Module => "vexfs.ko".into(),
             Requirement::FaultInjectionModule => "vexfs.ko with fault injection".into(),
             Requirement::Numpy => "numpy".into(),
-            Requirement::Competitor(name) | Requirement::Program(name) => name.into(),
+            Requirement::Competitor(competitor) => competitor.id().into(),
+            Requirement::Program(name) => name.into(),
             Requirement::BootableGuest => "a guest that can be booted".into(),
             Requirement::SoundCpu => "a CPU that computes SIMD rightly".into(),
         }
@@ -119,7 +121,7 @@ impl Requirement {
                     &format!("fixtures/vexfs/kernel/build.sh --kernel {release} --fault-injection"),
                 )
             }
-            Requirement::Competitor(name) => competitor(name),
+            Requirement::Competitor(one) => competitor(one),
             Requirement::Numpy => package("numpy", "numpy"),
             Requirement::Program(name) if machine::programs::on_path(name).is_some() => Ok(()),
             Requirement::Program(name) => {
@@ -216,20 +218,11 @@ fn bootable_guest() -> Result<(), Missing> {
     }
 }
 
-fn competitor(name: &str) -> Result<(), Missing> {
-    let module = match name {
-        "chromadb" => "chromadb",
-        "qdrant" => "qdrant_edge",
-        other => {
-            return missing(
-                format!("no competitor is called {other:?}"),
-                "see fixtures/competitors",
-            );
-        }
-    };
+fn competitor(competitor: Competitor) -> Result<(), Missing> {
+    let name = competitor.library_driver();
     let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
     file(&driver, &format!("the driver of {name}"), "git restore fixtures/competitors")?;
-    package(module, name)
+    package(competitor.python_package(), name)
 }
 
 /// Looks for the package's directory instead of importing it: an import takes 20 s in an
@@ -272,10 +265,6 @@ mod tests {
 
     #[test]
     fn what_is_missing_names_its_remedy() {
-        let Err(missing) = Requirement::Competitor("nosuch").check() else {
-            panic!("there is no such competitor");
-        };
-        assert!(missing.to_string().contains("nosuch"));
         let Err(missing) = file(Path::new("/nonexistent/vexfs.ko"), "vexfs.ko", "make build")
         else {
             panic!("there is no such file");

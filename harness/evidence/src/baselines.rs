@@ -11,6 +11,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::competitor::Competitor;
 use crate::thresholds::Bound;
 
 /// The most components that a vector file can have: `vexfs_uapi::MAX_DIM`, which is above this floor.
@@ -54,7 +55,7 @@ pub struct Baselines {
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     /// Who did it.
-    pub system: System,
+    pub system: Competitor,
     /// What was done.
     pub operation: RatedOperation,
     /// Rows in the store.
@@ -71,18 +72,6 @@ pub struct Figure {
     pub date: String,
     /// What a reader must know.
     pub note: String,
-}
-
-/// A competitor.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum System {
-    /// ChromaDB.
-    Chromadb,
-    /// Qdrant.
-    Qdrant,
 }
 
 /// What a rate counts.
@@ -118,15 +107,6 @@ pub enum Unit {
     /// Queries answered a second.
     #[serde(rename = "queries/s")]
     QueriesPerSecond,
-}
-
-impl fmt::Display for System {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            System::Chromadb => "ChromaDB",
-            System::Qdrant => "Qdrant",
-        })
-    }
 }
 
 impl fmt::Display for Unit {
@@ -191,7 +171,7 @@ impl Baselines {
     /// The figure that `operation` on `rows` rows of `dim` components may be compared with.
     pub fn comparable(
         &self,
-        system: System,
+        system: Competitor,
         operation: RatedOperation,
         rows: u64,
         dim: u32,
@@ -226,7 +206,7 @@ impl Figure {
     /// Whether the criterion depends on a comparison with it, where `bound` holds: it is about
     /// ChromaDB's insertions.
     pub fn decides(&self, bound: Bound) -> bool {
-        let about = (System::Chromadb, RatedOperation::Insertion);
+        let about = (Competitor::Chromadb, RatedOperation::Insertion);
         bound.decides && (self.system, self.operation) == about
     }
 
@@ -286,7 +266,7 @@ mod tests {
     fn the_949_is_an_insertion_of_1536_dimensions() {
         let baselines = Baselines::load(&file()).unwrap();
         let figure = baselines
-            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
+            .comparable(Competitor::Chromadb, RatedOperation::Insertion, 10_000, 1_536)
             .unwrap();
         assert_eq!((figure.value, figure.unit), (948.54, Unit::RowsPerSecond));
         assert_eq!(baselines.figures.len(), 12);
@@ -302,7 +282,7 @@ mod tests {
     fn nothing_else_is_comparable() {
         let baselines = Baselines::load(&file()).unwrap();
         let reason = baselines
-            .comparable(System::Chromadb, RatedOperation::Insertion, 10_000, 128)
+            .comparable(Competitor::Chromadb, RatedOperation::Insertion, 10_000, 128)
             .unwrap_err();
         assert!(reason.contains("10000 x 128 was not recorded"), "{reason}");
         assert!(reason.contains("10000 x 1536, 5000 x 768, 1000 x 384"), "{reason}");

@@ -11,6 +11,7 @@
 
 pub mod baselines;
 pub mod clock;
+pub mod competitor;
 pub mod criterion;
 pub mod digest;
 mod ends;

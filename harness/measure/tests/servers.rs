@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use evidence::competitor::Competitor;
 use evidence::protocol::PROTOCOL;
 use machine::deadline::wait_for;
 use machine::project;
@@ -93,7 +94,7 @@ fn collections(url: &str) -> String {
 #[test]
 fn a_chromadb_server_is_a_contender() {
     let chroma = Chroma::start();
-    let program = Program::server("chromadb", &chroma.url, json!({"ef_search": 256}));
+    let program = Program::server(Competitor::Chromadb, &chroma.url, json!({"ef_search": 256}));
     let mut driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
     let dataset = Dataset::of_protocol().unwrap();
     let rows = &dataset.base[..400 * PROTOCOL.dim];
@@ -120,7 +121,7 @@ fn a_chromadb_server_is_a_contender() {
 #[test]
 fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
     let server = QdrantStandIn::start();
-    let program = Program::server("qdrant_server", &server.url(), json!({}));
+    let program = Program::server(Competitor::Qdrant, &server.url(), json!({}));
     let mut driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
     let dataset = Dataset::generate(11, 400, PROTOCOL.dim, 20);
     for (number, rows) in dataset.base.chunks(200 * PROTOCOL.dim).enumerate() {
@@ -162,26 +163,26 @@ fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
 #[test]
 fn a_qdrant_collection_goes_even_where_nobody_closes_its_driver() {
     let server = QdrantStandIn::start();
-    let program = Program::server("qdrant_server", &server.url(), json!({}));
+    let program = Program::server(Competitor::Qdrant, &server.url(), json!({}));
     let driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
     assert_eq!(server.collections().len(), 1);
     drop(driver);
     assert_eq!(server.collections(), [""; 0]);
 }
 
-fn refused(name: &str, url: &str) -> String {
-    let program = Program::server(name, url, json!({}));
+fn refused(competitor: Competitor, url: &str) -> String {
+    let program = Program::server(competitor, url, json!({}));
     Driver::start(&program, &PROTOCOL, Limits::default()).err().expect("no server").to_string()
 }
 
 #[rstest]
-#[case::chromadb("chromadb", "no ChromaDB server answers at")]
-#[case::qdrant("qdrant_server", "no Qdrant server answers at")]
-fn where_no_server_answers_it_is_said(#[case] name: &str, #[case] part: &str) {
+#[case::chromadb(Competitor::Chromadb, "no ChromaDB server answers at")]
+#[case::qdrant(Competitor::Qdrant, "no Qdrant server answers at")]
+fn where_no_server_answers_it_is_said(#[case] competitor: Competitor, #[case] part: &str) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let said = refused(name, &url);
+    let said = refused(competitor, &url);
     assert!(
         said.contains(part) && said.contains(&url) && said.contains("correct the URL"),
         "{said}"
@@ -201,7 +202,7 @@ fn what_another_server_answers_is_shown(#[case] answer: &'static str, #[case] pa
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(answer.as_bytes());
     });
-    let said = refused("qdrant_server", &url);
+    let said = refused(Competitor::Qdrant, &url);
     server.join().unwrap();
     assert!(said.contains(part), "{said}");
 }

@@ -5,6 +5,7 @@
 
 use evidence::baselines::Figure;
 use evidence::clock::Clock;
+use evidence::competitor::Competitor;
 use evidence::criterion::Criterion;
 use evidence::facts::{COMPARED, MODULE, NOT_COMPARABLE};
 use evidence::place::Place;
@@ -23,9 +24,6 @@ use crate::trial_end::TrialEnd;
 
 /// Trials or figures that a line names before it only counts them.
 const NAMED: usize = 4;
-/// Competitors that must have been measured: what their rules' names begin with, and their own.
-const COMPETITORS: [(&str, &str); 2] =
-    [("fuse_over_chromadb_", "ChromaDB"), ("fuse_over_qdrant_", "Qdrant")];
 
 /// The answer, with its conditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -286,12 +284,13 @@ fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
     );
     condition.rests_on(criteria, Criterion::Dataset);
     condition.rests_on(criteria, Criterion::Baseline);
-    for (rules, competitor) in COMPETITORS {
+    for competitor in Competitor::ALL {
+        let rules = format!("fuse_over_{}_", competitor.id());
         let places: Vec<String> = Place::ALL
             .into_iter()
             .filter(|&place| {
                 ratios(criteria).any(|one| {
-                    one.rule.starts_with(rules) && one.place == place && one.ratio.is_some()
+                    one.rule.starts_with(&rules) && one.place == place && one.ratio.is_some()
                 })
             })
             .map(|place| format!("in the {place}"))

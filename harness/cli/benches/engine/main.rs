@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use evidence::exit;
 use evidence::processor::Processor;
@@ -17,7 +18,7 @@ use machine::failure::{Failure, While};
 use machine::interrupt::Signals;
 use machine::project;
 use machine::require;
-use measure::peers::comparison::{Comparison, comparisons, kind_name};
+use measure::peers::comparison::{Comparison, comparisons};
 use measure::peers::core::Cores;
 use measure::peers::data::{CLUSTERED, Data};
 use measure::peers::peer::Peer;
@@ -30,6 +31,7 @@ use measure::peers::sets::side::{SetSide, Whose, sides};
 use measure::peers::table;
 use measure::peers::turns::Effort;
 use measure::peers::write_json;
+use vexfs_uapi::Kind;
 
 /// Rows from which a set has to be asked for.
 const MANY_ROWS: usize = 200_000;
@@ -41,7 +43,7 @@ const MANY_ROWS: usize = 200_000;
 struct Options {
     /// Only these kinds of ours
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    #[arg(value_parser = ["flat", "hnsw", "pq", "ivf", "lsh"])]
+    #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)))]
     only: Vec<String>,
     /// Only these libraries
     #[arg(long, value_name = "LIBRARY", value_delimiter = ',')]
@@ -211,10 +213,10 @@ fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> 
 
 impl Options {
     fn wants(&self, comparison: &Comparison) -> bool {
-        let kind = kind_name(comparison.kind).to_lowercase();
+        let kind = comparison.kind.name();
         let searched_or_built =
             comparison.builds || self.operation.contains(&PeerOperation::Search);
-        (self.only.is_empty() || self.only.contains(&kind))
+        (self.only.is_empty() || self.only.iter().any(|only| only == kind))
             && (self.peer.is_empty() || self.peer.contains(&comparison.peer))
             && searched_or_built
     }
@@ -247,7 +249,7 @@ impl Options {
     fn wants_side(&self, side: &SetSide) -> bool {
         let asked_for = match side.whose {
             Whose::Ours(kind) => {
-                self.only.is_empty() || self.only.contains(&kind_name(kind).to_lowercase())
+                self.only.is_empty() || self.only.iter().any(|only| only == kind.name())
             }
             Whose::Theirs(peer) => self.peer.is_empty() || self.peer.contains(&peer),
         };

@@ -79,7 +79,7 @@ fn measure(fuse: &Path, kernel: Option<&Path>) -> Result<Vec<HomesLine>, Failure
     // A graph takes minutes to build in an emulated guest.
     let kinds: &[Kind] = match kernel {
         Some(_) => &[Kind::Flat],
-        None => &[Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh],
+        None => &Kind::ALL,
     };
     for places in bench.places() {
         for &kind in kinds {

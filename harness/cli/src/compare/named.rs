@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use evidence::competitor::Competitor;
 use vexfs_uapi::Kind;
 
 /// A contender as the command line names it.
@@ -21,31 +22,29 @@ impl FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let competitor = |id: &str| Competitor::ALL.into_iter().find(|one| one.id() == id);
         let (text, url) = match text.split_once('=') {
-            Some((name, url)) if name.starts_with("chromadb") || name == "qdrant" => {
+            Some((name, url)) if competitor(name.split(':').next().unwrap_or(name)).is_some() => {
                 (name, Some(server(url)?))
             }
             _ => (text, None),
         };
         let (name, detail) = text.rsplit_once(':').unwrap_or((text, ""));
         let kind = || match detail {
-            "" | "flat" => Ok(Kind::Flat),
-            "hnsw" => Ok(Kind::Hnsw),
-            "pq" => Ok(Kind::Pq),
-            "ivf" => Ok(Kind::Ivf),
-            "lsh" => Ok(Kind::Lsh),
-            _ => Err(format!("no kind of index is called {detail}; see --help")),
+            "" => Ok(Kind::Flat),
+            name => Kind::of_name(name)
+                .ok_or_else(|| format!("no kind of index is called {name}; see --help")),
         };
-        match (name, detail) {
-            ("engine", _) => kind().map(Named::Engine),
-            ("fuse", _) => kind().map(Named::Fuse),
-            ("chromadb", "") => Ok(Named::ChromaDb(None, url)),
-            ("chromadb", ef) => match ef.parse() {
+        match (competitor(name), name, detail) {
+            (Some(Competitor::Chromadb), _, "") => Ok(Named::ChromaDb(None, url)),
+            (Some(Competitor::Chromadb), _, ef) => match ef.parse() {
                 Ok(ef) => Ok(Named::ChromaDb(Some(ef), url)),
                 Err(_) => Err(format!("ef_search is a number, and not {ef}")),
             },
-            ("qdrant", "") => Ok(Named::Qdrant(url)),
-            (path, _) if path.contains('/') => {
+            (Some(Competitor::Qdrant), _, "") => Ok(Named::Qdrant(url)),
+            (_, "engine", _) => kind().map(Named::Engine),
+            (_, "fuse", _) => kind().map(Named::Fuse),
+            (_, path, _) if path.contains('/') => {
                 kind().map(|kind| Named::Directory(PathBuf::from(path), kind))
             }
             _ => Err(format!("no contender is called {text}; see --help")),

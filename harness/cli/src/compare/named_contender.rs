@@ -4,6 +4,7 @@ use std::path::Path;
 
 use criteria::declared::of_protocol;
 use evidence::clock::Clock;
+use evidence::competitor::Competitor;
 use evidence::protocol::{Arm, PROTOCOL};
 use homes::fuse::FuseMount;
 use machine::clock;
@@ -60,12 +61,12 @@ impl<'a> NamedContender<'a> {
             Named::ChromaDb(ef_search, url) => {
                 let options = json!({ "ef_search": ef_search });
                 Some(match url {
-                    Some(url) => Program::server("chromadb", url, options),
-                    None => Program::competitor("chromadb", options),
+                    Some(url) => Program::server(Competitor::Chromadb, url, options),
+                    None => Program::competitor(Competitor::Chromadb, options),
                 })
             }
-            Named::Qdrant(None) => Some(Program::competitor("qdrant", json!({}))),
-            Named::Qdrant(Some(url)) => Some(Program::server("qdrant_server", url, json!({}))),
+            Named::Qdrant(None) => Some(Program::competitor(Competitor::Qdrant, json!({}))),
+            Named::Qdrant(Some(url)) => Some(Program::server(Competitor::Qdrant, url, json!({}))),
             _ => None,
         }
     }

@@ -131,7 +131,7 @@ mod tests {
         let (sent, rows, k) = (10, PROTOCOL.rows, PROTOCOL.k);
         let (scan, named) = (sent * rows as u64, sent * k as u64);
         let mut refused = 0;
-        for kind in [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Lsh, Kind::Ivf] {
+        for kind in Kind::ALL {
             let asked = Asked { kind, queries: sent, rows, k };
             for distances in [0, 1, named - 1, named, scan / 2, scan - 1, scan, scan + 1] {
                 let criteria = Served { searches: sent, distances }.check("it", &asked);

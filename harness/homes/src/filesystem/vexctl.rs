@@ -8,6 +8,7 @@ use machine::failure::{Failure, While};
 use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
+use vexfs_uapi::Kind;
 
 use super::expect::same;
 use super::operation::{Operation, operations};
@@ -80,7 +81,7 @@ fn vexctl_from_import_to_detach(dir: &Path) -> Result<(), Failure> {
         does(dir, &line, "imported 300 rows of 16 components")?;
         same(&dir.join(format!("{name}.rows")), row_bytes).when(format!("the rows of {name}"))?;
     }
-    for (slot, kind) in ["flat", "hnsw", "pq", "ivf", "lsh"].iter().enumerate() {
+    for (slot, kind) in Kind::ALL.map(Kind::name).iter().enumerate() {
         let line = format!("attach base.npy.rows --dim {DIM} --kind {kind} --index {slot}");
         does(dir, &line, &format!("in slot {slot}: 300 rows indexed"))?;
         let line = format!("verify base.npy.rows --index {slot} --queries 10 --floor 0");

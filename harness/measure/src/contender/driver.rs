@@ -282,6 +282,7 @@ mod tests {
         }
         Program {
             name: "fake".into(),
+            competitor: None,
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             options: json!({}),

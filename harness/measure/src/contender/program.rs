@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evidence::competitor::Competitor;
 use machine::project;
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ use serde_json::Value;
 pub struct Program {
     /// The contender's name.
     pub name: String,
+    /// The competitor that it drives, if it is one.
+    pub competitor: Option<Competitor>,
     /// What is run.
     pub program: PathBuf,
     /// Its arguments.
@@ -21,22 +24,27 @@ pub struct Program {
 }
 
 impl Program {
-    /// The driver of a competitor in `fixtures/competitors`, on the project's Python.
-    pub fn competitor(name: &str, options: Value) -> Self {
+    /// The driver of a competitor's library, on the project's Python.
+    pub fn competitor(competitor: Competitor, options: Value) -> Self {
+        Program::driver(competitor, competitor.library_driver(), options)
+    }
+
+    /// The driver of a competitor's server at `url`. What it makes on the server is taken down when
+    /// the driver ends.
+    pub fn server(competitor: Competitor, url: &str, mut options: Value) -> Self {
+        options["url"] = url.into();
+        Program::driver(competitor, competitor.server_driver(), options)
+    }
+
+    fn driver(competitor: Competitor, name: &str, options: Value) -> Self {
         let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
         Program {
             name: name.to_owned(),
+            competitor: Some(competitor),
             program: project::python(),
             arguments: vec![driver.into()],
             options,
         }
-    }
-
-    /// The driver of a competitor's server at `url`, whose name in `fixtures/competitors` is
-    /// `name`. What it makes on the server is taken down when the driver ends.
-    pub fn server(name: &str, url: &str, mut options: Value) -> Self {
-        options["url"] = url.into();
-        Program::competitor(name, options)
     }
 
     /// Whether something outlives the driver unless it ends in good order.

@@ -52,17 +52,6 @@ pub fn param_name(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// A kind's name in tables.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Flat => "Flat",
-        Kind::Hnsw => "HNSW",
-        Kind::Ivf => "IVF",
-        Kind::Pq => "PQ",
-        Kind::Lsh => "LSH",
-    }
-}
-
 /// Options by name: what an index of `kind` was built with and, where given, searched with.
 pub fn named(kind: Kind, structure: &[u32], param: Option<u32>) -> Value {
     let built = structure_names(kind).iter().copied().zip(structure.iter().copied());

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
 
-use super::comparison::kind_name;
 use crate::contender::{Answered, Contender, InProcess, VexfsFile, fill};
 use crate::dataset::Dataset;
 use crate::rounds;
@@ -175,7 +174,7 @@ fn line(
     let too_few = || Failure::new("too few rounds for bounds");
     Ok(HomesLine {
         operation,
-        kind: kind_name(kind).to_owned(),
+        kind: kind.title().to_owned(),
         places,
         call_ns: (median(&a).unwrap_or(f64::NAN), median(&b).unwrap_or(f64::NAN)),
         added_ns: Interval::of_median(&added).ok_or_else(too_few).when("added time")?,

@@ -100,6 +100,7 @@ impl Peer {
         let driver = format!("fixtures/peers/{}_driver.py", self.name());
         Ok(Program {
             name: self.name().to_owned(),
+            competitor: None,
             program: python,
             arguments: vec![project::root().join(driver).into()],
             options: options.clone(),
@@ -166,6 +167,7 @@ mod tests {
         // An interpreter that has the package no more: it dies of the import.
         let program = Program {
             name: "faiss".into(),
+            competitor: None,
             program: "/bin/sh".into(),
             arguments: ["-c", "echo \"ModuleNotFoundError: No module named 'faiss'\" >&2; exit 1"]
                 .map(Into::into)

@@ -12,7 +12,7 @@ use vexfs_anns::SimdLevel;
 use vexfs_uapi::Kind;
 
 use super::bound::MemoryBound;
-use super::comparison::{Comparison, kind_name, named, param_name};
+use super::comparison::{Comparison, named, param_name};
 use super::data::{Data, TIMED};
 use super::engine::Engine;
 use super::pairing::{Pair, Tried, pair};
@@ -113,7 +113,7 @@ impl<'a> PeersBench<'a> {
     }
 
     fn say(&self, comparison: &Comparison, what: &str) {
-        let (kind, peer) = (kind_name(comparison.kind), comparison.peer.name());
+        let (kind, peer) = (comparison.kind.title(), comparison.peer.name());
         self.progress.set_message(format!("{}: {kind} and {peer}: {what}", self.data.name()));
     }
 
@@ -132,7 +132,7 @@ impl<'a> PeersBench<'a> {
         if self.engines.contains_key(&key) {
             return Ok(());
         }
-        let (data, kind_name) = (self.data.name(), kind_name(kind));
+        let (data, kind_name) = (self.data.name(), kind.title());
         self.progress.set_message(format!("{data}: {kind_name}: building ours {structure:?}"));
         let engine = Engine::build(kind, structure, self.dataset, self.protocol.k)?;
         self.engines.insert(key, engine);
@@ -291,7 +291,7 @@ impl<'a> PeersBench<'a> {
             peer_options[name] = peer_param.into();
         }
         Row {
-            kind: kind_name(comparison.kind).to_owned(),
+            kind: comparison.kind.title().to_owned(),
             operation: PeerOperation::Search,
             data: self.data.name().to_owned(),
             options: named(comparison.kind, structure, Some(param)),

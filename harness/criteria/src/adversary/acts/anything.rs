@@ -19,7 +19,7 @@ use super::changes::follow;
 use crate::adversary::scene::{Scene, open_new};
 
 const THREADS: u64 = 4;
-const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh];
+const KINDS: [Kind; 5] = Kind::ALL;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 /// What a home may say to what is too much.
 const REFUSED: &[i32] = &[libc::EINVAL, libc::ENOSPC, libc::ENOMEM];

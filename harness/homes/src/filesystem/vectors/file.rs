@@ -12,8 +12,7 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 use vexfs_uapi::{Hit, Kind};
 
 /// All kinds of index.
-pub(in crate::filesystem) const KINDS: [Kind; 5] =
-    [Kind::Flat, Kind::Hnsw, Kind::Pq, Kind::Ivf, Kind::Lsh];
+pub(in crate::filesystem) const KINDS: [Kind; 5] = Kind::ALL;
 
 pub(super) const DIM: usize = 24;
 pub(super) const ROWS: usize = 700;

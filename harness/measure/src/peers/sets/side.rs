@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 
-use crate::peers::comparison::{kind_name, param_name};
+use crate::peers::comparison::param_name;
 use crate::peers::peer::Peer;
 
 /// Whose index it is.
@@ -34,7 +34,7 @@ impl SetSide {
     /// Its name in tables.
     pub fn name(&self) -> String {
         match self.whose {
-            Whose::Ours(kind) => kind_name(kind).to_owned(),
+            Whose::Ours(kind) => kind.title().to_owned(),
             Whose::Theirs(peer) => match self.built["index"].as_str() {
                 Some(index) => format!("{} {index}", peer.name()),
                 None => peer.name().to_owned(),

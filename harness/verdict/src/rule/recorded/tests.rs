@@ -1,7 +1,7 @@
 //! Comparisons with recorded figures, and what keeps one from counting.
 
 use evidence::Event;
-use evidence::baselines::System;
+use evidence::competitor::Competitor;
 use serde_json::json;
 
 use super::*;
@@ -72,7 +72,7 @@ fn a_comparison_must_be_sound(#[case] spoil: fn(&mut Compared), #[case] reason: 
 #[test]
 fn qdrants_recorded_figures_are_reported() {
     let verdict = with_recorded(|one| {
-        if one.figure.system == System::Qdrant {
+        if one.figure.system == Competitor::Qdrant {
             faster(one, 0.01);
         }
     });
