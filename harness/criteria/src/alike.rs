@@ -1,4 +1,4 @@
-//! The same changes of the same rows in both homes: the same answers after each.
+//! Makes the same changes in both homes, and demands the same answers after each.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! What a competitor says of its index after it was searched, against what it was told to use: a
-//! ratio over another index than the one that its rule names is no ratio.
+//! Checks that a competitor used the index that the rule names: after the searches its driver reads the
+//! configuration back. A ratio over another index would compare something else.
 
 use evidence::competitor::Competitor;
 use evidence::protocol::Protocol;

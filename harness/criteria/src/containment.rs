@@ -1,5 +1,5 @@
-//! What the module may take from whom: no mount of a user name space, and indexes at the expense
-//! of who declares them.
+//! The module's containment: it refuses mounts in user namespaces, and charges an index's memory to the
+//! cgroup of the process that attached it.
 
 use std::fs::{self, OpenOptions};
 use std::process::Command;

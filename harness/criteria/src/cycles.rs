@@ -17,7 +17,7 @@ use crate::trial::Context;
 
 /// Load/unload cycles of the stability trial.
 pub const CYCLES: u32 = 300;
-/// A cycle in so many mounts the module and uses it.
+/// Every how many cycles the module is also mounted and used.
 const USED_EVERY: u32 = 10;
 /// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
 /// its own caches: a leak of 4 KiB a cycle is four times as much here.

@@ -1,4 +1,4 @@
-//! What an insertion is judged by, whoever is held against whom.
+//! How insertions are measured and judged, whichever two contenders are compared.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! What every measuring trial does with its rounds.
+//! What every measuring trial does: plan, rounds, checks, the record, and the ratio.
 
 mod forecast;
 

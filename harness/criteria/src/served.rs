@@ -1,4 +1,5 @@
-//! What STATS counted for a stretch of searches, against what was asked.
+//! Checks that searches were served as claimed: STATS before and after must have counted exactly the
+//! queries and the work that were asked for.
 
 use evidence::protocol::PROTOCOL;
 use machine::failure::Failure;

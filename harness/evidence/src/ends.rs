@@ -10,7 +10,6 @@ use crate::reader::Trail;
 
 /// What is wrong with the guest's evidence according to the launcher: lines that were removed, changed
 /// or added after a guest ended, and guests whose end was never recorded.
-#[must_use]
 pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<String> {
     let (mut ends, mut launched) = (Vec::new(), 0);
     for record in host.into_iter().flat_map(|trail| &trail.records) {

@@ -8,7 +8,6 @@ use crate::environment::Environment;
 use crate::guest::{GuestEnded, GuestLaunch};
 use crate::measurement::Measurement;
 use crate::place::Place;
-use crate::schema::SHA256_HEX;
 use crate::strict;
 
 /// Version of the records that are written now. It goes up where a field changes its name or shape.
@@ -29,7 +28,7 @@ pub struct Record {
     /// Line number in its file, from 0.
     pub seq: u64,
     /// SHA-256 of the line before, in hex; of nothing for the first.
-    #[schemars(regex(pattern = SHA256_HEX))]
+    #[schemars(regex(pattern = strict::SHA256_HEX))]
     pub prev: String,
     /// Unix time in milliseconds, by the clock of the place.
     pub time_ms: u64,
@@ -67,7 +66,7 @@ pub enum Event {
         /// How it ended.
         state: PhaseState,
         /// Wall time.
-        #[schemars(range(min = 0))]
+        #[schemars(range(min = strict::NO_TIME))]
         #[serde(deserialize_with = "strict::seconds")]
         seconds: f64,
         /// Details for a person.
@@ -101,7 +100,7 @@ pub enum Event {
         /// Why, if it did not pass.
         message: String,
         /// Wall time.
-        #[schemars(range(min = 0))]
+        #[schemars(range(min = strict::NO_TIME))]
         #[serde(deserialize_with = "strict::seconds")]
         seconds: f64,
     },

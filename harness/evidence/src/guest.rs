@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{self, Clock};
 use crate::exit::{self, Exit};
 use crate::files::LAUNCH_FILE;
-use crate::schema::SHA256_HEX;
 use crate::strict;
 
 /// The kernel series that a guest boots unless another is named.
@@ -68,7 +67,7 @@ pub struct GuestLaunch {
     /// MiB of memory.
     pub memory_mib: u64,
     /// Virtual CPUs.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = strict::ONE))]
     #[serde(deserialize_with = "strict::some")]
     pub cpus: u64,
     /// The command line of virtme-ng, program first.
@@ -115,7 +114,6 @@ pub enum GuestEnd {
 
 impl GuestEnd {
     /// Who is to blame.
-    #[must_use]
     pub fn fault(&self) -> GuestFault {
         match self {
             GuestEnd::Exited(_) => GuestFault::None,
@@ -132,7 +130,6 @@ impl GuestEnd {
     }
 
     /// The command's own exit code, if it ran to its end.
-    #[must_use]
     pub fn code(&self) -> Option<u8> {
         match self {
             GuestEnd::Exited(code) => Some(*code),
@@ -142,14 +139,12 @@ impl GuestEnd {
 
     /// The exit code for the program that ran the guest: the command's own, or one that says why there
     /// is none.
-    #[must_use]
     pub fn exit_code(&self) -> u8 {
         let lost = || self.lost().map_or(exit::DIED.code, |exit| exit.code);
         self.code().unwrap_or_else(lost)
     }
 
     /// Why the command has no exit code; `None` if it has one.
-    #[must_use]
     pub fn lost(&self) -> Option<Exit> {
         Some(match self {
             GuestEnd::Exited(_) => return None,
@@ -213,7 +208,7 @@ pub struct GuestEnded {
     #[serde(deserialize_with = "strict::told")]
     pub first_output_seconds: Option<f64>,
     /// Seconds to its end.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = strict::NO_TIME))]
     #[serde(deserialize_with = "strict::seconds")]
     pub total_seconds: f64,
     /// What executed it.
@@ -229,11 +224,11 @@ pub struct GuestEnded {
 #[schemars(deny_unknown_fields)]
 pub struct TrailEnd {
     /// How many lines it has.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = strict::ONE))]
     #[serde(deserialize_with = "strict::some")]
     pub lines: usize,
     /// SHA-256 of the last line.
-    #[schemars(regex(pattern = SHA256_HEX))]
+    #[schemars(regex(pattern = strict::SHA256_HEX))]
     #[serde(deserialize_with = "strict::sha256")]
     pub sha256: String,
 }

@@ -1,7 +1,7 @@
-//! How far a VexFS is: the trials of its homes by what they ask for, the easy before the hard.
+//! How far a VexFS has come: its trials in levels, from easy to hard.
 //!
-//! An author begins with a file system that mounts, and ends with one that holds out. A trial belongs
-//! to one level, whichever home it tries.
+//! An author begins with a file system that mounts, and ends with one that withstands misuse. A trial
+//! belongs to one level, the same in both homes.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::criterion::Criterion;
 
-/// What a group of trials asks for.
+/// A level: trials that demand similar things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -39,7 +39,6 @@ impl Level {
     ];
 
     /// The level of the trial called `name`, where it is one of a home's.
-    #[must_use]
     pub fn of_trial(name: &str) -> Option<Level> {
         if !matches!(Criterion::of_trial(name)?, Criterion::Fuse | Criterion::Module) {
             return None;
@@ -52,7 +51,6 @@ impl Level {
     }
 
     /// What it is called, for a person.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Level::Mounts => "mounts and writes",
@@ -65,7 +63,6 @@ impl Level {
     }
 
     /// What helps an author who is there.
-    #[must_use]
     pub fn next(self) -> &'static str {
         match self {
             Level::Mounts => {

@@ -108,7 +108,7 @@ pub struct Side {
     /// The contender's name.
     pub contender: String,
     /// Recall@k of its answers, if it answered queries.
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(range(min = strict::NONE, max = strict::ALL))]
     #[serde(deserialize_with = "strict::share")]
     pub recall: Option<f64>,
     /// What it reports: versions, the configuration it read back, counters.

@@ -11,9 +11,6 @@ use crate::facts::{
     REPETITION, Repeated, SOAK_CYCLE, SoakCycle,
 };
 
-/// A SHA-256, as the records write it.
-pub(crate) const SHA256_HEX: &str = "^[0-9a-f]{64}$";
-
 /// The schema of one line of evidence, as it is written today.
 pub fn of_a_record() -> Schema {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();

@@ -1,9 +1,21 @@
-//! What records may hold, where their types allow more: `docs/evidence.schema.json` says the same. A
-//! record that holds something else is none.
+//! What records may hold, where their types allow more. A record that holds something else is none.
+//!
+//! `docs/evidence.schema.json` is derived from the types, whose attributes name the same bounds.
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// A field that is there, even if it says nothing.
+/// Seconds that pass: no fewer than this.
+pub(crate) const NO_TIME: i32 = 0;
+/// A share: from this on.
+pub(crate) const NONE: i32 = 0;
+/// A share: up to this.
+pub(crate) const ALL: i32 = 1;
+/// Things that cannot be missing altogether: no fewer than this.
+pub(crate) const ONE: u8 = 1;
+/// A SHA-256, in hex.
+pub(crate) const SHA256_HEX: &str = "^[0-9a-f]{64}$";
+
+/// An optional value whose field may not be left out: `null` where there is none.
 pub(crate) fn told<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -12,10 +24,10 @@ where
     Option::deserialize(from)
 }
 
-/// A share, where one is told.
+/// A share, or `null`.
 pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let share: Option<f64> = told(from)?;
-    if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+    if share.is_some_and(|share| !(f64::from(NONE)..=f64::from(ALL)).contains(&share)) {
         return Err(D::Error::custom("a recall is from 0 to 1"));
     }
     Ok(share)
@@ -24,7 +36,7 @@ pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D
 /// Seconds that passed.
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let seconds = f64::deserialize(from)?;
-    if seconds < 0.0 {
+    if seconds < f64::from(NO_TIME) {
         return Err(D::Error::custom("no time is less than nothing"));
     }
     Ok(seconds)
@@ -37,7 +49,7 @@ where
     D: Deserializer<'de>,
 {
     let number = T::deserialize(from)?;
-    if number < T::from(1) {
+    if number < T::from(ONE) {
         return Err(D::Error::custom("there is one at least"));
     }
     Ok(number)

@@ -37,9 +37,6 @@ impl Host {
 
     /// Finds them, the kernel being the one that a guest boots unless another is named:
     /// `VEXFS_KERNEL`, or the default series.
-    ///
-    /// # Errors
-    /// As [`Host::find`].
     pub fn of_environment() -> Result<Host, VmError> {
         Host::find(&KernelChoice::of_environment())
     }

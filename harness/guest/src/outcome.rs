@@ -34,12 +34,10 @@ pub struct GuestOutcome {
 
 impl GuestOutcome {
     /// The exit code for a program that ran the guest: its end's, but for Ctrl-C.
-    #[must_use]
     pub fn exit_code(&self) -> u8 {
         if self.interrupted { exit::INTERRUPTED.code } else { self.end.exit_code() }
     }
     /// The record of its end.
-    #[must_use]
     pub fn ended(&self) -> GuestEnded {
         let fault = self.end.fault();
         GuestEnded {

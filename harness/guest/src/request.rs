@@ -76,7 +76,6 @@ pub struct GuestRequest {
 
 impl GuestRequest {
     /// A guest with everything at its default.
-    #[must_use]
     pub fn new(work: Work, evidence_dir: PathBuf) -> Self {
         GuestRequest {
             accelerator: AcceleratorChoice::default(),

@@ -1,5 +1,5 @@
-//! What keeps a home from being tried is found by one trial, and the others say that they were not
-//! tried instead of finding it again.
+//! A daemon that does not start, or a module that does not load, fails one trial. The other trials
+//! report "not tried" and name that one, instead of failing for the same reason again.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

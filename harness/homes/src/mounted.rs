@@ -24,7 +24,6 @@ pub enum Mounted {
 
 /// What FUSE is given for `options`: without `allow_other` nobody but the one who mounts gets in, and
 /// root alone may give it.
-#[must_use]
 pub fn fuse_options(options: &str) -> String {
     let others = if geteuid().is_root() { ",allow_other" } else { "" };
     format!("{options}{others}")
@@ -40,9 +39,6 @@ impl Mounted {
     }
 
     /// Mounts `home` with `options`, of which both know the same; the module is loaded first.
-    ///
-    /// # Errors
-    /// As [`Mounted::new`].
     pub fn with_options(home: Home, options: &str) -> Result<Mounted, Failure> {
         let mounted = match home {
             Home::Fuse => Mounted::Fuse(FuseMount::for_trial(&["-o", &fuse_options(options)])?),
@@ -59,7 +55,6 @@ impl Mounted {
     }
 
     /// The mounted directory.
-    #[must_use]
     pub fn path(&self) -> &Path {
         match self {
             Mounted::Fuse(mount) => mount.path(),
@@ -68,7 +63,6 @@ impl Mounted {
     }
 
     /// Which home it is.
-    #[must_use]
     pub fn home(&self) -> Home {
         match self {
             Mounted::Fuse(_) => Home::Fuse,
@@ -84,11 +78,8 @@ impl Mounted {
         }
     }
 
-    /// Unmounts by force and at once, whoever uses the mount: what they ask for from then on may
+    /// Unmounts by force and at once, even while the mount is in use: later requests of its users may
     /// fail. They have to be done before [`Mounted::has_ended`].
-    ///
-    /// # Errors
-    /// It cannot be unmounted.
     pub fn unmount_by_force(&self) -> Result<(), Failure> {
         unmount_by_force(self.path())
     }

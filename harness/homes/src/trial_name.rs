@@ -1,5 +1,5 @@
-//! What the trial is called that this thread runs, for messages: many trials mount, and what keeps
-//! the daemon from starting is said by the first of them.
+//! The name of the trial that this thread runs, for messages: the first trial whose daemon does not
+//! start says why, and the others refer to it by name.
 
 use std::cell::RefCell;
 

@@ -22,7 +22,6 @@ const MOST_OUTPUT: u64 = 256 << 20;
 const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a program ended: `exited with status 1`, `was killed by SIGSEGV`.
-#[must_use]
 pub fn in_words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
@@ -201,9 +200,6 @@ pub struct Finished {
 
 impl Running {
     /// Starts `command`.
-    ///
-    /// # Errors
-    /// Where it cannot be started.
     pub fn start(command: &mut Command) -> Result<Running, Failure> {
         let name = command.get_program().to_string_lossy().into_owned();
         let output = tempfile::tempfile()?;
@@ -285,7 +281,6 @@ impl Finished {
     }
 
     /// The end of what it printed, for a failure.
-    #[must_use]
     pub fn tail(&self) -> String {
         tail(&self.output)
     }

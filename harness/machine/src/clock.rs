@@ -1,4 +1,4 @@
-//! What time counts in this place.
+//! Which clock this place has: wall time, or the count of the guest's instructions.
 
 use evidence::clock::Clock;
 use evidence::guest::GuestLaunch;

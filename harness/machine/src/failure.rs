@@ -44,7 +44,6 @@ impl Failure {
     }
 
     /// A panic as a failure.
-    #[must_use]
     pub fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic
             .downcast_ref::<&str>()
@@ -55,25 +54,21 @@ impl Failure {
     }
 
     /// Whether it leaves open what it is about.
-    #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.means == Means::Undecided
     }
 
     /// Whether what it is about was not tried at all.
-    #[must_use]
     pub fn is_not_tried(&self) -> bool {
         self.means == Means::NotTried
     }
 
     /// Where in the sources an error came up of which the message does not say what was being done.
-    #[must_use]
     pub fn place(&self) -> Option<String> {
         self.at.map(|at| format!("{}:{}", at.file(), at.line()))
     }
 
     /// The errno that a system call gave, where that is what happened.
-    #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.errno
     }

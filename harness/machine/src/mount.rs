@@ -21,9 +21,6 @@ const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// Whether something is mounted on `path`. It asks the kernel and never the file system: a daemon that
 /// hangs would not answer, and the mount of a dead daemon is still a mount.
-///
-/// # Errors
-/// Where the path's parent or the list of mounts cannot be looked at.
 pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         crate::fail!("{} has no parent", path.display())

@@ -1,4 +1,4 @@
-//! What else the machine did during a round.
+//! How much other processes disturbed a round of measurement.
 
 use std::fs;
 use std::time::{Duration, Instant};

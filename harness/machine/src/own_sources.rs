@@ -1,4 +1,4 @@
-//! A VexFS of a user's own that is given as sources: the host builds it, the guest finds it built.
+//! Builds a user's own VexFS from its sources. The host builds it; the guest uses what the host built.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -27,13 +27,11 @@ fn products() -> PathBuf {
 }
 
 /// Where the daemon is, once it is built.
-#[must_use]
 pub fn fuse_product() -> PathBuf {
     products().join("vexfs_fuse")
 }
 
 /// Where the module for kernel `release` is, once it is built.
-#[must_use]
 pub fn module_product(release: &str) -> PathBuf {
     products().join(release).join("vexfs.ko")
 }
@@ -73,9 +71,6 @@ pub fn build_fuse(source: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What `cargo build --release` makes of the package in `source`.
-///
-/// # Errors
-/// As [`build_fuse`].
 pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
     let manifest = source.join("Cargo.toml");
     require!(
@@ -125,9 +120,6 @@ pub fn build_module<E: Into<Failure>>(
 }
 
 /// What Kbuild makes of the module in `source`, with the `headers` of a kernel.
-///
-/// # Errors
-/// As [`build_module`].
 pub fn kbuild_module<E: Into<Failure>>(
     source: &Path,
     headers: impl FnOnce() -> Result<PathBuf, E>,
@@ -165,7 +157,7 @@ fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Copies what was built to where it is looked for, unless it is there: whoever runs the old one
+/// Copies what was built to where it is looked for, unless it is there already: a process that runs the old one
 /// keeps it.
 fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
     let bytes = fs::read(built).when(built.display())?;

@@ -1,5 +1,5 @@
-//! Parts of a trial that run in a process of their own: this program again, with a variable that says
-//! which part to do.
+//! Runs a part of a trial in a process of its own: this program starts itself again, with an
+//! environment variable that names the part.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};

@@ -1,4 +1,4 @@
-//! Where programs are: an environment variable, the project's own tools, the path.
+//! Finds programs: by an environment variable, among the project's own tools, on the PATH.
 
 use std::env;
 use std::path::{Path, PathBuf};

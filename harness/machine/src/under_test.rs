@@ -19,7 +19,6 @@ pub enum Program {
 
 impl Program {
     /// What it is called, for a person.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Program::FuseDaemon => "the FUSE daemon",
@@ -52,7 +51,6 @@ impl Program {
     }
 
     /// What builds it.
-    #[must_use]
     pub fn build_command(self) -> String {
         format!("cargo build --release -p {}", self.package())
     }
@@ -111,7 +109,6 @@ pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The module's test build for kernel `release`, whose allocations can be made to fail.
-#[must_use]
 pub fn fault_injection_module(release: &str) -> PathBuf {
     project::root().join("target/vexfs-ko").join(release).join("fault-injection/vexfs.ko")
 }

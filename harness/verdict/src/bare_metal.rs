@@ -53,7 +53,6 @@ pub struct Condition {
 
 impl BareMetal {
     /// Looks at the four conditions.
-    #[must_use]
     pub(super) fn of(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Self {
         let conditions = vec![
             vm(evidence, criteria),

@@ -55,9 +55,6 @@ pub struct Difference {
 
 impl Difference {
     /// Compares the runs of two directories.
-    ///
-    /// # Errors
-    /// As [`Evidence::read`].
     pub fn of(before: &Path, after: &Path) -> std::io::Result<Difference> {
         let (before, after) = (JudgedRun::read(before)?, JudgedRun::read(after)?);
         Ok(Difference {
@@ -68,7 +65,6 @@ impl Difference {
     }
 
     /// Whether nothing changed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.states.is_empty() && self.trials.is_empty() && self.ratios.is_empty()
     }

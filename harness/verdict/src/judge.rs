@@ -72,7 +72,6 @@ impl fmt::Display for OlderRecords {
 }
 
 /// Judges the evidence.
-#[must_use]
 pub fn of(evidence: &Evidence) -> Verdict {
     let damage = evidence.damage();
     let criteria = criteria(evidence, &Place::ALL, &damage);
@@ -91,13 +90,11 @@ pub fn of(evidence: &Evidence) -> Verdict {
 }
 
 /// The criteria as far as they belong in the guest; what the host must show is left out.
-#[must_use]
 pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
     criteria(evidence, &[Place::Guest], &evidence.damage())
 }
 
 /// Whether FUSE is preserved on the host: everything later is measured against it.
-#[must_use]
 pub fn fuse_is_preserved(evidence: &Evidence) -> bool {
     let fuse = judge(Criterion::Fuse, evidence, &[Place::Host], &evidence.damage());
     fuse.state == State::Pass
@@ -109,7 +106,6 @@ fn criteria(evidence: &Evidence, places: &[Place], damage: &[String]) -> Vec<Cri
 }
 
 /// The exit code of a state.
-#[must_use]
 pub fn exit_of(state: State) -> Exit {
     match state {
         State::Pass => exit::SUCCESS,

@@ -25,7 +25,6 @@ impl WhichHome {
     pub const ALL: [WhichHome; 2] = [WhichHome::Fuse, WhichHome::Module];
 
     /// What it is called, for a person.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             WhichHome::Fuse => "FUSE daemon",
@@ -60,7 +59,6 @@ pub struct Standing {
 
 impl Standing {
     /// Whether nothing is lacking.
-    #[must_use]
     pub fn is_reached(&self) -> bool {
         self.failed + self.open == 0
     }

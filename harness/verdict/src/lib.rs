@@ -1,4 +1,4 @@
-//! The judge: what a run's directory proves, and how it is told to people and machines.
+//! The judge: what a run's directory proves, and the reports on it for people and machines.
 //!
 //! Everything here is a pure function of the evidence: the verdict, the account of a soak, the
 //! report, `junit.xml`, and the difference between two runs. So anyone who doubts a verdict can

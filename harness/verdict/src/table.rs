@@ -14,7 +14,6 @@ use crate::rule::ratios::Disturbances;
 use crate::rule::ratios::JudgedRatio;
 
 /// A short table of the five criteria, why they are not PASS, the ratios and the verdict.
-#[must_use]
 pub fn table(verdict: &Verdict) -> String {
     let mut text = String::new();
     let guest = name_of(verdict.accelerator);
@@ -80,10 +79,7 @@ fn ratios(verdict: &Verdict, text: &mut String) {
         here.sort_by_key(|one| !one.decides);
         let widest = here.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
         for one in here {
-            let ratio = one.ratio.map_or_else(
-                || "no ratio".to_owned(),
-                |r| format!("{:7.3} [{:7.3}, {:7.3}]", r.estimate, r.lower, r.upper),
-            );
+            let ratio = one.ratio.map_or_else(|| "no ratio".to_owned(), |r| format!("{r:7}"));
             let outcome = State::from(one.outcome);
             let outcome = if one.decides { format!(" {outcome}") } else { format!("({outcome})") };
             let (title, demand) = (&one.title, one.demand());

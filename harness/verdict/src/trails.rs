@@ -87,7 +87,6 @@ impl Evidence {
     }
 
     /// The soaks.
-    #[must_use]
     pub fn soaks(&self) -> &[Soak] {
         &self.soaks
     }
@@ -105,7 +104,6 @@ impl Evidence {
     }
 
     /// The machine of `place`, as its first record of one tells.
-    #[must_use]
     pub fn environment(&self, place: Place) -> Option<&Environment> {
         self.records(place).find_map(|record| match &record.event {
             Event::Environment(environment) => Some(&**environment),
@@ -118,7 +116,6 @@ impl Evidence {
     }
 
     /// How the guest ended; of several boots the one that ended worst.
-    #[must_use]
     pub fn guest_end(&self) -> Option<&GuestEnded> {
         let ends = self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(end),
@@ -266,7 +263,6 @@ impl Evidence {
 
     /// Whether it is of a command in the guest (`vexfs-validate guest`), which may run a part of the
     /// guest's trials: nothing was expected of the host. It can show much, and never all.
-    #[must_use]
     pub fn is_part(&self) -> bool {
         self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
     }

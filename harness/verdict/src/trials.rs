@@ -18,7 +18,6 @@ pub(super) struct Count {
 }
 
 /// What the verdict says of an expected trial of which nothing is known.
-#[must_use]
 pub fn not_run(trial: &str, place: Place) -> String {
     format!("{trial} ({place}) was not run")
 }

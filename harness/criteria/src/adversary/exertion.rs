@@ -1,5 +1,5 @@
-//! What threads have worked for a request whose sender is dead: processor time, which a busy machine
-//! does not make longer, as it does with every wait.
+//! How long a home goes on working for a request whose sender is dead. It is measured in processor time,
+//! which a busy machine does not make longer.
 
 use std::collections::HashMap;
 use std::fs;

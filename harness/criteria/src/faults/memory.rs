@@ -1,5 +1,5 @@
-//! The memory of a page of a file fails: EIO to whoever reads or writes it, as on tmpfs, and neither
-//! old bytes nor zeros.
+//! Memory failure under a page of a file: reads and writes of it give EIO, as on tmpfs, and neither old
+//! bytes nor zeros.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};

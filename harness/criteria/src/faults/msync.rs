@@ -1,6 +1,6 @@
-//! What msync(2) makes an index do, counted by the engine's pauses, which come after as much work
-//! each: as much as write(2) of the same rows, and what was done before a signal is not done again.
-//! And what a search does in its place, behind munmap(2), where it finds no memory.
+//! How much work msync(2) makes an index do. The unit is the engine's pauses, which come at equal amounts
+//! of work: msync must cost what write(2) of the same rows costs, and work done before a signal must not
+//! be done again. Also: what a search does for an unsynced mapping after munmap(2) when memory is short.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;

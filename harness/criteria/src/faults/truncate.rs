@@ -1,5 +1,5 @@
-//! A truncate(2) that is killed while it cuts rows off: the file is as short as it has become, and
-//! that is a change as any other: its times move, and its set-ID bits go.
+//! A truncate(2) that is killed halfway: the file has shrunk a part of the way. That is a change like any
+//! other, so its times move and its set-ID bits are cleared.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

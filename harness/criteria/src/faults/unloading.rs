@@ -1,4 +1,4 @@
-//! The module is to go while it is used, and while others begin to use it.
+//! Unloading the module while it is in use, and while others begin to use it.
 
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(super) fn refused_under_load(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Tries to unload a module that is at work, so many times.
+/// How many times to try to unload a module that is in use.
 pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failure> {
     for _ in 0..attempts {
         match loaded.try_unload() {

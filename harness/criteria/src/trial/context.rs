@@ -1,4 +1,4 @@
-//! What a trial's body is given.
+//! The context that a trial's body gets: its name, its place, and where to record what it saw.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Trials in a process of their own, for whoever judges what they find of a daemon that may hang or
-//! kill it.
+//! Runs a trial in a process of its own, for tests of the trials against daemons that may hang or kill
+//! them.
 
 use std::env;
 use std::fs::{self, Permissions};

@@ -1,4 +1,5 @@
-//! A limit for trials whose system calls wait for a daemon: nothing else ends such a wait.
+//! The watchdog: a time limit for trials whose system calls wait for a daemon. Nothing but killing the
+//! daemon ends such a wait.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;

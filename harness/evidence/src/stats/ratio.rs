@@ -54,7 +54,6 @@ impl Ratio {
     }
 
     /// The same estimate with bounds that are wider by a factor.
-    #[must_use]
     pub fn wider_by(self, factor: f64) -> Ratio {
         Ratio { lower: self.lower / factor, upper: self.upper * factor, ..self }
     }
@@ -82,12 +81,13 @@ impl Ratio {
     }
 }
 
-/// The estimate and its bounds, as they are written everywhere; another precision can be asked for.
+/// The estimate and its bounds, as they are written everywhere. A precision and a width are those of
+/// each number.
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (estimate, lower, upper) = (self.estimate, self.lower, self.upper);
-        let digits = f.precision().unwrap_or(3);
-        write!(f, "{estimate:.digits$} [{lower:.digits$}, {upper:.digits$}]")
+        let (digits, width) = (f.precision().unwrap_or(3), f.width().unwrap_or(0));
+        write!(f, "{estimate:width$.digits$} [{lower:width$.digits$}, {upper:width$.digits$}]")
     }
 }
 

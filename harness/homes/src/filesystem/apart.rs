@@ -1,5 +1,5 @@
-//! Operations in a process of their own: a file system may end whoever uses it by SIGBUS, or keep
-//! it waiting for ever, and that process is not the one that runs the trials.
+//! Runs an operation in a process of its own: a faulty file system may kill its user with SIGBUS, or
+//! block it for ever, and that must not happen to the process that runs the trials.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;

@@ -1,5 +1,5 @@
-//! What docs/contract.md asks beyond POSIX, so that who lacks it is not told that the file system is
-//! broken.
+//! What docs/contract.md requires beyond POSIX. A file system that lacks it is told so, and not that it
+//! is broken.
 
 use std::path::Path;
 
@@ -53,7 +53,6 @@ impl<T, E: Into<Failure>> ByContract<T> for Result<T, E> {
 
 /// `failure`, with what the contract alone asks where its errno tells that: ENOTTY is the answer of
 /// a file that knows no such request.
-#[must_use]
 pub fn explained(failure: Failure) -> Failure {
     match failure.errno() {
         Some(Errno::ENOTTY) => asks(failure, REQUESTS),
@@ -62,13 +61,11 @@ pub fn explained(failure: Failure) -> Failure {
 }
 
 /// `failure` to refuse a mount option that nobody knows.
-#[must_use]
 pub fn unknown_option(failure: Failure) -> Failure {
     asks(failure, UNKNOWN_OPTIONS)
 }
 
 /// `failure` to mount with the options that limit a mount.
-#[must_use]
 pub fn limited_mount(failure: Failure) -> Failure {
     asks(failure, LIMITS)
 }

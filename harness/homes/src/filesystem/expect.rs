@@ -1,4 +1,4 @@
-//! What is written, and what must come of it.
+//! Shared checks: write something, read it back, and compare.
 
 use std::fs;
 use std::io;

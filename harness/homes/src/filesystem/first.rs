@@ -25,7 +25,6 @@ const OF_TRIALS: [(&str, &str); 6] = [
 ];
 
 /// All of them, in the order in which an author comes by them.
-#[must_use]
 pub fn first_things() -> Vec<FirstThing> {
     let all = all_operations();
     let trial = |&(name, title): &(&str, &'static str)| {

@@ -1,4 +1,4 @@
-//! What open(2) is asked for, and files that are open while their names go.
+//! Flags of open(2), and files that stay open while their names are removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -7,7 +7,6 @@ use super::{
 };
 
 /// All of them.
-#[must_use]
 pub fn all_operations() -> Vec<Operation> {
     [
         data::OPERATIONS,

@@ -1,8 +1,8 @@
-//! What becomes of daemons and mounts when the process that runs the trials is ended: SIGKILL runs
-//! no destructor. A second process waits for that, and takes down what is left.
+//! The guardian: a second process that cleans up daemons and mounts if the process that runs the trials
+//! dies. SIGKILL runs no destructor.
 //!
-//! It is forked before there are threads, so that it need not be started anew, and hears by a pipe
-//! what there is to take down; the pipe's end is ours.
+//! It is forked before there are threads, so that it need not exec. A pipe tells it what is to be taken
+//! down; when the pipe closes, our process is gone.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! A daemon that does not start, and in what way: whoever gives advice has to know it.
+//! A daemon that does not start, and in what way it fails to: the advice depends on it.
 
 use machine::failure::Failure;
 

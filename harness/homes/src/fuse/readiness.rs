@@ -1,4 +1,4 @@
-//! When a daemon's mount is there: what announces it, and whether it answers.
+//! When a daemon is ready: how it announces its mount, and whether the mount answers.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

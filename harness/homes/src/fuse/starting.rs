@@ -1,5 +1,5 @@
-//! How trials start the daemon under test: what keeps it from starting is said once, and not by
-//! each of the trials that need it.
+//! How trials start the daemon under test. If it does not start, one trial fails and says why; the
+//! others report that they were not tried.
 
 use machine::failure::Failure;
 

@@ -1,5 +1,5 @@
-//! Loading a module that is not the reference: what it needs, and what keeps it from being tried,
-//! which is said in a sentence, once.
+//! Loading a module that is not the reference. If it cannot be loaded, one trial fails and says why in a
+//! sentence; the others report that they were not tried.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Memory that the kernel holds, and what of it a module that is gone has left.
+//! Kernel memory, and how much of it an unloaded module has leaked.
 
 use std::fs;
 

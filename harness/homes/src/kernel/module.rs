@@ -183,9 +183,6 @@ impl LoadedModule {
     }
 
     /// `srcversion` in /sys/module: which sources the loaded module has; empty where it has none.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
     pub fn srcversion(&self) -> Result<String, Failure> {
         let path = format!("/sys/module/{}/srcversion", names().module);
         match fs::read_to_string(&path) {
@@ -216,17 +213,11 @@ pub(super) fn delete_by_name(name: &str) -> Result<(), Errno> {
 }
 
 /// Whether /proc/modules lists the module.
-///
-/// # Errors
-/// Where it cannot be read.
 pub fn is_listed() -> Result<bool, Failure> {
     Ok(listed_modules()?.contains(&names().module))
 }
 
 /// Whether /proc/filesystems lists the file system.
-///
-/// # Errors
-/// Where it cannot be read.
 pub fn registered() -> Result<bool, Failure> {
     Ok(registered_file_systems()?.contains(&names().file_system))
 }

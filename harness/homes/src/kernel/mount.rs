@@ -73,7 +73,6 @@ impl KernelMount {
     }
 
     /// The mounted directory.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.mountpoint
     }

@@ -1,5 +1,6 @@
-//! What the kernel shows besides modules and file systems: a module that is gone must have left
-//! none of it.
+//! Traces of a module besides its entries among modules and file systems: names in /proc, sysfs, debugfs
+//! and /dev, and kernel threads.
+//! After unloading there must be none.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -26,7 +26,6 @@ impl Taint {
     }
 
     /// The flags that `allowed` does not hold.
-    #[must_use]
     pub fn beyond(self, allowed: Taint) -> Taint {
         Taint(self.0 & !allowed.0)
     }

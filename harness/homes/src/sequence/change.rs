@@ -1,4 +1,4 @@
-//! One change of a file, and how a seed comes by it.
+//! One change of a file, and how it is drawn at random from a seed.
 
 use std::fmt;
 

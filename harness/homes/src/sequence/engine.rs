@@ -1,5 +1,5 @@
-//! The engine in this process, given the changes of a file row by row in the contract's order: what
-//! every home must answer to the last bit, however the bytes reach it.
+//! The reference answer: the engine in this process, which is given the changes of a file row by row in
+//! the contract's order. Every home must give the same bits, however the bytes reached its file.
 
 use machine::failure::Failure;
 use machine::require;
@@ -27,7 +27,7 @@ impl InOrder {
         Ok(InOrder { model, declaration: *declaration, index, scratch: Scratch::new() })
     }
 
-    /// Makes the index anew from the rows that are there, as an ATTACH does.
+    /// Builds the index anew from the present rows, as an ATTACH does.
     pub fn attach_anew(&mut self) -> Result<(), Failure> {
         self.index = empty(&self.declaration)?;
         self.append_new()

@@ -1,4 +1,5 @@
-//! What a vector file is by the contract, in the plainest way: bytes, rows and brute force.
+//! The oracle: what the contract says of a vector file, as simply as possible. Bytes, rows, and search by
+//! brute force.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

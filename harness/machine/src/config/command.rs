@@ -46,7 +46,6 @@ pub type Values<'a> = [(&'a str, Vec<String>)];
 
 impl Command {
     /// A program without arguments, run in the root directory.
-    #[must_use]
     pub fn of(program: PathBuf) -> Self {
         Command { program, arguments: vec![], directory: "/".into() }
     }
@@ -97,21 +96,18 @@ impl Command {
     }
 
     /// Program and arguments.
-    #[must_use]
     pub fn words(&self) -> Vec<String> {
         let program = self.program.to_string_lossy().into_owned();
         std::iter::once(program).chain(self.arguments.iter().cloned()).collect()
     }
 
     /// Whether the placeholder `name` stands in an argument.
-    #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
         self.words().iter().any(|word| word.contains(&format!("{{{name}}}")))
     }
 
     /// The command to run, with `values` for its placeholders. A word that is nothing but a
     /// placeholder becomes as many words as stand for it.
-    #[must_use]
     pub fn filled(&self, values: &Values<'_>) -> process::Command {
         let mut words = self.words().into_iter().flat_map(|word| fill(word, values));
         let mut command = process::Command::new(words.next().unwrap_or_default());
@@ -121,7 +117,6 @@ impl Command {
 }
 
 /// A command of `words` as `vexfs.toml` writes it: a string where blanks part them, and else a list.
-#[must_use]
 pub fn written(words: &[String]) -> String {
     let apart = |word: &String| word.is_empty() || word.contains(char::is_whitespace);
     if words.iter().any(apart) {
@@ -132,7 +127,6 @@ pub fn written(words: &[String]) -> String {
 }
 
 /// A string of TOML's. JSON's are such strings, but for one character that it does not escape.
-#[must_use]
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

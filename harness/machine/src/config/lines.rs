@@ -1,4 +1,4 @@
-//! On which line of `vexfs.toml` something is said: advice names it.
+//! Line numbers of settings in `vexfs.toml`, for messages.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -22,7 +22,6 @@ struct Mounts {
 
 /// The line, from 1, on which `text` says what `key` is: `fuse`, `module`, `benchmark`, `mount.fuse`
 /// or `mount.module`. `None` where it does not.
-#[must_use]
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let Places { fuse, module, benchmark, mount } = toml::from_str(text).ok()?;
     let value = match key {

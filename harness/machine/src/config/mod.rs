@@ -1,6 +1,6 @@
 //! `vexfs.toml`: the VexFS that is tested where it is not the reference of this checkout.
 //!
-//! docs/own-vexfs.md describes the file for whoever writes it.
+//! docs/own-vexfs.md describes the file for its authors.
 
 mod command;
 mod lines;
@@ -102,7 +102,6 @@ pub fn current() -> Result<&'static Config, Failure> {
 }
 
 /// Where the configuration is looked for, whether it is there or not.
-#[must_use]
 pub fn path() -> PathBuf {
     path_of(env::var_os(VARIABLE).map(PathBuf::from).as_deref())
 }

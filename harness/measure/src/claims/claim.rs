@@ -32,7 +32,6 @@ pub struct Claim {
 
 impl Claim {
     /// Seconds that the work took, if the claim is true.
-    #[must_use]
     pub fn seconds(&self) -> f64 {
         self.operations as f64 / self.rate
     }

@@ -30,9 +30,6 @@ pub type Searchable = Controlled<Stores<VexfsFile>, Slowed<Stores<VexfsFile>>>;
 
 impl Insertable {
     /// Creates the files of each side in `directory`; removed on drop.
-    ///
-    /// # Errors
-    /// As [`VexfsFile::create`].
     pub fn create(name: &str, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
         let dim = declaration.dim as usize;
         let again = insertable(name, directory, "again", declaration)?;
@@ -48,7 +45,6 @@ impl Insertable {
 impl Insertable {
     /// Nanoseconds of each batch in each file, whose means the rounds hold: of A, of its copy and of
     /// its slowed copy.
-    #[must_use]
     pub fn single_ns(&self) -> [Vec<Vec<u64>>; 3] {
         let of =
             |batches: &[Vec<Duration>]| batches.iter().map(|batch| nanoseconds(batch)).collect();
@@ -57,9 +53,6 @@ impl Insertable {
 }
 
 /// Creates the empty files of a side, called `file` and a number, in `directory`.
-///
-/// # Errors
-/// As [`VexfsFile::create`].
 pub fn insertable(
     name: &str,
     directory: &Path,
@@ -72,9 +65,6 @@ pub fn insertable(
 }
 
 /// Creates the empty files of a side to search in, called `file` and a number, in `directory`.
-///
-/// # Errors
-/// As [`VexfsFile::create`].
 pub fn searchable(
     name: &str,
     directory: &Path,
@@ -99,9 +89,6 @@ pub struct Asked<'a> {
 
 impl Searchable {
     /// Creates the empty files of A and of its copies in `directory`; removed on drop.
-    ///
-    /// # Errors
-    /// As [`VexfsFile::create`].
     pub fn create(
         name: &str,
         directory: &Path,
@@ -126,7 +113,6 @@ impl Searchable {
     }
 
     /// Who asks which stores.
-    #[must_use]
     pub fn asked(&self) -> Vec<Asked<'_>> {
         let Controlled { measured, again, slowed } = self;
         let shared = share(again, slowed.plain());

@@ -16,9 +16,6 @@ pub trait Contender {
     fn name(&self) -> &str;
 
     /// What it says of itself: versions, configuration read back, counters.
-    ///
-    /// # Errors
-    /// It cannot tell.
     fn describe(&mut self) -> Result<Value, Failure>;
 
     /// Stores whole rows as one batch; `first_row` is the number of rows stored before.
@@ -28,9 +25,6 @@ pub trait Contender {
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure>;
 
     /// All rows, asked back from it.
-    ///
-    /// # Errors
-    /// It cannot give them.
     fn vectors(&mut self) -> Result<Vec<f32>, Failure>;
 
     /// The `k` nearest rows to each of `queries`, asked one query a call.

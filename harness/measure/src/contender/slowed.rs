@@ -17,13 +17,11 @@ pub struct Slowed<C> {
 
 impl<C: Contender> Slowed<C> {
     /// Slows `contender` down, whose rows have `dim` components.
-    #[must_use]
     pub fn new(contender: C, dim: usize) -> Self {
         Slowed { contender, dim }
     }
 
     /// The contender as it is.
-    #[must_use]
     pub fn plain(&self) -> &C {
         &self.contender
     }

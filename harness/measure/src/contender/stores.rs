@@ -31,19 +31,16 @@ pub enum Stock {
 
 impl Stock {
     /// What a measurement with a place of memory in it asks for: many, but on a CPU that is emulated.
-    #[must_use]
     pub fn of(emulated: bool) -> Stock {
         if emulated { Stock::OneOfBothCopies } else { Stock::Many }
     }
 
     /// Stores of a side.
-    #[must_use]
     pub fn a_side(self) -> usize {
         if self == Stock::Many { STORES } else { 1 }
     }
 
     /// Whether a pass has stores of its own.
-    #[must_use]
     pub fn is_new_each_pass(self) -> bool {
         self == Stock::Many
     }
@@ -57,9 +54,6 @@ pub struct Stores<C> {
 
 impl<C> Stores<C> {
     /// Those that `make` makes, given the number of each.
-    ///
-    /// # Errors
-    /// The first that cannot be made.
     pub fn new(
         count: usize,
         make: impl FnMut(usize) -> Result<C, Failure>,
@@ -68,7 +62,6 @@ impl<C> Stores<C> {
     }
 
     /// Each of them.
-    #[must_use]
     pub fn each(&self) -> &[C] {
         &self.stores
     }
@@ -136,22 +129,17 @@ impl<C: Contender> Contender for Stores<C> {
 
 /// In which order the sides get their `number`-th stores: another one from store to store, so that
 /// no side has what was free first. `drawn` is drawn once a measurement.
-#[must_use]
 pub fn building_order(number: usize, drawn: usize) -> [Arm; 4] {
     ORDERS[(number + drawn) % ORDERS.len()]
 }
 
 /// A number of this measurement's for [`building_order`]: each is a process, and has passes.
-#[must_use]
 pub fn draw_order(pass: usize) -> usize {
     std::process::id() as usize + pass
 }
 
 /// Fills the empty stores of sides, by the numbers of [`Arm::ALL`], store by store in
 /// [`building_order`].
-///
-/// # Errors
-/// The first that cannot be filled.
 pub fn fill_stores<C: Contender>(
     mut sides: [Option<&mut Stores<C>>; Arm::ALL.len()],
     dataset: &Dataset,

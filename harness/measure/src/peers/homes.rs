@@ -211,13 +211,10 @@ pub fn table(lines: &[HomesLine]) -> String {
         let added =
             format!("{:.1} [{:.1}, {:.1}]", us(added.estimate), us(added.lower), us(added.upper));
         text + &format!(
-            "{operation:<10}{:<6}{places:<22}{:>9.1}{:>9.1}  {added:<27}{:.2} [{:.2}, {:.2}]\n",
+            "{operation:<10}{:<6}{places:<22}{:>9.1}{:>9.1}  {added:<27}{ratio:.2}\n",
             line.kind,
             us(line.call_ns.0),
             us(line.call_ns.1),
-            ratio.estimate,
-            ratio.lower,
-            ratio.upper
         )
     })
 }

@@ -1,5 +1,5 @@
-//! What a reader of CI is told of a trial that is not well: why, its output, its part of the kernel
-//! log, the console's end.
+//! Details of a failed trial for a reader of CI: why, its output, its part of the kernel log, and the
+//! console's last lines.
 
 use evidence::Event;
 use evidence::place::Place;

@@ -13,7 +13,6 @@ use crate::rule::judgement::State;
 use crate::trial_end::TrialEnd;
 
 /// Writes the whole file.
-#[must_use]
 pub fn ktap(run: &Run) -> String {
     let mut text = "KTAP version 1\n".to_owned();
     let _ = writeln!(text, "1..{}", run.verdict.criteria.len());

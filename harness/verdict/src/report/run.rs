@@ -29,7 +29,7 @@ pub struct Run {
     pub launch: Option<GuestLaunch>,
     /// Every boot of the guest, in order.
     pub boots: Vec<Boot>,
-    /// The guest kernel's console, where there is one.
+    /// The guest kernel's console, if a guest ran.
     pub console: Option<Vec<String>>,
     /// Saboteurs, and which of them were found.
     pub sabotage: Account,

@@ -5,7 +5,6 @@ use super::section::Section;
 use super::{cycles, details, ratios, recorded, sabotage, sanitizers, speed, summary, timeline};
 
 /// All sections, in reading order.
-#[must_use]
 pub fn sections(run: &Run) -> Vec<Section> {
     let mut sections = vec![summary::criteria(run)];
     sections.extend(summary::levels(run));

@@ -145,13 +145,11 @@ impl Judgement {
     }
 
     /// What the reasons add up to.
-    #[must_use]
     pub fn state(&self) -> State {
         self.reasons.iter().map(|reason| reason.state).max().unwrap_or(State::Pass)
     }
 
     /// The reasons, the weightiest first, otherwise as they came.
-    #[must_use]
     pub fn into_reasons(mut self) -> Vec<Reason> {
         self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
         self.reasons

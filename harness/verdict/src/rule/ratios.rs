@@ -175,12 +175,7 @@ fn measurements<'e>(
 fn count(one: &JudgedRatio, judgement: &mut Judgement) {
     let numbers = one.ratio.map_or_else(
         || "no ratio".to_owned(),
-        |ratio| {
-            format!(
-                "{:.3} [{:.3}, {:.3}] against {}",
-                ratio.estimate, ratio.lower, ratio.upper, one.threshold
-            )
-        },
+        |ratio| format!("{ratio} against {}", one.threshold),
     );
     let (title, place, clock) = (&one.title, one.place, one.clock.name());
     let text = format!("{title} ({place}, {clock}): {numbers} {}", one.note);

@@ -35,9 +35,6 @@ pub struct Repetitions {
 
 impl Repetitions {
     /// Reads what the repetitions in `place` left in `dir`.
-    ///
-    /// # Errors
-    /// Where the evidence cannot be read.
     pub fn read(dir: &Path, place: Place) -> io::Result<Repetitions> {
         let host = read_trail(dir, Place::Host)?;
         let mut expected = BTreeSet::new();
@@ -144,13 +141,11 @@ impl Repetitions {
     }
 
     /// Repetitions in which a trial failed, or the tests did without one.
-    #[must_use]
     pub fn alarms(&self) -> u32 {
         self.all.iter().filter(|one| !one.failed.is_empty()).count() as u32
     }
 
     /// Upper bound of the probability of an alarm, at 95 %.
-    #[must_use]
     pub fn alarm_rate_below(&self) -> f64 {
         clopper_pearson_upper(self.alarms(), self.all.len() as u32, SOAK_ALPHA)
     }

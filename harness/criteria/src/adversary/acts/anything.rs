@@ -1,5 +1,5 @@
-//! Whatever comes: all requests, on files of his own, in an order that a seed decides, with what is
-//! largest, least and in between.
+//! All requests, on files of the adversary's own, in random order from a seed, with the largest, the
+//! least and ordinary parameters.
 
 use std::fs::{self, File};
 use std::io;

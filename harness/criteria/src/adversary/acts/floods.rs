@@ -1,4 +1,4 @@
-//! Too much of what is small: names, pages, searches.
+//! Floods: too many names, pages and searches, each of them small.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

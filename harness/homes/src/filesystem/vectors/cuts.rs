@@ -1,5 +1,5 @@
-//! Files with several indexes that become shorter, whoever cuts them being killed: the indexes lose
-//! their rows together, and answer for those that the file has left.
+//! Truncating a file that has several indexes, and killing the process that does it: all indexes lose
+//! the same rows, and afterwards answer for exactly the rows that the file still has.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

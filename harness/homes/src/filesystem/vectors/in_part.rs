@@ -1,5 +1,5 @@
-//! Writes of which a part may be done: a row is out of range, and the kernel sends a large write in
-//! parts.
+//! Partial writes: one row of a large write is out of range, and the kernel splits the write into
+//! several requests.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;

@@ -1,9 +1,9 @@
-//! Searches of a file wait for a piece of another's change of it, and not for all of the change:
-//! counted by the rows that are indexed around each search, which STATS tells.
+//! While one process changes many rows, searches of the same file must be answered in between, and not
+//! only when the whole change is done. STATS before and after each search says how far the change was.
 //!
-//! How many there can be depends on how busy the machine is. So another file of the mount, which
-//! nobody changes, is searched at the same time: only where that has had many answers, and the file
-//! that is changed few, was it the change that they waited for.
+//! How many searches fit in depends on how busy the machine is. As a control, a file that nobody
+//! changes is searched at the same time: only if that one got many answers, and the changed file few,
+//! did the searches wait for the change.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Rows that change: what write(2), truncate(2) or fallocate(2) has changed when it returns, every
-//! later search sees.
+//! Rows that change: once write(2), truncate(2) or fallocate(2) has returned, every search sees the new
+//! rows.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,7 +1,7 @@
-//! Random changes of a file, in every way in which bytes can come: what is answered after each is
-//! right by brute force, and the same bits as the engine's in process, which is given the changes
-//! row by row. So both homes answer alike, too. How a mapping's pages are written back is the kernel's
-//! affair: where that shows, the index is made anew on both sides.
+//! Random changes of a file, by every call that can change bytes. After each change the answers must be
+//! right by brute force, and bit for bit those of the engine in this process, which is given the same
+//! changes row by row. It follows that both homes answer alike. In which order the kernel writes back a
+//! mapping's pages is not defined: where that could show, both sides build their index anew.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;

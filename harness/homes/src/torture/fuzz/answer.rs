@@ -1,5 +1,5 @@
-//! What may be answered to a request (docs/contract.md, "What is refused"), and whether an answer
-//! is one.
+//! The oracle of the fuzzer: which answers the contract allows to a request (docs/contract.md, "What is
+//! refused"), and whether an answer is one of them.
 
 use std::mem::offset_of;
 

@@ -1,4 +1,4 @@
-//! The files that requests are made on, and what happens to them meanwhile.
+//! The files that the fuzzer sends requests to, and the changes that it makes to them meanwhile.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;

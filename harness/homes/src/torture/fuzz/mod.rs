@@ -38,7 +38,7 @@ const REQUESTS: u64 = 100_000;
 const THREADS: u64 = 4;
 /// The seed where none is named.
 const SEED: u64 = 42;
-/// Besides so many requests, something happens to a file. Most of an emulated guest's time goes
+/// Once in this many requests, a file is changed. Most of an emulated guest's time goes
 /// into the indexes that follow.
 const DISTURBED_EVERY: u64 = 60;
 /// In an emulated guest a run takes 45 s on the kernel's mount and 85 s on FUSE's.

@@ -71,13 +71,11 @@ impl Answered {
     }
 
     /// Answers that are only compared with others.
-    #[must_use]
     pub fn of(answers: Vec<Answer>) -> Self {
         Answered { last: answers, ..Answered::default() }
     }
 
     /// Mean recall@k over all rounds.
-    #[must_use]
     pub fn recall(&self) -> f64 {
         self.recalls.iter().sum::<f64>() / self.recalls.len() as f64
     }

@@ -65,7 +65,6 @@ pub fn search_rounds(
 
 impl SearchRounds {
     /// Queries that each side was asked.
-    #[must_use]
     pub fn asked(&self, protocol: &Protocol) -> u64 {
         let rounds = self.rounds.len() + self.disturbed.len();
         (rounds * (protocol.queries + UNSEEN_A_TURN)) as u64
