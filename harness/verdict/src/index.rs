@@ -18,7 +18,7 @@ pub(crate) struct Fact<'e> {
 
 /// The index of the records of one place.
 #[derive(Debug, Default)]
-pub(crate) struct Index {
+pub(crate) struct TrailIndex {
     /// The trials that the manifest demanded here when the run began.
     pub(crate) expected: BTreeSet<String>,
     /// How each trial ended: those that were expected, and all others.
@@ -27,10 +27,10 @@ pub(crate) struct Index {
     facts: HashMap<String, Vec<usize>>,
 }
 
-impl Index {
+impl TrailIndex {
     /// The index of `records`, which `place` wrote. The `host` says what was expected of it.
-    pub(crate) fn of(place: Place, records: &[Record], host: &[Record]) -> Index {
-        let mut index = Index::default();
+    pub(crate) fn of(place: Place, records: &[Record], host: &[Record]) -> TrailIndex {
+        let mut index = TrailIndex::default();
         for record in host {
             if let Event::Expected { at, trials } = &record.event
                 && *at == place

@@ -14,7 +14,7 @@ use evidence::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Fact, Index};
+use crate::index::{Fact, TrailIndex};
 use crate::judge::OlderRecords;
 use crate::soak::account::Soak;
 use crate::trial_end::TrialEnd;
@@ -37,8 +37,8 @@ pub struct Phase {
 pub struct Evidence {
     host: Option<Trail>,
     guest: Option<Trail>,
-    host_index: Index,
-    guest_index: Index,
+    host_index: TrailIndex,
+    guest_index: TrailIndex,
     pub(crate) soaks: Vec<Soak>,
 }
 
@@ -62,8 +62,8 @@ impl Evidence {
 
     fn of(host: Option<Trail>, guest: Option<Trail>) -> Evidence {
         let on_host = records(host.as_ref());
-        let host_index = Index::of(Place::Host, on_host, on_host);
-        let guest_index = Index::of(Place::Guest, records(guest.as_ref()), on_host);
+        let host_index = TrailIndex::of(Place::Host, on_host, on_host);
+        let guest_index = TrailIndex::of(Place::Guest, records(guest.as_ref()), on_host);
         Evidence { host, guest, host_index, guest_index, soaks: Vec::new() }
     }
 
@@ -201,7 +201,7 @@ impl Evidence {
         ended.into_iter().map(|(_, phase)| phase).collect()
     }
 
-    fn index(&self, place: Place) -> &Index {
+    fn index(&self, place: Place) -> &TrailIndex {
         match place {
             Place::Host => &self.host_index,
             Place::Guest => &self.guest_index,
