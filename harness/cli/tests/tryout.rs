@@ -184,7 +184,8 @@ fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
     assert!(said.contains(advice), "{said}");
     assert!(said.contains("  2 works     creates files"), "{said}");
     // As a shell reads it.
-    assert!(said.contains("it was run as: cd ROOM && sh -c 'case $1 in"), "{said}");
+    assert!(said.contains("it was run as: cd ROOM && "), "{said}");
+    assert!(said.contains("/sh -c 'case $1 in -o) echo unknown option -o >&2;"), "{said}");
     assert_eq!(code, 1);
     // As it was advised.
     let config = fs::read_to_string(room.config()).unwrap();
@@ -238,7 +239,7 @@ fn a_daemon_that_is_told_to_leave_is_told_no_more() {
     let script = "shift; setsid --fork \"$0\" \"$@\"";
     let (said, code) =
         Room::with_daemon(&["sh", "-c", script, &example("plain_fuse"), "--background"]).tried();
-    assert!(said.contains("leave --background out: fuse = [\"sh\", \"-c\", "), "{said}");
+    assert!(said.contains("leave --background out: fuse = [\""), "{said}");
     let advice = said.lines().find(|line| line.contains("->")).unwrap_or_default();
     assert!(advice.ends_with("/plain_fuse\"]"), "{said}");
     assert_eq!(code, 1);

@@ -145,8 +145,10 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
             program.display()
         );
     }
-    hidden_from_the_guest(&program, notes);
-    notes.extend(advice::of_checkout(words));
+    if program.exists() {
+        hidden_from_the_guest(&program, notes);
+    }
+    notes.extend(advice::of_checkout(name));
     for word in &words[1..] {
         let is_path =
             word.contains('/') || [".py", ".sh", ".pl"].iter().any(|end| word.ends_with(end));

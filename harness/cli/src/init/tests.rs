@@ -92,6 +92,8 @@ fn what_may_be_meant_otherwise_is_noted() {
     let notes_of_python = notes("python3 memfs.py", "");
     assert!(notes_of_python.contains("python3 is the checkout's own"), "{notes_of_python}");
     assert!(!notes("sh memfs.py", "").contains("the checkout's own"));
+    // Nor is a program on the path one of this directory.
+    assert_eq!(notes("sh memfs.py", ""), "");
     assert!(notes("daemon", "{program} {mountpoint}").contains("small mounts cannot pass"));
     assert!(notes("daemon", "./daemon {options} {mountpoint}").contains("has no {program}"));
 }

@@ -26,24 +26,33 @@ pub(super) fn what_is_tried(config: &Config) -> String {
             place_of("module")
         );
     }
-    let own = config.fuse.as_ref().and_then(|own| of_checkout(&[named(own)?]));
+    let own = config.fuse.as_ref().and_then(|own| {
+        let name = own.program.file_name()?.to_str()?;
+        // Whoever names the path means it.
+        (programs::on_path(name)? == own.program).then(|| of_checkout(name))?
+    });
     let own = own.map_or_else(String::new, |note| format!("\nnote: {note}"));
     let daemon = match &config.fuse {
-        Some(own) => format!("{} ({})", in_shell(&own.words()), place_of("fuse")),
+        Some(own) => format!("{} ({})", shown(&own.words()), place_of("fuse")),
         None => "the reference's FUSE daemon".to_owned(),
     };
     let mounted = match &config.mount.fuse {
         Some(own) => {
-            format!(", mounted by: {} ({})", in_shell(&own.words()), place_of("mount.fuse"))
+            format!(", mounted by: {} ({})", shown(&own.words()), place_of("mount.fuse"))
         }
         None => String::new(),
     };
     format!("{}: {daemon}{mounted}{own}", path.display())
 }
 
-/// What a command's program is called, which was found by that name.
-fn named(own: &config::Command) -> Option<String> {
-    own.program.file_name()?.to_str().map(str::to_owned)
+/// A command as a shell reads it, but for its placeholders.
+fn shown(words: &[String]) -> String {
+    let placeholder = |word: &str| word.starts_with('{') && word.ends_with('}');
+    let word = |word: &String| match placeholder(word) {
+        true => word.clone(),
+        false => in_shell(std::slice::from_ref(word)),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a module is named, and nothing of a FUSE daemon.
@@ -84,10 +93,10 @@ pub(super) fn no_size() -> String {
     format!("{line}: once it takes -o, say {{options}} there; trials of small mounts ask for size=")
 }
 
-/// For a command whose program is found among the checkout's own, which may not be what was meant.
-pub(crate) fn of_checkout(words: &[String]) -> Option<String> {
-    let name = words.first().filter(|name| !name.contains('/'))?;
-    let found = programs::on_path(name)?;
+/// For a command that names its program by `name` alone, which is found among the checkout's own: that
+/// may not be what was meant.
+pub(crate) fn of_checkout(name: &str) -> Option<String> {
+    let found = programs::on_path(name).filter(|_| !name.contains('/'))?;
     let own = programs::project_directories().iter().any(|directory| found.starts_with(directory));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let others = std::env::split_paths(&path).filter(|directory| !found.starts_with(directory));
@@ -151,11 +160,21 @@ fn patience() -> String {
     )
 }
 
-/// What comes next; `lacks` is whether something is lacking.
-pub(super) fn next(lacks: bool, config: &Config) -> String {
+/// What tries all of a daemon, and not ten things.
+pub(super) fn all_of_daemon(config: &Config) -> String {
     let own = config.fuse.is_some() || config.mount.fuse.is_some();
     let whose = if own { "yours" } else { "the reference" };
-    let all = format!("cargo test --test fuse, which is criterion 1 on {whose}");
+    format!("cargo test --test fuse, which is criterion 1 on {whose}")
+}
+
+/// What tries all of a module, from the host.
+pub(super) fn all_of_module() -> String {
+    "vexfs-validate guest -- cargo nextest run --profile vm --no-fail-fast -E 'binary(module)'"
+        .to_owned()
+}
+
+/// What comes next, where `all` tries the whole; `lacks` is whether something is lacking.
+pub(super) fn next(lacks: bool, all: &str) -> String {
     if lacks {
         format!("next: mend what is lacking, or see all of it by {all}")
     } else {

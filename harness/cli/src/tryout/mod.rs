@@ -44,16 +44,16 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
         // The reference's daemon says nothing of it; on the host the module is not tried.
         whole = here == Place::Guest;
     } else {
-        let mut tally = Tally::new("FUSE daemon");
+        let mut tally = Tally::new("FUSE daemon", advice::all_of_daemon(config));
         fuse::try_it(&mut tally, &signals)?;
-        tally.conclude(config);
+        tally.conclude();
         whole &= tally.all_work();
     }
     match here {
         Place::Guest => {
-            let mut tally = Tally::new("kernel module");
+            let mut tally = Tally::new("kernel module", advice::all_of_module());
             module::try_it(&mut tally, &signals)?;
-            tally.conclude(config);
+            tally.conclude();
             whole &= tally.all_work();
         }
         Place::Host => whole &= module::look_at_file(config),

@@ -1,7 +1,6 @@
 //! What became of the things that were tried: a line each, as it goes.
 
 use console::style;
-use machine::config::Config;
 use machine::failure::Failure;
 
 use super::advice;
@@ -15,6 +14,8 @@ const LINES: usize = 8;
 /// What was tried so far.
 pub(super) struct Tally {
     of: &'static str,
+    /// What tries all of it.
+    all: String,
     works: usize,
     lacks: Vec<&'static str>,
     not_tried: usize,
@@ -23,8 +24,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(of: &'static str) -> Tally {
-        Tally { of, works: 0, lacks: Vec::new(), not_tried: 0, words: String::new() }
+    pub(super) fn new(of: &'static str, all: String) -> Tally {
+        Tally { of, all, works: 0, lacks: Vec::new(), not_tried: 0, words: String::new() }
     }
 
     fn number(&self) -> usize {
@@ -80,12 +81,12 @@ impl Tally {
     }
 
     /// The last line: how many there are, and what to do next.
-    pub(super) fn conclude(&self, config: &Config) {
+    pub(super) fn conclude(&self) {
         outln!(
             "{}: {} of {ALL} work; {}",
             self.of,
             self.works,
-            advice::next(!self.all_work(), config)
+            advice::next(!self.all_work(), &self.all)
         );
     }
 }

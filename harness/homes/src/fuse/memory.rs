@@ -41,9 +41,9 @@ impl Held {
     pub(super) fn is_too_much(&self, pid: u32) -> bool {
         let mut holds = Holds::of(pid);
         let available = of_machine("MemAvailable:");
+        // The first look finds the group as well.
         let before = self.available.load(Ordering::Relaxed);
         if holds.bytes() <= most() && available.saturating_add(NOTABLE) < before {
-            // The first look finds the group as well.
             self.available.store(available, Ordering::Relaxed);
             let group = members(Pid::from_raw(pid.cast_signed())).unwrap_or_default();
             let each = group.iter().map(|(pid, _)| Holds::of(pid.as_raw().unsigned_abs()));
@@ -64,8 +64,8 @@ impl Held {
         let held = self.too_much.load(Ordering::SeqCst);
         (held > 0).then(|| {
             format!(
-                "was killed, for it held {:.1} GiB of memory; it may hold {:.1} GiB, which is half of \
-                 this machine's, or 4 GiB where that is less",
+                "was killed, for it held {:.1} GiB of memory (the most is {:.1} GiB: half of this \
+                 machine's, and never more than 4 GiB)",
                 gib(held),
                 gib(most())
             )
