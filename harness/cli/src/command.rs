@@ -11,7 +11,7 @@ use machine::part::Part;
 use machine::temporary;
 
 use super::{
-    compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, output, place,
+    attest, compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, output, place,
     regress, report, run, sabotaged, soak, tryout, verdict,
 };
 
@@ -54,6 +54,12 @@ enum Command {
         #[arg(long, value_name = "DIR", num_args = 1..)]
         soak: Vec<PathBuf>,
     },
+    /// Sign the verdict of a run that PASSes, for the files and the kernel that it tested
+    #[command(after_help = help::ATTEST)]
+    Attest(attest::Attest),
+    /// Say for what an attestation holds, offline
+    #[command(after_help = help::VERIFY)]
+    Verify(attest::Verify),
     /// Write a run's report: report.html for a person, report.md, report.ktap
     #[command(after_help = help::REPORT)]
     Report {
@@ -150,6 +156,8 @@ pub fn main() -> ExitCode {
         Command::Guest(options) => guest::run(&options),
         Command::Matrix(options) => matrix::run(&options),
         Command::Verdict { dir, json, soak } => verdict::run(&dir, &soak, json),
+        Command::Attest(options) => attest::attest(&options),
+        Command::Verify(options) => attest::verify(&options),
         Command::Report { dir, into, soak } => report::run(&dir, into.as_deref(), &soak),
         Command::Diff { before, after } => diff::run(&before, &after),
         Command::Compare(options) => compare::run(&options),

@@ -81,3 +81,18 @@ fixtures/expected-tests.json.
 
   vexfs-validate list --check    what `make test` does
   vexfs-validate list --update   after a look at whether each difference is meant";
+
+pub(super) const ATTEST: &str = "\
+The evidence is judged anew, and only a PASS is signed: a FAIL ends with 1, what is INCONCLUSIVE or
+damaged with 3, as `verdict` would. docs/attestation.md says what a signature means.
+
+  signify-openbsd -G -p me.pub -s me.sec             or: minisign -G -p me.pub -s me.sec
+  vexfs-validate attest target/validation/latest --key me.sec
+  vexfs-validate attest DIR --key me.sec --soak target/soak/6.1 target/soak/6.12";
+
+pub(super) const VERIFY: &str = "\
+It ends with 0 where the attestation is signed by the key, and holds for each file and kernel that was
+named; with 4 where it does not, and says why.
+
+  vexfs-validate verify attestation.intoto.json --key me.pub
+  vexfs-validate verify FILE --key me.pub --module vexfs.ko --kernel \"$(uname -r)\"";

@@ -26,6 +26,11 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// Where it ends; `None` where it has no line.
+    pub fn end(&self) -> Option<TrailEnd> {
+        Some(TrailEnd { lines: self.hashes.len(), sha256: self.hashes.last()?.clone() })
+    }
+
     /// What is wrong with the line that was the last one at `end`, if something is.
     pub fn since(&self, end: &TrailEnd) -> Option<Damage> {
         let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
@@ -57,10 +62,7 @@ pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
 
 /// Where the trail of `place` in `dir` ends now; `None` where there is none.
 pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
-    let end = |trail: Trail| {
-        Some(TrailEnd { lines: trail.hashes.len(), sha256: trail.hashes.last()?.clone() })
-    };
-    Ok(read_trail(dir, place)?.and_then(end))
+    Ok(read_trail(dir, place)?.and_then(|trail| trail.end()))
 }
 
 #[derive(Deserialize)]

@@ -336,4 +336,4 @@ fn recorded(evidence: &Evidence, condition: &mut Condition) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

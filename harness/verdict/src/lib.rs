@@ -8,6 +8,7 @@
 //! Begin with [`Evidence`], which reads a directory once, and [`of`], which judges it; [`report`]
 //! and [`junit`] write down what came of it, and [`soak`] and [`diff`] answer their own questions.
 
+pub mod attestation;
 mod bare_metal;
 mod causes;
 mod criterion_verdict;

@@ -10,7 +10,7 @@ use evidence::place::Place;
 use evidence::processor::{Processor, id_of};
 use evidence::{
     Environment, Event, GuestEnded, GuestFault, PhaseState, Record, SCHEMA_VERSION, Trail,
-    against_the_launcher, read_trail,
+    TrailEnd, against_the_launcher, read_trail,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,11 @@ impl Evidence {
             Place::Host => self.host.as_ref(),
             Place::Guest => self.guest.as_ref(),
         }
+    }
+
+    /// Where the trail of `place` ended when it was read.
+    pub(crate) fn end(&self, place: Place) -> Option<TrailEnd> {
+        self.trail(place)?.end()
     }
 
     /// The records that were written in `place`.

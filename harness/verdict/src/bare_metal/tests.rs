@@ -13,7 +13,7 @@ use crate::soak::tests::{Made, SRCVERSION};
 
 const RELEASE: &str = "6.12.117+deb12-amd64";
 
-fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
+pub(crate) fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
     let found = run.guest.iter_mut().find_map(|event| match event {
         Event::Environment(one) => Some(one),
         _ => None,
@@ -22,7 +22,7 @@ fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
 }
 
 /// A run on KVM in which everything was measured, and of whose module something is known.
-fn on_kvm() -> Run {
+pub(crate) fn on_kvm() -> Run {
     let mut run = Run::healthy();
     run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
     let measured = thresholds::ALL.iter().map(|rule| measurement(rule, Place::Guest, false, 3.0));
@@ -65,11 +65,11 @@ fn judged(run: Run, soaks: Vec<Soak>) -> BareMetal {
     crate::judge::of(&evidence).bare_metal
 }
 
-fn named_soaks(soaks: [Made; 2]) -> Vec<Soak> {
+pub(crate) fn named_soaks(soaks: [Made; 2]) -> Vec<Soak> {
     ["old", "new"].into_iter().zip(soaks).map(|(name, made)| made.soak(name)).collect()
 }
 
-fn soaks() -> [Made; 2] {
+pub(crate) fn soaks() -> [Made; 2] {
     ["6.1.0-56-amd64", RELEASE].map(|release| Made::held(release, ENDURANCE.cycles))
 }
 

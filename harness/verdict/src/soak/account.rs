@@ -9,7 +9,8 @@ use evidence::processor::{Processor, or_none};
 use evidence::stats::{clopper_pearson_upper, median};
 use evidence::thresholds::{Endurance, SOAK_ALPHA};
 use evidence::{
-    Event, GuestEnded, GuestFault, Record, Trail, TrialState, against_the_launcher, read_trail,
+    Event, GuestEnded, GuestFault, Record, Trail, TrailEnd, TrialState, against_the_launcher,
+    read_trail,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,9 @@ pub struct Soak {
     pub memory_growth_kib: Option<f64>,
     /// What went wrong; of a soak that held, nothing.
     pub faults: Vec<String>,
+    /// Where its trails ended when they were read, for an attestation; the verdict leaves them out.
+    #[serde(skip)]
+    pub ends: Vec<TrailEnd>,
     /// The cycles, for the report; the verdict leaves them out.
     #[serde(skip)]
     pub history: Vec<SoakCycle>,
@@ -87,6 +91,7 @@ impl Soak {
     pub(super) fn of(name: String, host: Option<&Trail>, guest: Option<&Trail>) -> Soak {
         let mut soak = Soak { name, ..Soak::default() };
         for trail in [host, guest].into_iter().flatten() {
+            soak.ends.extend(trail.end());
             let place = trail.place;
             let damage = |one: &evidence::Damage| {
                 format!("{place} evidence, line {}: {}", one.line, one.what)

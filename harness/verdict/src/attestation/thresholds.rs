@@ -1,0 +1,47 @@
+//! The registered thresholds as one hash, so that a verdict by other thresholds is told apart.
+
+use std::fmt::Write as _;
+
+use evidence::clock::Clock;
+use evidence::digest::sha256;
+use evidence::place::Place;
+use evidence::thresholds::{
+    ALL, Bound, ENDURANCE, FUSE_OVER_RECORDED_INSERTION, SOAK_ALPHA, Scene,
+};
+
+/// SHA-256 of every threshold that a verdict rests on. Figures are hashed, not the file that has
+/// them: another comment or title changes nothing.
+pub fn thresholds_sha256() -> String {
+    sha256(figures().as_bytes())
+}
+
+/// A line for each rule in each scene, and one for soaks.
+pub(super) fn figures() -> String {
+    let scenes = [(Place::Host, false), (Place::Guest, false), (Place::Guest, true)];
+    let mut text = String::new();
+    for rule in ALL.iter().chain([&FUSE_OVER_RECORDED_INSERTION]) {
+        for (place, emulated) in scenes {
+            let clock = rule.clock(place, emulated);
+            let Bound { threshold, strictly, decides, .. } =
+                rule.at(Scene { place, emulated, clock });
+            let clock = match clock {
+                Clock::Wall => "wall",
+                Clock::Instructions => "instructions",
+            };
+            let _ = writeln!(
+                text,
+                "{} {place} emulated={emulated} clock={clock} threshold={threshold} \
+                 strictly={strictly} decides={decides}",
+                rule.id
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "soak kernels={} seconds={} cycles={} alpha={SOAK_ALPHA}",
+        ENDURANCE.kernels.join(","),
+        ENDURANCE.seconds,
+        ENDURANCE.cycles
+    );
+    text
+}
