@@ -11,8 +11,8 @@ use machine::part::Part;
 use machine::temporary;
 
 use super::{
-    attest, compare, completion, diff, doctor, guest, help, in_guest, init, list, matrix, output, place,
-    regress, report, run, sabotaged, soak, tryout, verdict,
+    attest, compare, completion, diff, doctor, gate, guest, help, in_guest, init, list, matrix,
+    output, place, regress, report, run, sabotaged, soak, tryout, verdict,
 };
 
 /// Proves a VexFS kernel module inside a VM, before anyone may load it on bare metal.
@@ -60,6 +60,9 @@ enum Command {
     /// Say for what an attestation holds, offline
     #[command(after_help = help::VERIFY)]
     Verify(attest::Verify),
+    /// Let a module into /lib/modules with an attestation only, and say which are there
+    #[command(subcommand)]
+    Gate(gate::Gate),
     /// Write a run's report: report.html for a person, report.md, report.ktap
     #[command(after_help = help::REPORT)]
     Report {
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Verdict { dir, json, soak } => verdict::run(&dir, &soak, json),
         Command::Attest(options) => attest::attest(&options),
         Command::Verify(options) => attest::verify(&options),
+        Command::Gate(what) => gate::run(&what),
         Command::Report { dir, into, soak } => report::run(&dir, into.as_deref(), &soak),
         Command::Diff { before, after } => diff::run(&before, &after),
         Command::Compare(options) => compare::run(&options),

@@ -96,3 +96,11 @@ named; with 4 where it does not, and says why.
 
   vexfs-validate verify attestation.intoto.json --key me.pub
   vexfs-validate verify FILE --key me.pub --module vexfs.ko --kernel \"$(uname -r)\"";
+
+pub(super) const GATE_INSTALL: &str = "\
+The module goes to /lib/modules/RELEASE/updates/vexfs-gate/, with its attestation, in one step: it is
+there whole, or everything is as it was. It ends with 4 where the gate stays shut, and says why.
+
+  vexfs-validate gate install target/vexfs-ko/$(uname -r)/vexfs.ko --kernel $(uname -r) \\
+      --attestation target/validation/latest/attestation.intoto.json --key me.pub
+  ... --level vm        what has passed in the VM only; each load says so in the kernel's log";

@@ -15,6 +15,7 @@ mod completion;
 mod diff;
 mod doctor;
 pub mod expected;
+mod gate;
 mod guest;
 mod help;
 mod in_guest;

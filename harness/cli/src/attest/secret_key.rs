@@ -163,3 +163,92 @@ fn unmask(bytes: &mut [u8], mask: &[u8]) {
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("as many as were split off")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+    /// A key of nobody's: a seed, then its public key.
+    fn key() -> [u8; 64] {
+        let public = Signer::new(ID, &[7; 32]).public_key().bytes();
+        array(&[[7; 32], public].concat())
+    }
+
+    fn text(parts: &[&[u8]]) -> String {
+        format!("untrusted comment: a test's\n{}\n", STANDARD.encode(parts.concat()))
+    }
+
+    fn signify_key(passphrase: Option<&str>) -> String {
+        let (salt, rounds) = ([3; 16], if passphrase.is_some() { 4_u32 } else { 0 });
+        let mut hidden = key();
+        if let Some(passphrase) = passphrase {
+            let mut mask = [0; 64];
+            bcrypt_pbkdf::bcrypt_pbkdf(passphrase, &salt, rounds, &mut mask).unwrap();
+            unmask(&mut hidden, &mask);
+        }
+        let checksum = &Sha512::digest(key())[..8];
+        text(&[b"EdBK", &rounds.to_be_bytes(), &salt, checksum, &ID, &hidden])
+    }
+
+    fn minisign_key(passphrase: Option<&str>) -> String {
+        let (salt, operations, memory) = ([3; 32], 32_768_u64, 16_u64 << 20);
+        let digest = Blake2b::<U32>::new().chain_update(b"Ed").chain_update(ID);
+        let checksum = digest.chain_update(key()).finalize();
+        let mut hidden: [u8; 104] = array(&[&ID[..], &key(), &checksum].concat());
+        let kind: &[u8] = if passphrase.is_some() { b"EdScB2" } else { b"Ed\0\0B2" };
+        if let Some(passphrase) = passphrase {
+            let mut mask = [0; 104];
+            let cost = cost(operations, memory).unwrap();
+            scrypt::scrypt(passphrase.as_bytes(), &salt, &cost, &mut mask).unwrap();
+            unmask(&mut hidden, &mask);
+        }
+        let limits = [operations.to_le_bytes(), memory.to_le_bytes()].concat();
+        text(&[kind, &salt, &limits, &hidden])
+    }
+
+    fn read(text: &str, passphrase: &str) -> Result<Signer, String> {
+        of_text(text, || Ok(passphrase.to_owned()))
+    }
+
+    #[test]
+    fn keys_without_a_passphrase_ask_for_none() {
+        for text in [signify_key(None), minisign_key(None)] {
+            let signer = of_text(&text, || panic!("it has no passphrase")).unwrap();
+            assert_eq!(signer.public_key(), Signer::new(ID, &[7; 32]).public_key());
+        }
+    }
+
+    #[test]
+    fn keys_with_a_passphrase_take_no_other() {
+        for text in [signify_key(Some("right")), minisign_key(Some("right"))] {
+            let signer = read(&text, "right").unwrap();
+            assert_eq!(signer.public_key(), Signer::new(ID, &[7; 32]).public_key());
+            assert_eq!(read(&text, "wrong").unwrap_err(), WRONG);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_told() {
+        for (text, says) in [
+            (String::new(), "make one with"),
+            ("x\nRWQ=\n".to_owned(), "make one with"),
+            (text(&[&[0; 104]]), "no Ed25519 key of signify"),
+            (text(&[&[0; 158]]), "no Ed25519 key of minisign"),
+            (text(&[b"EdBK", &u32::MAX.to_be_bytes(), &[0; 96]]), "rounds"),
+            (text(&[b"EdScB2", &[0; 32], &[0xff; 16], &[0; 104]]), "bytes of memory"),
+            (Signer::new(ID, &[7; 32]).public_key().to_text(), "name the secret one"),
+        ] {
+            let error = read(&text, "any").unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    /// minisign's own limits (2^25 operations, 1 GiB) mean N = 2^20, as libsodium has them.
+    #[test]
+    fn the_cost_is_libsodiums() {
+        let cost = cost(1 << 25, 1 << 30).unwrap();
+        assert_eq!((cost.log_n(), cost.r(), cost.p()), (20, 8, 1));
+    }
+}

@@ -38,7 +38,7 @@ pub(crate) fn verify(options: &Verify) -> Result<ExitCode, Stop> {
         path.as_deref().map(|path| Ok::<_, Stop>(shown(path, what)?.0)).transpose()
     };
     let (module, fuse) = (file(&options.module, "module")?, file(&options.fuse, "FUSE daemon")?);
-    let statement = open(&options.file, &key)?;
+    let (statement, _) = open(&options.file, &key)?;
     let all =
         Shown { module: module.as_ref(), fuse: fuse.as_ref(), kernel: options.kernel.as_deref() };
     statement.must_hold_for(all).map_err(|why| refused(&options.file, &why))?;
@@ -53,10 +53,11 @@ pub(crate) fn public_key(path: &Path) -> Result<PublicKey, Stop> {
         .map_err(|why| Stop::new(exit::USAGE, format!("public key {}: {why}", path.display())))
 }
 
-/// Opens an attestation that `key` must have signed.
-pub(crate) fn open(path: &Path, key: &PublicKey) -> Result<Statement, Stop> {
+/// Opens an attestation that `key` must have signed; what it says, and its text.
+pub(crate) fn open(path: &Path, key: &PublicKey) -> Result<(Statement, Vec<u8>), Stop> {
     let text = named(path, "attestation")?;
-    verdict::attestation::open(&text, key).map_err(|why| refused(path, &why))
+    let statement = verdict::attestation::open(&text, key).map_err(|why| refused(path, &why))?;
+    Ok((statement, text))
 }
 
 /// A file to hold against an attestation, with the bytes that were hashed.

@@ -9,6 +9,7 @@ use machine::child::Running;
 use machine::failure::{Failure, While};
 use machine::{config, fail, require};
 
+use super::barrier::{Consent, may_load};
 use super::kmsg::KernelLog;
 use super::module::{
     LoadedModule, ModuleFile, delete_by_name, listed_modules, registered_file_systems,
@@ -31,6 +32,7 @@ fn is_own() -> Result<bool, Failure> {
 /// # Errors
 /// modprobe(8) does not know them, or cannot load them.
 pub fn load_needed() -> Result<(), Failure> {
+    may_load(Consent::None)?;
     if !is_own()? {
         return Ok(());
     }

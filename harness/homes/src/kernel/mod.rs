@@ -1,5 +1,6 @@
 //! The kernel module under test: loading, mounting, and what the kernel says about it.
 
+mod barrier;
 mod cgroup;
 pub mod fault;
 mod kmemleak;
@@ -13,6 +14,7 @@ mod names;
 mod side_effects;
 mod taint;
 
+pub use barrier::{Consent, may_load};
 pub use cgroup::MemoryCgroup;
 pub use kmemleak::Kmemleak;
 pub use kmsg::{KernelLog, LogRecord, Logged};

@@ -1,7 +1,7 @@
 //! Loading and unloading `vexfs.ko`, and what the kernel lists of it.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use machine::{config, fail, project, require, under_test};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
+use super::barrier::{Consent, may_load};
 use super::loading;
 use super::modinfo::{has_symbol, modinfo};
 use super::names::names;
@@ -127,8 +128,7 @@ impl ModuleFile {
         let file = File::open(&self.path).when(self.path.display())?;
         let parameters = CString::new(parameters)?;
         let own = loading::Watch::of_own()?;
-        let loaded = finit_module(&file, &parameters, ModuleInitFlags::empty());
-        let loaded = loaded.map(|()| LoadedModule(())).when("finit_module");
+        let loaded = init(&file, &parameters);
         match own {
             Some(watch) => watch.check(loaded),
             None => loaded,
@@ -141,7 +141,12 @@ impl ModuleFile {
 /// # Errors
 /// Its errno.
 pub fn load_open(file: &File) -> Result<LoadedModule, Failure> {
-    finit_module(file, &CString::default(), ModuleInitFlags::empty()).when("finit_module")?;
+    init(file, &CString::default())
+}
+
+fn init(file: &File, parameters: &CStr) -> Result<LoadedModule, Failure> {
+    may_load(Consent::None)?;
+    finit_module(file, parameters, ModuleInitFlags::empty()).when("finit_module")?;
     Ok(LoadedModule(()))
 }
 

@@ -15,6 +15,7 @@ use nix::sys::statfs::statfs;
 use tempfile::TempDir;
 use vexfs_uapi::SUPER_MAGIC;
 
+use super::barrier::{Consent, may_load};
 use super::names::names;
 use crate::filesystem::contract;
 
@@ -35,6 +36,8 @@ impl KernelMount {
     /// # Errors
     /// The errno of mount(2), or a mount whose type is not the kernel's VexFS.
     pub fn new(options: &str) -> Result<KernelMount, Failure> {
+        // mount(2) makes the kernel look for the module.
+        may_load(Consent::None)?;
         let directory = tempfile::Builder::new().prefix("vexfs-kernel-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
@@ -114,8 +117,9 @@ pub fn mounts_by_command() -> Result<bool, Failure> {
 /// The command that mounts on `mountpoint`: what `vexfs.toml` says, or else mount(8).
 ///
 /// # Errors
-/// `vexfs.toml` is refused.
+/// `vexfs.toml` is refused, or this is not the guest.
 pub fn mount_command(options: &str, mountpoint: &Path) -> Result<Command, Failure> {
+    may_load(Consent::None)?;
     let Some(own) = &config::current()?.mount.module else {
         let mut mount = Command::new("mount");
         mount.args(["-t", &names().file_system, "-o", options, "none"]).arg(mountpoint);

@@ -1,0 +1,90 @@
+//! `vexfs-validate gate`: a module gets into `/lib/modules` with an attestation, or not at all.
+//!
+//! [`place`] says what lies where and puts it there, [`install`] decides whether it may, and
+//! [`status`] looks at what is there.
+
+mod install;
+mod load;
+mod place;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::help;
+use super::stop::Stop;
+
+/// What `gate` does.
+#[derive(Debug, Subcommand)]
+pub(super) enum Gate {
+    /// Install a module for a kernel, where an attestation says that it may be
+    #[command(after_help = help::GATE_INSTALL)]
+    Install(Install),
+    /// Load the module that is through the gate of the kernel that runs
+    Load(Load),
+    /// List the kernels, with their modules and attestations
+    Status(Status),
+}
+
+/// `gate install`.
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// The module file
+    module: PathBuf,
+    /// The kernel, as `uname -r` says it
+    #[arg(long, value_name = "RELEASE")]
+    kernel: String,
+    /// The attestation for exactly this file and kernel
+    #[arg(long, value_name = "FILE")]
+    attestation: PathBuf,
+    /// The public key whose owner is believed: of signify(1) or minisign(1)
+    #[arg(long, value_name = "PUBKEY")]
+    key: PathBuf,
+    /// The directory that is the machine's root
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// How much must be attested
+    #[arg(long, value_enum, default_value_t = Level::BareMetal)]
+    level: Level,
+}
+
+/// `gate load`.
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// Load it into this machine's own kernel; it takes a terminal, and counts for nothing in CI
+    #[arg(long)]
+    yes_on_this_machine: bool,
+    /// The public key whose owner is believed [default: the one that was named at installation]
+    #[arg(long, value_name = "PUBKEY")]
+    key: Option<PathBuf>,
+}
+
+/// `gate status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// The directory that is the machine's root
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// The public key whose owner is believed [default: the one that was named at installation]
+    #[arg(long, value_name = "PUBKEY")]
+    key: Option<PathBuf>,
+}
+
+/// How much must be attested before a module is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Level {
+    /// ELIGIBLE: all four conditions of bare metal
+    BareMetal,
+    /// PASS in the VM, emulated or not; each load says so in the kernel's log
+    Vm,
+}
+
+pub(super) fn run(what: &Gate) -> Result<ExitCode, Stop> {
+    match what {
+        Gate::Install(options) => install::install(options),
+        Gate::Load(options) => load::load(options),
+        Gate::Status(options) => status::status(options),
+    }
+}

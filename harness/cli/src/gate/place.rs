@@ -1,0 +1,288 @@
+//! Where a module lies once it is through the gate, and how it gets there in one step.
+//!
+//! `lib/modules/RELEASE/updates/vexfs-gate/` holds the module, its attestation, the key that it was
+//! held against and, of a module that may not leave the VM, the notice that each load prints.
+//! depmod(8) searches `updates` before everything else, so that no other module of that name is
+//! loaded in its place, and a kernel's package removes nothing there that is not its own.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use evidence::exit;
+use machine::child::Running;
+use machine::programs::on_path;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use tempfile::{Builder, TempDir};
+
+use crate::atomic::{remove_if_there, sync_directory, write, write_new};
+use crate::stop::Stop;
+
+/// The directory of what is through the gate.
+const HOME: &str = "updates/vexfs-gate";
+/// The attestation in it.
+pub(super) const ATTESTATION: &str = "attestation.intoto.json";
+/// The public key in it.
+pub(super) const KEY: &str = "key.pub";
+/// What each load prints of a module that has passed in the VM only; else it is not there.
+pub(super) const NOTICE: &str = "load-notice";
+/// Directories that are not finished yet; depmod does not look at them.
+const UNFINISHED: &str = ".vexfs-gate-";
+/// depmod(8) reads every module of a kernel.
+const DEPMOD_LIMIT: Duration = Duration::from_secs(300);
+
+/// A root directory, whose kernels may have modules.
+pub(super) struct Root(PathBuf);
+
+/// What is to be installed.
+pub(super) struct Parcel<'a> {
+    /// Name of the module's file.
+    pub(super) file: &'a str,
+    /// Name of the module.
+    pub(super) name: &'a str,
+    pub(super) module: &'a [u8],
+    pub(super) attestation: &'a [u8],
+    pub(super) key: &'a str,
+    pub(super) notice: Option<&'a str>,
+}
+
+impl Root {
+    pub(super) fn new(root: &Path) -> Root {
+        Root(root.to_owned())
+    }
+
+    /// `lib/modules`.
+    pub(super) fn kernels(&self) -> PathBuf {
+        self.0.join("lib/modules")
+    }
+
+    /// The modules of a kernel.
+    pub(super) fn modules(&self, release: &str) -> PathBuf {
+        self.kernels().join(release)
+    }
+
+    /// What is through the gate of a kernel.
+    pub(super) fn home(&self, release: &str) -> PathBuf {
+        self.modules(release).join(HOME)
+    }
+
+    /// What modprobe(8) does instead of loading the module called `name`.
+    pub(super) fn modprobe_snippet(&self, name: &str) -> PathBuf {
+        self.0.join("etc/modprobe.d").join(format!("vexfs-gate-{name}.conf"))
+    }
+
+    /// Puts `parcel` in the place of what is through the gate of `release`, all of it at once. Where
+    /// that cannot be, everything is as it was. Says what else a person should know.
+    pub(super) fn put(&self, release: &str, parcel: &Parcel<'_>) -> Result<Option<String>, Stop> {
+        let failed = |error: io::Error| {
+            Stop::new(
+                exit::EVIDENCE,
+                format!(
+                    "nothing is installed: {}: {error}; it takes root, or --root with a directory \
+                     that can be written",
+                    self.modules(release).display()
+                ),
+            )
+        };
+        let kernels = File::open(self.kernels()).map_err(failed)?;
+        // One at a time: closing the directory unlocks it.
+        kernels.lock().map_err(failed)?;
+        self.remove_unfinished().map_err(failed)?;
+        let stage = self.stage(parcel).map_err(failed)?;
+        let snippet = self.modprobe_snippet(parcel.name);
+        let undo_snippet = match parcel.notice {
+            Some(_) => self.add_snippet(&snippet, parcel.name).map_err(failed)?,
+            None => false,
+        };
+        let installed = Swap::done(stage, self.home(release)).map_err(failed).and_then(|swap| {
+            match self.depmod(release) {
+                Ok(note) => Ok(note),
+                Err(stop) => {
+                    swap.undo();
+                    Err(stop)
+                }
+            }
+        });
+        if installed.is_err() && undo_snippet {
+            // Best effort: without the notice it does nothing.
+            let _ = remove_if_there(&snippet);
+        }
+        installed
+    }
+
+    /// What an installation that was killed has left.
+    fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.kernels())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The new directory, on the disk, where nobody looks for modules.
+    fn stage(&self, parcel: &Parcel<'_>) -> io::Result<TempDir> {
+        let stage = Builder::new().prefix(UNFINISHED).tempdir_in(self.kernels())?;
+        let at = |name: &str| stage.path().join(name);
+        write_new(&at(parcel.file), parcel.module)?;
+        write_new(&at(ATTESTATION), parcel.attestation)?;
+        write_new(&at(KEY), parcel.key.as_bytes())?;
+        if let Some(notice) = parcel.notice {
+            write_new(&at(NOTICE), format!("{notice}\n").as_bytes())?;
+        }
+        fs::set_permissions(stage.path(), Permissions::from_mode(0o755))?;
+        sync_directory(stage.path())?;
+        Ok(stage)
+    }
+
+    /// Writes the snippet; whether there was none.
+    fn add_snippet(&self, path: &Path, name: &str) -> io::Result<bool> {
+        let is_new = !path.exists();
+        fs::create_dir_all(crate::atomic::parent(path))?;
+        write(path, snippet(name).as_bytes())?;
+        Ok(is_new)
+    }
+
+    /// Tells modprobe(8) of it; a note where there is no depmod(8).
+    fn depmod(&self, release: &str) -> Result<Option<String>, Stop> {
+        let beside_path = || Some(PathBuf::from("/usr/sbin/depmod")).filter(|path| path.is_file());
+        let Some(depmod) = on_path("depmod").or_else(beside_path) else {
+            return Ok(Some(format!(
+                "depmod is not there, so modprobe does not know the module yet; install kmod, and \
+                 run: depmod {release}"
+            )));
+        };
+        let mut command = Command::new(depmod);
+        if self.0 != Path::new("/") {
+            command.arg("-b").arg(&self.0);
+        }
+        let done = Running::start(command.arg(release))
+            .and_then(|running| running.finish(DEPMOD_LIMIT)?.must_succeed("depmod"));
+        done.map(|_| None).map_err(|failure| {
+            Stop::new(exit::EVIDENCE, format!("nothing is installed: depmod: {failure}"))
+        })
+    }
+}
+
+/// modprobe(8)'s configuration for a module that has passed in the VM only. It runs for each load,
+/// also where mount(2) asks the kernel for the file system, and for each kernel finds out by itself
+/// whether there is something to say. insmod(8) passes it by.
+fn snippet(name: &str) -> String {
+    format!(
+        "# By vexfs-validate gate install --level vm: where {name} has passed in the VM only, each\n\
+         # load says so in the kernel's log.\n\
+         install {name} {{ IFS= read -r notice < \"/lib/modules/$(uname -r)/{HOME}/{NOTICE}\" && \
+         echo \"$notice\" > /dev/kmsg; }} 2> /dev/null; exec modprobe --ignore-install {name} \
+         $CMDLINE_OPTS\n"
+    )
+}
+
+/// A directory that has taken its place.
+struct Swap {
+    /// What was there before, or an empty name.
+    before: TempDir,
+    home: PathBuf,
+    replaced: bool,
+}
+
+impl Swap {
+    fn done(stage: TempDir, home: PathBuf) -> io::Result<Swap> {
+        let parent = crate::atomic::parent(&home);
+        fs::create_dir_all(parent)?;
+        let replaced = home.exists();
+        exchange(stage.path(), &home, replaced)?;
+        sync_directory(parent)?;
+        sync_directory(crate::atomic::parent(stage.path()))?;
+        Ok(Swap { before: stage, home, replaced })
+    }
+
+    /// Best effort: it goes on where it came from.
+    fn undo(self) {
+        if exchange(&self.home, self.before.path(), self.replaced).is_ok() {
+            let _ = sync_directory(crate::atomic::parent(&self.home));
+        }
+    }
+}
+
+/// Renames a directory to a name that is free, or lets two change their places.
+fn exchange(from: &Path, to: &Path, both: bool) -> io::Result<()> {
+    let flags = if both { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+    Ok(renameat2(AT_FDCWD, from, AT_FDCWD, to, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("lib/modules/6.12")).unwrap();
+        let root = Root::new(dir.path());
+        (dir, root)
+    }
+
+    fn parcel(module: &[u8]) -> Parcel<'_> {
+        Parcel {
+            file: "vexfs.ko",
+            name: "vexfs",
+            module,
+            attestation: b"{}",
+            key: "key",
+            notice: Some("vexfs: in the VM only"),
+        }
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn it_is_there_whole_and_a_second_takes_its_place() {
+        let (_dir, root) = root();
+        fs::create_dir(root.kernels().join(".vexfs-gate-killed")).unwrap();
+        root.put("6.12", &parcel(b"one")).unwrap();
+        root.put("6.12", &Parcel { notice: None, ..parcel(b"two") }).unwrap();
+        let home = root.home("6.12");
+        assert_eq!(names(&home), [ATTESTATION, KEY, "vexfs.ko"]);
+        assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"two");
+        assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(names(&root.kernels()), ["6.12"]);
+    }
+
+    #[test]
+    fn where_it_cannot_be_nothing_is_left_of_it() {
+        let (_dir, root) = root();
+        // A file where the directory belongs.
+        fs::write(root.modules("6.12").join("updates"), "").unwrap();
+        let stop = root.put("6.12", &parcel(b"one")).unwrap_err();
+        assert!(stop.message.contains("nothing is installed"), "{}", stop.message);
+        assert_eq!(names(&root.kernels()), ["6.12"]);
+        assert_eq!(names(&root.modules("6.12")), ["updates"]);
+        assert!(!root.modprobe_snippet("vexfs").exists());
+    }
+
+    #[test]
+    fn what_was_there_comes_back() {
+        let (_dir, root) = root();
+        let home = root.home("6.12");
+        let swap = Swap::done(root.stage(&parcel(b"one")).unwrap(), home.clone()).unwrap();
+        drop(swap);
+        let swap = Swap::done(root.stage(&parcel(b"two")).unwrap(), home.clone()).unwrap();
+        assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"two");
+        swap.undo();
+        assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"one");
+        assert_eq!(names(&root.kernels()), ["6.12"]);
+        fs::remove_dir_all(&home).unwrap();
+        Swap::done(root.stage(&parcel(b"three")).unwrap(), home.clone()).unwrap().undo();
+        assert!(!home.exists());
+        assert_eq!(names(&root.kernels()), ["6.12"]);
+    }
+}

@@ -1,0 +1,180 @@
+//! What keeps modules out of this machine's own kernel.
+//!
+//! Everything that loads a module, or mounts so that the kernel would load one, asks [`may_load`]
+//! first. In the guest it may be. On any other kernel a person must have said so, with
+//! `--yes-on-this-machine`, on a terminal, and not in CI.
+
+use std::io::{IsTerminal as _, stdin};
+
+use evidence::place::Place;
+use machine::failure::Failure;
+use machine::{fail, place, project};
+
+/// What a person has said about this machine's own kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Nothing: trials never load a module outside of the guest.
+    None,
+    /// `--yes-on-this-machine`.
+    YesOnThisMachine,
+}
+
+/// What decides.
+#[derive(Debug, Clone, Copy)]
+struct Circumstances {
+    place: Place,
+    consent: Consent,
+    on_a_terminal: bool,
+    in_ci: bool,
+}
+
+/// That a module may be loaded into the kernel that runs here.
+///
+/// # Errors
+/// It may not; where it may, or what is lacking.
+pub fn may_load(consent: Consent) -> Result<(), Failure> {
+    decide(Circumstances {
+        place: place::here().place,
+        consent,
+        on_a_terminal: stdin().is_terminal(),
+        in_ci: says_ci(std::env::var("CI").ok().as_deref()),
+    })
+}
+
+/// Every CI service sets `CI`; some people's shells say that it is none.
+fn says_ci(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
+}
+
+fn decide(circumstances: Circumstances) -> Result<(), Failure> {
+    let Circumstances { place, consent, on_a_terminal, in_ci } = circumstances;
+    if place == Place::Guest {
+        return Ok(());
+    }
+    let lacks = match consent {
+        Consent::None => {
+            "modules are loaded in the guest only: vexfs-validate guest -- COMMAND; one that came \
+             through the gate is loaded here by: vexfs-validate gate load --yes-on-this-machine"
+        }
+        Consent::YesOnThisMachine if in_ci => {
+            "--yes-on-this-machine counts for nothing in CI (the variable CI is set); load it in \
+             the guest: vexfs-validate guest -- COMMAND"
+        }
+        Consent::YesOnThisMachine if !on_a_terminal => {
+            "--yes-on-this-machine counts on a terminal only, where somebody sees what comes of it"
+        }
+        Consent::YesOnThisMachine => return Ok(()),
+    };
+    fail!(
+        "nothing is loaded into this machine's own kernel ({}): {lacks}",
+        project::running_kernel()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::kernel::{KernelMount, ModuleFile, load_open, mount_command};
+
+    const YES: Circumstances = Circumstances {
+        place: Place::Host,
+        consent: Consent::YesOnThisMachine,
+        on_a_terminal: true,
+        in_ci: false,
+    };
+
+    #[test]
+    fn the_guest_is_what_modules_are_loaded_in() {
+        let guest = Circumstances { place: Place::Guest, consent: Consent::None, ..YES };
+        decide(Circumstances { on_a_terminal: false, in_ci: true, ..guest }).unwrap();
+    }
+
+    #[rstest::rstest]
+    #[case::a_trial(Circumstances { consent: Consent::None, ..YES }, "in the guest only")]
+    #[case::in_ci(Circumstances { in_ci: true, ..YES }, "nothing in CI")]
+    #[case::in_a_script(Circumstances { on_a_terminal: false, ..YES }, "on a terminal only")]
+    fn elsewhere_all_of_it_must_be_said(#[case] lacking: Circumstances, #[case] says: &str) {
+        decide(YES).unwrap();
+        let refused = decide(lacking).unwrap_err().to_string();
+        assert!(
+            refused.contains("this machine's own kernel") && refused.contains(says),
+            "{refused}"
+        );
+    }
+
+    #[rstest::rstest]
+    #[case(None, false)]
+    #[case(Some(""), false)]
+    #[case(Some("false"), false)]
+    #[case(Some("true"), true)]
+    #[case(Some("1"), true)]
+    fn ci_is_what_says_so(#[case] value: Option<&str>, #[case] is_ci: bool) {
+        assert_eq!(says_ci(value), is_ci);
+    }
+
+    /// On the host each way of loading is refused before the kernel is asked: no errno, but the
+    /// barrier's words.
+    #[test]
+    fn every_way_into_the_kernel_stands_behind_it() {
+        if place::here().place == Place::Guest {
+            // There they load.
+            may_load(Consent::None).unwrap();
+            return;
+        }
+        let mut file = tempfile::NamedTempFile::with_suffix(".ko").unwrap();
+        file.write_all(b"\0vermagic=6.12\0").unwrap();
+        let module = ModuleFile::read(file.path()).unwrap();
+        let open = File::open(file.path()).unwrap();
+        let refusals = [
+            module.load().unwrap_err(),
+            module.load_with("a=1").unwrap_err(),
+            load_open(&open).unwrap_err(),
+            KernelMount::new("size=1M").unwrap_err(),
+            mount_command("size=1M", "/nonexistent".as_ref()).unwrap_err(),
+            crate::kernel::load_needed().unwrap_err(),
+        ];
+        for refusal in refusals {
+            let refusal = refusal.to_string();
+            assert!(
+                refusal.contains("nothing is loaded into this machine's own kernel"),
+                "{refusal}"
+            );
+        }
+    }
+
+    /// The system call, mount(2) and modprobe(8) are used where the barrier is asked, and nowhere
+    /// else in the harness.
+    #[test]
+    fn no_source_goes_around_it() {
+        let mut found = Vec::new();
+        let mut directories = vec![project::root().join("harness"), project::root().join("tests")];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|one| one == "rs")
+                    && !path.ends_with("barrier.rs")
+                {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let loads = ["finit_module(", "init_module(", "Command::new(\"modprobe\")"]
+                        .iter()
+                        .any(|way| {
+                            text.lines().any(|line| {
+                                line.contains(way) && !line.trim_start().starts_with("//")
+                            })
+                        });
+                    if loads && !text.contains("may_load(") {
+                        found.push(path.strip_prefix(project::root()).unwrap().to_owned());
+                    }
+                }
+            }
+        }
+        // The kernel's own loop driver, for trials of the kernel's own file systems.
+        let known = [std::path::PathBuf::from("harness/homes/tests/kernel_file_systems.rs")];
+        assert_eq!(found, known);
+    }
+}
