@@ -60,15 +60,15 @@ pub struct Options {
 fn examples() -> String {
     format!(
         "\
-For bare metal a soak must hold for {} h and {} cycles on each of the kernels {}, with
+For bare metal a soak must hold for {} h and {} cycles on each of the kernels {}, with \
 the module of the run that it is to count for:
 
   vexfs-validate soak --for 2h --kernel 6.12
   vexfs-validate verdict target/validation/latest --soak target/soak/latest
 
-A directory under soak/ of a run's directory counts for that run without being named. A cycle loads
-the module, mounts it, writes, searches, is refused to unload while both go on, unmounts, unloads,
-and looks at the kernel's log, taint, memory and what is left; fio, stress-ng and mounts by another
+A directory under soak/ of a run's directory counts for that run without being named. A cycle loads \
+the module, mounts it, writes, searches, is refused to unload while both go on, unmounts, unloads, \
+and looks at the kernel's log, taint, memory and what is left; fio, stress-ng and mounts by another \
 process take their turns.
 
 A system that is healthy must not be accused. How often a criterion does so:
