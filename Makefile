@@ -1,6 +1,6 @@
 # `make` lists the targets.
 
-# The guest's kernel: a series or a release. Debian 12 has 6.12 and 6.1.
+# The guest's kernel: a series, of which fixtures/guest/kernels.txt has some, or a release.
 KERNEL ?= 6.12
 # How many times as much as in `make test` is done by `make torture`.
 TIMES ?= 10
@@ -231,10 +231,12 @@ sanitize: setup build ## the module's trials on a kernel with KASAN, kmemleak an
 	  $(call keep_junit,$(IN_SANITIZER)/junit.xml,sanitize)
 	cargo nextest run --locked --profile sabotage --test sabotage -E 'test(/sabotage::sanitizer::/)'
 
-# The other kernels' modules are built first; programs of the host are the same for all.
-MATRIX := 6.1 6.12
+# Which kernels, where they come from and why: a line each. MATRIX='6.1 7.3' tries those alone. Their
+# modules are built first; programs of the host are the same for all.
+KERNELS := fixtures/guest/kernels.txt
+MATRIX ?= $(shell sed -nE 's/^([^\# ]+) .*/\1/p' $(KERNELS))
 FILTER ?= all()
-matrix: ## the guest's criteria on 6.1 and 6.12, one table (FILTER=nextest filterset)
+matrix: ## the guest's criteria on each kernel of fixtures/guest/kernels.txt, one table (FILTER=nextest filterset)
 	for kernel in $(MATRIX); do $(MAKE) setup build KERNEL=$$kernel || exit; done
 	$(begin)
 	$(VALIDATE) matrix --kernels "$$(echo $(MATRIX) | tr ' ' ,)" --filter '$(FILTER)'

@@ -10,7 +10,7 @@ use evidence::GuestFault;
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::place::Place;
-use evidence::thresholds::ENDURANCE;
+use evidence::series;
 use machine::place;
 use machine::project;
 use verdict::{self, CriterionVerdict, Evidence, State};
@@ -32,8 +32,8 @@ table is about the guest alone. make matrix builds the module for each kernel fi
 
   vexfs-validate matrix --filter 'binary(dataset) + test(/^module::loads/)'")]
 pub struct Options {
-    /// Kernels: versions, releases or paths to images [default: the registered matrix]
-    #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_values_t = registered())]
+    /// Kernels: versions, releases or paths to images [default: those of fixtures/guest/kernels.txt]
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_values_t = matrix())]
     kernels: Vec<String>,
     /// Only these trials, as a nextest filterset; what else is expected then was not run
     #[arg(long, value_name = "FILTERSET", default_value = "all()")]
@@ -46,8 +46,8 @@ pub struct Options {
     time_limit: u64,
 }
 
-fn registered() -> Vec<String> {
-    ENDURANCE.kernels.iter().map(|&series| series.to_owned()).collect()
+fn matrix() -> Vec<String> {
+    series::matrix().into_iter().map(|one| one.name).collect()
 }
 
 /// What became of a kernel.

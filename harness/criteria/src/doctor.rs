@@ -7,6 +7,7 @@ use std::process::Command;
 use evidence::competitor::Competitor;
 use evidence::guest::{Accelerator, DEFAULT_SERIES};
 use evidence::place::Place;
+use evidence::series;
 use guest::{self, Kernel, KernelChoice};
 use machine::failure::Failure;
 use machine::place;
@@ -15,8 +16,6 @@ use machine::under_test::{self, Program};
 
 use crate::requirement::{Missing, Requirement, own_is_of_use};
 
-/// The other series that Debian 12 has, of the kernel matrix.
-const OTHER_SERIES: &str = "6.1";
 /// What `fixtures/vexfs/kernel/build.sh` runs beside its compiler, by Debian's package.
 const BUILDERS: [(&str, &str); 5] = [
     ("make", "make"),
@@ -216,7 +215,16 @@ fn guest() -> Vec<Examined> {
     let virtme = guest::launcher().map(|path| path.display().to_string());
     let mut examined = vec![needed("QEMU", qemu), needed("virtme-ng", virtme), virtiofsd()];
     examined.extend(kernel(DEFAULT_SERIES));
-    examined.extend(kernel(OTHER_SERIES).into_iter().map(|one| match one.condition {
+    for other in series::matrix().into_iter().filter(|one| one.name != DEFAULT_SERIES) {
+        examined.extend(kernel(&other.name).into_iter().map(of_another_kernel));
+    }
+    examined.push(accelerator());
+    examined
+}
+
+/// What is missing of a kernel of the matrix but the default keeps that one from being validated alone.
+fn of_another_kernel(one: Examined) -> Examined {
+    match one.condition {
         Condition::Missing(why) => Examined {
             condition: Condition::Limited(Missing {
                 what: format!("{}, so it cannot be validated", why.what),
@@ -225,9 +233,7 @@ fn guest() -> Vec<Examined> {
             ..one
         },
         _ => one,
-    }));
-    examined.push(accelerator());
-    examined
+    }
 }
 
 fn virtiofsd() -> Examined {

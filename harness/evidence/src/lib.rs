@@ -30,6 +30,7 @@ pub mod processor;
 pub mod protocol;
 mod reader;
 pub mod schema;
+pub mod series;
 pub mod shell;
 pub mod stats;
 mod strict;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use evidence::guest::DEFAULT_SERIES;
+use evidence::series::is_of_series;
 use machine::project;
 
 use super::error::VmError;
@@ -18,7 +19,7 @@ use super::error::VmError;
 /// Which kernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// The newest installed one of a series or release, `6.12` or `6.1.0-56-amd64`: of those with
+    /// The newest installed one of a series or release, `6.12`, `6.12-rt` or `6.1.0-56-amd64`: of those with
     /// headers, for which the module is built, if there are any.
     Version(String),
     /// A kernel image (`vmlinuz`).
@@ -131,13 +132,6 @@ fn newest(wanted: &str, installed: &[Kernel]) -> Result<Kernel, VmError> {
     })
 }
 
-/// `6.1` is the series of `6.1.0-56-amd64` but not of `6.12.117`.
-fn is_of_series(release: &str, series: &str) -> bool {
-    release
-        .strip_prefix(series)
-        .is_some_and(|rest| !series.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
 /// `6.12.117+deb12-amd64` as `[6, 12, 117, 12]`, which orders as people mean it.
 fn numbers(release: &str) -> Vec<u64> {
     let core = release.split_once("-amd64").map_or(release, |(core, _)| core);
@@ -223,6 +217,13 @@ mod tests {
         assert_eq!(find(&root, "6.12").unwrap().release, "6.12.117+deb12-amd64");
         assert_eq!(find(&root, "6.1").unwrap().release, "6.1.0-56-amd64");
         assert_eq!(find(&root, "6.12.95").unwrap().release, "6.12.95+deb12-amd64");
+    }
+
+    #[test]
+    fn a_flavour_is_not_had_without_being_asked_for() {
+        let root = root_with(&["6.12.117+deb12-rt-amd64", "6.12.95+deb12-amd64"]);
+        assert_eq!(find(&root, "6.12").unwrap().release, "6.12.95+deb12-amd64");
+        assert_eq!(find(&root, "6.12-rt").unwrap().release, "6.12.117+deb12-rt-amd64");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use evidence::place::Place;
 use evidence::processor::{Processor, or_none};
+use evidence::series::is_of_series;
 use evidence::stats::{clopper_pearson_upper, median};
 use evidence::thresholds::{Endurance, SOAK_ALPHA};
 use evidence::{
@@ -215,11 +216,7 @@ impl Soak {
 
     /// The series of `due` that it ran on.
     pub fn series(&self, due: &Endurance) -> Option<&'static str> {
-        let is_of = |series: &&&str| {
-            let rest = self.kernel_release.strip_prefix(**series);
-            rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
-        };
-        due.kernels.iter().find(is_of).copied()
+        due.kernels.iter().find(|series| is_of_series(&self.kernel_release, series)).copied()
     }
 
     /// What keeps it from the endurance that is `due`.
