@@ -15,7 +15,7 @@ use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::Bound;
 use evidence::{Measurement, Round, Side};
 use machine::clock;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{Contender, Unseen, insertion_rounds, search_rounds};
 use measure::dataset::{self, Dataset};
@@ -83,8 +83,8 @@ fn compare(
         let seen = &mut |rounds: &[Round]| pass.seen(rounds);
         let rounds = insertion_rounds(four.sides(), dataset, &PROTOCOL, seen)?.stored;
         let sides = [
-            inserted(a, &mut four.a, dataset).when("A")?,
-            inserted(b, &mut four.b, dataset).when("B")?,
+            inserted(a, &mut four.a, dataset).context("A")?,
+            inserted(b, &mut four.b, dataset).context("B")?,
         ];
         let [a, b] = sides;
         filled = Some(four);
@@ -106,7 +106,7 @@ fn compare(
         let asked = done.asked(&PROTOCOL);
         let sides = [("A", a), ("B", b), ("A's copy", a), ("A's slowed copy", a)];
         for ((whose, named), counted) in sides.into_iter().zip(before.iter().zip(&after)) {
-            work::check_searches(named, counted.into(), asked).when(whose)?;
+            work::check_searches(named, counted.into(), asked).context(whose)?;
         }
         let [a, b, ..] = after;
         let side = |contender: &dyn Contender, recall, description| Side {
@@ -155,7 +155,7 @@ fn inserted(
 
 /// Prints what a measurement says, and returns what it comes to.
 fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
-    let decision = Decision::of(measured).map_err(Failure::new).when(what)?;
+    let decision = Decision::of(measured).map_err(Failure::new).context(what)?;
     let (said, exit) = said(&decision, recall_below(measured));
     outln!("{what}, A over B: {said}");
     Ok(exit)

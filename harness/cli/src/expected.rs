@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use evidence::place::Place;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::project;
 use serde::{Deserialize, Serialize};
 
@@ -29,17 +29,17 @@ impl Expected {
     /// Where it is missing or no manifest.
     pub fn load() -> Result<Expected, Failure> {
         let path = Expected::path();
-        let text = fs::read_to_string(&path).when(format!(
+        let text = fs::read_to_string(&path).context(format!(
             "{} (restore it with git, or: vexfs-validate list --update)",
             path.display()
         ))?;
-        serde_json::from_str(&text).when(path.display())
+        serde_json::from_str(&text).context(path.display())
     }
 
     /// Writes the manifest of the checkout.
     pub fn save(&self) -> Result<(), Failure> {
         let path = Expected::path();
-        fs::write(&path, serde_json::to_string_pretty(self)? + "\n").when(path.display())
+        fs::write(&path, serde_json::to_string_pretty(self)? + "\n").context(path.display())
     }
 
     /// What `declared` has and this has not, and the other way round, a line each.

@@ -7,7 +7,7 @@ use clap::Args;
 use criteria::trial::{DECLARATIONS_VARIABLE, Declaration};
 use evidence::exit;
 use evidence::place::Place;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::project;
 
 use super::output::outln;
@@ -63,7 +63,7 @@ fn declared() -> Result<Expected, Failure> {
         .current_dir(project::root())
         .args(["test", "--locked", "--no-run", "--message-format", "json"])
         .output()
-        .when("cargo test --no-run")?;
+        .context("cargo test --no-run")?;
     machine::require!(
         output.status.success(),
         "the criteria do not build:\n{}",
@@ -81,9 +81,9 @@ fn declared() -> Result<Expected, Failure> {
         let said = Command::new(program)
             .env(DECLARATIONS_VARIABLE, "1")
             .output()
-            .when(format!("starting {program}"))?;
-        let declarations: Vec<Declaration> =
-            serde_json::from_slice(&said.stdout).when(format!("the declarations of {program}"))?;
+            .context(format!("starting {program}"))?;
+        let declarations: Vec<Declaration> = serde_json::from_slice(&said.stdout)
+            .context(format!("the declarations of {program}"))?;
         for declaration in declarations {
             for place in declaration.places {
                 expected.of_mut(place).push(declaration.name.clone());

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use evidence::place::Place;
 use machine::child::{Supervised, die_with_us};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::interrupt::Signals;
 use machine::project;
 use verdict::junit;
@@ -62,7 +62,7 @@ pub(super) fn run(
     let Some(status) = finish(command)? else { return Ok(Tests::Interrupted) };
     if written.exists() {
         fs::copy(&written, dir.join(junit::raw_file(place, phase)))
-            .when(format!("copying {}", written.display()))?;
+            .context(format!("copying {}", written.display()))?;
     }
     match status.code() {
         Some(0) => Ok(Tests::Passed),
@@ -76,10 +76,10 @@ pub(super) fn run(
 /// Runs `command` to its end, or, on Ctrl-C, to the end that it then makes of itself: nextest ends
 /// its tests, which unmount what they mounted. Where we are killed it is told to as well.
 fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
-    let signals = Signals::begin().when("signals cannot be watched")?;
+    let signals = Signals::begin().context("signals cannot be watched")?;
     die_with_us(&mut command, Signal::SIGTERM);
     // Ctrl-C reaches it in our process group.
-    let child = Supervised::of("cargo nextest", command.spawn().when(STARTING)?);
+    let child = Supervised::of("cargo nextest", command.spawn().context(STARTING)?);
     loop {
         if let Some(status) = child.ended()? {
             return Ok((!signals.interrupted()).then_some(status));

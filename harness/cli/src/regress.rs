@@ -12,7 +12,7 @@ use criteria::costs::{self, COSTS_FILE, Cost};
 use evidence::exit;
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::place;
 use machine::{project, require};
 
@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         options.machine.kernel.parse().unwrap_or_else(|never| match never {});
     let kernel = Kernel::find(&choice).map_err(|error| Stop::new(error.exit(), error))?;
     let room = project::root().join("target/regress");
-    fs::create_dir_all(&room).when(room.display()).map_err(setup)?;
+    fs::create_dir_all(&room).context(room.display()).map_err(setup)?;
     let sides = {
         let base = Worktree::add(&options.base, room.join("worktree")).map_err(setup)?;
         [("base", base.path.as_path()), ("here", project::root())]
@@ -75,7 +75,7 @@ impl Worktree {
     fn add(commit: &str, path: PathBuf) -> Result<Self, Failure> {
         let named = format!("{commit}^{{commit}}");
         succeed(git(["rev-parse", "--quiet", "--verify", &named]))
-            .when(format!("{commit} is no commit here; `git log` lists them"))?;
+            .context(format!("{commit} is no commit here; `git log` lists them"))?;
         // One that a killed run has left.
         if path.exists() {
             succeed(git([
@@ -92,7 +92,7 @@ impl Worktree {
         // Kernels and tools that the set-up fetched; a checkout has none of its own.
         let cache = worktree.path.join(".cache");
         if !cache.exists() {
-            symlink(project::cache(), &cache).when(cache.display())?;
+            symlink(project::cache(), &cache).context(cache.display())?;
         }
         Ok(worktree)
     }
@@ -115,7 +115,7 @@ fn git(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
 fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Failure> {
     let command = command.borrow_mut();
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().when(format!("starting {name}"))?;
+    let status = command.status().context(format!("starting {name}"))?;
     require!(status.success(), "{name} ended with {status}; its own words are above");
     Ok(())
 }
@@ -123,7 +123,7 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Fail
 /// Builds both homes of `checkout`, and leaves in `out` a `vexfs.toml` that names them.
 fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> {
     outln!("building {}", checkout.display());
-    fs::create_dir_all(out).when(out.display())?;
+    fs::create_dir_all(out).context(out.display())?;
     // A directory of its own: in a common one cargo takes the newer checkout's program for the
     // other's, whose sources are older than it.
     let cargo_target = out.join("cargo");
@@ -134,7 +134,7 @@ fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> 
             .env("CARGO_TARGET_DIR", &cargo_target),
     )?;
     let fuse = out.join("vexfs_fuse");
-    fs::copy(cargo_target.join("release/vexfs_fuse"), &fuse).when(fuse.display())?;
+    fs::copy(cargo_target.join("release/vexfs_fuse"), &fuse).context(fuse.display())?;
     succeed(
         Command::new(checkout.join("fixtures/vexfs/kernel/build.sh"))
             .current_dir(checkout)
@@ -143,7 +143,7 @@ fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> 
     )?;
     let config = out.join("vexfs.toml");
     let text = format!("fuse = {fuse:?}\nmodule = {:?}\n", out.join("vexfs.ko"));
-    fs::write(&config, text).when(config.display())?;
+    fs::write(&config, text).context(config.display())?;
     Ok(config)
 }
 

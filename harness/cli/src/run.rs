@@ -15,7 +15,7 @@ use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::environment;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::place;
 use machine::project;
 use verdict::Evidence;
@@ -143,7 +143,7 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
     };
     soaks.iter().try_for_each(|soak| {
         let what = format!("{} cannot be taken as a soak", soak.display());
-        copy(soak).when(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
+        copy(soak).context(what).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
     })
 }
 
@@ -170,11 +170,11 @@ fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
 
 /// Copies the files of `from` into `to`, a new directory.
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::create_dir(to).when(to.display())?;
-    for entry in fs::read_dir(from).when(from.display())? {
+    fs::create_dir(to).context(to.display())?;
+    for entry in fs::read_dir(from).context(from.display())? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).when(entry.path().display())?;
+            fs::copy(entry.path(), to.join(entry.file_name())).context(entry.path().display())?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use criteria::sabotage::directory;
 use evidence::exit;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::project;
 use verdict::sabotage::{Account, markdown};
 
@@ -42,12 +42,12 @@ pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
 
 fn write(table: &str) -> Result<(), Failure> {
     let path = project::root().join("docs/sabotage.md");
-    let page = fs::read_to_string(&path).when(path.display())?;
+    let page = fs::read_to_string(&path).context(path.display())?;
     let parts = page
         .split_once(BEGIN)
         .and_then(|(before, rest)| rest.split_once(END).map(|(_, behind)| (before, behind)));
     let Some((before, behind)) = parts else {
         machine::fail!("{} has no lines {BEGIN} and {END}", path.display());
     };
-    fs::write(&path, format!("{before}{BEGIN}\n\n{table}\n{END}{behind}")).when(path.display())
+    fs::write(&path, format!("{before}{BEGIN}\n\n{table}\n{END}{behind}")).context(path.display())
 }

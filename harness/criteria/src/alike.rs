@@ -7,7 +7,7 @@ use std::path::Path;
 use homes::sequence::{Change, Shape, apply, query};
 use homes::torture::fuzz::Dice;
 use homes::torture::scale;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 use vexfs_uapi::{Hit, Kind, Metric};
@@ -40,14 +40,14 @@ impl HomeFile {
     ) -> Result<HomeFile, Failure> {
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(true);
-        let file = how.open(mount.join(name)).when(home)?;
-        attach(&file, declaration).when(format!("ATTACH, {home}"))?;
+        let file = how.open(mount.join(name)).context(home)?;
+        attach(&file, declaration).context(format!("ATTACH, {home}"))?;
         Ok(HomeFile { home, file })
     }
 
     fn search(&self, dim: u32, effort: u32, query: &[f32]) -> Result<Vec<Hit>, Failure> {
         let mut searcher = Searcher::new(dim, K, 0)?.with_param(effort);
-        Ok(searcher.search(&self.file, query).when(format!("SEARCH, {}", self.home))?.to_vec())
+        Ok(searcher.search(&self.file, query).context(format!("SEARCH, {}", self.home))?.to_vec())
     }
 }
 
@@ -70,7 +70,7 @@ pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(),
             ];
             let shape = Shape { dim: dim as usize, most_rows };
             compared += one_pair(&sides, shape, declaration)
-                .when(format!("{kind:?} by {metric:?}, {dim} components, seed {seed}"))?;
+                .context(format!("{kind:?} by {metric:?}, {dim} components, seed {seed}"))?;
         }
     }
     context.fact("answers compared", compared)
@@ -85,16 +85,18 @@ fn one_pair(sides: &[HomeFile; 2], shape: Shape, declaration: Declaration) -> Re
         let told = format!("change {number} of a file of {length} bytes, {change}");
         let [kernel, fuse] = sides;
         // What is in the page cache is written by one request over FUSE, and refused as a whole.
-        fuse.file.read_exact_at(&mut vec![0; length], 0).when(&told)?;
-        let done =
-            (apply(&kernel.file, &change).when(&told)?, apply(&fuse.file, &change).when(&told)?);
+        fuse.file.read_exact_at(&mut vec![0; length], 0).context(&told)?;
+        let done = (
+            apply(&kernel.file, &change).context(&told)?,
+            apply(&fuse.file, &change).context(&told)?,
+        );
         require!(done.0 == done.1, "{told}: the kernel does it: {}, FUSE: {}", done.0, done.1);
         let lengths = (kernel.file.metadata()?.len(), fuse.file.metadata()?.len());
         require!(lengths.0 == lengths.1, "{told}: kernel and fuse have {lengths:?} bytes");
         for effort in [0, 1] {
             let query = query(&mut dice, shape.dim);
-            let by_kernel = kernel.search(declaration.dim, effort, &query).when(&told)?;
-            let by_fuse = fuse.search(declaration.dim, effort, &query).when(&told)?;
+            let by_kernel = kernel.search(declaration.dim, effort, &query).context(&told)?;
+            let by_fuse = fuse.search(declaration.dim, effort, &query).context(&told)?;
             require!(
                 by_kernel == by_fuse,
                 "{told}: kernel and fuse answer otherwise: {by_kernel:?} and {by_fuse:?}"

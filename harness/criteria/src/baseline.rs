@@ -9,7 +9,7 @@ use evidence::protocol::{PROTOCOL, of_first_queries};
 use evidence::stats::bootstrap_of_mean;
 use evidence::thresholds::{self, Rule};
 use homes::fuse::FuseMount;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{
     Contender, Driver, Insertable, Limits, Program, Searchable, Stock, Unseen, insertion_rounds,
@@ -176,7 +176,7 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     let mut unseen = Unseen::behind(Dataset::of_protocol()?, further_queries(context));
     for search in &rival.searches {
         let searched = searches(context, search, mount, None, &mut driver, &mut unseen);
-        outcome = outcome.and(searched.when(search.rule.title));
+        outcome = outcome.and(searched.context(search.rule.title));
     }
     close(rival, driver)?;
     outcome
@@ -198,7 +198,7 @@ fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), 
             read_back(&mut driver, dataset)?;
         }
         searches(context, search, mount, Some(fuse), &mut driver, &mut unseen)
-            .when(search.rule.title)?;
+            .context(search.rule.title)?;
     }
     close(rival, driver)
 }

@@ -13,7 +13,7 @@ use homes::filesystem::{NOBODY, SOMEBODY, as_user};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::child::Running;
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::under_test::Program;
 use machine::{fail, require};
 use measure::dataset::{self, Dataset};
@@ -61,12 +61,12 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let root = mount.path();
     own_knows_requests(root)?;
     if let Some(parent) = root.parent() {
-        fs::set_permissions(parent, Permissions::from_mode(0o711)).when(parent.display())?;
+        fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
     }
-    fs::set_permissions(root, Permissions::from_mode(0o777)).when("chmod of the root")?;
+    fs::set_permissions(root, Permissions::from_mode(0o777)).context("chmod of the root")?;
     let data = Dataset::generate(29, ROWS, DIM, 1);
     fs::write(busy(root), dataset::bytes(&data.base))?;
-    fs::set_permissions(busy(root), Permissions::from_mode(0o666)).when("chmod of the file")?;
+    fs::set_permissions(busy(root), Permissions::from_mode(0o666)).context("chmod of the file")?;
 
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string()]);
@@ -82,7 +82,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     }
     context.fact("requests that were answered meanwhile", 2 * REQUESTS.len())?;
     // Had it ended before, nothing would have been shown.
-    kill(pid, Signal::SIGKILL).when("kill")?;
+    kill(pid, Signal::SIGKILL).context("kill")?;
     let ended = building.finish(LIMIT)?;
     require!(
         std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(libc::SIGKILL),
@@ -114,7 +114,7 @@ fn answered(who: &str, uid: u32, root: &Path) -> Result<(), Failure> {
 
 fn hear(who: &str, what: &str, answers: &Receiver<io::Result<()>>) -> Result<(), Failure> {
     match answers.recv_timeout(LIMIT) {
-        Ok(answer) => answer.when(format!("{who}'s {what}")),
+        Ok(answer) => answer.context(format!("{who}'s {what}")),
         Err(RecvTimeoutError::Timeout) => fail!(
             "{who}'s {what} is not answered within {} s, while another user's index is built",
             LIMIT.as_secs()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::claims::{self, NewFiles};
 use measure::contender::{Contender, VexfsFile};
@@ -31,8 +31,8 @@ pub(super) fn on_both(context: &Context, kernel: &Path, fuse: &Path) -> Result<(
         ("benchmark on FUSE", Home::Fuse, fuse, kernel),
     ] {
         let idle = Idle::begin(other)?;
-        let report = claims::run(&benchmark, mount, home).when(name)?;
-        idle.end().when(format!("{name}: not authentic: the other home was not idle"))?;
+        let report = claims::run(&benchmark, mount, home).context(name)?;
+        idle.end().context(format!("{name}: not authentic: the other home was not idle"))?;
         context.fact(name, report)?;
     }
     Ok(())

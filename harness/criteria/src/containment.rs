@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile, names};
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
@@ -28,7 +28,7 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
             .arg(directory.path())
             .env("LC_ALL", "C")
             .output()
-            .when("unshare(1)")
+            .context("unshare(1)")
     };
     // What any name space may mount shows that this one works.
     let other = mount("tmpfs")?;
@@ -59,15 +59,15 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
     let mut attach = Command::new(Program::Vexctl.build_if_missing()?);
     attach.arg("attach").arg(&path).args(["--kind", "flat", "--dim", &DIM.to_string()]);
     cgroup.joins(&mut attach)?;
-    let output = attach.output().when("vexctl attach")?;
+    let output = attach.output().context("vexctl attach")?;
     let said = String::from_utf8_lossy(&output.stderr);
     require!(output.status.success(), "vexctl attach: {}: {said}", output.status);
 
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let memory = stats(&file, 0).when("STATS")?.memory;
+    let memory = stats(&file, 0).context("STATS")?.memory;
     require!(memory >= (ROWS * DIM) as u64, "an index of {ROWS} rows holds {memory} bytes");
     let attached = cgroup.charged()?;
-    detach(&file, 0).when("DETACH")?;
+    detach(&file, 0).context("DETACH")?;
     // The kernel gives charges back in batches; an index within 5 % is none of them.
     let given_back = format!("{memory} bytes of an index, given back to the cgroup of who made it");
     let detached = wait_for(given_back, Duration::from_secs(5), || {

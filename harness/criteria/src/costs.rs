@@ -8,7 +8,7 @@ use evidence::protocol::PROTOCOL;
 use evidence::stats::median;
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use measure::contender::{Contender, VexfsFile};
 use measure::dataset::Dataset;
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ fn of_home(home: &str, directory: &Path) -> Result<Vec<Cost>, Failure> {
     let mut costs = Vec::new();
     for kind in Kind::ALL {
         let (warm_ups, repeats) = fills(kind);
-        let fill = || filled(home, directory, kind, &data).when(format!("{kind:?} in {home}"));
+        let fill = || filled(home, directory, kind, &data).context(format!("{kind:?} in {home}"));
         let (_, mut file) = fill()?;
         let mut insertions = Vec::new();
         for number in 1..warm_ups + repeats {
@@ -118,12 +118,12 @@ fn filled(
 /// Leaves `costs` in `evidence`.
 pub fn write(evidence: &Path, costs: &[Cost]) -> Result<(), Failure> {
     let path = evidence.join(COSTS_FILE);
-    fs::write(&path, serde_json::to_vec_pretty(costs)?).when(path.display())
+    fs::write(&path, serde_json::to_vec_pretty(costs)?).context(path.display())
 }
 
 /// What a guest has left in `evidence`.
 pub fn read(evidence: &Path) -> Result<Vec<Cost>, Failure> {
     let path = evidence.join(COSTS_FILE);
-    let bytes = fs::read(&path).when(path.display())?;
-    serde_json::from_slice(&bytes).when(path.display())
+    let bytes = fs::read(&path).context(path.display())?;
+    serde_json::from_slice(&bytes).context(path.display())
 }

@@ -9,7 +9,7 @@ use homes::kernel::{
     KernelLog, KernelMount, Kmemleak, LoadedModule, ModuleFile, kernel_memory_kib,
     leaked_allocations, live_allocations, load_open,
 };
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 use super::watched::use_what_there_is;
@@ -25,7 +25,7 @@ const MEMORY_TOLERANCE_KIB: i64 = 256;
 
 pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let file = ModuleFile::of_running_kernel()?;
-    let open = File::open(&file.path).when(file.path.display())?;
+    let open = File::open(&file.path).context(file.path.display())?;
     let of_others = leaked_allocations()?;
     let kmemleak = Kmemleak::from_now()?;
     let mut done = Vec::with_capacity(CYCLES as usize);
@@ -42,7 +42,7 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
             let kernel_memory_kib = kernel_memory_kib()?;
             Ok(LoadCycle { number, microseconds, kernel_memory_kib, live_allocations })
         };
-        let cycle = cycle().when(format!("cycle {number}"))?;
+        let cycle = cycle().context(format!("cycle {number}"))?;
         context.fact(LOAD_CYCLE, &cycle)?;
         done.push(cycle);
     }

@@ -13,7 +13,7 @@ use evidence::place::Place;
 use evidence::protocol::PROTOCOL;
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::project;
 use machine::require;
 use measure::contender::{Contender, Driver, InProcess, Limits, Process, Program, VexfsFile, fill};
@@ -84,8 +84,8 @@ fn numpy(context: &Context) -> Result<(), Failure> {
 
     let ours =
         [&dataset.base[..], &dataset.queries, &dataset.further_queries(FURTHER_QUERIES)].concat();
-    let theirs = values(&std::fs::read(&file).when(file.display())?)?;
-    compare(&theirs, &ours, PROTOCOL.dim).when("numpy's stream and ours")?;
+    let theirs = values(&std::fs::read(&file).context(file.display())?)?;
+    compare(&theirs, &ours, PROTOCOL.dim).context("numpy's stream and ours")?;
     context.fact("numpy", json!({ "version": said["numpy"], "values_compared": ours.len() }))
 }
 
@@ -148,7 +148,7 @@ fn rows_come_back(context: &Context, contender: &mut dyn Contender) -> Result<()
     fill(contender, dataset, &PROTOCOL)?;
     let name = contender.name().to_owned();
     let read_back = contender.vectors()?;
-    compare(&dataset.base, &read_back, PROTOCOL.dim).when(&name)?;
+    compare(&dataset.base, &read_back, PROTOCOL.dim).context(&name)?;
     context.fact(
         "rows read back",
         json!({

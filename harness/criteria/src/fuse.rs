@@ -13,7 +13,7 @@ use homes::fuse::{Foreground, FuseMount};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::child::{Finished, Running, in_words};
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
 use machine::{config, require};
 use nix::sys::signal::Signal;
@@ -178,26 +178,26 @@ fn successors(_: &Context) -> Result<(), Failure> {
             let mounted = daemon.has_mounted()?;
             Ok((mounted || daemon.has_ended()?).then_some(mounted))
         });
-        if !mounted.when(format!("round {round}"))? {
-            let ended = daemon.finish(REFUSAL_LIMIT).when(format!("round {round}"))?;
+        if !mounted.context(format!("round {round}"))? {
+            let ended = daemon.finish(REFUSAL_LIMIT).context(format!("round {round}"))?;
             ended.must_succeed(&format!("round {round}: the daemon, before it had mounted,"))?;
             // It was told that it is unmounted, before anybody looked.
             return Err(gone(round));
         }
         let file = mountpoint.join("f");
-        fs::write(&file, "written").when(format!("round {round}"))?;
+        fs::write(&file, "written").context(format!("round {round}"))?;
         if let Some(predecessor) = predecessor.replace(daemon) {
-            predecessor.finish(REFUSAL_LIMIT).when("the daemon before it")?;
+            predecessor.finish(REFUSAL_LIMIT).context("the daemon before it")?;
         }
         if !is_mounted(&mountpoint)? {
             return Err(gone(round));
         }
-        let read = fs::read(&file).when(format!("round {round}"))?;
+        let read = fs::read(&file).context(format!("round {round}"))?;
         require!(read == b"written", "round {round}: what was written is not there");
-        unmount_as_a_user(&mountpoint).when(format!("round {round}"))?;
+        unmount_as_a_user(&mountpoint).context(format!("round {round}"))?;
     }
     if let Some(last) = predecessor {
-        last.finish(REFUSAL_LIMIT).when("the last daemon")?;
+        last.finish(REFUSAL_LIMIT).context("the last daemon")?;
     }
     Ok(())
 }
@@ -224,8 +224,8 @@ fn served_by_fuse(context: &Context) -> Result<(), Failure> {
     let mount = FuseMount::under_test()?;
     let path = mount.path().join("base.f32");
     let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
-    attach(&file, &Declaration::flat(8)).when("ATTACH")?;
-    let stats = stats(&file, 0).when("STATS")?;
+    attach(&file, &Declaration::flat(8)).context("ATTACH")?;
+    let stats = stats(&file, 0).context("STATS")?;
     require!(stats.home == Home::Fuse as u32, "the home is {}, not FUSE", stats.home);
     context.fact("engine", stats.engine())?;
     drop(file);
@@ -245,7 +245,7 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         let ended = Foreground::start(path)?.finish(REFUSAL_LIMIT);
         let left = Foreground::end_all_of(path)?;
         let Finished { status, output } =
-            ended.when(format!("a mount point that is {word:?}: it goes on"))?;
+            ended.context(format!("a mount point that is {word:?}: it goes on"))?;
         // How it says so is its own affair where it is not the reference.
         let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(

@@ -5,7 +5,7 @@ use std::thread;
 use evidence::Round;
 use evidence::protocol::PROTOCOL;
 use evidence::stats::Ratio;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{
     Contender, InsertionRounds, Stock, Stores, VexfsFile, draw_order, fill, fill_stores,
@@ -80,7 +80,7 @@ pub(super) fn check_counters(home: Home, files: &[VexfsFile]) -> Result<(), Fail
 /// Asks a contender for the protocol's rows back.
 pub(super) fn read_back(contender: &mut dyn Contender, dataset: &Dataset) -> Result<(), Failure> {
     let name = contender.name().to_owned();
-    compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).when(name)
+    compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).context(name)
 }
 
 /// Fills all at once: an emulated CPU takes minutes to build a graph.
@@ -91,7 +91,7 @@ pub(super) fn fill_at_once<'a>(
     thread::scope(|scope| {
         let start = |contender: &'a mut (dyn Contender + Send)| {
             let name = contender.name().to_owned();
-            scope.spawn(|| fill(contender, dataset, &PROTOCOL).when(name))
+            scope.spawn(|| fill(contender, dataset, &PROTOCOL).context(name))
         };
         let started: Vec<_> = all.into_iter().map(start).collect();
         let end = |one: thread::ScopedJoinHandle<'_, _>| {

@@ -12,7 +12,7 @@ use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
 use evidence::thresholds::{self, Rule};
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, Stock, Stores, Unseen, VexfsFile,
@@ -170,7 +170,7 @@ fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), F
     let dataset = Dataset::of_protocol()?;
     let mut in_process = InProcess::new(&declaration)?;
     for contender in [&mut pair.kernel as &mut dyn Contender, &mut pair.fuse, &mut in_process] {
-        contender.insert(0, &dataset.base).when(contender.name().to_owned())?;
+        contender.insert(0, &dataset.base).context(contender.name().to_owned())?;
     }
     let further = dataset.further_queries(100);
     for queries in [&dataset.queries[..], &further] {
@@ -179,13 +179,13 @@ fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), F
             Ok::<_, Failure>(Answered::of(last))
         };
         let expected = answered(&mut in_process)?;
-        answered(&mut pair.kernel)?.same_as(&expected).when("kernel and in process")?;
-        answered(&mut pair.fuse)?.same_as(&expected).when("fuse and in process")?;
+        answered(&mut pair.kernel)?.same_as(&expected).context("kernel and in process")?;
+        answered(&mut pair.fuse)?.same_as(&expected).context("fuse and in process")?;
     }
     for side in [&mut pair.kernel, &mut pair.fuse] {
         let read = side.vectors()?;
         measure::dataset::compare(&dataset.base, &read, PROTOCOL.dim)
-            .when(side.name().to_owned())?;
+            .context(side.name().to_owned())?;
     }
     context.fact("queries answered alike by kernel, fuse and in process", 200)
 }
@@ -211,18 +211,18 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
             };
             let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
             let Pair { mut kernel, mut fuse } = mounts.pair(declaration)?;
-            let expected = answers(&mut kernel).when(of("kernel"))?;
+            let expected = answers(&mut kernel).context(of("kernel"))?;
             require!(
                 expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
                 "{}: not {} neighbours to each query",
                 of("kernel"),
                 PROTOCOL.k
             );
-            answers(&mut fuse)?.same_as(&expected).when(of("fuse and kernel"))?;
+            answers(&mut fuse)?.same_as(&expected).context(of("fuse and kernel"))?;
             for level in InProcess::levels() {
                 let mut in_process = InProcess::at_level(&declaration, level)?;
                 let who = format!("in process with {level:?} and kernel");
-                answers(&mut in_process)?.same_as(&expected).when(of(&who))?;
+                answers(&mut in_process)?.same_as(&expected).context(of(&who))?;
             }
         }
     }
@@ -299,7 +299,7 @@ fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Re
         before.0.check("kernel", kernel, kind, queries)?;
         let asked = Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k };
         Served::by(fuse.each())?.since(before.1).check("FUSE", &asked)?;
-        done.a.same_as(&done.b).when("kernel and fuse")?;
+        done.a.same_as(&done.b).context("kernel and fuse")?;
         let counted = "each search call";
         Ok(Pass {
             rounds: done.rounds,

@@ -11,7 +11,7 @@ use evidence::stats::{LOOKS, Outcome};
 use evidence::thresholds::{Bound, Rule, Scene};
 use evidence::{CutShort, Measurement, Round, Side};
 use machine::clock;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::Contender;
 use serde_json::json;
@@ -69,7 +69,7 @@ pub fn judge(
     let decision = Decision::by(rule, context.emulated(), &measurement);
     let (disturbed, cut_short) = (measurement.disturbed.len(), measurement.cut_short);
     context.measurement(measurement)?;
-    let decision = decision.map_err(Failure::new).when(rule.title)?;
+    let decision = decision.map_err(Failure::new).context(rule.title)?;
     println!("{}, {}: {decision}", rule.title, clock.name());
     if let Some(cut_short) = cut_short {
         println!("{}: {cut_short}", rule.title);

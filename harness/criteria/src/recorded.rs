@@ -11,7 +11,7 @@ use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::Outcome;
 use evidence::thresholds::{self, Scene};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{project, require};
 use measure::contender::{Contender, VexfsFile};
 use measure::dataset::{Dataset, compare};
@@ -38,7 +38,7 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
         rule.at(Scene { place: context.place(), emulated: context.emulated(), clock: Clock::Wall });
     let mut below = Vec::new();
     for (rows, dim) in sizes(&baselines) {
-        let times = insert(mount, rows, dim).when(format!("insertion of {rows} x {dim}"))?;
+        let times = insert(mount, rows, dim).context(format!("insertion of {rows} x {dim}"))?;
         for system in Competitor::ALL {
             let Ok(figure) =
                 baselines.comparable(system, RatedOperation::Insertion, rows as u64, dim)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{environment, project};
 use verdict::sabotage::{Found, REGISTER};
 
@@ -14,9 +14,9 @@ pub fn keep(mut found: Found) -> Result<(), Failure> {
     found.commit = environment::commit();
     found.message = found.message.replace(&format!("{}/", project::root().display()), "");
     let directory = directory();
-    fs::create_dir_all(&directory).when(directory.display())?;
+    fs::create_dir_all(&directory).context(directory.display())?;
     let path = directory.join(&found.saboteur).with_extension("json");
-    fs::write(&path, serde_json::to_string_pretty(&found)? + "\n").when(path.display())
+    fs::write(&path, serde_json::to_string_pretty(&found)? + "\n").context(path.display())
 }
 
 /// Forgets an earlier run's.
@@ -33,7 +33,7 @@ pub fn directory() -> PathBuf {
 /// Writes down which saboteurs there are, so that one that nobody found is missed.
 pub fn register(names: &[&str]) -> Result<(), Failure> {
     let directory = directory();
-    fs::create_dir_all(&directory).when(directory.display())?;
+    fs::create_dir_all(&directory).context(directory.display())?;
     // Each trial does so, and several run at once: nobody may find half of it.
     let mut whole = tempfile::NamedTempFile::new_in(&directory)?;
     whole.write_all((names.join("\n") + "\n").as_bytes())?;

@@ -10,7 +10,7 @@ use homes::kernel::{
     may_be_tried, names, registered,
 };
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{config, require};
 use measure::dataset::{self, Dataset};
 use nix::errno::Errno;
@@ -104,9 +104,9 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
     let data = Dataset::generate(3, 256, DIM, 1);
     let path = mount.join("base.f32");
-    fs::write(&path, dataset::bytes(&data.base)).when("writing a file of rows")?;
+    fs::write(&path, dataset::bytes(&data.base)).context("writing a file of rows")?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let attached = attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH");
+    let attached = attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH");
     if attached.is_err() {
         drop(file);
         reads_back_and_goes(&path, &data)?;
@@ -114,13 +114,13 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     }
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
     for row in [0, 100, 255] {
-        let hits = searcher.search(&file, data.row(row)).when("SEARCH")?;
+        let hits = searcher.search(&file, data.row(row)).context("SEARCH")?;
         require!(
             hits.len() == 1 && hits[0].row == row as u64 && hits[0].distance == 0,
             "row {row} is not its own nearest neighbour: {hits:?}"
         );
     }
-    let stats = stats(&file, 0).when("STATS")?;
+    let stats = stats(&file, 0).context("STATS")?;
     require!(
         stats.home == Home::Kernel as u32 && stats.searches == 3,
         "3 searches of the kernel's are counted as {} of home {}",
@@ -147,7 +147,7 @@ pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
     }
     let path = mount.join("asked");
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    attach(&file, &Declaration::flat(1)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(1)).context("ATTACH")?;
     drop(file);
     Ok(fs::remove_file(path)?)
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::unmount_by_force;
 use machine::require;
 use nix::unistd::geteuid;
@@ -49,7 +49,7 @@ impl Mounted {
         };
         // Other users, too, get as far as the mount.
         if let Some(parent) = mounted.path().parent() {
-            fs::set_permissions(parent, Permissions::from_mode(0o711)).when(parent.display())?;
+            fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
         }
         Ok(mounted)
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use homes::filesystem::contract::ASKS;
 use homes::filesystem::{Need, all_operations, apart, stores};
 use libtest_mimic::{Arguments, Trial};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount, unmount_by_force};
 use machine::part;
 use machine::programs::on_path;
@@ -80,7 +80,7 @@ fn passes(kind: &FileSystemKind, root: bool) -> Result<(), Failure> {
             continue;
         }
         tried += 1;
-        let mounted = MountedFileSystem::new(kind, operation.options).when(operation.name)?;
+        let mounted = MountedFileSystem::new(kind, operation.options).context(operation.name)?;
         let outcome = operation.run_apart(&mounted.mountpoint, LIMIT);
         mounted.unmount()?;
         match outcome {
@@ -140,14 +140,14 @@ fn make(kind: &FileSystemKind, image: &Path, options: &str) -> Result<(), Failur
     let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
     let size = value("size=").unwrap_or("256M");
     let unit = if size.ends_with('K') { 10 } else { 20 };
-    let size: u64 = size.trim_end_matches(['K', 'M']).parse().when("size=")?;
+    let size: u64 = size.trim_end_matches(['K', 'M']).parse().context("size=")?;
     let size = (size << unit).max(kind.least);
     File::create(image)?.set_len(size)?;
     let mut command = Command::new(kind.make[0]);
     command.args(&kind.make[1..]);
     if let (Some(option), Some(inodes)) = (kind.inodes, value("nr_inodes=")) {
         // As many as fit beside some content, and those that it needs itself.
-        let inodes: u64 = inodes.parse().when("nr_inodes=")?;
+        let inodes: u64 = inodes.parse().context("nr_inodes=")?;
         command.args([option, &inodes.clamp(16, size >> 10).to_string()]);
     }
     run(command.arg(image))

@@ -12,7 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::deadline::wait_for;
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 
 /// Lines of a program's output that a failure repeats.
 const TAIL_LINES: usize = 30;
@@ -64,7 +64,7 @@ impl Supervised {
     pub fn start(name: &str, command: &mut Command) -> Result<Supervised, Failure> {
         command.process_group(0);
         die_with_us(command, Signal::SIGKILL);
-        let child = command.spawn().when(format!("starting {name}"))?;
+        let child = command.spawn().context(format!("starting {name}"))?;
         let mut supervised = Supervised::of(name, child);
         supervised.leads_group = true;
         Ok(supervised)
@@ -242,7 +242,7 @@ impl Running {
         // Where it is still being written to, its position is not ours.
         let length = self.output.metadata()?.len().min(MOST_OUTPUT);
         let mut output = vec![0; usize::try_from(length)?];
-        self.output.read_exact_at(&mut output, 0).when(self.process.name())?;
+        self.output.read_exact_at(&mut output, 0).context(self.process.name())?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 

@@ -3,11 +3,11 @@
 use evidence::clock::Clock;
 use evidence::guest::GuestLaunch;
 
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 use crate::place;
 
 /// The clock of this place. In a guest it is the one that the launcher recorded.
 pub fn here() -> Result<Clock, Failure> {
     let Some(evidence) = &place::here().evidence_dir else { return Ok(Clock::Wall) };
-    Ok(GuestLaunch::read(evidence).when("what the guest's time counts")?.clock)
+    Ok(GuestLaunch::read(evidence).context("what the guest's time counts")?.clock)
 }

@@ -87,7 +87,7 @@ impl Failure {
 
     /// Puts `what` before the message: what was being done when it happened.
     #[must_use]
-    pub fn while_doing(self, what: impl fmt::Display) -> Self {
+    pub fn context(self, what: impl fmt::Display) -> Self {
         Failure { message: format!("{what}: {}", self.message), at: None, ..self }
     }
 }
@@ -128,17 +128,17 @@ fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
 }
 
 /// Adds what was being done to an error.
-pub trait While<T> {
+pub trait WithContext<T> {
     /// Puts `what` before the error's message.
     ///
     /// # Errors
     /// The error it was given, as a [`Failure`].
-    fn when(self, what: impl fmt::Display) -> Result<T, Failure>;
+    fn context(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
 
-impl<T, E: Into<Failure>> While<T> for Result<T, E> {
-    fn when(self, what: impl fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| error.into().while_doing(what))
+impl<T, E: Into<Failure>> WithContext<T> for Result<T, E> {
+    fn context(self, what: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| error.into().context(what))
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     fn says_what_was_being_done() {
         let result: Result<(), std::io::Error> = Err(std::io::Error::other("no space"));
         assert_eq!(
-            result.when("writing a.f32").unwrap_err().to_string(),
+            result.context("writing a.f32").unwrap_err().to_string(),
             "writing a.f32: no space"
         );
     }
@@ -181,7 +181,7 @@ mod tests {
         };
         let place = bare().unwrap_err().place().unwrap_or_default();
         assert!(place.contains("failure.rs:"), "{place}");
-        let told = bare().when("symlink(2)").unwrap_err();
+        let told = bare().context("symlink(2)").unwrap_err();
         assert_eq!((told.place(), told.errno()), (None, Some(Errno::ENOSYS)));
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn knows_the_errno_of_a_system_call() {
         let failed = |errno| io::Error::from_raw_os_error(errno);
         let result: Result<(), io::Error> = Err(failed(libc::ENOSYS));
-        assert_eq!(result.when("rename").unwrap_err().errno(), Some(Errno::ENOSYS));
+        assert_eq!(result.context("rename").unwrap_err().errno(), Some(Errno::ENOSYS));
         assert_eq!(Failure::from(Errno::EIO).errno(), Some(Errno::EIO));
         assert_eq!(Failure::from(rustix::io::Errno::XDEV).errno(), Some(Errno::EXDEV));
         assert_eq!(Failure::from(io::Error::other("no space")).errno(), None);

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::deadline::wait_for;
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 
 /// How long a busy mount may take. A child that another thread is starting inherits our descriptors,
 /// and keeps the mount busy, between fork and exec; that passes.
@@ -27,7 +27,7 @@ pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
     };
     let parent = match fs::canonicalize(parent) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        parent => parent.when(path.display())?,
+        parent => parent.context(path.display())?,
     };
     let at = parent.join(name);
     Ok(entries()?.iter().any(|one| one.at == at.as_os_str().as_bytes()))
@@ -62,7 +62,7 @@ impl Entry {
 
 /// What is mounted, in the order of mounting.
 pub fn entries() -> Result<Vec<Entry>, Failure> {
-    let mounts = fs::read(MOUNTINFO).when(MOUNTINFO)?;
+    let mounts = fs::read(MOUNTINFO).context(MOUNTINFO)?;
     Ok(entries_of(&mounts))
 }
 
@@ -99,7 +99,7 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
     wait_for(what, BUSY_LIMIT, || match umount2(path, MntFlags::empty()) {
         Ok(()) => Ok(Some(())),
         Err(Errno::EBUSY) => Ok(None),
-        Err(errno) => Err(Failure::from(errno)).when(format!("unmounting {}", path.display())),
+        Err(errno) => Err(Failure::from(errno)).context(format!("unmounting {}", path.display())),
     })
 }
 
@@ -107,7 +107,7 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
 /// detaches the mount although it is in use.
 pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
     umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
-        .when(format!("unmounting {} by force", path.display()))
+        .context(format!("unmounting {} by force", path.display()))
 }
 
 #[cfg(test)]

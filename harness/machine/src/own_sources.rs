@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::child::Running;
 use crate::deadline::wait_for;
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 use crate::interrupt::interrupted;
 use crate::place;
 use crate::{config, fail, project, require};
@@ -143,7 +143,8 @@ fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
     if usual.is_file() {
         return Ok(usual);
     }
-    let paths = fs::read_dir(directory).when(directory.display())?.flatten().map(|one| one.path());
+    let paths =
+        fs::read_dir(directory).context(directory.display())?.flatten().map(|one| one.path());
     let mut modules: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|end| end == "ko")).collect();
     match (modules.pop(), modules.is_empty()) {
@@ -160,14 +161,14 @@ fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
 /// Copies what was built to where it is looked for, unless it is there already: a process that runs the old one
 /// keeps it.
 fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
-    let bytes = fs::read(built).when(built.display())?;
+    let bytes = fs::read(built).context(built.display())?;
     if fs::read(product).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let directory = product.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory).when(directory.display())?;
-    let copy = NamedTempFile::new_in(directory).when(directory.display())?;
-    fs::write(copy.path(), bytes).when(product.display())?;
+    fs::create_dir_all(directory).context(directory.display())?;
+    let copy = NamedTempFile::new_in(directory).context(directory.display())?;
+    fs::write(copy.path(), bytes).context(product.display())?;
     fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
     copy.persist(product)?;
     Ok(())
@@ -176,9 +177,9 @@ fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
 /// One build at a time: trials are processes of their own.
 fn lock() -> Result<Flock<File>, Failure> {
     let directory = products();
-    fs::create_dir_all(&directory).when(directory.display())?;
+    fs::create_dir_all(&directory).context(directory.display())?;
     let path = directory.join("lock");
-    let file = File::options().create(true).append(true).open(&path).when(path.display())?;
+    let file = File::options().create(true).append(true).open(&path).context(path.display())?;
     let mut unlocked = Some(file);
     wait_for(format!("the end of another build, which holds {}", path.display()), LIMIT, || {
         require!(!interrupted(), "interrupted while waiting for another build");
@@ -189,7 +190,7 @@ fn lock() -> Result<Flock<File>, Failure> {
                 unlocked = Some(file);
                 Ok(None)
             }
-            Err((_, errno)) => Err(Failure::from(errno)).when(path.display()),
+            Err((_, errno)) => Err(Failure::from(errno)).context(path.display()),
         }
     })
 }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use serde::Serialize;
 
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 
 /// Variable that names the part.
 const VARIABLE: &str = "VEXFS_VALIDATION_PART";
@@ -23,7 +23,7 @@ pub type Part = fn(&str) -> Result<(), Failure>;
 
 /// A command that does part `name`, with `order`; it is refused more than [`MOST_MEMORY`].
 pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
-    let mut command = Command::new(std::env::current_exe().when("this program's path")?);
+    let mut command = Command::new(std::env::current_exe().context("this program's path")?);
     command.env(VARIABLE, name).env(ORDER, serde_json::to_string(order)?);
     with_memory(&mut command, MOST_MEMORY);
     Ok(command)

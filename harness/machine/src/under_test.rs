@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 use crate::{config, own_sources, project, require};
 
 /// A program under test.
@@ -73,7 +73,7 @@ impl Program {
             .current_dir(project::root())
             .args(["build", "--release", "--locked", "-p", self.package()])
             .status()
-            .when(self.build_command())?;
+            .context(self.build_command())?;
         require!(
             status.success() && program.is_file(),
             "{} is not there and cannot be built; build it with: {}",

@@ -14,7 +14,7 @@ use evidence::processor::Processor;
 use evidence::protocol::PROTOCOL;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::environment;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::interrupt::Signals;
 use machine::project;
 use machine::require;
@@ -150,11 +150,11 @@ fn run(options: &Options) -> Result<Shown, Failure> {
 
 /// An earlier run's JSON, of either kind.
 fn read(file: &Path) -> Result<Shown, Failure> {
-    let text = fs::read_to_string(file).when(file.display())?;
+    let text = fs::read_to_string(file).context(file.display())?;
     if let Ok(sets) = serde_json::from_str(&text) {
         return Ok(Shown { sets, ..Shown::default() });
     }
-    Ok(Shown { rows: serde_json::from_str(&text).when(file.display())?, ..Shown::default() })
+    Ok(Shown { rows: serde_json::from_str(&text).context(file.display())?, ..Shown::default() })
 }
 
 fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Failure> {
@@ -179,7 +179,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
                 .into_iter()
                 .filter(|side| options.wants_side(side))
                 .collect();
-            measured.push(bench.measure(&set, &sides).when(name)?);
+            measured.push(bench.measure(&set, &sides).context(name)?);
             write_json(&options.sets_output, &measured)?;
         }
         progress.inc(1);

@@ -8,7 +8,7 @@ use evidence::competitor::Competitor;
 use evidence::protocol::{Arm, PROTOCOL};
 use homes::fuse::FuseMount;
 use machine::clock;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use measure::contender::{
     Contender, Driver, InProcess, Limits, Program, STORES, Sides, Slowed, Stores, VexfsFile,
     building_order, draw_order, fill,
@@ -155,7 +155,7 @@ impl Four {
             for arm in building_order(number, draw_order(pass)) {
                 if named(arm).has_many() && self.of(arm).each().len() == number {
                     let mut store = named(arm).make(&file_name(arm, number))?;
-                    fill(&mut store, dataset, &PROTOCOL).when(format!("{arm:?}"))?;
+                    fill(&mut store, dataset, &PROTOCOL).context(format!("{arm:?}"))?;
                     self.of(arm).add(store);
                 }
             }

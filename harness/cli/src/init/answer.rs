@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use homes::kernel::ModuleFile;
 use machine::config;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 
 use super::file;
@@ -63,10 +63,10 @@ impl Settled {
         let Paths { mut notes, .. } = paths;
         let filesystem = answers.filesystem.clone();
         if let Some(words) = &fuse {
-            runs(words, beside, &mut notes).when("--fuse")?;
+            runs(words, beside, &mut notes).context("--fuse")?;
         }
         if let Some(module) = &module {
-            is_module(&beside.join(module), &mut notes).when("--module")?;
+            is_module(&beside.join(module), &mut notes).context("--module")?;
         }
         if let Some(words) = &mount {
             mounts(words, &mut notes);
@@ -138,7 +138,7 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
             program.display()
         );
     } else if program.is_file() {
-        let mode = fs::metadata(&program).when(program.display())?.permissions().mode();
+        let mode = fs::metadata(&program).context(program.display())?.permissions().mode();
         require!(
             mode & 0o111 != 0,
             "{} may not be executed; chmod +x it, or name its interpreter first (/usr/bin/python3 {name})",

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Args;
 use evidence::exit;
 use machine::config;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 use self::answer::{Answers, MOUNTS, Settled};
 use super::output::outln;
@@ -93,11 +93,11 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let mut new = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)
-        .when(directory.display())?;
+        .context(directory.display())?;
     new.write_all(text.as_bytes())
         .and_then(|()| File::sync_all(new.as_file()))
-        .when(path.display())?;
-    new.persist(path).when(path.display())?;
+        .context(path.display())?;
+    new.persist(path).context(path.display())?;
     Ok(())
 }
 

@@ -96,7 +96,7 @@ impl Daemon<'_> {
         };
         match bare {
             Ok(mount) => {
-                let failure = failed.failure.while_doing(format!("not with {}", asked.join(" ")));
+                let failure = failed.failure.context(format!("not with {}", asked.join(" ")));
                 tally.lacks(MOUNTS, &failure, Some(advice::without_options()));
                 self.mount = Some(mount);
                 Ok(true)
@@ -190,7 +190,7 @@ impl Daemon<'_> {
         let options = ["-o".to_owned(), fuse_options(thing.operation.options)];
         let (outcome, alive) = match self.attempt(&options)? {
             Ok(mount) => self.on(mount, thing)?,
-            Err(not) => (Err(not.failure.while_doing(format!("with {}", options.join(" ")))), None),
+            Err(not) => (Err(not.failure.context(format!("with {}", options.join(" ")))), None),
         };
         // Of one that has died nothing is known of its sizes.
         tell(tally, thing, outcome, alive.map(|_| advice::size()));
@@ -225,7 +225,7 @@ impl Daemon<'_> {
 const NO_TIME: &str = "what came before hung, or took too long";
 
 fn does_not_start_again(not: NotStarted) -> Failure {
-    not.failure.while_doing("the FUSE daemon does not start again")
+    not.failure.context("the FUSE daemon does not start again")
 }
 
 fn tell(

@@ -1,7 +1,7 @@
 //! The part of a trial in which the adversary acts.
 
 use homes::torture::fuzz::Dice;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
@@ -17,15 +17,15 @@ const NOBODY: u32 = 65_534;
 /// # Errors
 /// What he found.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: SceneOrder = serde_json::from_str(order).when("the adversary's order")?;
+    let order: SceneOrder = serde_json::from_str(order).context("the adversary's order")?;
     if geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        setgroups(&[]).when("setgroups")?;
-        setresgid(gid, gid, gid).when("setresgid")?;
-        setresuid(uid, uid, uid).when("setresuid")?;
+        setgroups(&[]).context("setgroups")?;
+        setresgid(gid, gid, gid).context("setresgid")?;
+        setresuid(uid, uid, uid).context("setresuid")?;
     }
     // It goes with a change of credentials.
-    set_pdeathsig(Signal::SIGKILL).when("prctl")?;
+    set_pdeathsig(Signal::SIGKILL).context("prctl")?;
     let Some(act) = ACTS.iter().find(|act| act.name == order.act) else {
         machine::fail!("the adversary has no act {}", order.act)
     };

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use homes::torture::fuzz::Dice;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde::{Deserialize, Serialize};
 
 /// The line that the adversary prints when he is ready.
@@ -69,5 +69,5 @@ impl Scene {
 pub fn open_new(path: &Path) -> Result<File, Failure> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).create(true).truncate(true);
-    how.open(path).when(path.display())
+    how.open(path).context(path.display())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use homes::Mounted;
 use homes::torture::scale;
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::unistd::geteuid;
 use serde_json::json;
@@ -54,7 +54,7 @@ const THREADS: u64 = 256;
 pub fn run(context: &Context, mounted: &Mounted, act: &Act) -> Result<(), Failure> {
     let seed = match std::env::var("VEXFS_VALIDATION_ADVERSARY_SEED") {
         Err(_) => SEED,
-        Ok(text) => text.parse().when(format!("VEXFS_VALIDATION_ADVERSARY_SEED={text}"))?,
+        Ok(text) => text.parse().context(format!("VEXFS_VALIDATION_ADVERSARY_SEED={text}"))?,
     };
     for seed in seed..seed + u64::from(scale()?) {
         let found = Stage::new(context, mounted, act, seed)?.play()?;
@@ -92,7 +92,7 @@ impl<'a> Stage<'a> {
         seed: u64,
     ) -> Result<Stage<'a>, Failure> {
         let root = mounted.path();
-        fs::set_permissions(root, Permissions::from_mode(0o1777)).when("chmod of the root")?;
+        fs::set_permissions(root, Permissions::from_mode(0o1777)).context("chmod of the root")?;
         let mut watchers = Vec::new();
         if geteuid().is_root() {
             watchers.push(Watcher::prepare(root, "root", None)?);
@@ -148,7 +148,7 @@ impl<'a> Stage<'a> {
         let until = Instant::now() + ALONE;
         while Instant::now() < until {
             std::thread::sleep(LOOK);
-            all_answered(&self.watchers, self.bound.now()).when("before the adversary came")?;
+            all_answered(&self.watchers, self.bound.now()).context("before the adversary came")?;
         }
         let idle = self.watchers.iter().map(|watcher| watcher.worst().1).max().unwrap_or_default();
         self.watchers.iter().for_each(Watcher::forget);
@@ -318,8 +318,8 @@ impl<'a> Stage<'a> {
     /// Removes what he left; room and memory must be as before.
     fn leave(&mut self) -> Result<(), Failure> {
         let root = self.mounted.path();
-        for entry in fs::read_dir(root).when("listing what he left")? {
-            let path = entry.when("listing what he left")?.path();
+        for entry in fs::read_dir(root).context("listing what he left")? {
+            let path = entry.context("listing what he left")?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(watcher::PREFIX) {
                 continue;
@@ -327,7 +327,7 @@ impl<'a> Stage<'a> {
             let is_directory = fs::symlink_metadata(&path).is_ok_and(|file| file.is_dir());
             let removed =
                 if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.when(format!("removing {name}"))?;
+            removed.context(format!("removing {name}"))?;
         }
         let before = self.before;
         let mut now = before;

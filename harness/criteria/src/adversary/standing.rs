@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use homes::Mounted;
 use homes::kernel::{kernel_memory_kib, live_allocations};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use vexfs_uapi::Home;
@@ -28,7 +28,7 @@ pub struct Standing {
 impl Standing {
     /// What `mounted` holds now; the mount is asked, too, and may not answer.
     pub fn now(mounted: &Mounted) -> Result<Standing, Failure> {
-        let stat = statvfs(mounted.path()).when("statfs")?;
+        let stat = statvfs(mounted.path()).context("statfs")?;
         let live = if mounted.home() == Home::Kernel {
             live_allocations()?.unwrap_or_default()
         } else {
@@ -49,7 +49,7 @@ impl Standing {
             Mounted::Fuse(mount) => {
                 let Some(pid) = mount.pid() else { machine::fail!("the FUSE daemon has ended") };
                 let path = format!("/proc/{pid}/status");
-                let status = fs::read_to_string(&path).when(&path)?;
+                let status = fs::read_to_string(&path).context(&path)?;
                 let field = |name: &str| -> u64 {
                     let line = status.lines().find_map(|line| line.strip_prefix(name));
                     let word = line.and_then(|rest| rest.split_whitespace().next());

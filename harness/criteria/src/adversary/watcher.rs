@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use nix::sys::statvfs::statvfs;
@@ -63,12 +63,12 @@ impl Watcher {
     pub fn prepare(root: &Path, who: &'static str, uid: Option<u32>) -> Result<Watcher, Failure> {
         let data = Dataset::generate(19, ROWS, DIM, 1);
         let path = root.join(format!("{PREFIX}{}.f32", who.replace(' ', "-")));
-        fs::write(&path, dataset::bytes(&data.base)).when(path.display())?;
+        fs::write(&path, dataset::bytes(&data.base)).context(path.display())?;
         if let Some(uid) = uid {
-            std::os::unix::fs::chown(&path, Some(uid), Some(uid)).when(path.display())?;
+            std::os::unix::fs::chown(&path, Some(uid), Some(uid)).context(path.display())?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH of a watcher")?;
+        attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH of a watcher")?;
         let due = Searcher::new(DIM as u32, K, 0)?.search(&file, &data.queries)?.to_vec();
         let (root, shared) = (root.to_owned(), Arc::default());
         Ok(Watcher { who, uid, root, file, data, due, shared, thread: None })
@@ -158,9 +158,9 @@ impl Drop for Watcher {
 /// This thread is user `uid` from now on (credentials are a thread's in Linux).
 fn become_user(uid: u32) -> Result<(), Failure> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-    set_thread_groups(&[]).when("setgroups")?;
-    set_thread_res_gid(group, group, group).when("setresgid")?;
-    set_thread_res_uid(user, user, user).when("setresuid")
+    set_thread_groups(&[]).context("setgroups")?;
+    set_thread_res_gid(group, group, group).context("setresgid")?;
+    set_thread_res_uid(user, user, user).context("setresuid")
 }
 
 /// His requests, one after the other.

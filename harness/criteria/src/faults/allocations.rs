@@ -8,7 +8,7 @@ use homes::filesystem::out_of_memory::{STEPS, Work};
 use homes::kernel::fault::{self, Injector};
 use homes::kernel::{KernelMount, ModuleFile, is_listed, live_allocations, mounts_by_command};
 use homes::torture::scale;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -41,13 +41,13 @@ pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
         // Memory that each CPU takes when it first searches comes at the same place of each pass.
         let mut one = CpuSet::new();
         one.set(0)?;
-        sched_setaffinity(Pid::from_raw(0), &one).when("staying on CPU 0")?;
+        sched_setaffinity(Pid::from_raw(0), &one).context("staying on CPU 0")?;
         let most = PASSES * scale()?;
         let by_module =
             AllocationCounts { allocations_of_loading, ..passes(&Injector::Module, most)? };
         let kernel = Injector::of_the_kernel()?;
         let by_kernel = kernel.map(|kernel| passes(&kernel, most)).transpose();
-        let by_kernel = by_kernel.when("the kernel's fault injection")?;
+        let by_kernel = by_kernel.context("the kernel's fault injection")?;
         Ok((by_module, by_kernel))
     })?;
     context.fact("allocations that failed", &by_module)?;
@@ -88,7 +88,7 @@ fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
     let (left, _) = pass(injector, u32::MAX)?;
     outcome.allocations_of_the_work = u32::MAX - left;
     for nth in spread(outcome.allocations_of_the_work, most) {
-        let (left, failed) = pass(injector, nth).when(format!("allocation {nth}"))?;
+        let (left, failed) = pass(injector, nth).context(format!("allocation {nth}"))?;
         require!(left == 0, "allocation {nth} was not made");
         outcome.failed += 1;
         match failed {
@@ -97,7 +97,7 @@ fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
         }
     }
     let beyond = outcome.allocations_of_the_work + 1;
-    let (left, failed) = pass(injector, beyond).when("a pass without failure")?;
+    let (left, failed) = pass(injector, beyond).context("a pass without failure")?;
     require!(left == 1 && failed.is_none(), "{failed:?} failed, where nothing was to");
     Ok(outcome)
 }
@@ -127,16 +127,16 @@ fn pass(injector: &Injector, nth: u32) -> Result<(u32, Option<&'static str>), Fa
         match step(&mut work) {
             Ok(()) => continue,
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {}
-            Err(error) => return Err(error).when(name),
+            Err(error) => return Err(error).context(name),
         }
         require!(failed.is_none() && injector.until_failure()? == 0, "{name} failed by itself");
         failed = Some(name);
-        work.check().when(format!("after {name} failed"))?;
-        step(&mut work).when(format!("{name} once more"))?;
+        work.check().context(format!("after {name} failed"))?;
+        step(&mut work).context(format!("{name} once more"))?;
     }
     let left = injector.until_failure()?;
     injector.fail_nth(0)?;
-    work.check_end().when("at the end")?;
+    work.check_end().context("at the end")?;
     drop(work);
     mount.unmount()?;
     let live = live_allocations()?.unwrap_or_default();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use homes::filesystem::{Mapping, expect_errno, signal_of_reading};
 use homes::kernel::{KernelLog, KernelMount, ModuleFile};
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset::{self, Dataset};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -52,7 +52,7 @@ pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
     let path = mount.path().join("base.f32");
     std::fs::write(&path, dataset::bytes(&data.base))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     let mut log = KernelLog::from_now()?;
     log.read()?;
 
@@ -78,15 +78,15 @@ pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
     // Other memory takes the place of what is cut out.
     for page in [READ, STORED] {
         let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&file, how, (page * PAGE) as i64, PAGE as i64).when("punching the page")?;
+        fallocate(&file, how, (page * PAGE) as i64, PAGE as i64).context("punching the page")?;
         let mut bytes = [1; PAGE];
-        file.read_exact_at(&mut bytes, (page * PAGE) as u64).when("reading the hole")?;
+        file.read_exact_at(&mut bytes, (page * PAGE) as u64).context("reading the hole")?;
         require!(bytes == [0; PAGE], "a hole in place of failed memory is not zeros");
     }
     for page in [READ, STORED] {
         let row = page * ROWS_OF_A_PAGE + 1;
         file.write_all_at(dataset::bytes(data.row(row)), (row * ROW) as u64)
-            .when("writing where memory had failed")?;
+            .context("writing where memory had failed")?;
         expect_nearest(&file, data.row(row), row)?;
     }
     drop(file);
@@ -121,7 +121,7 @@ fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> 
 /// # Errors
 /// What it says of that, or of what comes before.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: FaultOrder = serde_json::from_str(order).when("what is to fail")?;
+    let order: FaultOrder = serde_json::from_str(order).context("what is to fail")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, PAGES * PAGE)?;
     mapping.load(order.page * PAGE, 1);
@@ -136,7 +136,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
         _ if failed == 0 => Ok(()),
         // Since the page stays where it is.
         error if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
-        error => Err(error).when("madvise(MADV_HWPOISON)"),
+        error => Err(error).context("madvise(MADV_HWPOISON)"),
     }
 }
 
@@ -156,7 +156,7 @@ fn requests_fail(file: &File, data: &Dataset, page: usize) -> Result<(), Failure
     require!(signal == Some(libc::SIGBUS), "reading a mapping {what}: signal {signal:?}");
     for beside in [page - 1, page + 1] {
         let row = beside * ROWS_OF_A_PAGE;
-        file.read_exact_at(&mut bytes, (row * ROW) as u64).when("reading a page beside it")?;
+        file.read_exact_at(&mut bytes, (row * ROW) as u64).context("reading a page beside it")?;
         require!(bytes == dataset::bytes(data.row(row)), "page {beside} reads otherwise");
     }
     Ok(())
@@ -164,7 +164,7 @@ fn requests_fail(file: &File, data: &Dataset, page: usize) -> Result<(), Failure
 
 fn expect_nearest(file: &File, query: &[f32], row: usize) -> Result<(), Failure> {
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
-    let hits = searcher.search(file, query).when("SEARCH")?;
+    let hits = searcher.search(file, query).context("SEARCH")?;
     let found = matches!(hits, [hit] if hit.row == row as u64 && hit.distance == 0);
     require!(found, "row {row} is not found: {hits:?}");
     Ok(())

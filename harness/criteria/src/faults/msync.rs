@@ -13,7 +13,7 @@ use homes::kernel::fault::Injector;
 use homes::kernel::{KernelMount, fault};
 use machine::child::Running;
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset::{self, Dataset};
 use nix::sys::signal::{Signal, kill};
@@ -43,13 +43,13 @@ struct MsyncOrder {
 
 /// How often the engine has paused in `work`.
 fn pauses(work: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
-    fs::write(PAUSES, "0").when(PAUSES)?;
+    fs::write(PAUSES, "0").context(PAUSES)?;
     work()?;
     pauses_by_now()
 }
 
 fn pauses_by_now() -> Result<u64, Failure> {
-    fs::read_to_string(PAUSES).when(PAUSES)?.trim().parse().when(PAUSES)
+    fs::read_to_string(PAUSES).context(PAUSES)?.trim().parse().context(PAUSES)
 }
 
 /// The rows that all files begin with, or those that are written over them.
@@ -64,7 +64,7 @@ fn graph(path: &Path, count: usize) -> Result<File, Failure> {
     fs::write(path, dataset::bytes(&rows(count, BEFORE).base))?;
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let graph = Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) };
-    attach(&file, &graph).when("ATTACH")?;
+    attach(&file, &graph).context("ATTACH")?;
     Ok(file)
 }
 
@@ -73,11 +73,11 @@ fn written_and_stored(mount: &Path, count: usize) -> Result<(u64, u64), Failure>
     let after = rows(count, AFTER);
     let bytes = dataset::bytes(&after.base);
     let file = graph(&mount.join(format!("written-{count}")), count)?;
-    let written = pauses(|| file.write_all_at(bytes, 0).when("write"))?;
+    let written = pauses(|| file.write_all_at(bytes, 0).context("write"))?;
     let file = graph(&mount.join(format!("stored-{count}")), count)?;
     let mapping = Mapping::shared(&file, bytes.len())?;
     mapping.store(0, bytes);
-    let stored = pauses(|| mapping.sync().when("msync"))?;
+    let stored = pauses(|| mapping.sync().context("msync"))?;
     Ok((written, stored))
 }
 
@@ -117,14 +117,14 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
         let file = graph(&mount.path().join("whole"), COUNT)?;
         let mapping = Mapping::shared(&file, COUNT * ROW)?;
         mapping.store(0, dataset::bytes(&rows(COUNT, AFTER).base));
-        pauses(|| mapping.sync().when("msync"))?
+        pauses(|| mapping.sync().context("msync"))?
     };
     let path = mount.path().join("killed");
     let file = graph(&path, COUNT)?;
-    fs::write(PAUSES, "0").when(PAUSES)?;
+    fs::write(PAUSES, "0").context(PAUSES)?;
     let child = Running::start(&mut part::command(PART, &MsyncOrder { path, rows: COUNT })?)?;
     wait_for("half of an msync", LIMIT, || Ok((pauses_by_now()? > whole / 2).then_some(())))?;
-    kill(child.pid(), Signal::SIGKILL).when("kill")?;
+    kill(child.pid(), Signal::SIGKILL).context("kill")?;
     let ended = child.finish(LIMIT)?;
     require!(
         ended.status.signal() == Some(Signal::SIGKILL as i32),
@@ -133,7 +133,7 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
         ended.tail()
     );
     let killed_after = pauses_by_now()?;
-    let rest = pauses(|| file.sync_all().when("fsync after an msync that was killed"))?;
+    let rest = pauses(|| file.sync_all().context("fsync after an msync that was killed"))?;
     context.fact(
         "pauses of the engine",
         json!({"whole": whole, "until killed": killed_after, "rest": rest}),
@@ -143,7 +143,7 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
         "an msync that was killed after {killed_after} of {whole} pauses of the engine left {rest}: \
          what it had done was done again"
     );
-    let indexed = stats(&file, 0).when("STATS")?.rows;
+    let indexed = stats(&file, 0).context("STATS")?.rows;
     require!(indexed == COUNT as u64, "{indexed} of {COUNT} rows are indexed");
     drop(file);
     mount.unmount()?;
@@ -177,9 +177,9 @@ pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
         let hits = match first {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && left == 0 => {
                 refused += 1;
-                searcher.search(&file, stored.row(row)).when("the next SEARCH")?.to_vec()
+                searcher.search(&file, stored.row(row)).context("the next SEARCH")?.to_vec()
             }
-            first => first.when(format!("SEARCH while allocation {nth} fails"))?,
+            first => first.context(format!("SEARCH while allocation {nth} fails"))?,
         };
         require!(
             matches!(hits[..], [hit] if hit.row == row as u64 && hit.distance == 0),
@@ -194,7 +194,7 @@ pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
     let Some(all) = reached else { machine::fail!("a search makes more than {MOST} allocations") };
     context.fact("allocations of a search", json!({"all": all, "refused it": refused}))?;
     require!(refused > 2, "{refused} of {all} allocations refused a search that failed");
-    let indexed = stats(&file, 0).when("STATS")?.rows;
+    let indexed = stats(&file, 0).context("STATS")?.rows;
     require!(indexed == COUNT as u64, "{indexed} of {COUNT} rows are indexed");
     drop(file);
     mount.unmount()?;
@@ -206,9 +206,9 @@ pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// What is no kill.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: MsyncOrder = serde_json::from_str(order).when("what is to be stored")?;
+    let order: MsyncOrder = serde_json::from_str(order).context("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, order.rows * ROW)?;
     mapping.store(0, dataset::bytes(&rows(order.rows, AFTER).base));
-    mapping.sync().when("msync")
+    mapping.sync().context("msync")
 }

@@ -13,7 +13,7 @@ use evidence::place::Place;
 use evidence::{Event, Trail, TrialState, Writer, read_trail};
 use guest::{self, GuestRequest, Host, Kernel, Work};
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::interrupt::Signals;
 use machine::{fail, own_sources, project, require};
 use nix::sys::signal::{Signal, kill};
@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 
 pub(super) fn is_told(context: &Context) -> Result<(), Failure> {
     let target = project::root().join("target");
-    fs::create_dir_all(&target).when(target.display())?;
+    fs::create_dir_all(&target).context(target.display())?;
     let dir = tempfile::Builder::new().prefix("power-cut-").tempdir_in(&target)?;
     let dir = dir.path();
     let host = Writer::open(dir, Place::Host)?;
@@ -85,7 +85,7 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
         })?;
         match killed {
             Some(Ok(())) => Ok(outcome?),
-            Some(Err(errno)) => Err(errno).when("killing QEMU"),
+            Some(Err(errno)) => Err(errno).context("killing QEMU"),
             None => fail!("no QEMU was found below this process"),
         }
     })

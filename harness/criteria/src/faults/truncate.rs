@@ -11,7 +11,7 @@ use homes::filesystem::{SOMEBODY, as_user};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::child::Running;
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset::{self, Dataset};
 use nix::sys::signal::{Signal, kill};
@@ -75,7 +75,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
     fs::write(&path, dataset::bytes(&data.base))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     let graph = Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) };
-    attach(&file, &graph).when("ATTACH")?;
+    attach(&file, &graph).context("ATTACH")?;
     fs::set_permissions(&path, Permissions::from_mode(0o6777))?;
     let old = Timespec { tv_sec: 1, tv_nsec: 1 };
     utimensat(
@@ -89,9 +89,9 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
     let order = Order { directory: mount.to_owned(), length: (LEFT * ROW) as i64 };
     let child = Running::start(&mut part::command(PART, &order)?)?;
     wait_for("the first rows to be cut off", LIMIT, || {
-        Ok((stats(&file, 0).when("STATS")?.rows < ROWS as u64).then_some(()))
+        Ok((stats(&file, 0).context("STATS")?.rows < ROWS as u64).then_some(()))
     })?;
-    kill(child.pid(), Signal::SIGKILL).when("kill")?;
+    kill(child.pid(), Signal::SIGKILL).context("kill")?;
     let ended = child.finish(LIMIT)?;
     let was_killed = ended.status.signal() == Some(Signal::SIGKILL as i32);
     require!(
@@ -102,7 +102,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
     );
 
     let after = file.metadata()?;
-    let indexed = stats(&file, 0).when("STATS")?.rows;
+    let indexed = stats(&file, 0).context("STATS")?.rows;
     require!(
         indexed == after.len() / ROW as u64,
         "{indexed} rows are indexed, and the file has {} after a truncate that was killed",
@@ -120,7 +120,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
             before.len()
         );
     }
-    fs::remove_file(&path).when("unlink")?;
+    fs::remove_file(&path).context("unlink")?;
     Ok(match after.len() as usize / ROW {
         ROWS => Ended::Before,
         LEFT => Ended::Behind,
@@ -133,10 +133,10 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
 /// # Errors
 /// What is no kill.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).when("what is to be cut off")?;
+    let order: Order = serde_json::from_str(order).context("what is to be cut off")?;
     // Where the mount is nobody but root may look; from there on a name will do.
-    std::env::set_current_dir(&order.directory).when("chdir")?;
+    std::env::set_current_dir(&order.directory).context("chdir")?;
     as_user(SOMEBODY, SOMEBODY, || {
-        nix::unistd::truncate(NAME, order.length).when("truncate to a smaller size")
+        nix::unistd::truncate(NAME, order.length).context("truncate to a smaller size")
     })
 }

@@ -9,7 +9,7 @@ use homes::kernel::{
     KernelMount, kernel_memory_kib, leaked_allocations, live_allocations, load_open,
 };
 use homes::torture::{fio, stress_ng};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 use crate::faults::unloading;
 use crate::trial::Context;
@@ -37,7 +37,7 @@ pub(super) fn run(
     let turn = number % OTHER_LOADS_EVERY;
     let mut loads = Vec::new();
     if turn == 1 {
-        unloading::races_with_mounts(context).when("while others mount")?;
+        unloading::races_with_mounts(context).context("while others mount")?;
         loads.push("mounts of others".to_owned());
     }
     let loaded = load_open(module)?;

@@ -7,7 +7,7 @@ use evidence::facts::{MODULE, SOAK_CYCLE, SoakCycle};
 use homes::kernel::{
     EXPECTED_TAINT, KernelLog, ModuleFile, Taint, is_listed, leaked_allocations, load_needed, names,
 };
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{project, require};
 use serde_json::json;
 
@@ -28,7 +28,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
     let file = ModuleFile::of_running_kernel()?;
     file.must_match(&project::running_kernel())?;
     context.fact(MODULE, json!({"vermagic": file.vermagic, "srcversion": file.srcversion}))?;
-    let open = File::open(&file.path).when(file.path.display())?;
+    let open = File::open(&file.path).context(file.path.display())?;
     let before = Before { leaked_allocations: leaked_allocations()? };
     let taint = Taint::now()?;
     let mut log = KernelLog::from_now()?;
@@ -49,7 +49,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
             require!(beyond.is_clean(), "the kernel is tainted: {beyond}");
             Ok(done)
         };
-        let cycle = cycle().when(format!("cycle {number}"))?;
+        let cycle = cycle().context(format!("cycle {number}"))?;
         println!(
             "cycle {number}: {:.1} s, {} searches, {} writes, {} unloads refused{}, kernel memory \
              {} KiB",

@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -57,7 +57,7 @@ fn open(path: &Path) -> Result<File, Failure> {
             match options.open(path) {
                 Ok(file) => {
                     // The umask has no say: others are to open it, too.
-                    file.set_permissions(Permissions::from_mode(0o666)).when(path.display())?;
+                    file.set_permissions(Permissions::from_mode(0o666)).context(path.display())?;
                     Ok(file)
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => open(),
@@ -66,9 +66,9 @@ fn open(path: &Path) -> Result<File, Failure> {
         }
         other => other,
     };
-    let file = file.when(format!("opening the lock {}", path.display()))?;
+    let file = file.context(format!("opening the lock {}", path.display()))?;
     machine::require!(
-        file.metadata().when(path.display())?.is_file(),
+        file.metadata().context(path.display())?.is_file(),
         "the lock {} is no regular file; remove it",
         path.display()
     );
@@ -96,7 +96,7 @@ pub fn take(how: MachineLock) -> Result<Flock<File>, Failure> {
                 path.display(),
                 LIMIT.as_secs() / 60
             ),
-            Err((_, errno)) => return Err(Failure::from(errno)).when(path.display()),
+            Err((_, errno)) => return Err(Failure::from(errno)).context(path.display()),
         }
         std::thread::sleep(POLL);
     }

@@ -26,7 +26,7 @@ use evidence::exit;
 use evidence::place::Place;
 use homes::filesystem::{Effort, all_operations, apart, stores};
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{part, project, require};
 use tempfile::TempDir;
 
@@ -156,7 +156,7 @@ fn criterion(config: &Path, ground: &Ground) -> Result<Sorted, Failure> {
     };
     let ended = criterion.run()?;
     let due: Vec<String> = trials().iter().map(|trial| trial.name().to_owned()).collect();
-    sort::sorted(&criterion.evidence(), Place::Host, &due, &ground.path()).when(ended.tail())
+    sort::sorted(&criterion.evidence(), Place::Host, &due, &ground.path()).context(ended.tail())
 }
 
 /// What a guest has left of the module's trials, of which those of the table count, and those of
@@ -214,7 +214,7 @@ fn finish(rows: &[Row]) -> Result<bool, Failure> {
         println!("UNFAIR, for tmpfs fails it, too: {one}");
     }
     let page: PathBuf = project::root().join("docs/own-vexfs.md");
-    let text = fs::read_to_string(&page).when(page.display())?;
+    let text = fs::read_to_string(&page).context(page.display())?;
     if env::var_os(WRITE).is_some() {
         fs::write(&page, table::written(&text, rows)?)?;
         println!("written into {}", page.display());

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use measure::dataset;
 use nix::errno::Errno;
@@ -50,10 +50,10 @@ fn extent(file: &File) -> Result<(u64, u64), Failure> {
 fn allocated_room_is_taken(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
     file.write_all_at(b"kept", 2 * PAGE)?;
-    change(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 10 * PAGE).when("KEEP_SIZE")?;
+    change(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 10 * PAGE).context("KEEP_SIZE")?;
     let taken = extent(&file)?;
     require!(taken == (2 * PAGE + 4, 10 * PAGE), "KEEP_SIZE made it {taken:?}");
-    change(&file, FallocateFlags::empty(), PAGE, 5 * PAGE + 1).when("fallocate")?;
+    change(&file, FallocateFlags::empty(), PAGE, 5 * PAGE + 1).context("fallocate")?;
     let taken = extent(&file)?;
     require!(taken == (6 * PAGE + 1, 10 * PAGE), "an allocation made it {taken:?}");
     let mut expected = vec![0; 6 * PAGE as usize + 1];
@@ -86,7 +86,7 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
     file.write_all_at(&bytes, 0)?;
     // Within a page; over whole pages and parts; beyond the end.
     for (from, to) in [(10, 20), (PAGE + 1, 5 * PAGE + 7), (8 * PAGE + 50, 20 * PAGE)] {
-        change(&file, PUNCH, from, to - from).when(format!("hole {from}..{to}"))?;
+        change(&file, PUNCH, from, to - from).context(format!("hole {from}..{to}"))?;
         let to = bytes.len().min(to as usize);
         bytes[from as usize..to].fill(0);
         require!(
@@ -100,7 +100,7 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
     require!(data == (5 * PAGE).cast_signed(), "SEEK_DATA finds {data}");
     let hole = lseek(&file, 0, Whence::SeekHole)?;
     require!(hole == (2 * PAGE).cast_signed(), "SEEK_HOLE finds {hole}");
-    change(&file, PUNCH, 0, 1 << 62).when("all of it")?;
+    change(&file, PUNCH, 0, 1 << 62).context("all of it")?;
     require!(extent(&file)? == (8 * PAGE + 100, 0), "all punched, {:?}", extent(&file)?);
     let none = lseek(&file, 0, Whence::SeekData);
     require!(none == Err(Errno::ENXIO), "SEEK_DATA in a hole: {none:?}");
@@ -113,9 +113,9 @@ fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
     let rows: Vec<f32> = (0..100 * DIM).map(|value| 1.0 + (value / DIM) as f32).collect();
     file.write_all_at(dataset::bytes(&rows), 0)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     // Rows 50 to 52 wholly, half of 49.
-    change(&file, PUNCH, 49 * ROW + ROW / 2, 3 * ROW + ROW / 2).when("hole")?;
+    change(&file, PUNCH, 49 * ROW + ROW / 2, 3 * ROW + ROW / 2).context("hole")?;
     let hits = nearest(&file, &[0.0; DIM], 3)?;
     let found: Vec<(u64, u32)> = hits.iter().map(|hit| (hit.row, hit.distance)).collect();
     require!(found == [(50, 0), (51, 0), (52, 0)], "zeros nearest to zeros: {found:?}");
@@ -123,7 +123,7 @@ fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
     half[..DIM / 2].fill(50.0);
     let hits = nearest(&file, &half, 1)?;
     require!((hits[0].row, hits[0].distance) == (49, 0), "half a row: {hits:?}");
-    change(&file, FallocateFlags::empty(), 0, 200 * ROW + 5).when("fallocate")?;
+    change(&file, FallocateFlags::empty(), 0, 200 * ROW + 5).context("fallocate")?;
     require!(stats(&file, 0)?.rows == 200, "{} rows of 200", stats(&file, 0)?.rows);
     Ok(())
 }

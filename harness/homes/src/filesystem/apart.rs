@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use machine::child::{Running, in_words};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, part};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ impl Operation {
             Order { operation: self.name.to_owned(), mount: mount.to_owned(), answer: own.into() };
         let ended = Running::start(&mut part::command(PART, &order)?)
             .and_then(|running| running.finish(limit))
-            .when(self.name)?;
+            .context(self.name)?;
         if ended.status.success()
             && let Ok(Answer(outcome)) = serde_json::from_reader(&answer)
         {
@@ -99,7 +99,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
     let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(&order.mount)))
         .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
     let answer = Answer(outcome.err().map(Failed::from));
-    std::fs::write(&order.answer, serde_json::to_vec(&answer)?).when(order.answer.display())
+    std::fs::write(&order.answer, serde_json::to_vec(&answer)?).context(order.answer.display())
 }
 
 impl From<Failure> for Failed {

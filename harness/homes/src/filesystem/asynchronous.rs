@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 /// `struct iocb` of linux/aio_abi.h on a little-endian machine.
@@ -67,7 +67,7 @@ impl Drop for AioContext {
 /// # Errors
 /// A write that fails or is short.
 pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<(), Failure> {
-    let context = AioContext::new(count).when("io_setup")?;
+    let context = AioContext::new(count).context("io_setup")?;
     let request = |number: usize| ControlBlock {
         opcode: PWRITE,
         fd: file.as_raw_fd().cast_unsigned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -55,7 +55,7 @@ fn chown_by_root_only(dir: &Path) -> Result<(), Failure> {
         return expect_errno(given, libc::EPERM, "chown by somebody else than root");
     }
     given?;
-    chown(&path, None, None).when("chown of nothing")?;
+    chown(&path, None, None).context("chown of nothing")?;
     let metadata = fs::metadata(&path)?;
     require!(
         (metadata.uid(), metadata.gid()) == (12_345, 23_456),
@@ -70,7 +70,7 @@ fn umask(dir: &Path) -> Result<(), Failure> {
     in_thread(|| {
         // SAFETY: only the file system context is unshared, with the mask in it, and this thread
         // ends with it.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.when("unshare")?;
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.context("unshare")?;
         rustix::process::umask(Mode::from_raw_mode(0o027));
         File::create(dir.join("f"))?;
         fs::DirBuilder::new().mode(0o777).create(dir.join("d"))?;
@@ -86,7 +86,7 @@ fn umask(dir: &Path) -> Result<(), Failure> {
 
 fn special_files(dir: &Path) -> Result<(), Failure> {
     let (pipe, socket, device) = (dir.join("pipe"), dir.join("socket"), dir.join("null"));
-    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).when("mkfifo")?;
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).context("mkfifo")?;
     require!(fs::metadata(&pipe)?.file_type().is_fifo(), "the pipe is no pipe");
     // For reading and writing at once, so that neither end waits for the other.
     let mut end = File::options().read(true).write(true).open(&pipe)?;
@@ -94,15 +94,15 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
     let mut through = [0; 7];
     std::io::Read::read_exact(&mut end, &mut through)?;
     require!(through == *b"through", "the pipe gave {through:?}");
-    let listener = UnixListener::bind(&socket).when("bind")?;
+    let listener = UnixListener::bind(&socket).context("bind")?;
     require!(fs::metadata(&socket)?.file_type().is_socket(), "the socket is no socket");
-    UnixStream::connect(&socket).when("connect")?;
+    UnixStream::connect(&socket).context("connect")?;
     drop(listener);
     let made = mknodat(CWD, &device, FileType::CharacterDevice, Mode::RWXU, makedev(1, 3));
     if !nix::unistd::geteuid().is_root() {
         return expect_errno(made, libc::EPERM, "a device made by somebody else than root");
     }
-    made.when("mknod")?;
+    made.context("mknod")?;
     let rdev = fs::metadata(&device)?.rdev();
     require!(rdev == makedev(1, 3), "the device has the number {rdev:#x}");
     Ok(())
@@ -110,7 +110,7 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
 
 /// Bytes and inodes that are free.
 fn free(dir: &Path) -> Result<(u64, u64), Failure> {
-    let stat = statvfs(dir).when("statvfs")?;
+    let stat = statvfs(dir).context("statvfs")?;
     Ok((stat.blocks_free() * stat.fragment_size(), stat.files_free()))
 }
 
@@ -133,7 +133,7 @@ fn statfs_counts(dir: &Path) -> Result<(), Failure> {
 }
 
 fn statfs_tells_the_limits(dir: &Path) -> Result<(), Failure> {
-    let stat = statvfs(dir).when("statvfs")?;
+    let stat = statvfs(dir).context("statvfs")?;
     let size = stat.blocks() * stat.fragment_size();
     require!(size == 8 << 20, "a mount of 8 MiB has {size} bytes");
     require!(stat.files() == 100, "a mount of 100 inodes has {}", stat.files());

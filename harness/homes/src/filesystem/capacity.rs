@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statvfs::statvfs;
@@ -51,7 +51,7 @@ fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
     for _ in 0..TWICE / 65_536 {
         match file.write_all(&[9; 65_536]).and_then(|()| file.sync_data()) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(()),
-            written => written.when("filling a mount of 1 MiB, where ENOSPC is due")?,
+            written => written.context("filling a mount of 1 MiB, where ENOSPC is due")?,
         }
     }
     fail!("2 MiB fit into a mount of size=1M, where ENOSPC is due")
@@ -74,11 +74,11 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let written = fill(&filler)?;
     require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
     require!(written > 6 << 20, "a mount of 8 MiB with 1 MiB in it is full with {written} more");
-    same(&kept, &bytes).when("a full mount changed another file")?;
+    same(&kept, &bytes).context("a full mount changed another file")?;
     // What is there can be written to, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
-    file.write_all_at(&bytes, 0).when("overwriting at the limit").by_contract(OVERWRITES)?;
-    file.set_len(2 << 20).when("a hole at the limit").by_contract(HOLES)?;
+    file.write_all_at(&bytes, 0).context("overwriting at the limit").by_contract(OVERWRITES)?;
+    file.set_len(2 << 20).context("a hole at the limit").by_contract(HOLES)?;
     fs::remove_file(&filler)?;
     wait_for("freed space that can be used again", FREED, || {
         Ok(fs::write(dir.join("again"), vec![8; 2 << 20]).is_ok().then_some(()))
@@ -95,7 +95,7 @@ pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
         match file.write(&[9; 65_000]) {
             Ok(count) => written += count as u64,
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
-            Err(error) => return Err(error).when("filling the mount"),
+            Err(error) => return Err(error).context("filling the mount"),
         }
     }
     fail!("{written} bytes fit into a mount of {limit}")
@@ -113,10 +113,10 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
         require!(statvfs(dir)?.blocks_free() == before, "a refused fallocate took room");
     }
     same(&path, &bytes)?;
-    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).when("fallocate of what fits")?;
+    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).context("fallocate of what fits")?;
     expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
     // What was allocated can be written to at any time.
-    file.write_all_at(&vec![5; 7 << 20], 0).when("writing to it")
+    file.write_all_at(&vec![5; 7 << 20], 0).context("writing to it")
 }
 
 /// What symbolic links point to is kept, so it counts: links fill a mount as files do.
@@ -158,14 +158,14 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
         let what = ["unlink", "close of an unlinked file", "truncate"][round % 3];
         let told = |doing: &str| format!("round {round}, {doing} after {what} gave all room back");
         let written = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let mut file = written.when(told("create"))?;
-        file.write_all(&all).when(told("write"))?;
+        let mut file = written.context(told("create"))?;
+        file.write_all(&all).context(told("write"))?;
         match what {
             "truncate" => {
                 file.set_len(0)?;
                 let free = statvfs(dir)?.blocks_free();
                 require!(free == due.0, "{free} of {} blocks are free: {}", due.0, told("statfs"));
-                file.write_all_at(&all, 0).when(told("write"))?;
+                file.write_all_at(&all, 0).context(told("write"))?;
                 drop(file);
                 fs::remove_file(&path)?;
             }
@@ -189,7 +189,7 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
     // The root and this directory are two of the forty.
     for number in 0..38 {
-        fs::write(path(number), number.to_string()).when(format!("file {number} of 38"))?;
+        fs::write(path(number), number.to_string()).context(format!("file {number} of 38"))?;
     }
     expect_errno(File::create(path(38)), libc::ENOSPC, "a file too many")?;
     expect_errno(fs::create_dir(path(38)), libc::ENOSPC, "a directory too many")?;
@@ -200,11 +200,11 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     for number in 0..38 {
         same(&path(number), number.to_string().as_bytes())?;
     }
-    fs::rename(path(0), path(38)).when("a rename, which needs none")?;
+    fs::rename(path(0), path(38)).context("a rename, which needs none")?;
     fs::remove_file(path(1))?;
     wait_for("an inode that was freed", FREED, || Ok(fs::hard_link(path(2), path(1)).ok()))?;
     expect_errno(File::create(path(0)), libc::ENOSPC, "a file beside the second link")?;
-    fs::rename(path(3), path(1)).when("a rename over the second link")?;
+    fs::rename(path(3), path(1)).context("a rename over the second link")?;
     wait_for("the link that was replaced", FREED, || Ok(fs::hard_link(path(2), path(3)).ok()))?;
     fs::remove_file(path(3))?;
     wait_for("the link that was removed", FREED, || Ok(fs::write(path(3), "3").ok()))
@@ -228,7 +228,7 @@ fn a_process_has_its_own_limit(dir: &Path) -> Result<(), Failure> {
                 Ok(())
             });
         }
-        let output = writer.output().when("dd")?;
+        let output = writer.output().context("dd")?;
         let said = String::from_utf8_lossy(&output.stderr);
         let ended = if ignored {
             output.status.code() == Some(1) && said.contains("File too large")

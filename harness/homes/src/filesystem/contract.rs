@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
@@ -76,7 +76,7 @@ pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
     if options == OPTIONS {
         return Ok(());
     }
-    let has = statvfs(mount).when("statvfs")?;
+    let has = statvfs(mount).context("statvfs")?;
     let size = has.blocks().saturating_mul(has.fragment_size());
     for (name, has) in [("size=", size), ("nr_inodes=", has.files())] {
         let Some(asked) = value(options, name) else { continue };

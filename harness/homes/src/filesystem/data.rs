@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,7 @@ fn write_and_read_back(dir: &Path) -> Result<(), Failure> {
         let file = dir.join(format!("f{length}"));
         let bytes = noise(length);
         fs::write(&file, &bytes)?;
-        same(&file, &bytes).when(format!("{length} bytes"))?;
+        same(&file, &bytes).context(format!("{length} bytes"))?;
         require!(fs::metadata(&file)?.len() == length as u64, "wrong size for {length}");
     }
     Ok(())
@@ -45,14 +45,14 @@ fn truncate(dir: &Path) -> Result<(), Failure> {
     fs::write(&path, &bytes)?;
     let file = OpenOptions::new().write(true).open(&path)?;
     file.set_len(5_001)?;
-    same(&path, &bytes[..5_001]).when("shorter")?;
+    same(&path, &bytes[..5_001]).context("shorter")?;
     file.set_len(9_000)?;
     // What was cut off must not come back.
     let mut longer = bytes[..5_001].to_vec();
     longer.resize(9_000, 0);
-    same(&path, &longer).when("longer again")?;
+    same(&path, &longer).context("longer again")?;
     file.set_len(0)?;
-    same(&path, &[]).when("empty")
+    same(&path, &[]).context("empty")
 }
 
 fn large_file_by_hash(dir: &Path) -> Result<(), Failure> {
@@ -90,5 +90,5 @@ fn fsync(dir: &Path) -> Result<(), Failure> {
     file.write_all(&noise(5_000))?;
     file.sync_all()?;
     file.sync_data()?;
-    File::open(dir)?.sync_all().when("fsync of a directory")
+    File::open(dir)?.sync_all().context("fsync of a directory")
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 use super::asynchronous::write_to_all;
@@ -25,7 +25,7 @@ const BLOCK: usize = 4096;
 fn open_directly(path: &Path) -> Result<Option<File>, Failure> {
     match OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
-        opened => Ok(Some(opened.when("open with O_DIRECT")?)),
+        opened => Ok(Some(opened.context("open with O_DIRECT")?)),
     }
 }
 
@@ -44,10 +44,10 @@ fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
     let Some(direct) = open_directly(&path)? else { return Ok(()) };
     let (mut memory, range) = aligned(BLOCK);
     let block = &mut memory[range];
-    direct.read_exact_at(block, BLOCK as u64).when("a direct read")?;
+    direct.read_exact_at(block, BLOCK as u64).context("a direct read")?;
     same_bytes(block, &bytes[BLOCK..2 * BLOCK])?;
     block.fill(0xA5);
-    direct.write_all_at(block, 2 * BLOCK as u64).when("a direct write")?;
+    direct.write_all_at(block, 2 * BLOCK as u64).context("a direct write")?;
     bytes[2 * BLOCK..3 * BLOCK].fill(0xA5);
     same(&path, &bytes)
 }
@@ -86,7 +86,9 @@ fn readers_see_what_was_written_asynchronously(dir: &Path) -> Result<(), Failure
         let (mut chunk, mut at) = (vec![0; CHUNK], thread * 17);
         while busy.load(Ordering::SeqCst) {
             at = (at + 7) % CHUNKS;
-            reader.read_exact_at(&mut chunk, (at * CHUNK) as u64).when("a read beside writes")?;
+            reader
+                .read_exact_at(&mut chunk, (at * CHUNK) as u64)
+                .context("a read beside writes")?;
         }
         Ok(())
     };

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, linkat, mknodat, openat, renameat,
@@ -71,7 +71,7 @@ fn rmdir_of_an_open_directory(dir: &Path) -> Result<(), Failure> {
     fs::create_dir(&path)?;
     let open = File::open(&path)?;
     fs::remove_dir(&path)?;
-    let still = open.metadata().when("fstat of the removed directory, which is open")?;
+    let still = open.metadata().context("fstat of the removed directory, which is open")?;
     has_links(&still, 0, "a removed directory")?;
     let create = openat(&open, "f", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
     expect_errno(create, libc::ENOENT, "a file created in a removed directory")?;
@@ -80,7 +80,7 @@ fn rmdir_of_an_open_directory(dir: &Path) -> Result<(), Failure> {
         matches!(&listed, Ok(names) if names.is_empty()) || listed.is_err(),
         "a removed directory lists {listed:?}"
     );
-    fs::create_dir(&path).when("mkdir of the same name")
+    fs::create_dir(&path).context("mkdir of the same name")
 }
 
 /// The names that getdents64(2) gives into a buffer of `size` bytes, from where `directory` stands
@@ -95,7 +95,7 @@ fn entries(directory: impl AsFd, size: usize) -> Result<Vec<(String, u64)>, Fail
     let mut listing = RawDir::new(directory, &mut buffer);
     let mut found = Vec::new();
     while let Some(entry) = listing.next() {
-        let entry = entry.when("getdents64")?;
+        let entry = entry.context("getdents64")?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != "." && name != ".." {
             found.push((name, entry.next_entry_cookie()));
@@ -108,7 +108,7 @@ fn entries(directory: impl AsFd, size: usize) -> Result<Vec<(String, u64)>, Fail
 fn create(directory: impl AsFd, prefix: &str, count: usize) -> Result<(), Failure> {
     for number in 0..count {
         let name = format!("{prefix}-{number}");
-        mknodat(&directory, &name, FileType::RegularFile, Mode::RWXU, 0).when(name)?;
+        mknodat(&directory, &name, FileType::RegularFile, Mode::RWXU, 0).context(name)?;
     }
     Ok(())
 }
@@ -158,12 +158,12 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     let all = entries(&open, 4096)?;
     require!(all.len() == 300, "{} of 300 names are listed", all.len());
     for behind in [0, 1, 150, 298, 299] {
-        seek(&open, SeekFrom::Start(all[behind].1)).when("seekdir")?;
+        seek(&open, SeekFrom::Start(all[behind].1)).context("seekdir")?;
         let rest = names(&open, 4096)?;
         let expected = all[behind + 1..].iter().map(|(name, _)| name);
         require!(rest.iter().eq(expected), "behind entry {behind} follow {} others", rest.len());
     }
-    seek(&open, SeekFrom::Start(0)).when("rewinddir")?;
+    seek(&open, SeekFrom::Start(0)).context("rewinddir")?;
     require!(entries(&open, 4096)? == all, "the directory lists something else from the start");
     Ok(())
 }
@@ -179,7 +179,7 @@ fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
     let (read, rest) = all.split_at(13);
     let position = read[12].1;
     let check = |directory: &File, when: &str| -> Result<(), Failure> {
-        seek(directory, SeekFrom::Start(position)).when("seekdir")?;
+        seek(directory, SeekFrom::Start(position)).context("seekdir")?;
         let listed = names(directory, 4096)?;
         let distinct: HashSet<&String> = listed.iter().collect();
         require!(distinct.len() == listed.len(), "{when} a name is listed twice: {listed:?}");
@@ -190,7 +190,7 @@ fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
         Ok(())
     };
     for (name, _) in read {
-        unlinkat(&open, name.as_str(), AtFlags::empty()).when(format!("unlink {name}"))?;
+        unlinkat(&open, name.as_str(), AtFlags::empty()).context(format!("unlink {name}"))?;
     }
     check(&open, "when what was read is gone,")?;
     check(&File::open(dir)?, "to a new descriptor, when what was read is gone,")?;
@@ -211,7 +211,7 @@ fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
     let mut buffer = vec![MaybeUninit::uninit(); 1024];
     let mut listing = RawDir::new(File::open(dir)?, &mut buffer);
     while let Some(entry) = listing.next() {
-        let name = entry.when("getdents64")?.file_name().to_string_lossy().into_owned();
+        let name = entry.context("getdents64")?.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') {
             continue;
         }
@@ -221,9 +221,9 @@ fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
             stayed += 1;
         } else {
             let new_name = format!("new-{listed}");
-            renameat(&open, &name, &open, &new_name).when("rename")?;
+            renameat(&open, &name, &open, &new_name).context("rename")?;
             linkat(&open, &new_name, &open, format!("more-{listed}"), AtFlags::empty())
-                .when("link")?;
+                .context("link")?;
         }
     }
     require!(stayed == NAMES, "{stayed} of {NAMES} names that stay are listed");
@@ -248,9 +248,9 @@ fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), 
     let change = || {
         for number in 0..changes {
             let comes = format!("comes-{number}");
-            mknodat(&open, &comes, FileType::RegularFile, Mode::RWXU, 0).when(comes)?;
+            mknodat(&open, &comes, FileType::RegularFile, Mode::RWXU, 0).context(comes)?;
             let goes = format!("goes-{number}");
-            unlinkat(&open, &goes, AtFlags::empty()).when(goes)?;
+            unlinkat(&open, &goes, AtFlags::empty()).context(goes)?;
         }
         Ok(())
     };
@@ -277,7 +277,7 @@ fn names_by_several_threads(dir: &Path) -> Result<(), Failure> {
             let name = format!("{worker}-{number}");
             fs::write(one.join(&name), &name)?;
             fs::rename(one.join(&name), two.join(&name))?;
-            fs::hard_link(two.join(&name), one.join(&name)).when("link")?;
+            fs::hard_link(two.join(&name), one.join(&name)).context("link")?;
             fs::create_dir(one.join(format!("{name}.d")))?;
             fs::rename(one.join(format!("{name}.d")), two.join(format!("{name}.d")))?;
             require!(

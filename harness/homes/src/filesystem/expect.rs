@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require, uncached};
 use nix::errno::Errno;
 use rand_mt::Mt;
@@ -19,7 +19,7 @@ pub(super) fn noise(length: usize) -> Vec<u8> {
 
 /// That `file` holds exactly `expected`.
 pub(super) fn same(file: &Path, expected: &[u8]) -> Result<(), Failure> {
-    let read = uncached::read(file).when(format!("reading {}", file.display()))?;
+    let read = uncached::read(file).context(format!("reading {}", file.display()))?;
     same_bytes(&read, expected)
 }
 

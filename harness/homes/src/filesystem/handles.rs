@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::mount::{MsFlags, mount};
 
@@ -62,23 +62,23 @@ fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
     let (sub, file, renamed) = (dir.join("sub"), dir.join("sub/file"), dir.join("renamed"));
     fs::create_dir(&sub)?;
     fs::write(&file, "content")?;
-    let mut to_file = Handle::of(&file).when("name_to_handle_at of a file")?;
-    let mut to_sub = Handle::of(&sub).when("name_to_handle_at of a directory")?;
+    let mut to_file = Handle::of(&file).context("name_to_handle_at of a file")?;
+    let mut to_sub = Handle::of(&sub).context("name_to_handle_at of a directory")?;
     let number = fs::metadata(&file)?.ino();
     fs::rename(&file, &renamed)?;
     let open = File::open(mounted)?;
     for when in ["at once", "when its inode was let go"] {
         let mut read = String::new();
-        let mut reopened = to_file.open(&open).when(format!("a file by its handle, {when}"))?;
+        let mut reopened = to_file.open(&open).context(format!("a file by its handle, {when}"))?;
         reopened.read_to_string(&mut read)?;
         require!(read == "content", "a file reads {read:?} by its handle, {when}");
         require!(reopened.metadata()?.ino() == number, "the handle is another file's, {when}");
-        let reopened = to_sub.open(&open).when(format!("a directory by its handle, {when}"))?;
+        let reopened = to_sub.open(&open).context(format!("a directory by its handle, {when}"))?;
         require!(reopened.metadata()?.ino() == fs::metadata(&sub)?.ino(), "another directory");
         drop(reopened);
         // With the names that it knows, the kernel lets go what nothing else holds.
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(None::<&str>, mounted, None::<&str>, flags, None::<&str>).when("remount")?;
+        mount(None::<&str>, mounted, None::<&str>, flags, None::<&str>).context("remount")?;
     }
     fs::write(sub.join("other"), "other")?;
     let mut to_other = Handle::of(&sub.join("other"))?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{AtFlags, CWD, linkat};
 
@@ -31,7 +31,7 @@ fn unlink(dir: &Path) -> Result<(), Failure> {
     expect_errno(fs::metadata(&path), libc::ENOENT, "stat of an unlinked file")?;
     expect_errno(fs::remove_file(&path), libc::ENOENT, "a second unlink")?;
     require!(fs::read_dir(dir)?.count() == 0, "an unlinked name is still listed");
-    fs::create_dir(&subdir).when("mkdir(2), which this needs")?;
+    fs::create_dir(&subdir).context("mkdir(2), which this needs")?;
     expect_errno(fs::remove_file(&subdir), libc::EISDIR, "unlink of a directory")
 }
 
@@ -84,11 +84,11 @@ fn hard_links_to_other_kinds(dir: &Path) -> Result<(), Failure> {
     expect_errno(fs::hard_link(&target, dir.join("x")), libc::ENOENT, "a link to nothing")?;
     fs::write(&target, "content")?;
     symlink("target", &link)?;
-    fs::hard_link(&link, dir.join("itself")).when("a link to a symbolic link")?;
+    fs::hard_link(&link, dir.join("itself")).context("a link to a symbolic link")?;
     let itself = fs::symlink_metadata(dir.join("itself"))?;
     require!(itself.is_symlink() && nlink(&link)? == 2, "it is no second name of the link");
     linkat(CWD, &link, CWD, dir.join("followed"), AtFlags::SYMLINK_FOLLOW)
-        .when("a link to what a symbolic link stands for")?;
+        .context("a link to what a symbolic link stands for")?;
     require!(nlink(&target)? == 2, "it is no second name of the target");
     Ok(())
 }
@@ -113,7 +113,7 @@ fn symbolic_links_are_as_long_as_paths(dir: &Path) -> Result<(), Failure> {
     let link = dir.join("link");
     let longest = "./".repeat(2_047) + "x";
     require!(longest.len() == 4_095, "a path has at most 4,095 bytes");
-    symlink(&longest, &link).when("a link of 4,095 bytes")?;
+    symlink(&longest, &link).context("a link of 4,095 bytes")?;
     require!(fs::read_link(&link)? == Path::new(&longest), "readlink gives another path");
     // It leads where it says, within another path.
     fs::write(dir.join("x"), "x")?;

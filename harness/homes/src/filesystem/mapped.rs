@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::ptr::NonNull;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use rustix::mm::{
     MapFlags, MprotectFlags, MremapFlags, MsyncFlags, ProtFlags, mmap, mmap_anonymous, mprotect,
     mremap, msync, munmap,
@@ -31,7 +31,7 @@ impl Mapping {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping where the kernel likes.
         let start = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, file, 0) };
-        Ok(Mapping { start: not_null(start.when("mmap")?)?, length })
+        Ok(Mapping { start: not_null(start.context("mmap")?)?, length })
     }
 
     /// mremap(2): the mapping has `length` bytes from now on, and may have moved.
@@ -39,7 +39,7 @@ impl Mapping {
         let start = self.start.as_ptr().cast();
         // SAFETY: exactly this mapping, of which nobody holds a pointer.
         let start = unsafe { mremap(start, self.length, length, MremapFlags::MAYMOVE) };
-        (self.start, self.length) = (not_null(start.when("mremap")?)?, length);
+        (self.start, self.length) = (not_null(start.context("mremap")?)?, length);
         Ok(())
     }
 
@@ -95,9 +95,9 @@ impl LastPage {
         // SAFETY: fresh mappings where the kernel likes.
         let start =
             unsafe { mmap_anonymous(std::ptr::null_mut(), 2 * PAGE, readable, MapFlags::PRIVATE) };
-        let page = LastPage(not_null(start.when("mmap")?)?);
+        let page = LastPage(not_null(start.context("mmap")?)?);
         // SAFETY: the second of the pages just mapped.
-        unsafe { mprotect(page.0.as_ptr().add(PAGE).cast(), PAGE, none) }.when("mprotect")?;
+        unsafe { mprotect(page.0.as_ptr().add(PAGE).cast(), PAGE, none) }.context("mprotect")?;
         Ok(page)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 use super::expect::{noise, same, same_bytes};
@@ -42,7 +42,7 @@ fn mmap_shared(dir: &Path) -> Result<(), Failure> {
     same_bytes(&mapping.load(0, bytes.len()), &bytes)?;
     mapping.store(5_000, &[0x5A; 10]);
     bytes[5_000..5_010].fill(0x5A);
-    mapping.sync().when("msync")?;
+    mapping.sync().context("msync")?;
     same(&path, &bytes)
 }
 
@@ -50,9 +50,9 @@ fn mmap_private(dir: &Path) -> Result<(), Failure> {
     let (path, file, bytes) = file_of(dir, 10_000)?;
     let mapping = Mapping::private(&file, bytes.len())?;
     mapping.store(100, &[!bytes[100]]);
-    mapping.sync().when("msync")?;
+    mapping.sync().context("msync")?;
     drop(mapping);
-    same(&path, &bytes).when("a private mapping wrote through")
+    same(&path, &bytes).context("a private mapping wrote through")
 }
 
 /// Without a synchronising call in between.
@@ -61,11 +61,11 @@ fn mappings_and_calls_see_the_same(dir: &Path) -> Result<(), Failure> {
     let (one, two) = (Mapping::shared(&file, 3 * PAGE)?, Mapping::shared(&file, 3 * PAGE)?);
     one.store(PAGE - 2, b"four");
     bytes[PAGE - 2..PAGE + 2].copy_from_slice(b"four");
-    same_bytes(&two.load(0, bytes.len()), &bytes).when("the other mapping")?;
-    same(&path, &bytes).when("read(2) after a store")?;
+    same_bytes(&two.load(0, bytes.len()), &bytes).context("the other mapping")?;
+    same(&path, &bytes).context("read(2) after a store")?;
     file.write_all_at(b"written", 2 * PAGE as u64)?;
     bytes[2 * PAGE..][..7].copy_from_slice(b"written");
-    same_bytes(&two.load(0, bytes.len()), &bytes).when("a mapping after write(2)")
+    same_bytes(&two.load(0, bytes.len()), &bytes).context("a mapping after write(2)")
 }
 
 fn mappings_grow_by_mremap(dir: &Path) -> Result<(), Failure> {
@@ -97,14 +97,15 @@ fn mappings_outlive_name_and_descriptor(dir: &Path) -> Result<(), Failure> {
 fn mapped_bytes_beyond_the_file_are_lost(dir: &Path) -> Result<(), Failure> {
     let (path, file, mut bytes) = file_of(dir, PAGE + 100)?;
     let mapping = Mapping::shared(&file, 2 * PAGE)?;
-    same_bytes(&mapping.load(PAGE + 100, PAGE - 100), &[0; PAGE - 100]).when("the page's rest")?;
+    same_bytes(&mapping.load(PAGE + 100, PAGE - 100), &[0; PAGE - 100])
+        .context("the page's rest")?;
     mapping.store(PAGE + 100, b"lost");
-    mapping.sync().when("msync")?;
+    mapping.sync().context("msync")?;
     same(&path, &bytes)?;
     drop(mapping);
     file.set_len(2 * PAGE as u64)?;
     bytes.resize(2 * PAGE, 0);
-    same(&path, &bytes).when("the file, extended over what was stored beyond its end")
+    same(&path, &bytes).context("the file, extended over what was stored beyond its end")
 }
 
 /// The signal that ends a child which reads the byte at `address`; `None` where it reads it.
@@ -122,7 +123,7 @@ pub fn signal_of_reading(address: *const u8) -> Result<Option<i32>, Failure> {
             Ok(())
         });
     }
-    Ok(child.status().when("a child that reads a mapping")?.signal())
+    Ok(child.status().context("a child that reads a mapping")?.signal())
 }
 
 fn truncation_under_a_mapping_is_sigbus(dir: &Path) -> Result<(), Failure> {
@@ -137,16 +138,17 @@ fn truncation_under_a_mapping_is_sigbus(dir: &Path) -> Result<(), Failure> {
         let signal = signal_of_reading(mapping.address(page * PAGE))?;
         require!(signal == Some(libc::SIGBUS), "page {page}, cut off: signal {signal:?}");
     }
-    same_bytes(&mapping.load(100, PAGE - 100), &[0; PAGE - 100]).when("what was cut off")?;
+    same_bytes(&mapping.load(100, PAGE - 100), &[0; PAGE - 100]).context("what was cut off")?;
     file.set_len(3 * PAGE as u64)?;
-    same_bytes(&mapping.load(100, 3 * PAGE - 100), &[0; 3 * PAGE - 100]).when("longer again")
+    same_bytes(&mapping.load(100, 3 * PAGE - 100), &[0; 3 * PAGE - 100]).context("longer again")
 }
 
 /// exec(2) maps them.
 fn programs_run(dir: &Path) -> Result<(), Failure> {
     let program = dir.join("program");
     fs::copy("/bin/true", &program)?;
-    let status = Command::new(&program).status().when("running a program that is on the mount")?;
+    let status =
+        Command::new(&program).status().context("running a program that is on the mount")?;
     require!(status.success(), "/bin/true, copied to the mount, ended with {status}");
     Ok(())
 }

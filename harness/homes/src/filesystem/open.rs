@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 
@@ -71,7 +71,7 @@ fn exclusive_create(dir: &Path) -> Result<(), Failure> {
     let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
     drop(create(&path)?);
     expect_errno(create(&path), libc::EEXIST, "O_EXCL on a file that is there")?;
-    symlink("nowhere", &link).when("symlink(2), which this needs")?;
+    symlink("nowhere", &link).context("symlink(2), which this needs")?;
     expect_errno(create(&link), libc::EEXIST, "O_EXCL on a dangling link")?;
     require!(!dir.join("nowhere").exists(), "O_EXCL followed a link");
     File::options().write(true).create(true).truncate(false).open(&link)?;
@@ -82,7 +82,7 @@ fn exclusive_create(dir: &Path) -> Result<(), Failure> {
 fn open_refuses_what_it_cannot_give(dir: &Path) -> Result<(), Failure> {
     let (file, link) = (dir.join("f"), dir.join("link"));
     fs::write(&file, "f")?;
-    symlink("f", &link).when("symlink(2), which this needs")?;
+    symlink("f", &link).context("symlink(2), which this needs")?;
     let open = |path: &Path, flags: OFlags| openat(CWD, path, flags, Mode::from_raw_mode(0o644));
     for (path, flags, errno, what) in [
         (dir, OFlags::WRONLY, libc::EISDIR, "a directory opened for writing"),
@@ -112,7 +112,7 @@ fn temporary_file_or_eopnotsupp(dir: &Path) -> Result<(), Failure> {
     };
     let file = match temporary(OFlags::empty()) {
         Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
-        opened => File::from(opened.when("open with O_TMPFILE")?),
+        opened => File::from(opened.context("open with O_TMPFILE")?),
     };
     file.write_all_at(b"content", 0)?;
     has_links(&file.metadata()?, 0, "a file without a name")?;
@@ -121,10 +121,10 @@ fn temporary_file_or_eopnotsupp(dir: &Path) -> Result<(), Failure> {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
         linkat(CWD, path, CWD, dir.join(name), AtFlags::SYMLINK_FOLLOW)
     };
-    link(&file, "f").when("a name for it")?;
+    link(&file, "f").context("a name for it")?;
     same(&dir.join("f"), b"content")?;
     has_links(&file.metadata()?, 1, "a temporary file that was given a name")?;
-    let never = File::from(temporary(OFlags::EXCL).when("open with O_TMPFILE and O_EXCL")?);
+    let never = File::from(temporary(OFlags::EXCL).context("open with O_TMPFILE and O_EXCL")?);
     expect_errno(link(&never, "g"), libc::ENOENT, "a name for a file that must have none")
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 use super::contract;
@@ -120,7 +120,7 @@ impl Operation {
             let _ = room.clear();
             return Err(self.told(failure));
         }
-        room.clear().when(format!("removing what {} made", self.name))
+        room.clear().context(format!("removing what {} made", self.name))
     }
 
     /// `failure`, with the operation and what a system call gave at its beginning, and with what the
@@ -131,7 +131,7 @@ impl Operation {
         let told = match failure.errno() {
             Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}{place})", self.name))
                 .with_errno(Some(errno)),
-            None => failure.while_doing(self.name),
+            None => failure.context(self.name),
         };
         match self.contract {
             Some(asked) => contract::asks(told, asked),
@@ -155,7 +155,7 @@ impl Room {
             Err(error) if lacks_mkdir(&error) && is_empty(mount) => {
                 Ok(Room { directory: mount.to_owned(), is_root: true })
             }
-            Err(error) => Err(error).when(format!("mkdir {name}")),
+            Err(error) => Err(error).context(format!("mkdir {name}")),
         }
     }
 

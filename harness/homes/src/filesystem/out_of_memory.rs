@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use measure::dataset;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -111,11 +111,11 @@ impl Work {
     /// finds. A write that failed may have been done in part.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        let bytes = uncached::read(self.path("base")).when("reading")?;
+        let bytes = uncached::read(self.path("base")).context("reading")?;
         let kept = bytes.get(..self.rows.len() * ROW);
         require!(kept == Some(dataset::bytes(self.rows.as_flattened())), "rows are lost");
         for &slot in &self.slots {
-            let indexed = stats(file, slot).when("STATS")?.rows as usize;
+            let indexed = stats(file, slot).context("STATS")?.rows as usize;
             let there = bytes.len() / ROW;
             require!(indexed == there, "slot {slot} has {indexed} rows, the file {there}");
             for number in [0, self.rows.len() - 1] {
@@ -153,7 +153,7 @@ impl Work {
         let what = || format!("{:?} of row {number}", KINDS[slot as usize]);
         let query = self.rows[number];
         let mut searcher = Searcher::new(DIM as u32, K, slot)?;
-        let hits = searcher.search(self.file()?, &query).when(what())?;
+        let hits = searcher.search(self.file()?, &query).context(what())?;
         require!(hits.len() == K as usize, "{}: {} hits", what(), hits.len());
         for hit in hits {
             let Some(row) = self.rows.get(hit.row as usize) else { continue };

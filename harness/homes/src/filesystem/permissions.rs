@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -23,7 +23,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 ];
 
 fn chmod(path: &Path, mode: u32) -> Result<(), Failure> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).when("chmod")
+    fs::set_permissions(path, Permissions::from_mode(mode)).context("chmod")
 }
 
 /// A file that its owner, we, may write to, and others read.
@@ -39,7 +39,7 @@ fn owner_is_who_created(dir: &Path) -> Result<(), Failure> {
     as_user(NOBODY, SOMEBODY, || {
         fs::write(dir.join("f"), "nobody's")?;
         fs::create_dir(dir.join("d"))?;
-        std::os::unix::fs::symlink("f", dir.join("l")).when("symlink")?;
+        std::os::unix::fs::symlink("f", dir.join("l")).context("symlink")?;
         Ok(fs::hard_link(dir.join("f"), dir.join("second"))?)
     })?;
     for name in ["f", "d", "l", "second"] {
@@ -105,8 +105,8 @@ fn only_owners_change_attributes(dir: &Path) -> Result<(), Failure> {
         let file = OpenOptions::new().write(true).open(&path)?;
         let times = file.set_modified(std::time::UNIX_EPOCH);
         expect_errno(times, libc::EPERM, "setting the times of root's file")?;
-        fs::set_permissions(&mine, Permissions::from_mode(0o600)).when("chmod of one's own")?;
-        File::open(&mine)?.set_modified(std::time::UNIX_EPOCH).when("times of one's own")?;
+        fs::set_permissions(&mine, Permissions::from_mode(0o600)).context("chmod of one's own")?;
+        File::open(&mine)?.set_modified(std::time::UNIX_EPOCH).context("times of one's own")?;
         expect_errno(chown(&mine, Some(SOMEBODY), None), libc::EPERM, "giving a file away")?;
         expect_errno(chown(&mine, None, Some(SOMEBODY)), libc::EPERM, "a group one is not in")
     })
@@ -122,10 +122,10 @@ fn sticky_directories_protect(dir: &Path) -> Result<(), Failure> {
         expect_errno(fs::rename(&theirs, dir.join("x")), libc::EPERM, "rename of another's file")?;
         fs::write(&mine, "")?;
         expect_errno(fs::rename(&mine, &theirs), libc::EPERM, "a rename over another's file")?;
-        fs::rename(&mine, dir.join("renamed")).when("rename of one's own")?;
-        fs::remove_file(dir.join("renamed")).when("unlink of one's own")
+        fs::rename(&mine, dir.join("renamed")).context("rename of one's own")?;
+        fs::remove_file(dir.join("renamed")).context("unlink of one's own")
     })?;
-    as_user(SOMEBODY, NOBODY, || fs::remove_file(&theirs).when("unlink by the owner"))
+    as_user(SOMEBODY, NOBODY, || fs::remove_file(&theirs).context("unlink by the owner"))
 }
 
 fn root_may_do_all_but_execute(dir: &Path) -> Result<(), Failure> {
@@ -133,7 +133,7 @@ fn root_may_do_all_but_execute(dir: &Path) -> Result<(), Failure> {
     fs::copy("/bin/true", &path)?;
     chown(&path, Some(NOBODY), Some(NOBODY))?;
     chmod(&path, 0o000)?;
-    File::options().read(true).write(true).open(&path).when("opening what nobody may")?;
+    File::options().read(true).write(true).open(&path).context("opening what nobody may")?;
     let run = Command::new(&path).status();
     expect_errno(run, libc::EACCES, "running a file that is executable for nobody")?;
     chmod(&path, 0o001)?;

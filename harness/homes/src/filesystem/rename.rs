@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -40,7 +40,7 @@ fn rename(dir: &Path) -> Result<(), Failure> {
     require!(uncached::read(&new)? == b"content", "the new name has other content");
     require!(inode(&new)? == number, "the inode number changed");
     expect_errno(fs::rename(&old, &new), libc::ENOENT, "a rename of what is not there")?;
-    fs::rename(&new, &new).when("a rename to itself")?;
+    fs::rename(&new, &new).context("a rename to itself")?;
     require!(uncached::read(&new)? == b"content", "a rename to itself changed the file");
     Ok(())
 }
@@ -62,7 +62,7 @@ fn rename_over(dir: &Path) -> Result<(), Failure> {
 fn rename_onto_another_link(dir: &Path) -> Result<(), Failure> {
     let (a, b) = (dir.join("a"), dir.join("b"));
     fs::write(&a, "content")?;
-    fs::hard_link(&a, &b).when("link(2), which this needs")?;
+    fs::hard_link(&a, &b).context("link(2), which this needs")?;
     fs::rename(&a, &b)?;
     require!(a.exists() && b.exists(), "a name of the file is gone");
     has_links(&fs::metadata(&a)?, 2, "a file of two names")?;
@@ -78,9 +78,10 @@ fn rename_over_the_other_kind(dir: &Path) -> Result<(), Failure> {
     expect_errno(fs::rename(&empty, &file), libc::ENOTDIR, "a directory over a file")?;
     expect_not_empty(fs::rename(&empty, &full), "over a full directory")?;
     let replaced = File::open(&empty)?;
-    fs::rename(&full, &empty).when("a directory over an empty one")?;
+    fs::rename(&full, &empty).context("a directory over an empty one")?;
     require!(empty.join("sub").is_dir() && !full.exists(), "the directory is not where it should");
-    let links = replaced.metadata().when("fstat of the replaced directory, which is open")?.nlink();
+    let links =
+        replaced.metadata().context("fstat of the replaced directory, which is open")?.nlink();
     require!(links == 0, "the replaced directory still has {links} links");
     Ok(())
 }
@@ -109,9 +110,9 @@ fn renamed_directories_have_their_parent(dir: &Path) -> Result<(), Failure> {
     fs::rename(one.join("moved"), two.join("moved"))?;
     let parent = rustix::fs::statat(&moved, "..", rustix::fs::AtFlags::empty())?.st_ino;
     require!(parent == inode(&two)?, "\"..\" is {parent}, and not the new parent");
-    directory_has_links(&one, 2).when("the old parent")?;
-    directory_has_links(&two, 3).when("the new parent")?;
-    fs::remove_dir(&one).when("rmdir of the old parent")
+    directory_has_links(&one, 2).context("the old parent")?;
+    directory_has_links(&two, 3).context("the new parent")?;
+    fs::remove_dir(&one).context("rmdir of the old parent")
 }
 
 fn rename_with(old: &Path, new: &Path, flags: RenameFlags) -> io::Result<()> {
@@ -128,7 +129,7 @@ fn rename_noreplace(dir: &Path) -> Result<(), Failure> {
         uncached::read(&a)? == b"a" && uncached::read(&b)? == b"b",
         "a refused rename changed a file"
     );
-    rename_with(&a, &c, RenameFlags::NOREPLACE).when("RENAME_NOREPLACE onto a free name")?;
+    rename_with(&a, &c, RenameFlags::NOREPLACE).context("RENAME_NOREPLACE onto a free name")?;
     require!(uncached::read(&c)? == b"a", "the new name has other content");
     Ok(())
 }
@@ -137,7 +138,7 @@ fn rename_exchange(dir: &Path) -> Result<(), Failure> {
     let (file, subdir) = (dir.join("file"), dir.join("subdir"));
     fs::write(&file, "f")?;
     fs::create_dir_all(subdir.join("below"))?;
-    rename_with(&file, &subdir, RenameFlags::EXCHANGE).when("RENAME_EXCHANGE")?;
+    rename_with(&file, &subdir, RenameFlags::EXCHANGE).context("RENAME_EXCHANGE")?;
     require!(
         file.join("below").is_dir() && uncached::read(&subdir)? == b"f",
         "file and directory did not change places"
@@ -153,7 +154,8 @@ fn rename_exchange_across_directories(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(one.join("x/in-x"))?;
     fs::create_dir(&two)?;
     fs::write(two.join("y"), "y")?;
-    rename_with(&one.join("x"), &two.join("y"), RenameFlags::EXCHANGE).when("RENAME_EXCHANGE")?;
+    rename_with(&one.join("x"), &two.join("y"), RenameFlags::EXCHANGE)
+        .context("RENAME_EXCHANGE")?;
     require!(uncached::read(one.join("x"))? == b"y", "the file did not move");
     require!(two.join("y/in-x").is_dir(), "the directory did not move");
     directory_has_links(&one, 2)?;

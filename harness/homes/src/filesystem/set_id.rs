@@ -6,7 +6,7 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 
 use super::mapped::Mapping;
@@ -66,7 +66,7 @@ fn chown_drops_set_id(dir: &Path) -> Result<(), Failure> {
     chown(&path, Some(SOMEBODY), None)?;
     expect_mode(&path, 0o755, "chown by root")?;
     let path = set_id_file(dir, 0o6755)?;
-    as_user(NOBODY, NOBODY, || chown(&path, None, Some(NOBODY)).when("chgrp by the owner"))?;
+    as_user(NOBODY, NOBODY, || chown(&path, None, Some(NOBODY)).context("chgrp by the owner"))?;
     expect_mode(&path, 0o755, "chgrp by the owner")?;
     let subdir = dir.join("subdir");
     DirBuilder::new().create(&subdir)?;
@@ -79,7 +79,7 @@ fn chmod_drops_set_group_id_of_a_strangers_group(dir: &Path) -> Result<(), Failu
     let path = set_id_file(dir, 0o755)?;
     let chmod = |mode| {
         let permissions = Permissions::from_mode(mode);
-        as_user(NOBODY, NOBODY, || fs::set_permissions(&path, permissions).when("chmod"))
+        as_user(NOBODY, NOBODY, || fs::set_permissions(&path, permissions).context("chmod"))
     };
     chmod(0o2755)?;
     expect_mode(&path, 0o2755, "chmod g+s by a member of the group")?;
@@ -97,7 +97,7 @@ fn set_group_id_directories_pass_their_group_on(dir: &Path) -> Result<(), Failur
         fs::write(shared.join("f"), "")?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o2775).open(shared.join("s"))?;
-        DirBuilder::new().mode(0o755).create(shared.join("d")).when("mkdir")
+        DirBuilder::new().mode(0o755).create(shared.join("d")).context("mkdir")
     })?;
     for name in ["f", "s", "d"] {
         let metadata = fs::metadata(shared.join(name))?;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use rustix::fs::{SeekFrom as SparseSeek, seek};
 
@@ -65,7 +65,8 @@ fn seek_data_and_hole(dir: &Path) -> Result<(), Failure> {
             (Ok(found), Some(expected)) if found == expected => {}
             (found, _) => machine::fail!("SEEK_DATA from {from}: {found:?}, due is {data:?}"),
         }
-        let found = seek(&file, SparseSeek::Hole(from)).when(format!("SEEK_HOLE from {from}"))?;
+        let found =
+            seek(&file, SparseSeek::Hole(from)).context(format!("SEEK_HOLE from {from}"))?;
         require!(found == hole, "SEEK_HOLE from {from}: {found}, due is {hole}");
     }
     for whence in [SparseSeek::Data(SIZE), SparseSeek::Hole(SIZE)] {
@@ -78,12 +79,12 @@ fn seek_data_and_hole(dir: &Path) -> Result<(), Failure> {
 fn the_largest_offset(dir: &Path) -> Result<(), Failure> {
     const LAST: u64 = i64::MAX as u64 - 1;
     let file = file(&dir.join("f"))?;
-    file.write_all_at(b"z", LAST).when("a write to the last byte")?;
+    file.write_all_at(b"z", LAST).context("a write to the last byte")?;
     require!(file.metadata()?.len() == LAST + 1, "size {}", file.metadata()?.len());
     let mut byte = [0];
     file.read_exact_at(&mut byte, LAST)?;
     require!(byte == *b"z", "the last byte is {byte:?}");
-    let found = seek(&file, SparseSeek::Data(0)).when("SEEK_DATA")?;
+    let found = seek(&file, SparseSeek::Data(0)).context("SEEK_DATA")?;
     require!(found == LAST / BLOCK * BLOCK, "SEEK_DATA finds {found}");
     let beyond = rustix::io::pwrite(&file, b"more than fits", LAST);
     match beyond {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{part, require, uncached};
 use measure::dataset;
 use nix::errno::Errno;
@@ -48,7 +48,7 @@ struct StoresOrder {
 
 fn new(path: &Path, length: usize) -> Result<File, Failure> {
     let mut how = OpenOptions::new();
-    let file = how.read(true).write(true).create_new(true).open(path).when(path.display())?;
+    let file = how.read(true).write(true).create_new(true).open(path).context(path.display())?;
     file.set_len(length as u64)?;
     Ok(file)
 }
@@ -63,12 +63,12 @@ fn stores_into_a_hole_are_data(dir: &Path) -> Result<(), Failure> {
     let mut read = [0; 6];
     file.read_exact_at(&mut read, AT as u64)?;
     require!(&read == b"stored", "read(2) of what was stored gives {read:?}");
-    let data = seek(&file, SeekFrom::Data(0)).when("SEEK_DATA, with a store in a hole")?;
+    let data = seek(&file, SeekFrom::Data(0)).context("SEEK_DATA, with a store in a hole")?;
     require!(
         data <= AT as u64,
         "SEEK_DATA finds nothing before byte {data}, and byte {AT} was stored"
     );
-    let hole = seek(&file, SeekFrom::Hole(AT as u64)).when("SEEK_HOLE")?;
+    let hole = seek(&file, SeekFrom::Hole(AT as u64)).context("SEEK_HOLE")?;
     require!(hole > AT as u64, "SEEK_HOLE says that byte {AT} is none, and it was stored");
     drop(mapping);
     Ok(())
@@ -78,7 +78,7 @@ fn a_refused_write_keeps_what_was_stored(dir: &Path) -> Result<(), Failure> {
     const DIM: usize = 4;
     const ROW: usize = DIM * size_of::<f32>();
     let file = new(&dir.join("f"), 16 * ROW)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     let mapping = Mapping::shared(&file, 16 * ROW)?;
     let stored = 7_f32.to_le_bytes();
     mapping.store(0, &stored);
@@ -92,7 +92,7 @@ fn a_refused_write_keeps_what_was_stored(dir: &Path) -> Result<(), Failure> {
          {read:?}, the mapping {:?}",
         mapping.load(0, 4)
     );
-    mapping.sync().when("msync")?;
+    mapping.sync().context("msync")?;
     let read = uncached::read(dir.join("f"))?;
     require!(read[..4] == stored, "what was stored is gone after msync");
     require!(read[4 * ROW..][..4] == [0; 4], "a refused write has changed the file");
@@ -106,11 +106,11 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     const ROW: usize = DIM * size_of::<f32>();
     let path = dir.join("f");
     let file = new(&path, PAGE)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     let rows: Vec<f32> = (0..PAGE / ROW).flat_map(|row| [row as f32; DIM]).collect();
     let mapping = Mapping::shared(&file, PAGE)?;
     mapping.store(0, dataset::bytes(&rows));
-    mapping.sync().when("msync")?;
+    mapping.sync().context("msync")?;
     fill(&dir.join("filler"))?;
     // The last row once more, and one that needs another page.
     let again = [rows[rows.len() - DIM..].to_vec(), vec![1.5; DIM]].concat();
@@ -118,7 +118,7 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     match &written {
         Ok(_) => {}
         Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
-        Err(_) => drop(written.when("a write on a full mount")?),
+        Err(_) => drop(written.context("a write on a full mount")?),
     }
     let read = uncached::read(&path)?;
     require!(
@@ -126,7 +126,7 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
         "a write behind them found no room, and rows that were stored and synced are gone"
     );
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
-    let hits = searcher.search(&file, &[5.0; DIM]).when("SEARCH")?;
+    let hits = searcher.search(&file, &[5.0; DIM]).context("SEARCH")?;
     let found = matches!(hits, [hit] if hit.row == 5 && hit.distance == 0);
     require!(found, "a row that was stored and synced is not found: {hits:?}");
     Ok(())
@@ -136,12 +136,12 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
 fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Failure> {
     const PAGES: usize = 2_048;
     let path = dir.join("f");
-    drop(new(&path, PAGES * PAGE).when("a hole beyond the limit").by_contract(HOLES)?);
+    drop(new(&path, PAGES * PAGE).context("a hole beyond the limit").by_contract(HOLES)?);
     let order = StoresOrder { path: path.clone(), pages: PAGES };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
     let told = match (ended.status.code(), ended.status.signal()) {
         (Some(STORED), _) => {
-            let read = uncached::read(&path).when("reading what was stored")?;
+            let read = uncached::read(&path).context("reading what was stored")?;
             let lost = read.chunks(PAGE).filter(|page| page[0] != 1).count();
             require!(
                 lost == 0,
@@ -155,8 +155,8 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
         _ => machine::fail!("storing ended with {}: {}", ended.status, ended.tail()),
     };
     // Others have the rest of the mount again.
-    fs::remove_file(&path).when(format!("unlink after {told}"))?;
-    fs::write(dir.join("others"), [3; 64]).when(format!("a file after {told}"))
+    fs::remove_file(&path).context(format!("unlink after {told}"))?;
+    fs::write(dir.join("others"), [3; 64]).context(format!("a file after {told}"))
 }
 
 /// Stores into every page, and closes the file.
@@ -164,7 +164,7 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
 /// # Errors
 /// What is no answer of a full mount.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: StoresOrder = serde_json::from_str(order).when("what is to be stored")?;
+    let order: StoresOrder = serde_json::from_str(order).context("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, order.pages * PAGE)?;
     for page in 0..order.pages {
@@ -174,6 +174,6 @@ pub fn play(order: &str) -> Result<(), Failure> {
     drop(mapping);
     match nix::unistd::close(file) {
         Err(Errno::ENOSPC) => std::process::exit(FULL),
-        other => other.when("close"),
+        other => other.context("close"),
     }
 }

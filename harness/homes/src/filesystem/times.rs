@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use measure::dataset::{self, Dataset};
 use nix::time::{ClockId, clock_gettime};
@@ -62,9 +62,9 @@ fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
         (1 << 33, 1),
     ] {
         let other = (1_234_567_890, 987_654_321);
-        set(&file, time, other).when(format!("atime {time:?}"))?;
+        set(&file, time, other).context(format!("atime {time:?}"))?;
         require!(times(&file)? == (time, other), "{:?}, set to {time:?}", times(&file)?);
-        set(&file, other, time).when(format!("mtime {time:?}"))?;
+        set(&file, other, time).context(format!("mtime {time:?}"))?;
         require!(times(&file)? == (other, time), "{:?}, set to {time:?}", times(&file)?);
     }
     let bad = set(&file, (0, 1_000_000_000), (0, 0));
@@ -118,9 +118,9 @@ fn set_back(file: &File) -> Result<Time, Failure> {
 fn check_moves(path: &Path, moves_mtime: bool, changes: &[TimedChange]) -> Result<(), Failure> {
     let file = File::open(path)?;
     for TimedChange { what, before, change } in changes {
-        before().when(format!("before {what}"))?;
+        before().context(format!("before {what}"))?;
         let set_at = set_back(&file)?;
-        change().when(what)?;
+        change().context(what)?;
         require!(changed_at(&file)? > set_at, "{what} does not move ctime");
         let (_, modified) = times(&file)?;
         require!((modified != (1, 1)) == moves_mtime, "mtime is {modified:?} after {what}");
@@ -156,13 +156,13 @@ fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
     // All of its rows of zeros come into one list, which grows.
     let params = [64, 0, 0, 0, 0, 0, 0, 0];
     let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(DIM as u32) };
-    attach(&file, &declaration).when("ATTACH")?;
+    attach(&file, &declaration).context("ATTACH")?;
     fill(&dir.join("filler"))?;
     let set_at = set_back(&file)?;
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let punched = fallocate(&file, punch, 0, (ROWS * DIM * size_of::<f32>()) as u64);
     if !matches!(punched, Ok(()) | Err(rustix::io::Errno::NOSPC)) {
-        punched.when("a hole on a full mount")?;
+        punched.context("a hole on a full mount")?;
     }
     let changed = uncached::read(&path)? != dataset::bytes(&data.base);
     require!(changed || punched.is_err(), "a hole was made, and the bytes are as before");
@@ -229,7 +229,7 @@ fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
     let (path, subdir, link) = (dir.join("f"), dir.join("subdir"), dir.join("link"));
     fs::write(&path, "content")?;
     fs::create_dir(&subdir)?;
-    symlink(&path, &link).when("symlink")?;
+    symlink(&path, &link).context("symlink")?;
     let accessed = |path: &Path| -> io::Result<Time> {
         let metadata = fs::symlink_metadata(path)?;
         Ok((metadata.atime(), metadata.atime_nsec()))
@@ -239,7 +239,7 @@ fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
         let times = Timestamps { last_access: old, last_modification: old };
         utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
         require!(accessed(path)? == OLD, "atime is {:?} when it was set", accessed(path)?);
-        read().when(what)?;
+        read().context(what)?;
         Ok::<bool, Failure>(accessed(path)? != OLD)
     };
     let read = || Ok(fs::read(&path).map(drop)?);

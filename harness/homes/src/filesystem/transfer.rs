@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use rustix::fs::{copy_file_range, sendfile};
 use rustix::io::{preadv, pwritev};
@@ -27,12 +27,12 @@ fn vectored_reads_and_writes(dir: &Path) -> Result<(), Failure> {
     let (a, rest) = bytes.split_at(1);
     let (b, c) = rest.split_at(5_000);
     let parts = [a, &[], b, c].map(IoSlice::new);
-    let written = pwritev(&file, &parts, 3).when("pwritev")?;
+    let written = pwritev(&file, &parts, 3).context("pwritev")?;
     require!(written == bytes.len(), "pwritev wrote {written} bytes of {}", bytes.len());
     same(&path, &[&[0; 3], &bytes[..]].concat())?;
     let (mut first, mut second) = (vec![0; 4_097], vec![0; 10_000]);
     let mut parts = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
-    let read = preadv(&file, &mut parts, 3).when("preadv")?;
+    let read = preadv(&file, &mut parts, 3).context("preadv")?;
     require!(read == bytes.len(), "preadv read {read} bytes of {}", bytes.len());
     same_bytes(&[&first[..], &second[..read - first.len()]].concat(), &bytes)
 }
@@ -50,7 +50,7 @@ fn copy_file_range_copies(dir: &Path) -> Result<(), Failure> {
     let (mut from, mut to) = (1_000, 10);
     while from < bytes.len() as u64 {
         let count = copy_file_range(&source, Some(&mut from), &target, Some(&mut to), 1 << 20);
-        require!(count.when("copy_file_range")? > 0, "nothing was copied at {from}");
+        require!(count.context("copy_file_range")? > 0, "nothing was copied at {from}");
     }
     same(&path, &[&[0; 10], &bytes[1_000..]].concat())
 }
@@ -61,7 +61,7 @@ fn sendfile_sends(dir: &Path) -> Result<(), Failure> {
     let target = File::create(&path)?;
     let mut offset = 77;
     while offset < bytes.len() as u64 {
-        let count = sendfile(&target, &source, Some(&mut offset), 100_000).when("sendfile")?;
+        let count = sendfile(&target, &source, Some(&mut offset), 100_000).context("sendfile")?;
         require!(count > 0, "nothing was sent at {offset}");
     }
     same(&path, &bytes[77..])
@@ -76,12 +76,12 @@ fn splice_moves_both_ways(dir: &Path) -> Result<(), Failure> {
     let none = SpliceFlags::empty();
     let (mut read, mut written) = (0, 0);
     while read < bytes.len() as u64 {
-        let mut held =
-            splice(&source, Some(&mut read), &into, None, 30_000, none).when("splice to a pipe")?;
+        let mut held = splice(&source, Some(&mut read), &into, None, 30_000, none)
+            .context("splice to a pipe")?;
         require!(held > 0, "nothing was spliced at {read}");
         while held > 0 {
             held -= splice(&out, None, &target, Some(&mut written), held, none)
-                .when("splice from a pipe")?;
+                .context("splice from a pipe")?;
         }
     }
     same(&path, &bytes)?;

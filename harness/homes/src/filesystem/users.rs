@@ -1,6 +1,6 @@
 //! Acting as somebody else.
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -22,9 +22,9 @@ pub fn as_user<T: Send>(
 ) -> Result<T, Failure> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     in_thread(|| {
-        set_thread_groups(&[]).when("setgroups")?;
-        set_thread_res_gid(group, group, group).when("setresgid")?;
-        set_thread_res_uid(user, user, user).when("setresuid")?;
-        work().when(format!("as user {uid} of group {gid}"))
+        set_thread_groups(&[]).context("setgroups")?;
+        set_thread_res_gid(group, group, group).context("setresgid")?;
+        set_thread_res_uid(user, user, user).context("setresuid")?;
+        work().context(format!("as user {uid} of group {gid}"))
     })
 }

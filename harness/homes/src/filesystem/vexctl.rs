@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
@@ -38,7 +38,7 @@ fn fvecs(rows: &[f32]) -> Vec<u8> {
 fn vexctl(dir: &Path, line: &str) -> Result<Output, Failure> {
     let program = Program::Vexctl.build_if_missing()?;
     let words = line.split_whitespace();
-    Command::new(program).current_dir(dir).args(words).output().when(format!("vexctl {line}"))
+    Command::new(program).current_dir(dir).args(words).output().context(format!("vexctl {line}"))
 }
 
 /// That it succeeds, says `words` and complains of nothing.
@@ -79,7 +79,8 @@ fn vexctl_from_import_to_detach(dir: &Path) -> Result<(), Failure> {
         fs::write(&source, content)?;
         let line = format!("import {} {name}.rows --dim {DIM}", source.display());
         does(dir, &line, "imported 300 rows of 16 components")?;
-        same(&dir.join(format!("{name}.rows")), row_bytes).when(format!("the rows of {name}"))?;
+        same(&dir.join(format!("{name}.rows")), row_bytes)
+            .context(format!("the rows of {name}"))?;
     }
     for (slot, kind) in Kind::ALL.map(Kind::name).iter().enumerate() {
         let line = format!("attach base.npy.rows --dim {DIM} --kind {kind} --index {slot}");

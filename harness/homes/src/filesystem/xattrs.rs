@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{
@@ -44,7 +44,7 @@ fn value(path: &Path, name: &str) -> rustix::io::Result<Vec<u8>> {
 
 fn listed(path: &Path) -> Result<BTreeSet<String>, Failure> {
     let mut buffer = vec![0; LARGEST];
-    let length = listxattr(path, &mut buffer[..]).when("listxattr")?;
+    let length = listxattr(path, &mut buffer[..]).context("listxattr")?;
     let names = buffer[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
     Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
@@ -61,16 +61,16 @@ fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
     fs::write(&path, "content")?;
     expect_listed(&path, &[])?;
     expect_errno(value(&path, "user.a"), libc::ENODATA, "an attribute that is not there")?;
-    setxattr(&path, "user.a", b"one", SET).when("setxattr")?;
-    setxattr(&path, "user.b", b"\0two\xff", SET).when("setxattr")?;
-    setxattr(&path, "user.empty", b"", SET).when("setxattr of nothing")?;
+    setxattr(&path, "user.a", b"one", SET).context("setxattr")?;
+    setxattr(&path, "user.b", b"\0two\xff", SET).context("setxattr")?;
+    setxattr(&path, "user.empty", b"", SET).context("setxattr of nothing")?;
     expect_listed(&path, &["user.a", "user.b", "user.empty"])?;
-    setxattr(&path, "user.a", b"another, longer", SET).when("setxattr again")?;
+    setxattr(&path, "user.a", b"another, longer", SET).context("setxattr again")?;
     fs::rename(&path, &moved)?;
     same_bytes(&value(&moved, "user.a")?, b"another, longer")?;
     same_bytes(&value(&moved, "user.b")?, b"\0two\xff")?;
     same_bytes(&value(&moved, "user.empty")?, b"")?;
-    removexattr(&moved, "user.a").when("removexattr")?;
+    removexattr(&moved, "user.a").context("removexattr")?;
     expect_errno(value(&moved, "user.a"), libc::ENODATA, "an attribute that was removed")?;
     expect_errno(removexattr(&moved, "user.a"), libc::ENODATA, "removing it again")?;
     expect_listed(&moved, &["user.b", "user.empty"])?;
@@ -83,15 +83,15 @@ fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
 fn xattrs_of_directories_and_open_files(dir: &Path) -> Result<(), Failure> {
     let subdir = dir.join("subdir");
     fs::create_dir(&subdir)?;
-    setxattr(&subdir, "user.of", b"a directory", SET).when("setxattr of a directory")?;
+    setxattr(&subdir, "user.of", b"a directory", SET).context("setxattr of a directory")?;
     fs::write(subdir.join("f"), "")?;
     same_bytes(&value(&subdir, "user.of")?, b"a directory")?;
     expect_listed(&subdir.join("f"), &[])?;
     let file = File::open(subdir.join("f"))?;
     fs::remove_dir_all(&subdir)?;
-    fsetxattr(&file, "user.of", b"no name", SET).when("fsetxattr of an unlinked file")?;
+    fsetxattr(&file, "user.of", b"no name", SET).context("fsetxattr of an unlinked file")?;
     let mut buffer = [0; 100];
-    let length = fgetxattr(&file, "user.of", &mut buffer[..]).when("fgetxattr")?;
+    let length = fgetxattr(&file, "user.of", &mut buffer[..]).context("fgetxattr")?;
     same_bytes(&buffer[..length], b"no name")
 }
 
@@ -100,11 +100,11 @@ fn xattrs_create_or_replace(dir: &Path) -> Result<(), Failure> {
     fs::write(&path, "")?;
     let replaced = setxattr(&path, "user.a", b"x", XattrFlags::REPLACE);
     expect_errno(replaced, libc::ENODATA, "XATTR_REPLACE of what is not there")?;
-    setxattr(&path, "user.a", b"one", XattrFlags::CREATE).when("XATTR_CREATE")?;
+    setxattr(&path, "user.a", b"one", XattrFlags::CREATE).context("XATTR_CREATE")?;
     let created = setxattr(&path, "user.a", b"x", XattrFlags::CREATE);
     expect_errno(created, libc::EEXIST, "XATTR_CREATE of what is there")?;
     same_bytes(&value(&path, "user.a")?, b"one")?;
-    setxattr(&path, "user.a", b"two", XattrFlags::REPLACE).when("XATTR_REPLACE")?;
+    setxattr(&path, "user.a", b"two", XattrFlags::REPLACE).context("XATTR_REPLACE")?;
     same_bytes(&value(&path, "user.a")?, b"two")?;
     let unknown = setxattr(&path, "user.a", b"x", XattrFlags::from_bits_retain(4));
     expect_errno(unknown, libc::EINVAL, "setxattr with an unknown flag")
@@ -115,18 +115,18 @@ fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
     fs::write(&path, "")?;
     let longest = format!("user.{}", "n".repeat(250));
     let large = noise(LARGEST);
-    setxattr(&path, &longest, &large, SET).when("the longest name and the largest value")?;
+    setxattr(&path, &longest, &large, SET).context("the longest name and the largest value")?;
     same_bytes(&value(&path, &longest)?, &large)?;
     let larger = setxattr(&path, "user.b", &noise(LARGEST + 1), SET);
     expect_errno(larger, libc::E2BIG, "a value of 65,537 bytes")?;
     let longer = setxattr(&path, format!("{longest}n"), b"x", SET);
     expect_errno(longer, libc::ERANGE, "a name of 256 bytes")?;
     setxattr(&path, "user.a", b"12345", SET)?;
-    let asked = getxattr_query(&path, "user.a").when("getxattr of the size")?;
+    let asked = getxattr_query(&path, "user.a").context("getxattr of the size")?;
     require!(asked == 5, "a value of 5 bytes is said to have {asked}");
     let short = getxattr(&path, "user.a", &mut [0_u8; 4][..]);
     expect_errno(short, libc::ERANGE, "getxattr into 4 bytes of 5")?;
-    let asked = listxattr_query(&path).when("listxattr of the size")?;
+    let asked = listxattr_query(&path).context("listxattr of the size")?;
     require!(asked == 255 + 1 + 7, "the list is said to have {asked} bytes");
     let short = listxattr(&path, &mut [0_u8; 100][..]);
     expect_errno(short, libc::ERANGE, "listxattr into too few bytes")?;
@@ -136,7 +136,7 @@ fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
 fn xattrs_of_other_names_and_kinds_are_refused(dir: &Path) -> Result<(), Failure> {
     let (path, link) = (dir.join("f"), dir.join("link"));
     fs::write(&path, "")?;
-    symlink("f", &link).when("symlink(2), which this needs")?;
+    symlink("f", &link).context("symlink(2), which this needs")?;
     for name in ["security.vexfs", "trusted.vexfs", "system.vexfs", "vexfs", "other.vexfs"] {
         let errno = match (name, nix::unistd::geteuid().is_root()) {
             ("security.vexfs" | "trusted.vexfs", false) => libc::EPERM,
@@ -147,7 +147,7 @@ fn xattrs_of_other_names_and_kinds_are_refused(dir: &Path) -> Result<(), Failure
     expect_errno(setxattr(&path, "user.", b"x", SET), libc::EINVAL, "a name of nothing")?;
     let of_link = lsetxattr(&link, "user.a", b"x", SET);
     expect_errno(of_link, libc::EPERM, "an attribute of a symbolic link")?;
-    setxattr(&link, "user.a", b"followed", SET).when("setxattr through a link")?;
+    setxattr(&link, "user.a", b"followed", SET).context("setxattr through a link")?;
     expect_listed(&path, &["user.a"])
 }
 
@@ -165,9 +165,9 @@ fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
     expect_errno(read, libc::EACCES, "reading an attribute of a file of mode 600")?;
     expect_errno(set, libc::EACCES, "setting an attribute of a file of mode 600")?;
     let (read, set) = as_nobody(0o604)?;
-    read.when("reading an attribute of a file of mode 604")?;
+    read.context("reading an attribute of a file of mode 604")?;
     expect_errno(set, libc::EACCES, "setting an attribute of a file of mode 604")?;
-    as_nobody(0o606)?.1.when("setting an attribute of a file of mode 606")
+    as_nobody(0o606)?.1.context("setting an attribute of a file of mode 606")
 }
 
 fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
@@ -184,7 +184,7 @@ fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
                 full = Some(number);
                 break;
             }
-            Err(error) => return Err(error).when("setxattr"),
+            Err(error) => return Err(error).context("setxattr"),
         }
     }
     let Some(full) = full else { machine::fail!("200 values of 64 KiB fit into 8 MiB") };
@@ -192,8 +192,8 @@ fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
     require!(free()? < LARGEST as u64, "{} bytes are free at ENOSPC", free()?);
     for number in 0..full {
         let path = dir.join(number.to_string());
-        same_bytes(&value(&path, "user.large")?, &large).when("a value, after ENOSPC")?;
-        removexattr(&path, "user.large").when("removexattr")?;
+        same_bytes(&value(&path, "user.large")?, &large).context("a value, after ENOSPC")?;
+        removexattr(&path, "user.large").context("removexattr")?;
     }
     wait_for("room that removed attributes free", std::time::Duration::from_secs(10), || {
         Ok((free()? == before).then_some(()))

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -50,7 +50,7 @@ impl Announcement {
             match poll(&mut fds, POLL_SLICE) {
                 Ok(0) | Err(Errno::EINTR) => Ok(None),
                 Ok(_) => Ok(Some(())),
-                Err(errno) => Err(Failure::from(errno)).when("waiting for --ready-fd"),
+                Err(errno) => Err(Failure::from(errno)).context("waiting for --ready-fd"),
             }
         })?;
         Ok(File::from(self.hear).read(&mut [0; 16])? > 0)

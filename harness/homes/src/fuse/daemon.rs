@@ -11,7 +11,7 @@ use std::time::Duration;
 use machine::child::{Running, die_with_us, in_words, members};
 use machine::config;
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
 use machine::under_test::{self, Program};
 use machine::{fail, require};
@@ -83,7 +83,7 @@ fn not_started(command: &Command, error: io::Error) -> Failure {
         }
         _ => "run it by hand, to see what it lacks".to_owned(),
     };
-    Failure::from(error).while_doing(format!("starting {} ({hint})", program.display()))
+    Failure::from(error).context(format!("starting {} ({hint})", program.display()))
 }
 
 impl FuseMount {
@@ -217,7 +217,7 @@ impl FuseMount {
             Some(announcement) => {
                 if !announcement.arrives()? {
                     let status = wait_for("its end", patience(EXIT_LIMIT), || self.ended())
-                        .when("the FUSE daemon closed --ready-fd without a word")?;
+                        .context("the FUSE daemon closed --ready-fd without a word")?;
                     return Err(self.ended_early(status));
                 }
                 require!(
@@ -289,7 +289,7 @@ impl FuseMount {
     /// What is said of a daemon that was to end by `cause`, and had ended by then.
     fn gone_before(&self, cause: &str) -> Failure {
         match self.status {
-            Some(status) => self.ended_early(status).while_doing(format!("before {cause}")),
+            Some(status) => self.ended_early(status).context(format!("before {cause}")),
             None => Failure::new("the FUSE daemon has ended already"),
         }
     }

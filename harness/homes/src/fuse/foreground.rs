@@ -9,7 +9,7 @@ use std::time::Duration;
 use machine::child::{Finished, Running};
 use machine::config;
 use machine::fail;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::is_mounted;
 
 use super::connection::{self, Connection};
@@ -90,7 +90,7 @@ impl Foreground {
     /// It goes on for longer than `limit`, or was killed for its memory.
     pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
         let Some(daemon) = self.daemon.take() else { fail!("{} has ended", self.command) };
-        let ended = daemon.finish(limit).when(format!("it runs as: {}", self.command));
+        let ended = daemon.finish(limit).context(format!("it runs as: {}", self.command));
         running::forget(self.pid);
         match self.held.in_words() {
             Some(held) => fail!("the FUSE daemon {held}; it was run as: {}", self.command),

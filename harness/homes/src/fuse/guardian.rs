@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
@@ -72,7 +72,7 @@ pub fn start() -> Result<(), Failure> {
     machine::require!(threads == 1, "a guardian is forked too late: there are {threads} threads");
     let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has a single thread, so that the child has all there is.
-    match unsafe { fork() }.when("fork")? {
+    match unsafe { fork() }.context("fork")? {
         ForkResult::Parent { .. } => {
             drop(hear);
             let _ = TELL.set(tell.into());

@@ -47,7 +47,7 @@ impl FuseMount {
                      fuse = \"{{program}} {{mountpoint}}\""
                 ))
             }
-            _ => failure.while_doing(format!("the FUSE daemon does not start{}", with(&asked))),
+            _ => failure.context(format!("the FUSE daemon does not start{}", with(&asked))),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, Command};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 /// Where the guest's cgroups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -26,16 +26,17 @@ impl MemoryCgroup {
     /// No cgroup2, no memory controller, or no right to make one.
     pub fn new() -> Result<MemoryCgroup, Failure> {
         let controllers = format!("{ROOT}/cgroup.subtree_control");
-        fs::write(&controllers, "+memory").when(controllers)?;
+        fs::write(&controllers, "+memory").context(controllers)?;
         let path = PathBuf::from(format!("{ROOT}/vexfs-validation-{}", process::id()));
-        fs::create_dir(&path).when(path.display())?;
+        fs::create_dir(&path).context(path.display())?;
         Ok(MemoryCgroup { path })
     }
 
     /// Makes the process that `command` starts one of its members, before it runs.
     pub fn joins(&self, command: &mut Command) -> Result<(), Failure> {
         let path = self.path.join("cgroup.procs");
-        let mut members: File = OpenOptions::new().write(true).open(&path).when(path.display())?;
+        let mut members: File =
+            OpenOptions::new().write(true).open(&path).context(path.display())?;
         // SAFETY: between fork and exec there is one write(2), from memory that is there.
         unsafe { command.pre_exec(move || members.write_all(b"0")) };
         Ok(())
@@ -44,7 +45,7 @@ impl MemoryCgroup {
     /// Bytes that are charged to it.
     pub fn charged(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.current");
-        Ok(fs::read_to_string(&path).when(path.display())?.trim_end().parse()?)
+        Ok(fs::read_to_string(&path).context(path.display())?.trim_end().parse()?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{config, project, under_test};
 
 use super::module::ModuleFile;
@@ -53,9 +53,10 @@ impl Injector {
         if !Path::new(FILTER).exists() {
             return Ok(None);
         }
-        let start = fs::read_to_string(SECTION).when(SECTION)?;
-        let start = u64::from_str_radix(start.trim().trim_start_matches("0x"), 16).when(SECTION)?;
-        let size: u64 = fs::read_to_string(SIZE).when(SIZE)?.trim().parse().when(SIZE)?;
+        let start = fs::read_to_string(SECTION).context(SECTION)?;
+        let start =
+            u64::from_str_radix(start.trim().trim_start_matches("0x"), 16).context(SECTION)?;
+        let size: u64 = fs::read_to_string(SIZE).context(SIZE)?.trim().parse().context(SIZE)?;
         for (name, value) in [
             ("require-start", format!("{start:#x}")),
             ("require-end", format!("{:#x}", start + size)),
@@ -64,10 +65,10 @@ impl Injector {
             ("verbose", "0".to_owned()),
         ] {
             let path = format!("{FAILSLAB}/{name}");
-            fs::write(&path, &value).when(format!("echo {value} > {path}"))?;
+            fs::write(&path, &value).context(format!("echo {value} > {path}"))?;
         }
         let own = OpenOptions::new().read(true).write(true).open(OF_THE_THREAD);
-        Ok(Some(Injector::Kernel(own.when(OF_THE_THREAD)?)))
+        Ok(Some(Injector::Kernel(own.context(OF_THE_THREAD)?)))
     }
 
     /// Lets the `nth` allocation from now fail, once; 0 none.
@@ -77,8 +78,8 @@ impl Injector {
     pub fn fail_nth(&self, nth: u32) -> Result<(), Failure> {
         let text = nth.to_string();
         match self {
-            Injector::Module => fs::write(OF_THE_MODULE, text).when(OF_THE_MODULE),
-            Injector::Kernel(own) => own.write_all_at(text.as_bytes(), 0).when(OF_THE_THREAD),
+            Injector::Module => fs::write(OF_THE_MODULE, text).context(OF_THE_MODULE),
+            Injector::Kernel(own) => own.write_all_at(text.as_bytes(), 0).context(OF_THE_THREAD),
         }
     }
 
@@ -88,13 +89,13 @@ impl Injector {
     /// Where the module loaded is not the test build.
     pub fn until_failure(&self) -> Result<u32, Failure> {
         let text = match self {
-            Injector::Module => fs::read_to_string(OF_THE_MODULE).when(OF_THE_MODULE)?,
+            Injector::Module => fs::read_to_string(OF_THE_MODULE).context(OF_THE_MODULE)?,
             Injector::Kernel(own) => {
                 let mut bytes = [0; 16];
-                let length = own.read_at(&mut bytes, 0).when(OF_THE_THREAD)?;
+                let length = own.read_at(&mut bytes, 0).context(OF_THE_THREAD)?;
                 String::from_utf8_lossy(&bytes[..length]).into_owned()
             }
         };
-        text.trim().parse().when("fail_nth")
+        text.trim().parse().context("fail_nth")
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 const CONTROL: &str = "/sys/kernel/debug/kmemleak";
 /// Younger objects are not reported (MSECS_MIN_AGE is 5 s), and a pointer may be on its way.
@@ -40,7 +40,7 @@ impl Kmemleak {
             std::thread::sleep(GRACE);
             tell("scan")?;
         }
-        let reports = fs::read_to_string(CONTROL).when(CONTROL)?;
+        let reports = fs::read_to_string(CONTROL).context(CONTROL)?;
         let leaks = in_modules(&reports);
         machine::require!(
             leaks.is_empty(),
@@ -53,7 +53,7 @@ impl Kmemleak {
 }
 
 fn tell(what: &str) -> Result<(), Failure> {
-    fs::write(CONTROL, what).when(format!("echo {what} > {CONTROL}"))
+    fs::write(CONTROL, what).context(format!("echo {what} > {CONTROL}"))
 }
 
 /// The reports whose stacks pass through a module, loaded (`function+0x1/0x2 [module]`) or gone: then

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use evidence::kernel_log::{Finding, Trouble, trouble_in};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 const DEVICE: &str = "/dev/kmsg";
 
@@ -92,17 +92,17 @@ impl KernelLog {
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(DEVICE)
-            .when(DEVICE)?;
-        device.seek(SeekFrom::End(0)).when(DEVICE)?;
+            .context(DEVICE)?;
+        device.seek(SeekFrom::End(0)).context(DEVICE)?;
         Ok(KernelLog { device, next_seq: None })
     }
 
     /// Writes a line into the log that marks where a trial begins.
     pub fn mark(text: &str) -> Result<(), Failure> {
-        let mut device = OpenOptions::new().write(true).open(DEVICE).when(DEVICE)?;
+        let mut device = OpenOptions::new().write(true).open(DEVICE).context(DEVICE)?;
         // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for
         // a continuation, and no reader sees it until the next one begins.
-        device.write_all(format!("<6>vexfs-validation: {text}\n").as_bytes()).when(DEVICE)
+        device.write_all(format!("<6>vexfs-validation: {text}\n").as_bytes()).context(DEVICE)
     }
 
     /// What has been logged since the last call.
@@ -117,7 +117,7 @@ impl KernelLog {
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(logged),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).when(DEVICE),
+                Err(error) => return Err(error).context(DEVICE),
             }
         }
     }

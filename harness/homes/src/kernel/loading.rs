@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{config, fail, require};
 
 use super::barrier::{Consent, may_load};
@@ -43,7 +43,7 @@ pub fn load_needed() -> Result<(), Failure> {
         let mut modprobe = Command::new("modprobe");
         let loaded = Running::start(modprobe.arg(name))
             .and_then(|running| running.finish(NEEDED_LIMIT)?.must_succeed("modprobe"));
-        loaded.when(format!(
+        loaded.context(format!(
             "{module} needs the module {name} (modinfo -F depends), which is not loaded; where \
              modprobe does not find it, build it into {module}"
         ))?;
@@ -104,7 +104,7 @@ impl Watch {
             let others = came(&self.modules, listed_modules()?);
             if !others.is_empty() && !others.contains(module) {
                 let called = others.into_iter().collect::<Vec<_>>().join(", ");
-                delete_by_name(&called).when(format!("unloading {called}"))?;
+                delete_by_name(&called).context(format!("unloading {called}"))?;
                 fail!(
                     "/proc/modules calls the module {called} and not {module}; set module.name to \
                      that in vexfs.toml"
@@ -124,7 +124,7 @@ impl Watch {
                     others.into_iter().collect::<Vec<_>>().join(", ")
                 );
             }
-            match logged.check().when(format!("loading {module}")) {
+            match logged.check().context(format!("loading {module}")) {
                 // Whether lines were lost is looked at by whoever reads the trial's log.
                 Err(failure) if failure.is_undecided() => Ok(()),
                 other => other,

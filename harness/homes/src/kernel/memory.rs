@@ -2,19 +2,19 @@
 
 use std::fs;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 /// Unreclaimable slab, kernel stacks, page tables and vmalloc of /proc/meminfo, in KiB: what
 /// stays when something is not freed. Pages that are allocated directly do not show here; a
 /// sanitizer kernel sees them.
 pub fn kernel_memory_kib() -> Result<i64, Failure> {
     const PARTS: [&str; 4] = ["SUnreclaim:", "KernelStack:", "PageTables:", "VmallocUsed:"];
-    let text = fs::read_to_string("/proc/meminfo").when("/proc/meminfo")?;
+    let text = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
     let mut sum = 0;
     for line in text.lines() {
         let mut words = line.split_whitespace();
         if words.next().is_some_and(|name| PARTS.contains(&name)) {
-            sum += words.next().unwrap_or_default().parse::<i64>().when(line)?;
+            sum += words.next().unwrap_or_default().parse::<i64>().context(line)?;
         }
     }
     Ok(sum)
@@ -27,7 +27,7 @@ pub fn kernel_memory_kib() -> Result<i64, Failure> {
 /// # Errors
 /// Where /proc/vmallocinfo or /proc/slabinfo cannot be read, which takes root.
 pub fn leaked_allocations() -> Result<u64, Failure> {
-    let read = |path| fs::read_to_string(path).when(path);
+    let read = |path| fs::read_to_string(path).context(path);
     Ok(nameless_areas(&read("/proc/vmallocinfo")?) + slab_objects(&read("/proc/slabinfo")?))
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{config, fail, project, require, under_test};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
@@ -55,7 +55,7 @@ impl ModuleFile {
     /// # Errors
     /// Where it cannot be read, or has no vermagic.
     pub fn read(path: &Path) -> Result<ModuleFile, Failure> {
-        let bytes = fs::read(path).when(format!(
+        let bytes = fs::read(path).context(format!(
             "{} (build it with: fixtures/vexfs/kernel/build.sh --kernel RELEASE)",
             path.display()
         ))?;
@@ -125,7 +125,7 @@ impl ModuleFile {
     /// # Errors
     /// Its errno.
     pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
-        let file = File::open(&self.path).when(self.path.display())?;
+        let file = File::open(&self.path).context(self.path.display())?;
         let parameters = CString::new(parameters)?;
         let own = loading::Watch::of_own()?;
         let loaded = init(&file, &parameters);
@@ -146,7 +146,7 @@ pub fn load_open(file: &File) -> Result<LoadedModule, Failure> {
 
 fn init(file: &File, parameters: &CStr) -> Result<LoadedModule, Failure> {
     may_load(Consent::None)?;
-    finit_module(file, parameters, ModuleInitFlags::empty()).when("finit_module")?;
+    finit_module(file, parameters, ModuleInitFlags::empty()).context("finit_module")?;
     Ok(LoadedModule(()))
 }
 
@@ -171,7 +171,7 @@ impl LoadedModule {
         let result = wait_for("unloading (the module is in use)", limit, || match delete() {
             Ok(()) => Ok(Some(())),
             Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
-            Err(errno) => Err(Failure::from(errno)).when("delete_module"),
+            Err(errno) => Err(Failure::from(errno)).context("delete_module"),
         });
         if result.is_ok() {
             std::mem::forget(self);
@@ -193,7 +193,7 @@ impl LoadedModule {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text.trim().to_owned()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(error).when(path),
+            Err(error) => Err(error).context(path),
         }
     }
 }
@@ -238,7 +238,7 @@ pub(super) fn registered_file_systems() -> Result<BTreeSet<String>, Failure> {
 }
 
 fn column(path: &str, of: impl Fn(&str) -> Option<&str>) -> Result<BTreeSet<String>, Failure> {
-    Ok(fs::read_to_string(path).when(path)?.lines().filter_map(of).map(str::to_owned).collect())
+    Ok(fs::read_to_string(path).context(path)?.lines().filter_map(of).map(str::to_owned).collect())
 }
 
 /// Allocations of the module's engine that are alive, by its own count in /sys/fs. `None` where a
@@ -251,7 +251,7 @@ pub fn live_allocations() -> Result<Option<u64>, Failure> {
     if config::current()?.module.is_some() && !Path::new(&path).exists() {
         return Ok(None);
     }
-    Ok(Some(fs::read_to_string(&path).when(&path)?.trim().parse().when(path)?))
+    Ok(Some(fs::read_to_string(&path).context(&path)?.trim().parse().context(path)?))
 }
 
 #[cfg(test)]

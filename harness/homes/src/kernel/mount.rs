@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::mount::{entries, is_mounted, unmount};
 use machine::{config, project, require, under_test};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -49,7 +49,7 @@ impl KernelMount {
                 let (at, none) = (&mounted.mountpoint, MsFlags::empty());
                 let kind = names().file_system.as_str();
                 mount(Some("none"), at, Some(kind), none, Some(options))
-                    .when(format!("mount -t {kind} -o {options}"))
+                    .context(format!("mount -t {kind} -o {options}"))
                     .map_err(|failure| explained(failure, kind, at))?;
             }
         }

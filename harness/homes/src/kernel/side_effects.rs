@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 /// Where modules show themselves. /proc/sys and /sys/module come and go with their owner.
 const DIRECTORIES: [&str; 8] = [
@@ -38,7 +38,7 @@ impl SideEffects {
     pub fn now() -> Result<SideEffects, Failure> {
         let mut names = BTreeSet::new();
         for directory in DIRECTORIES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
-            for entry in fs::read_dir(directory).when(directory.display())? {
+            for entry in fs::read_dir(directory).context(directory.display())? {
                 let name = entry?.file_name();
                 let name = name.to_string_lossy();
                 if name.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 const FILE: &str = "/proc/sys/kernel/tainted";
 const OUT_OF_TREE: u64 = 1 << 12;
@@ -21,8 +21,8 @@ pub struct Taint(pub u64);
 impl Taint {
     /// The running kernel's.
     pub fn now() -> Result<Taint, Failure> {
-        let text = fs::read_to_string(FILE).when(FILE)?;
-        text.trim().parse().map(Taint).when(FILE)
+        let text = fs::read_to_string(FILE).context(FILE)?;
+        text.trim().parse().map(Taint).context(FILE)
     }
 
     /// The flags that `allowed` does not hold.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::change::{Change, Way};
@@ -24,7 +24,7 @@ pub fn apply(file: &File, change: &Change) -> Result<bool, Failure> {
             pieces.try_for_each(|(n, piece)| file.write_all_at(piece, (at + n * size) as u64))
         }
         Change::Write { at, bytes, way: Way::Mapped } => {
-            let mapping = Mapping::shared(file, at + bytes.len()).when(change)?;
+            let mapping = Mapping::shared(file, at + bytes.len()).context(change)?;
             mapping.store(*at, bytes);
             mapping.sync()
         }
@@ -32,6 +32,6 @@ pub fn apply(file: &File, change: &Change) -> Result<bool, Failure> {
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-        Err(error) => Err(error).when(change),
+        Err(error) => Err(error).context(change),
     }
 }

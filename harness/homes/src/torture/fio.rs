@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,8 @@ pub fn run(directory: &Path) -> Result<FioSummary, Failure> {
     command.arg("--output-format=json").arg("--output").arg(&report);
     command.arg("--directory").arg(directory).arg(&jobs);
     Running::start(&mut command)?.finish(LIMIT * rounds)?.must_succeed("fio")?;
-    let text = fs::read_to_string(&report).when("fio's report")?;
-    let FioReport { jobs } = serde_json::from_str(&text).when("fio's report")?;
+    let text = fs::read_to_string(&report).context("fio's report")?;
+    let FioReport { jobs } = serde_json::from_str(&text).context("fio's report")?;
     require!(jobs.len() == JOBS.matches("\nrw=").count() + 1, "{} jobs are reported", jobs.len());
     for job in &jobs {
         let verified = job.read.io_bytes >= job.write.io_bytes && job.write.io_bytes > 0;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evidence::place::Place;
 use machine::child::{Finished, Running};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
         running.push((seed, Running::start(command.arg(directory.join(format!("fsx-{seed}"))))?));
     }
     for (seed, one) in running {
-        check(&one.finish(limit)?).when(format!("fsx -S {seed} -N {operations}"))?;
+        check(&one.finish(limit)?).context(format!("fsx -S {seed} -N {operations}"))?;
     }
     Ok(FsxSummary {
         operations: u64::from(operations) * seeds.len() as u64,

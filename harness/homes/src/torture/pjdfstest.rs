@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use serde::Serialize;
 use vexfs_uapi::Home;
@@ -143,7 +143,7 @@ fn mount_without_helpers(scratch: &Path) -> Result<std::ffi::OsString, Failure> 
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&path)))
-        .when("PATH")
+        .context("PATH")
 }
 
 /// Everything that Linux has. Users and groups are Debian's own.

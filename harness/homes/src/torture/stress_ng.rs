@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::child::{Finished, Running};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ fn stress(directory: &Path, stressors: &Stressors) -> Result<BTreeMap<String, u6
     }
     let finished = Running::start(&mut command)?.finish(LIMIT * scale)?;
     finished.must_succeed("stress-ng")?;
-    let operations = counted(&fs::read_to_string(&metrics).when("stress-ng's metrics")?);
+    let operations = counted(&fs::read_to_string(&metrics).context("stress-ng's metrics")?);
     judge(stressors, scale, &operations, &finished)?;
     Ok(operations)
 }

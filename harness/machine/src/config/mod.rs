@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 pub use self::command::{Command, Values, quoted, written};
 pub use self::lines::line_of;
-use crate::failure::{Failure, While};
+use crate::failure::{Failure, WithContext};
 use crate::{project, require};
 
 /// Names another file than `vexfs.toml` of the checkout; a relative path begins in the checkout.
@@ -138,7 +138,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
         Failure::new(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))
     })?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    config.settle(directory).when(path.display())?;
+    config.settle(directory).context(path.display())?;
     Ok(config)
 }
 
@@ -153,7 +153,7 @@ impl Config {
         ];
         for (key, command, known) in commands {
             let Some(command) = command else { continue };
-            command.settle(directory, known).when(key)?;
+            command.settle(directory, known).context(key)?;
             let mounts = key.starts_with("mount");
             require!(
                 !mounts || command.mentions("mountpoint"),

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use rand_mt::Mt;
 use vexfs_uapi::Stats;
@@ -40,15 +40,16 @@ pub(super) fn search(file: &File, stats: &Stats, index: String) -> Result<Pace, 
     let mut shortest = Duration::MAX;
     for query in queries.chunks_exact(dim) {
         let asked = Instant::now();
-        searcher.search(file, query).when("searching in the program's file")?;
+        searcher.search(file, query).context("searching in the program's file")?;
         shortest = shortest.min(asked.elapsed());
     }
     for _ in 0..3 {
         let asked = Instant::now();
-        searcher.search_batch(file, &queries, |_| {}).when("searching in the program's file")?;
+        searcher.search_batch(file, &queries, |_| {}).context("searching in the program's file")?;
         shortest = shortest.min(asked.elapsed() / TRIES as u32);
     }
-    let after = client::stats(file, stats.index).when("VEXFS_IOC_STATS on the program's file")?;
+    let after =
+        client::stats(file, stats.index).context("VEXFS_IOC_STATS on the program's file")?;
     let distances = |distances: u64, searches: u64| distances as f64 / searches.max(1) as f64;
     let theirs = distances(stats.distances, stats.searches);
     let ours = distances(after.distances - stats.distances, after.searches - stats.searches);
@@ -63,12 +64,12 @@ pub(super) fn insertion(file: &File, indexes: &[Stats], name: &str) -> Result<Ve
     let row = |stats: &Stats| 4 * stats.dim as usize;
     let Some(first) = indexes.iter().find(|stats| stats.rows > 0) else { return Ok(vec![]) };
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len().min(MOST_BYTES))?];
-    file.read_exact_at(&mut bytes, 0).when("reading the program's file")?;
+    file.read_exact_at(&mut bytes, 0).context("reading the program's file")?;
     // Of the inode, which may have no name any more.
     let mut writer = OpenOptions::new()
         .append(true)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        .when("opening the program's file for writing")?;
+        .context("opening the program's file for writing")?;
     let part = (bytes.len() / row(first)).div_ceil(PARTS).max(1) * row(first);
     // A row is stored once for every index on it.
     let rows = |bytes: &[u8]| indexes.iter().map(|one| bytes.len() / row(one)).sum::<usize>();
@@ -80,12 +81,12 @@ pub(super) fn insertion(file: &File, indexes: &[Stats], name: &str) -> Result<Ve
         if repeat > 0 && begun.elapsed() > PATIENCE {
             break;
         }
-        writer.set_len(0).when("cutting off the program's file")?;
+        writer.set_len(0).context("cutting off the program's file")?;
         let at_once = repeat == 1;
         let size = if at_once { bytes.len() } else { part };
         for (number, rows) in bytes.chunks(size).enumerate() {
             let started = Instant::now();
-            writer.write_all(rows).when("storing the rows of the program's file again")?;
+            writer.write_all(rows).context("storing the rows of the program's file again")?;
             let took = each(rows, started.elapsed());
             let seen = if at_once { &mut seconds[..] } else { &mut seconds[number..=number] };
             seen.iter_mut().for_each(|seconds| *seconds = seconds.min(took));

@@ -19,7 +19,7 @@ use machine::child::Running;
 use machine::config;
 use machine::config::Command;
 use machine::environment::file_hash;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::under_test::Program;
 use nix::sys::statfs::statfs;
 use serde::Serialize;
@@ -93,10 +93,10 @@ pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<ClaimsReport
     let made = new_files.end()?;
 
     finished.must_succeed(&name)?;
-    let claims = claims(&finished.output, &PROTOCOL).when(format!("not authentic: {name}"))?;
-    let seen = Seen::of(&made, home).when(&name)?;
+    let claims = claims(&finished.output, &PROTOCOL).context(format!("not authentic: {name}"))?;
+    let seen = Seen::of(&made, home).context(&name)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    judge(&claims, &seen, wall, processors).when(&name)?;
+    judge(&claims, &seen, wall, processors).context(&name)?;
     Ok(ClaimsReport { command: command_line, hashes, file_system_type, claims, seen, wall })
 }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -50,7 +50,7 @@ impl NewFiles {
         let (begun, beginning) = mpsc::channel();
         let watcher = thread::spawn(move || {
             let mut watcher = NewFilesWatcher::new()?;
-            watcher.directory(&mount).when(format!("watching {}", mount.display()))?;
+            watcher.directory(&mount).context(format!("watching {}", mount.display()))?;
             // What is there already is known, and nobody's.
             watcher.made = Made::default();
             // The receiver is gone only if it panicked.
@@ -130,7 +130,7 @@ impl NewFilesWatcher {
                 self.made.missed.push(path.to_owned());
                 return Ok(());
             }
-            Err(error) => return Err(error).when(format!("opening {}", path.display())),
+            Err(error) => return Err(error).context(format!("opening {}", path.display())),
         };
         let metadata = file.metadata()?;
         if metadata.is_dir() {
@@ -147,7 +147,7 @@ impl NewFilesWatcher {
         let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno).when("waiting for new files"),
+            Err(errno) => return Err(errno).context("waiting for new files"),
         }
         let mut made = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); EVENTS];
@@ -165,7 +165,7 @@ impl NewFilesWatcher {
                     }
                 }
                 Err(Errno::WOULDBLOCK | Errno::INTR) => break,
-                Err(errno) => return Err(errno).when("reading of new files"),
+                Err(errno) => return Err(errno).context("reading of new files"),
             }
         }
         made.iter().try_for_each(|path| self.take(path))

@@ -1,6 +1,6 @@
 //! What the home under test counted while a program ran.
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Serialize;
 use vexfs_uapi::client;
@@ -44,7 +44,9 @@ impl Seen {
                 match client::stats(file, slot) {
                     Ok(stats) => indexes.push(stats),
                     Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                    Err(error) => return Err(error).when("VEXFS_IOC_STATS on the program's file"),
+                    Err(error) => {
+                        return Err(error).context("VEXFS_IOC_STATS on the program's file");
+                    }
                 }
             }
             let file_name = path.file_name().unwrap_or_default().display().to_string();

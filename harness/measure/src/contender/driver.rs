@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use evidence::protocol::Protocol;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -96,9 +96,9 @@ impl Driver {
         let directory = tempfile::Builder::new()
             .prefix(&format!("vexfs-{name}-"))
             .tempdir()
-            .when(format!("a temporary directory for {name}"))?;
+            .context(format!("a temporary directory for {name}"))?;
         let path = directory.path().join("transfer.f32");
-        let file = File::create_new(&path).when(path.display())?;
+        let file = File::create_new(&path).context(path.display())?;
         let mut command = Command::new(&program.program);
         // Libraries keep caches under HOME, which is read-only in the guest.
         command.args(&program.arguments).env("HOME", directory.path());
@@ -162,7 +162,7 @@ impl Driver {
             .process
             .write_line(&request.to_string())
             .and_then(|()| self.process.read_line(Instant::now() + limit))
-            .when(format!("request '{op}' (limit {limit:?})"))?;
+            .context(format!("request '{op}' (limit {limit:?})"))?;
         self.parse(op, &reply)
     }
 
@@ -201,7 +201,7 @@ impl Driver {
         self.file
             .seek(SeekFrom::Start(0))
             .and_then(|_| self.file.write_all(dataset::bytes(vectors)))
-            .when(format!("handing rows to {} ({})", self.name, path.display()))?;
+            .context(format!("handing rows to {} ({})", self.name, path.display()))?;
         Ok(json!({"path": path, "offset": 0, "rows": vectors.len() / dim, "dim": dim}))
     }
 
@@ -234,8 +234,11 @@ impl Contender for Driver {
     fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
         let path = self.directory.path().join("vectors.f32");
         let read_back: ReadBack = self.ask("vectors", json!({"path": path}))?;
-        let bytes =
-            std::fs::read(&path).when(format!("vectors of {} ({})", self.name, path.display()))?;
+        let bytes = std::fs::read(&path).context(format!(
+            "vectors of {} ({})",
+            self.name,
+            path.display()
+        ))?;
         let vectors = dataset::values(&bytes)?;
         require!(
             vectors.len() as u64 == read_back.rows * self.protocol.dim as u64,

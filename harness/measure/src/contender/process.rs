@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use machine::child::{Supervised, in_words};
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,10 +37,10 @@ pub struct Process {
 impl Process {
     /// Starts `command`; `name` is what failures call it.
     pub fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
-        let stderr = tempfile::tempfile().when("a temporary file for stderr")?;
+        let stderr = tempfile::tempfile().context("a temporary file for stderr")?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
         let mut child =
-            Supervised::start(name, &mut command).when(command.get_program().display())?;
+            Supervised::start(name, &mut command).context(command.get_program().display())?;
         let pipes = child.child();
         let (stdin, stdout) = (pipes.stdin.take(), pipes.stdout.take());
         let Some(stdout) = stdout else { fail!("{name} was started without a pipe") };
@@ -64,7 +64,7 @@ impl Process {
         };
         match stdin.write_all(format!("{line}\n").as_bytes()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(self.death()),
-            result => result.when(format!("writing to {}", self.child.name())),
+            result => result.context(format!("writing to {}", self.child.name())),
         }
     }
 
@@ -92,7 +92,7 @@ impl Process {
                 Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(error).when(format!("reading from {}", self.child.name()));
+                    return Err(error).context(format!("reading from {}", self.child.name()));
                 }
             }
         }
@@ -143,7 +143,9 @@ impl Process {
             match poll(&mut fds, timeout) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
-                Err(errno) => return Err(errno).when(format!("waiting for {}", self.child.name())),
+                Err(errno) => {
+                    return Err(errno).context(format!("waiting for {}", self.child.name()));
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 //! bounds hold.
 
 use evidence::protocol::{Arm, ORDERS, Protocol};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde_json::{Value, json};
 
 use super::interface::{Answers, Contender, Insertion};
@@ -152,7 +152,7 @@ pub fn fill_stores<C: Contender>(
             let side = sides[arm as usize].as_mut();
             if let Some(store) = side.and_then(|side| side.stores.get_mut(number)) {
                 let name = store.name().to_owned();
-                fill(store, dataset, protocol).when(name)?;
+                fill(store, dataset, protocol).context(name)?;
             }
         }
     }

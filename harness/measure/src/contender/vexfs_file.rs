@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use serde_json::{Value, json};
 use vexfs_uapi::client::{self, Declaration, Searcher};
@@ -38,7 +38,7 @@ impl VexfsFile {
             .append(true)
             .create_new(true)
             .open(path)
-            .when(format!("creating the vector file {}", path.display()))?;
+            .context(format!("creating the vector file {}", path.display()))?;
         // The guard comes first: what follows may fail.
         let contender = VexfsFile {
             name: name.to_owned(),
@@ -50,7 +50,7 @@ impl VexfsFile {
             owned: true,
         };
         client::attach(&contender.file, &declaration)
-            .when(format!("VEXFS_IOC_ATTACH on {}", path.display()))?;
+            .context(format!("VEXFS_IOC_ATTACH on {}", path.display()))?;
         Ok(contender)
     }
 
@@ -60,7 +60,7 @@ impl VexfsFile {
         Ok(VexfsFile {
             name: self.name.clone(),
             path: self.path.clone(),
-            file: file.when(format!("opening {} again", self.path.display()))?,
+            file: file.context(format!("opening {} again", self.path.display()))?,
             declaration: self.declaration,
             rows: self.rows,
             searcher: None,
@@ -71,7 +71,7 @@ impl VexfsFile {
     /// The counters of its index, from the home that serves it.
     pub fn stats(&self) -> Result<Stats, Failure> {
         client::stats(&self.file, self.declaration.index)
-            .when(format!("VEXFS_IOC_STATS on {}", self.path.display()))
+            .context(format!("VEXFS_IOC_STATS on {}", self.path.display()))
     }
 
     /// The vector file.
@@ -91,7 +91,7 @@ impl Contender for VexfsFile {
 
     fn describe(&mut self) -> Result<Value, Failure> {
         let stats = self.stats()?;
-        let mount = nix::sys::statfs::fstatfs(&self.file).when(self.path.display())?;
+        let mount = nix::sys::statfs::fstatfs(&self.file).context(self.path.display())?;
         Ok(json!({
             "engine": stats.engine(),
             "home": match Home::try_from(stats.home) {
@@ -117,14 +117,14 @@ impl Contender for VexfsFile {
         // One write(2), where the kernel takes the batch whole.
         let result = self.file.write_all(dataset::bytes(rows));
         let took = started.elapsed();
-        result.when(format!("appending to {}", self.path.display()))?;
+        result.context(format!("appending to {}", self.path.display()))?;
         self.rows += (rows.len() / self.dim()) as u64;
         Ok(Insertion { took, wall: took })
     }
 
     fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
         let bytes =
-            uncached::read(&self.path).when(format!("reading {} back", self.path.display()))?;
+            uncached::read(&self.path).context(format!("reading {} back", self.path.display()))?;
         dataset::values(&bytes)
     }
 
@@ -134,7 +134,7 @@ impl Contender for VexfsFile {
             Some((its_k, searcher)) if *its_k == k => searcher,
             other => {
                 let searcher = Searcher::new(dim, u32::try_from(k)?, index)
-                    .when(format!("a request for {k} neighbours"))?;
+                    .context(format!("a request for {k} neighbours"))?;
                 &mut other.insert((k, searcher)).1
             }
         };
@@ -144,7 +144,7 @@ impl Contender for VexfsFile {
             let asked = Instant::now();
             let result = searcher.search(&self.file, query);
             let took = asked.elapsed();
-            let hits = result.when(format!("VEXFS_IOC_SEARCH on {}", self.path.display()))?;
+            let hits = result.context(format!("VEXFS_IOC_SEARCH on {}", self.path.display()))?;
             answers.push(Answer {
                 ids: hits.iter().map(|hit| hit.row).collect(),
                 distances: hits.iter().map(|hit| f32::from_bits(hit.distance)).collect(),

@@ -1,6 +1,6 @@
 //! The processors that a benchmark may use, and the one on which it measures.
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -12,7 +12,7 @@ impl Cores {
     /// Those of the calling thread, now.
     pub fn allowed() -> Result<Self, Failure> {
         let this = Pid::from_raw(0);
-        Ok(Cores(sched_getaffinity(this).when("the processors that may be used")?))
+        Ok(Cores(sched_getaffinity(this).context("the processors that may be used")?))
     }
 
     /// How many.
@@ -29,12 +29,12 @@ impl Cores {
     pub fn stay_on_one(&self) -> Result<(), Failure> {
         let mut one = CpuSet::new();
         one.set(self.measuring())?;
-        sched_setaffinity(Pid::from_raw(0), &one).when("staying on one processor")
+        sched_setaffinity(Pid::from_raw(0), &one).context("staying on one processor")
     }
 
     /// Lets the calling thread, and what it starts from now on, use all of them.
     pub fn use_all(&self) -> Result<(), Failure> {
-        sched_setaffinity(Pid::from_raw(0), &self.0).when("using all processors")
+        sched_setaffinity(Pid::from_raw(0), &self.0).context("using all processors")
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evidence::Round;
 use evidence::protocol::PROTOCOL;
 use evidence::stats::{Interval, Ratio, median};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind};
@@ -152,7 +152,7 @@ impl<'a> HomesBench<'a> {
             let last = side.search(&self.dataset.queries, PROTOCOL.k)?.answers;
             Ok::<_, Failure>(Answered::of(last))
         };
-        answered(a)?.same_as(&answered(b)?).when(format!("{} and {}", a.name(), b.name()))
+        answered(a)?.same_as(&answered(b)?).context(format!("{} and {}", a.name(), b.name()))
     }
 }
 
@@ -177,8 +177,8 @@ fn line(
         kind: kind.title().to_owned(),
         places,
         call_ns: (median(&a).unwrap_or(f64::NAN), median(&b).unwrap_or(f64::NAN)),
-        added_ns: Interval::of_median(&added).ok_or_else(too_few).when("added time")?,
-        ratio: Ratio::of_rounds(&ratios).ok_or_else(too_few).when("ratio")?,
+        added_ns: Interval::of_median(&added).ok_or_else(too_few).context("added time")?,
+        ratio: Ratio::of_rounds(&ratios).ok_or_else(too_few).context("ratio")?,
         rounds,
     })
 }

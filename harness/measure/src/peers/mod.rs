@@ -26,7 +26,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde::Serialize;
 
 use crate::contender::Answer;
@@ -60,14 +60,14 @@ pub fn write_json(file: &Path, rows: &impl Serialize) -> Result<(), Failure> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let mut json = serde_json::to_vec_pretty(rows)?;
     json.push(b'\n');
-    fs::create_dir_all(directory).when(directory.display())?;
+    fs::create_dir_all(directory).context(directory.display())?;
     // Others read it, as far as the umask allows.
     let mut new = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .when(directory.display())?;
-    std::io::Write::write_all(&mut new, &json).when(new.path().display())?;
-    new.persist(file).map_err(|error| error.error).when(file.display())?;
+        .context(directory.display())?;
+    std::io::Write::write_all(&mut new, &json).context(new.path().display())?;
+    new.persist(file).map_err(|error| error.error).context(file.display())?;
     Ok(())
 }
 

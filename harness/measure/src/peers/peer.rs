@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use evidence::protocol::{Metric, Protocol};
 use evidence::stats;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::interrupt::interrupted;
 use machine::{project, require};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ fn graph(index: &str, m: u32, mut options: Value) -> Value {
 
 fn start(program: &Program, protocol: &Protocol) -> Result<Driver, Failure> {
     Driver::start(program, protocol, LIMITS)
-        .when("a library to compare with; where it is not there: make bench-setup")
+        .context("a library to compare with; where it is not there: make bench-setup")
 }
 
 #[cfg(test)]

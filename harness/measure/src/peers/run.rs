@@ -6,7 +6,7 @@ use std::time::Duration;
 use evidence::protocol::Protocol;
 use evidence::stats;
 use indicatif::ProgressBar;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde_json::{Value, json};
 use vexfs_anns::SimdLevel;
 use vexfs_uapi::Kind;
@@ -158,7 +158,7 @@ impl<'a> PeersBench<'a> {
                 .iter()
                 .map(|time| time.as_nanos() as f64)
                 .collect();
-            let recall = recall(&self.oracle, &answers.answers).when(comparison.peer.name())?;
+            let recall = recall(&self.oracle, &answers.answers).context(comparison.peer.name())?;
             let nanoseconds = stats::median(&times).unwrap_or(f64::NAN);
             tried.push(Tried { index: 0, param, recall, nanoseconds });
         }
@@ -179,7 +179,7 @@ impl<'a> PeersBench<'a> {
                 engine.round(param, engine.queries())?;
                 let times: Vec<f64> = engine.times().map(|time| time.as_nanos() as f64).collect();
                 let answers = engine.answers();
-                let recall = recall(&self.oracle, &answers).when("ours")?;
+                let recall = recall(&self.oracle, &answers).context("ours")?;
                 let nanoseconds = stats::median(&times).unwrap_or(f64::NAN);
                 all.push(Tried { index, param, recall, nanoseconds });
                 if recall >= enough {
@@ -213,8 +213,8 @@ impl<'a> PeersBench<'a> {
         let (samples, theirs) = turns.measure(&dataset.queries[..TIMED * dataset.dim], effort)?;
 
         let ours = self.engine(kind, &structure)?.answers();
-        require_true(&self.oracle, &ours).when("ours")?;
-        require_true(&self.oracle, &theirs).when(comparison.peer.name())?;
+        require_true(&self.oracle, &ours).context("ours")?;
+        require_true(&self.oracle, &theirs).context(comparison.peer.name())?;
         let measured = PeerMeasured {
             recall: pair.ours.recall,
             peer_recall: pair.peer.recall,

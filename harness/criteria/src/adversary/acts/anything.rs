@@ -9,7 +9,7 @@ use std::thread;
 use homes::filesystem::Mapping;
 use homes::sequence::{Change, Model, Shape, apply, query};
 use homes::torture::fuzz::Dice;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use rustix::fs::{FallocateFlags, XattrFlags, fallocate, fsetxattr};
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
@@ -101,14 +101,14 @@ impl Hand<'_> {
         match self.dice.below(24) {
             0 => {
                 self.says("unlink, the file being open");
-                fs::remove_file(self.name()).when("unlink")?;
+                fs::remove_file(self.name()).context("unlink")?;
                 return Ok(());
             }
             1 | 2 => self.attach(&mut own)?,
             3 => {
                 if let Some((slot, kind, _)) = own.slots.pop() {
                     self.says(format!("DETACH of {kind:?}"));
-                    detach(&own.file, slot).when("DETACH")?;
+                    detach(&own.file, slot).context("DETACH")?;
                 }
             }
             4 => self.links()?,
@@ -117,7 +117,7 @@ impl Hand<'_> {
                 let name = format!("user.{}", "n".repeat(self.dice.pick(&[1, 200, 250])));
                 let set = fsetxattr(&own.file, &name, &vec![1; size], XattrFlags::empty());
                 match set.map_err(io::Error::from) {
-                    Err(error) if !is_refusal(&error) => return Err(error).when("setxattr"),
+                    Err(error) if !is_refusal(&error) => return Err(error).context("setxattr"),
                     _ => {}
                 }
             }
@@ -126,7 +126,7 @@ impl Hand<'_> {
                 let length = 1 + self.dice.below(1 << 20);
                 let flags = FallocateFlags::KEEP_SIZE;
                 match fallocate(&own.file, flags, 0, length).map_err(io::Error::from) {
-                    Err(error) if !is_refusal(&error) => return Err(error).when("fallocate"),
+                    Err(error) if !is_refusal(&error) => return Err(error).context("fallocate"),
                     _ => {}
                 }
             }
@@ -176,7 +176,7 @@ impl Hand<'_> {
                 own.slots.push((slot, kind, metric));
             }
             Err(error) if is_refusal(&error) => {}
-            Err(error) => return Err(error).when(told),
+            Err(error) => return Err(error).context(told),
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Hand<'_> {
         let refused = match apply(&own.file, &change) {
             Ok(done) => !done,
             Err(failure) if failure.errno().is_some_and(|e| REFUSED.contains(&(e as i32))) => true,
-            Err(failure) => return Err(failure.while_doing(told)),
+            Err(failure) => return Err(failure.context(told)),
         };
         let finite = own.slots.is_empty() || follow(&mut own.model, &change);
         require!(refused || finite, "{told}: done, though a row of it is not finite");
@@ -204,12 +204,12 @@ impl Hand<'_> {
     /// Takes the file's bytes for what is due.
     fn learn(&mut self, own: &mut Own) -> Result<(), Failure> {
         let mut bytes = vec![0; usize::try_from(own.file.metadata()?.len())?];
-        own.file.read_exact_at(&mut bytes, 0).when("read")?;
+        own.file.read_exact_at(&mut bytes, 0).context("read")?;
         own.model = Model::new(own.shape.dim, Metric::L2);
         if own.model.write(0, &bytes).is_none() {
             // Without an index a file may hold anything; rows that are finite are of more use.
             require!(own.slots.is_empty(), "an indexed file holds a row that is not finite");
-            own.file.set_len(0).when("truncate")?;
+            own.file.set_len(0).context("truncate")?;
             own.model = Model::new(own.shape.dim, Metric::L2);
         }
         Ok(())
@@ -223,7 +223,7 @@ impl Hand<'_> {
         let rows = own.model.rows();
         let told = format!("search of {kind:?} by {metric:?}, {rows} rows of {}", own.shape.dim);
         self.says(&told);
-        let indexed = stats(&own.file, slot).when("STATS")?.rows;
+        let indexed = stats(&own.file, slot).context("STATS")?.rows;
         require!(indexed == rows as u64, "{told}: {indexed} rows are indexed");
         let k = self.dice.pick(&[1, 10, MAX_K]);
         let effort = self.dice.pick(&[0, 1, 64, u32::MAX]);
@@ -232,10 +232,10 @@ impl Hand<'_> {
         match searcher.search(&own.file, &query) {
             Ok(hits) => {
                 let model = own.model.clone().by(metric);
-                model.check(&query, k as usize, kind == Kind::Flat, hits).when(told)
+                model.check(&query, k as usize, kind == Kind::Flat, hits).context(told)
             }
             Err(error) if is_refusal(&error) && effort > 1 => Ok(()),
-            Err(error) => Err(error).when(told),
+            Err(error) => Err(error).context(told),
         }
     }
 
@@ -247,7 +247,7 @@ impl Hand<'_> {
             return Ok(());
         }
         self.says(format!("munmap of {} changed pages", length.div_ceil(2 * PAGE)));
-        let mapping = Mapping::shared(&own.file, length).when("mmap")?;
+        let mapping = Mapping::shared(&own.file, length).context("mmap")?;
         for at in (0..length).step_by(2 * PAGE) {
             mapping.store(at, &own.model.bytes()[at..at + 1]);
         }
@@ -263,16 +263,16 @@ impl Hand<'_> {
             }
             _ => Ok(()),
         };
-        full(fs::create_dir_all(&dir)).when("mkdir")?;
+        full(fs::create_dir_all(&dir)).context("mkdir")?;
         self.says("fifty symbolic links");
         for _ in 0..50 {
             self.links += 1;
             let name = format!("{:0>200}", self.links);
             let target = "t".repeat(self.dice.pick(&[1, 100, 4_095]));
-            full(symlink(target, dir.join(name))).when("symlink")?;
+            full(symlink(target, dir.join(name))).context("symlink")?;
         }
         if self.dice.one_in(3) {
-            fs::remove_dir_all(&dir).when("removing links")?;
+            fs::remove_dir_all(&dir).context("removing links")?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use measure::dataset;
 use vexfs_uapi::client::{Declaration, attach, detach};
 use vexfs_uapi::{Kind, MAX_DIM};
@@ -23,7 +23,7 @@ fn refusable<T>(result: io::Result<T>, what: &str) -> Result<Option<T>, Failure>
         Err(error) if error.raw_os_error().is_some_and(|errno| REFUSED.contains(&errno)) => {
             Ok(None)
         }
-        Err(error) => Err(error).when(what),
+        Err(error) => Err(error).context(what),
     }
 }
 
@@ -34,7 +34,7 @@ pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
     let rows = scene.sized(30_000, 20_000);
     let values: Vec<f32> = (0..rows * DIM).map(|_| scene.dice.component()).collect();
     let file = scene.file("mine")?;
-    file.write_all_at(dataset::bytes(&values), 0).when("writing rows")?;
+    file.write_all_at(dataset::bytes(&values), 0).context("writing rows")?;
     scene.says(format!("ATTACH of HNSW (M 128, efConstruction 20000) over {rows} rows of {DIM}"));
     let slow = Declaration {
         kind: Kind::Hnsw,
@@ -126,7 +126,7 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
         );
         scene.says(&told);
         if refusable(attach(file, &declaration), &told)?.is_some() {
-            detach(file, declaration.index).when(format!("DETACH after {told}"))?;
+            detach(file, declaration.index).context(format!("DETACH after {told}"))?;
         }
         next = any(scene);
     }

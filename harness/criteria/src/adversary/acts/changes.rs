@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use homes::sequence::{Change, Model, Shape, apply, query};
 use homes::torture::fuzz::Dice;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
@@ -29,15 +29,15 @@ fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     let file = scene.file("append.f32")?;
     let values = |scene: &mut Scene, rows| query(&mut scene.dice, rows * DIM);
     let first = values(scene, there);
-    file.write_all_at(dataset::bytes(&first), 0).when("writing rows")?;
-    attach(&file, &declaration).when("ATTACH")?;
+    file.write_all_at(dataset::bytes(&first), 0).context("writing rows")?;
+    attach(&file, &declaration).context("ATTACH")?;
     let told = format!("HNSW (M 64, efConstruction 1500) of {there} rows of {DIM}");
     let mut rows = values(scene, new);
     scene.ready();
     let at = first.len() as u64 * 4;
     loop {
         scene.says(format!("write of {} bytes to {told}", rows.len() * 4));
-        file.write_all_at(dataset::bytes(&rows), at).when("write")?;
+        file.write_all_at(dataset::bytes(&rows), at).context("write")?;
         rows = values(scene, new);
     }
 }
@@ -56,17 +56,17 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
         Ok(_) => {}
         // As much as a home takes is what it can be asked for.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
-        Err(error) => return Err(error).when(format!("ATTACH of {told}")),
+        Err(error) => return Err(error).context(format!("ATTACH of {told}")),
     }
     scene.ready();
     for number in 0_usize.. {
         let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
         scene.says(format!("write of {rows} rows of 1 under {told}"));
-        file.write_all_at(dataset::bytes(&values), 0).when("write")?;
+        file.write_all_at(dataset::bytes(&values), 0).context("write")?;
         // To one row below a step, and to another step.
         let left = [rows - 1, rows / 4 - 1, rows / 2][number % 3];
         scene.says(format!("truncate to {left} rows of {rows} under {told}"));
-        file.set_len(left as u64 * 4).when("truncate")?;
+        file.set_len(left as u64 * 4).context("truncate")?;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ fn one_file(
     let declaration = Declaration { kind, metric, seed, ..Declaration::flat(dim) };
     let name = format!("steps-{round}-{kind:?}-{dim}.f32");
     let file = scene.file(&name)?;
-    attach(&file, &declaration).when(format!("ATTACH of {kind:?}"))?;
+    attach(&file, &declaration).context(format!("ATTACH of {kind:?}"))?;
     let mut model = Model::new(shape.dim, metric);
     let mut history = Vec::new();
     for _ in 0..scene.sized(40, 16) {
@@ -113,13 +113,13 @@ fn one_file(
         let recent = history[history.len().saturating_sub(4)..].join("; ");
         let told = format!("{kind:?} by {metric:?}, {dim} components, after {recent}");
         scene.says(&told);
-        let done = apply(&file, &change).when(&told)?;
+        let done = apply(&file, &change).context(&told)?;
         let finite = follow(&mut model, &change);
         require!(done == finite, "{told}: done {done}, due {finite}");
         if !done {
             // The kernel may have carried out a part of the write; the file tells.
             let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
-            file.read_exact_at(&mut bytes, 0).when("read")?;
+            file.read_exact_at(&mut bytes, 0).context("read")?;
             model = Model::new(shape.dim, metric);
             require!(model.write(0, &bytes).is_some(), "{told}: a row is not finite");
         }
@@ -127,12 +127,12 @@ fn one_file(
             let k = scene.dice.pick(&[1, 10, 300, 1_000]);
             let mut searcher = Searcher::new(dim, k, 0)?.with_param(effort);
             let query = query(&mut scene.dice, shape.dim);
-            let hits = searcher.search(&file, &query).when(&told)?;
+            let hits = searcher.search(&file, &query).context(&told)?;
             let exact = kind == Kind::Flat;
-            model.check(&query, k as usize, exact, hits).when(&told)?;
+            model.check(&query, k as usize, exact, hits).context(&told)?;
         }
     }
-    std::fs::remove_file(scene.path(&name)).when("unlink")
+    std::fs::remove_file(scene.path(&name)).context("unlink")
 }
 
 /// Does `change` in the model as it is done on a file; whether all of it was finite.
@@ -179,15 +179,15 @@ pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
             let about = |row: usize| if time == 0 { row % CLOUDS } else { time % CLOUDS };
             values = (0..rows).flat_map(|row| cloud(scene, about(row))).collect();
             scene.says(format!("overwriting {rows} rows of {DIM} under {kind:?}, time {time}"));
-            file.write_all_at(dataset::bytes(&values), 0).when("overwriting")?;
+            file.write_all_at(dataset::bytes(&values), 0).context("overwriting")?;
             if time == 0 {
-                attach(&file, &declaration).when("ATTACH")?;
+                attach(&file, &declaration).context("ATTACH")?;
             }
         }
-        let after = stats(&file, 0).when("STATS")?.memory;
-        detach(&file, 0).when("DETACH")?;
-        attach(&file, &declaration).when("ATTACH")?;
-        let fresh = stats(&file, 0).when("STATS")?.memory;
+        let after = stats(&file, 0).context("STATS")?.memory;
+        detach(&file, 0).context("DETACH")?;
+        attach(&file, &declaration).context("ATTACH")?;
+        let fresh = stats(&file, 0).context("STATS")?.memory;
         require!(
             after <= 2 * fresh + (64 << 10),
             "{kind:?} over {rows} rows of {DIM}, all overwritten {times} times, holds {after} \
@@ -197,7 +197,7 @@ pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
         model.write(0, dataset::bytes(&values));
         let query = query(&mut scene.dice, DIM);
         let hits = Searcher::new(DIM as u32, 10, 0)?.search(&file, &query)?.to_vec();
-        model.check(&query, 10, kind == Kind::Flat, &hits).when(format!("{kind:?}"))?;
+        model.check(&query, 10, kind == Kind::Flat, &hits).context(format!("{kind:?}"))?;
     }
     Ok(())
 }

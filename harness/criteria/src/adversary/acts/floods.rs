@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::thread;
 
 use homes::filesystem::Mapping;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use measure::dataset;
 use rustix::fs::{XattrFlags, fsetxattr};
@@ -35,7 +35,7 @@ pub fn names(scene: &mut Scene) -> Result<(), Failure> {
         symlink(&target, links.join(format!("{number}")))
     });
     counted(kept, size, &format!("symbolic links with targets of {TARGET} bytes"))?;
-    fs::remove_dir_all(&links).when("removing the links")?;
+    fs::remove_dir_all(&links).context("removing the links")?;
 
     let attributed = scene.path("attributed");
     fs::create_dir(&attributed)?;
@@ -46,7 +46,7 @@ pub fn names(scene: &mut Scene) -> Result<(), Failure> {
         Ok(fsetxattr(&file, "user.value", &value, XattrFlags::CREATE)?)
     });
     counted(kept, size, &format!("extended attributes of {VALUE} bytes"))?;
-    fs::remove_dir_all(&attributed).when("removing the attributes")
+    fs::remove_dir_all(&attributed).context("removing the attributes")
 }
 
 /// How many bytes are kept by so many times `each` when it is full, or `None` where it is not.
@@ -61,14 +61,14 @@ fn until_full(
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 return Ok(Some(number * each));
             }
-            Err(error) => return Err(error).when(format!("number {number}")),
+            Err(error) => return Err(error).context(format!("number {number}")),
         }
     }
     Ok(None)
 }
 
 fn counted(kept: Result<Option<u64>, Failure>, size: u64, what: &str) -> Result<(), Failure> {
-    match kept.when(what)? {
+    match kept.context(what)? {
         Some(kept) => {
             require!(
                 kept <= size + size / 8,
@@ -92,8 +92,8 @@ pub fn renames(scene: &mut Scene) -> Result<(), Failure> {
     scene.says(format!("renaming each of {NAMES} names while reading their directory"));
     let mut read = 0;
     for (number, entry) in fs::read_dir(&dir)?.enumerate() {
-        let entry = entry.when("readdir")?;
-        fs::rename(entry.path(), dir.join(format!("renamed-{number}"))).when("rename")?;
+        let entry = entry.context("readdir")?;
+        fs::rename(entry.path(), dir.join(format!("renamed-{number}"))).context("rename")?;
         read += 1;
         require!(
             read <= 4 * NAMES,
@@ -102,7 +102,7 @@ pub fn renames(scene: &mut Scene) -> Result<(), Failure> {
     }
     let left: BTreeSet<_> = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name()).collect();
     require!(left.len() == NAMES, "{} names of {NAMES} are left", left.len());
-    fs::remove_dir_all(&dir).when("removing the names")
+    fs::remove_dir_all(&dir).context("removing the names")
 }
 
 /// Stores into every other page of a file with indexes and unmaps it, while another index of it is
@@ -113,7 +113,7 @@ pub fn pages(scene: &mut Scene) -> Result<(), Failure> {
     let file = scene.file("pages.f32")?;
     file.set_len(length as u64)?;
     let (flat, rows) = (Declaration::flat(16), length / 64);
-    attach(&file, &flat).when("ATTACH of Flat")?;
+    attach(&file, &flat).context("ATTACH of Flat")?;
     scene.says(format!("ATTACH of HNSW (M 128, efConstruction 20000) over {rows} rows of 16"));
     let params = [128, 20_000, 0, 0, 0, 0, 0, 0];
     let slow = Declaration { kind: Kind::Hnsw, index: 1, params, ..flat };
@@ -122,7 +122,7 @@ pub fn pages(scene: &mut Scene) -> Result<(), Failure> {
         scene.ready();
         for round in 0_u32.. {
             scene.says(format!("munmap of {} changed pages, time {round}", length / PAGE / 2));
-            let mapping = Mapping::shared(&file, length).when("mmap")?;
+            let mapping = Mapping::shared(&file, length).context("mmap")?;
             for page in (0..length / PAGE).step_by(2) {
                 mapping.store(page * PAGE, &((round + 1) as f32).to_le_bytes());
             }
@@ -145,8 +145,8 @@ pub fn searches(scene: &mut Scene) -> Result<(), Failure> {
         values[1] = (row / 1_000) as f32;
     }
     let file = scene.file("searched.f32")?;
-    file.write_all_at(dataset::bytes(&values), 0).when("writing rows")?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    file.write_all_at(dataset::bytes(&values), 0).context("writing rows")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     let queries = most_queries(DIM, 1);
     scene.says(format!("{THREADS} threads search {rows} rows of {DIM} for {queries} queries each"));
     scene.ready();
@@ -162,7 +162,7 @@ pub fn searches(scene: &mut Scene) -> Result<(), Failure> {
                 }
                 row += 1;
             };
-            searcher.search_batch(&file, values, answer).when("SEARCH")?;
+            searcher.search_batch(&file, values, answer).context("SEARCH")?;
             require!(wrong.is_none(), "a search for a row did not find it: {wrong:?}");
         }
     };

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use measure::dataset::{self, Dataset};
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
@@ -123,7 +123,7 @@ impl Numbered {
         let (mut searches, mut rows) = (0, 0);
         while searches == 0 || busy.load(Ordering::SeqCst) {
             let hits =
-                searcher.search(&self.file, &query).when(format!("SEARCH of slot {slot}"))?;
+                searcher.search(&self.file, &query).context(format!("SEARCH of slot {slot}"))?;
             rows += self.check(end, exact, hits)?;
             searches += 1;
         }
@@ -136,7 +136,7 @@ impl Numbered {
         for _ in 0..times {
             let number = self.next.fetch_add(2, Ordering::SeqCst);
             let rows = [row(number, false), row(number + 1, false)].concat();
-            end.write_all(dataset::bytes(&rows)).when("appending")?;
+            end.write_all(dataset::bytes(&rows)).context("appending")?;
         }
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Numbered {
             let bytes = row(FIRST + number, (time / STABLE).is_multiple_of(2));
             self.file
                 .write_all_at(dataset::bytes(&bytes), u64::from(number) * ROW as u64)
-                .when("overwriting")?;
+                .context("overwriting")?;
         }
         Ok(())
     }
@@ -157,18 +157,18 @@ impl Numbered {
         for time in 0..times {
             let rows = self.file.metadata()?.len() / ROW as u64;
             let left = rows.saturating_sub(u64::from(time % 9)).max(STABLE.into());
-            self.file.set_len(left * ROW as u64).when("truncating")?;
+            self.file.set_len(left * ROW as u64).context("truncating")?;
         }
         Ok(())
     }
 
     fn attach_and_detach(&self, times: u32) -> Result<(), Failure> {
         for kind in super::file::KINDS.into_iter().cycle().take(times as usize) {
-            attach(&self.file, &numbered(kind, 2)).when(format!("ATTACH {kind:?}"))?;
+            attach(&self.file, &numbered(kind, 2)).context(format!("ATTACH {kind:?}"))?;
             let mut searcher = Searcher::new(DIM as u32, K, 2)?;
-            let hits = searcher.search(&self.file, &query(0)).when("SEARCH")?;
-            self.check(EndRow::First, kind == Kind::Flat, hits).when(format!("{kind:?}"))?;
-            detach(&self.file, 2).when("DETACH")?;
+            let hits = searcher.search(&self.file, &query(0)).context("SEARCH")?;
+            self.check(EndRow::First, kind == Kind::Flat, hits).context(format!("{kind:?}"))?;
+            detach(&self.file, 2).context("DETACH")?;
         }
         Ok(())
     }
@@ -186,8 +186,8 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     let numbered_file =
         Numbered { file: vector_file(dir, &stable_rows())?, next: AtomicU32::new(FIRST + STABLE) };
     let one = &numbered_file;
-    attach(&one.file, &numbered(Kind::Flat, 0)).when("ATTACH")?;
-    attach(&one.file, &numbered(Kind::Hnsw, 1)).when("ATTACH")?;
+    attach(&one.file, &numbered(Kind::Flat, 0)).context("ATTACH")?;
+    attach(&one.file, &numbered(Kind::Hnsw, 1)).context("ATTACH")?;
     let writers = || {
         in_threads(4, |writer| match writer {
             0 => one.append(dir, 300),
@@ -205,10 +205,10 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     let (_, counts) = beside(writers, searchers)?;
     let [(approximate, _), exact @ ..] = &counts[..] else { fail!("a searcher is missing") };
     let exact = exact.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-    let told = stats(&one.file, 0).when("STATS")?;
+    let told = stats(&one.file, 0).context("STATS")?;
     let counted = (told.searches, told.distances);
     require!(counted == exact, "the exact index counts {counted:?}, due are {exact:?}");
-    let searches = stats(&one.file, 1).when("STATS")?.searches;
+    let searches = stats(&one.file, 1).context("STATS")?.searches;
     require!(searches == *approximate, "the graph counts {searches}, due are {approximate}");
     let rows = one.file.metadata()?.len() / ROW as u64;
     require!(told.rows == rows, "{} rows are indexed, the file has {rows}", told.rows);
@@ -223,15 +223,15 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
     let bytes = dataset::bytes(&data.base[..super::file::DIM * 300]);
     let truncate = || {
         (0..60).try_for_each(|_| {
-            file.set_len(0).when("truncating")?;
-            file.write_all_at(bytes, 0).when("writing")
+            file.set_len(0).context("truncating")?;
+            file.write_all_at(bytes, 0).context("writing")
         })
     };
     let search = |searcher: usize, busy: &AtomicBool| {
         let mut request = Searcher::new(super::file::DIM as u32, 300, 0)?;
         let mut answers = 0_u64;
         while answers == 0 || busy.load(Ordering::SeqCst) {
-            let hits = request.search(&file, data.row(searcher)).when("SEARCH")?;
+            let hits = request.search(&file, data.row(searcher)).context("SEARCH")?;
             require!(hits.iter().all(|hit| hit.row < 700), "a row that never was: {hits:?}");
             // One write(2) of all rows is one change.
             let state = hits.is_empty() || hits[0].row == searcher as u64 && hits[0].distance == 0;
@@ -241,7 +241,7 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
         Ok(answers)
     };
     let ((), answers) = beside(truncate, |busy| in_threads(3, |number| search(number, busy)))?;
-    let counted = stats(&file, 0).when("STATS")?.searches;
+    let counted = stats(&file, 0).context("STATS")?.searches;
     let due: u64 = answers.iter().sum();
     require!(counted == due, "{counted} searches are counted, due are {due}");
     super::file::expect_current(&file, 0, true)
@@ -260,7 +260,7 @@ fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
     let build = || {
         building.store(true, Ordering::SeqCst);
         let declaration = Declaration { kind: Kind::Hnsw, index: 1, ..declaration() };
-        let attached = attach(&same, &declaration).when("ATTACH");
+        let attached = attach(&same, &declaration).context("ATTACH");
         building.store(false, Ordering::SeqCst);
         attached
     };
@@ -327,7 +327,7 @@ pub fn requests_end_well(
                     served[client].fetch_add(1, Ordering::SeqCst);
                 }
                 Err(error) if error.raw_os_error().is_some_and(|one| errnos.contains(&one)) => {}
-                Err(error) => return Err(error).when("a request while the mount goes"),
+                Err(error) => return Err(error).context("a request while the mount goes"),
             }
         }
         Ok(())

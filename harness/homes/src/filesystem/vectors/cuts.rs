@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use machine::child::Running;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
@@ -45,7 +45,7 @@ fn several_indexes_lose_their_rows_together(dir: &Path) -> Result<(), Failure> {
     for size in [WITH_A_NEW_GRAPH, IN_STEP] {
         for killed in [Killed::Never, Killed::AtOnce, Killed::WhenRowsAreGone] {
             cut(&dir.join("base.f32"), size, killed)
-                .when(format!("truncate from {SIZE} to {size} bytes, killed {killed:?}"))?;
+                .context(format!("truncate from {SIZE} to {size} bytes, killed {killed:?}"))?;
         }
     }
     Ok(())
@@ -64,8 +64,8 @@ fn made(path: &Path) -> Result<File, Failure> {
         // Each row costs enough to be seen.
         let params = [32, 400, 0, 0, 0, 0, 0, 0];
         let declared = Declaration { kind: Kind::Hnsw, index, params, ..Declaration::flat(dim) };
-        attach(&file, &declared).when("ATTACH")?;
-        file.set_len(SIZE).when("truncating a file with one index")?;
+        attach(&file, &declared).context("ATTACH")?;
+        file.set_len(SIZE).context("truncating a file with one index")?;
     }
     Ok(file)
 }
@@ -73,7 +73,7 @@ fn made(path: &Path) -> Result<File, Failure> {
 /// Where the rows of each index end.
 fn ends(file: &File) -> Result<[u64; 2], Failure> {
     let end = |index: u32| -> Result<u64, Failure> {
-        Ok(stats(file, index).when("STATS")?.rows * row_bytes(DIMS[index as usize]))
+        Ok(stats(file, index).context("STATS")?.rows * row_bytes(DIMS[index as usize]))
     };
     loop {
         // Both at one time: rows only go.
@@ -119,22 +119,22 @@ fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
     };
     require!(is_due, "the file has {length} bytes; killed at {killed_at:?}, it ended: {status}");
     for (index, dim) in (0..).zip(DIMS) {
-        as_a_fresh_one(&file, index, dim).when(format!("index {index} of {length} bytes"))?;
+        as_a_fresh_one(&file, index, dim).context(format!("index {index} of {length} bytes"))?;
     }
     drop(file);
-    std::fs::remove_file(path).when("unlink")
+    std::fs::remove_file(path).context("unlink")
 }
 
 /// That the index has all rows of the file and no others, at their distances.
 fn as_a_fresh_one(file: &File, index: u32, dim: u32) -> Result<(), Failure> {
     let rows = file.metadata()?.len() / row_bytes(dim);
-    let indexed = stats(file, index).when("STATS")?.rows;
+    let indexed = stats(file, index).context("STATS")?.rows;
     require!(indexed == rows, "{indexed} rows are indexed, the file has {rows}");
     let fresh = Declaration { index: ANEW, ..Declaration::flat(dim) };
-    attach(file, &fresh).when("ATTACH")?;
+    attach(file, &fresh).context("ATTACH")?;
     let all = |slot| -> Result<Vec<Hit>, Failure> {
         let mut searcher = Searcher::new(dim, u32::try_from(rows)?, slot)?;
-        let mut hits = searcher.search(file, &vec![0.5; dim as usize]).when("SEARCH")?.to_vec();
+        let mut hits = searcher.search(file, &vec![0.5; dim as usize]).context("SEARCH")?.to_vec();
         hits.sort_by_key(|hit| hit.row);
         Ok(hits)
     };
@@ -145,5 +145,5 @@ fn as_a_fresh_one(file: &File, index: u32, dim: u32) -> Result<(), Failure> {
         .zip(&anew)
         .find(|(here, anew)| (here.row, here.distance) != (anew.row, anew.distance));
     require!(other.is_none(), "it answers otherwise than a fresh one: {other:?}");
-    detach(file, ANEW).when("DETACH")
+    detach(file, ANEW).context("DETACH")
 }

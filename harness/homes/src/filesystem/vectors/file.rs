@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use measure::oracle::Oracle;
@@ -39,13 +39,14 @@ pub(super) fn vector_file(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
 /// A vector file with the rows given, and an exact index in slot 0.
 pub(super) fn indexed(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
     let file = vector_file(dir, rows)?;
-    let count = attach(&file, &declaration()).when("ATTACH")?;
+    let count = attach(&file, &declaration()).context("ATTACH")?;
     require!(count as usize == rows.len() / DIM, "{count} rows of {}", rows.len() / DIM);
     Ok(file)
 }
 
 pub(super) fn write_row(file: &File, row: usize, vector: &[f32]) -> Result<(), Failure> {
-    file.write_all_at(dataset::bytes(vector), (row * ROW) as u64).when(format!("writing row {row}"))
+    file.write_all_at(dataset::bytes(vector), (row * ROW) as u64)
+        .context(format!("writing row {row}"))
 }
 
 /// The `k` rows nearest to a query, by slot 0.
@@ -64,7 +65,7 @@ pub(super) fn nearest_by(
     k: u32,
 ) -> Result<Vec<Hit>, Failure> {
     let mut searcher = Searcher::new(DIM as u32, k, slot)?;
-    Ok(searcher.search(file, query).when("SEARCH")?.to_vec())
+    Ok(searcher.search(file, query).context("SEARCH")?.to_vec())
 }
 
 /// That row `row` is `vector`, by slot 0.
@@ -81,7 +82,7 @@ pub(super) fn expect_current(file: &File, slot: u32, exact: bool) -> Result<(), 
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
     file.read_exact_at(&mut bytes, 0)?;
     let whole = bytes.len() / ROW;
-    let indexed = stats(file, slot).when("STATS")?.rows;
+    let indexed = stats(file, slot).context("STATS")?.rows;
     require!(indexed == whole as u64, "{indexed} rows are indexed, the file has {whole}");
     let mut data = small();
     data.base = dataset::values(&bytes[..whole * ROW])?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use vexfs_uapi::Home;
@@ -51,7 +51,7 @@ fn length(file: &File) -> Result<usize, Failure> {
 /// takes on only when it has the answer.
 fn has_page(file: &File, at: usize) -> Result<bool, Failure> {
     let first = at - at % PAGE;
-    Ok(file.read_at(&mut [0], first as u64).when("read of one byte")? == 1)
+    Ok(file.read_at(&mut [0], first as u64).context("read of one byte")? == 1)
 }
 
 /// Stores into the last byte of the file's last page, once for each page, as long as it is `busy`
@@ -78,16 +78,16 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
     fs::write(&path, dataset::bytes(&[9.0; BEFORE * DIM]))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     for index in [0, 1] {
-        attach(&file, &Declaration { index, ..Declaration::flat(DIM as u32) }).when("ATTACH")?;
+        attach(&file, &Declaration { index, ..Declaration::flat(DIM as u32) }).context("ATTACH")?;
     }
     let mapping = Mapping::shared(&file, AFTER)?;
-    let longer = || file.set_len(AFTER as u64).when("truncate to a larger size");
+    let longer = || file.set_len(AFTER as u64).context("truncate to a larger size");
     let ((), stores) = beside(longer, |busy| store_behind(&file, &mapping, busy))?;
     drop(mapping);
 
     let mut bytes = vec![0; AFTER];
     file.read_exact_at(&mut bytes, 0)?;
-    let told = stats(&file, 0).when("STATS")?;
+    let told = stats(&file, 0).context("STATS")?;
     // Over FUSE it is the kernel that brings the page of the old end into the file, with all that is
     // in it, when it has the daemon's answer: see docs/contract.md.
     let may_come = told.home == Home::Fuse as u32;
@@ -102,10 +102,10 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
         came |= byte == STORED;
     }
     for slot in [0, 1] {
-        let indexed = stats(&file, slot).when("STATS")?.rows;
+        let indexed = stats(&file, slot).context("STATS")?.rows;
         require!(indexed == (AFTER / ROW) as u64, "{indexed} rows are indexed in slot {slot}");
         let mut searcher = Searcher::new(DIM as u32, 1, slot)?;
-        let hits = searcher.search(&file, &[0.0, 0.0, 0.0, 2.0]).when("SEARCH")?;
+        let hits = searcher.search(&file, &[0.0, 0.0, 0.0, 2.0]).context("SEARCH")?;
         let [hit] = hits else { machine::fail!("{} hits", hits.len()) };
         let due = if came { 0_f32 } else { 4.0 };
         require!(
@@ -116,7 +116,7 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
             f32::from_bits(hit.distance)
         );
     }
-    fs::remove_file(&path).when("unlink")?;
+    fs::remove_file(&path).context("unlink")?;
     Ok(stores)
 }
 

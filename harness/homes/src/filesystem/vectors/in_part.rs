@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
@@ -73,7 +73,7 @@ fn a_write_with_nan_is_refused_or_says_how_much(dir: &Path) -> Result<(), Failur
             "a write of {count} rows of {ROW} bytes from row {first} on, with a NaN in row {bad} of \
              them, to a file of {there}"
         );
-        tried(dir, number, one).when(told)?;
+        tried(dir, number, one).context(told)?;
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     let before = rows(0..there);
     file.write_all_at(dataset::bytes(&before), 0)?;
-    attach(&file, &Declaration::flat(DIM as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
     // Other rows than were there.
     let mut new = rows(WHOLE..WHOLE + count);
     new[bad * DIM + DIM - 1] = f32::NAN;
@@ -92,7 +92,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
     let done = match file.write_at(data, at as u64) {
         Ok(done) => done,
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => 0,
-        Err(error) => return Err(error).when("write"),
+        Err(error) => return Err(error).context("write"),
     };
     let in_one = at.is_multiple_of(PAGE) && data.len() <= WHOLE;
     require!(
@@ -104,7 +104,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
     due[at..at + done].copy_from_slice(&data[..done]);
     same(&path, &due)?;
     let whole = due.len() / ROW;
-    let indexed = stats(&file, 0).when("STATS")?.rows;
+    let indexed = stats(&file, 0).context("STATS")?.rows;
     require!(indexed == whole as u64, "{indexed} rows are indexed, the file has {whole}");
     let written = first..first + done / ROW;
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
@@ -115,9 +115,9 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
             continue;
         }
         let value = if written.contains(&row) { WHOLE + row - first } else { row };
-        let hits = searcher.search(&file, &rows(value..value + 1)).when("SEARCH")?;
+        let hits = searcher.search(&file, &rows(value..value + 1)).context("SEARCH")?;
         let found = matches!(hits, [hit] if hit.row == row as u64 && hit.distance == 0);
         require!(found, "row {row} is not found as the file has it: {hits:?}");
     }
-    std::fs::remove_file(&path).when("unlink")
+    std::fs::remove_file(&path).context("unlink")
 }

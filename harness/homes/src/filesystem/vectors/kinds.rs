@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{Contender, InProcess};
 use measure::dataset::Dataset;
@@ -76,7 +76,7 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
     {
         let named = format!("{kind:?} by {metric:?}");
         let declaration = Declaration { kind, metric, seed: 5, ..declaration() };
-        let rows = attach(&file, &declaration).when(format!("ATTACH {named}"))?;
+        let rows = attach(&file, &declaration).context(format!("ATTACH {named}"))?;
         require!(rows == ROWS as u64, "{named}: {rows} rows indexed");
         let mut alone = InProcess::new(&declaration)?;
         alone.insert(0, &data.base)?;
@@ -84,8 +84,8 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
         let mut searcher = Searcher::new(DIM as u32, K, 0)?;
         let mut recall: f64 = 0.0;
         for (query, expected) in data.queries.chunks_exact(DIM).zip(expected) {
-            let hits = searcher.search(&file, query).when(&named)?;
-            recall += check(&data, metric, query, hits).when(&named)?;
+            let hits = searcher.search(&file, query).context(&named)?;
+            recall += check(&data, metric, query, hits).context(&named)?;
             let same = hits.len() == expected.ids.len()
                 && hits.iter().zip(expected.ids.iter().zip(&expected.distances)).all(
                     |(hit, (&row, distance))| hit.row == row && hit.distance == distance.to_bits(),
@@ -95,14 +95,14 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
         recall /= (data.queries.len() / DIM) as f64;
         let enough = recall >= least;
         require!(enough, "{named}: recall {recall}, due is {least}");
-        let told = stats(&file, 0).when("STATS")?;
+        let told = stats(&file, 0).context("STATS")?;
         let declared = (told.dim, told.metric, told.kind, told.rows);
         let due = (DIM as u32, metric as u32, kind as u32, ROWS as u64);
         require!(declared == due, "{named}: STATS tells {declared:?}, due is {due:?}");
         let queries = (data.queries.len() / DIM) as u64;
         require!(told.searches == queries, "{named}: {} searches of {queries}", told.searches);
         require!(told.memory > 0, "{named}: an index of no memory");
-        detach(&file, 0).when(format!("DETACH {named}"))?;
+        detach(&file, 0).context(format!("DETACH {named}"))?;
         let detached = searcher.search(&file, &data.queries[..DIM]).map(<[Hit]>::len);
         expect_errno(detached, libc::ENOENT, "a search after DETACH")?;
     }

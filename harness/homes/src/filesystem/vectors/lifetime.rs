@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use nix::sys::statvfs::statvfs;
@@ -26,7 +26,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 ];
 
 fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new().read(true).write(true).open(path).when(path.display())
+    OpenOptions::new().read(true).write(true).open(path).context(path.display())
 }
 
 fn renamed_and_linked_files_keep_their_indexes(dir: &Path) -> Result<(), Failure> {
@@ -36,13 +36,13 @@ fn renamed_and_linked_files_keep_their_indexes(dir: &Path) -> Result<(), Failure
     indexed(dir, &data.base[..DIM * 200])?;
     fs::create_dir(dir.join("sub"))?;
     fs::rename(&path, &moved)?;
-    expect_current(&open(&moved)?, 0, true).when("renamed")?;
-    fs::hard_link(&moved, &second).when("link")?;
+    expect_current(&open(&moved)?, 0, true).context("renamed")?;
+    fs::hard_link(&moved, &second).context("link")?;
     fs::remove_file(&moved)?;
     let file = open(&second)?;
-    expect_current(&file, 0, true).when("linked")?;
+    expect_current(&file, 0, true).context("linked")?;
     write_row(&file, 5, data.row(600))?;
-    expect_current(&file, 0, true).when("written to by its other name")?;
+    expect_current(&file, 0, true).context("written to by its other name")?;
     // Another file under the old name has none of its own.
     fs::write(&path, "")?;
     expect_errno(stats(&open(&path)?, 0), libc::ENOENT, "a new file of the old name")
@@ -54,14 +54,14 @@ fn eight_indexes_stand_on_one_file(dir: &Path) -> Result<(), Failure> {
     let kinds = KINDS.into_iter().cycle();
     for (index, kind) in (1..MAX_INDEXES).zip(kinds.clone()) {
         let rows = attach(&file, &Declaration { kind, index, ..declaration() });
-        require!(rows.when(format!("{kind:?} in slot {index}"))? == 300, "not all rows indexed");
+        require!(rows.context(format!("{kind:?} in slot {index}"))? == 300, "not all rows indexed");
     }
     let beyond = attach(&file, &Declaration { index: MAX_INDEXES, ..declaration() });
     expect_errno(beyond, libc::EINVAL, "a slot beyond the last")?;
     let all_follow = |what: &str| -> Result<(), Failure> {
-        expect_current(&file, 0, true).when(what)?;
+        expect_current(&file, 0, true).context(what)?;
         (1..MAX_INDEXES).zip(kinds.clone()).try_for_each(|(slot, kind)| {
-            expect_current(&file, slot, kind == Kind::Flat).when(format!("{what}, slot {slot}"))
+            expect_current(&file, slot, kind == Kind::Flat).context(format!("{what}, slot {slot}"))
         })
     };
     all_follow("attached")?;
@@ -70,12 +70,13 @@ fn eight_indexes_stand_on_one_file(dir: &Path) -> Result<(), Failure> {
     all_follow("a row appended and one overwritten")?;
     file.set_len(200 * super::file::ROW as u64 + 9)?;
     all_follow("truncated")?;
-    detach(&file, 3).when("DETACH of slot 3")?;
+    detach(&file, 3).context("DETACH of slot 3")?;
     expect_errno(stats(&file, 3), libc::ENOENT, "a slot that was detached")?;
     for slot in (0..MAX_INDEXES).filter(|&slot| slot != 3) {
-        expect_current(&file, slot, false).when(format!("slot {slot}, its neighbour detached"))?;
+        expect_current(&file, slot, false)
+            .context(format!("slot {slot}, its neighbour detached"))?;
     }
-    attach(&file, &Declaration { index: 3, ..declaration() }).when("ATTACH to the free slot")?;
+    attach(&file, &Declaration { index: 3, ..declaration() }).context("ATTACH to the free slot")?;
     expect_current(&file, 3, true)
 }
 
@@ -90,11 +91,12 @@ fn unlinked_files_are_searched_until_closed(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let free = statvfs(dir)?.blocks_free();
     let file = indexed(dir, &data.base)?;
-    attach(&file, &Declaration { kind: Kind::Hnsw, index: 1, ..declaration() }).when("ATTACH")?;
+    attach(&file, &Declaration { kind: Kind::Hnsw, index: 1, ..declaration() })
+        .context("ATTACH")?;
     fs::remove_file(dir.join("base.f32"))?;
-    expect_current(&file, 0, true).when("unlinked")?;
+    expect_current(&file, 0, true).context("unlinked")?;
     write_row(&file, 699, data.row(3))?;
-    expect_current(&file, 0, true).when("unlinked and written to")?;
+    expect_current(&file, 0, true).context("unlinked and written to")?;
     let memory = stats(&file, 0)?.memory + stats(&file, 1)?.memory;
     let taken = (free - statvfs(dir)?.blocks_free()) * 4096;
     require!(taken >= memory, "indexes of {memory} bytes take {taken} bytes of the mount");
@@ -110,7 +112,7 @@ fn replaced_files_take_their_indexes_with_them(dir: &Path) -> Result<(), Failure
     let file = indexed(dir, &data.base)?;
     fs::rename(&plain, dir.join("base.f32"))?;
     expect_errno(stats(&open(&dir.join("base.f32"))?, 0), libc::ENOENT, "the file renamed there")?;
-    expect_current(&file, 0, true).when("replaced, and open")?;
+    expect_current(&file, 0, true).context("replaced, and open")?;
     drop(file);
     wait_for_blocks(dir, free)
 }
@@ -124,7 +126,7 @@ fn copies_have_no_index(dir: &Path) -> Result<(), Failure> {
     let mut searcher = Searcher::new(DIM as u32, K, 0)?;
     let found = searcher.search(&open(&copy)?, data.row(0)).map(<[Hit]>::len);
     expect_errno(found, libc::ENOENT, "a search of the copy")?;
-    attach(&open(&copy)?, &declaration()).when("ATTACH to the copy")?;
+    attach(&open(&copy)?, &declaration()).context("ATTACH to the copy")?;
     write_row(&open(&copy)?, 0, data.row(1))?;
     require!(nearest(&file, data.row(0), 1)?[0].distance == 0, "a copy's row changed its original");
     expect_current(&open(&copy)?, 0, true)

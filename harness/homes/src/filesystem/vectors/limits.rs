@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use measure::dataset::{self, Dataset};
 use nix::sys::statvfs::statvfs;
@@ -35,7 +35,7 @@ fn is_enospc(error: &std::io::Error) -> bool {
 fn indexes_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
     let data = Dataset::generate(3, MANY, DIM, 0);
     let file = vector_file(dir, &data.base)?;
-    attach(&file, &declaration()).when("ATTACH of what fits")?;
+    attach(&file, &declaration()).context("ATTACH of what fits")?;
     let intact = || -> Result<(), Failure> {
         same(&dir.join("base.f32"), dataset::bytes(&data.base))?;
         expect_current(&file, 0, true)
@@ -51,21 +51,21 @@ fn indexes_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
                     wait_for("the room of a refused index", Duration::from_secs(10), || {
                         Ok((statvfs(dir)?.blocks_free() == free).then_some(()))
                     })?;
-                    intact().when(format!("after {kind:?} was refused"))?;
+                    intact().context(format!("after {kind:?} was refused"))?;
                     refused += 1;
                     break;
                 }
-                Err(error) => return Err(error).when(format!("ATTACH {kind:?}")),
+                Err(error) => return Err(error).context(format!("ATTACH {kind:?}")),
             }
         }
         for index in attached {
-            expect_current(&file, index, kind == Kind::Flat).when("beside a refused index")?;
-            detach(&file, index).when("DETACH")?;
+            expect_current(&file, index, kind == Kind::Flat).context("beside a refused index")?;
+            detach(&file, index).context("DETACH")?;
         }
     }
     // LSH and PQ may be small enough for all slots.
     require!(refused >= 3, "{refused} of 5 kinds were refused at the limit of 8 MiB");
-    attach(&file, &Declaration { index: 1, ..declaration() }).when("ATTACH to freed room")?;
+    attach(&file, &Declaration { index: 1, ..declaration() }).context("ATTACH to freed room")?;
     intact()
 }
 
@@ -110,13 +110,13 @@ fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         for (kind, index) in KINDS.into_iter().zip(0..) {
             attach(&file, &Declaration { kind, index, ..Declaration::flat(dim) })
-                .when(format!("ATTACH {kind:?}"))?;
+                .context(format!("ATTACH {kind:?}"))?;
         }
         let rows = (values.len() / dim as usize) as u64;
         let lost_nothing = |what: &str| -> Result<(), Failure> {
-            same(&path, dataset::bytes(&values)).when(what)?;
+            same(&path, dataset::bytes(&values)).context(what)?;
             for index in 0..KINDS.len() as u32 {
-                let indexed = stats(&file, index).when("STATS")?.rows;
+                let indexed = stats(&file, index).context("STATS")?.rows;
                 require!(indexed == rows, "{what}: {indexed} rows are indexed, {rows} are there");
             }
             Ok(())
@@ -134,13 +134,13 @@ fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
             lost_nothing(&what)?;
         }
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        fallocate(&file, punch, 1 << 40, SIZES[1]).when("a hole behind the end")?;
+        fallocate(&file, punch, 1 << 40, SIZES[1]).context("a hole behind the end")?;
         lost_nothing("a hole behind the end")?;
         for index in 0..KINDS.len() as u32 {
-            detach(&file, index).when("DETACH")?;
+            detach(&file, index).context("DETACH")?;
         }
         // A file that is there already is as long as it is.
-        file.set_len(SIZES[0]).when("a long file without an index")?;
+        file.set_len(SIZES[0]).context("a long file without an index")?;
         for kind in KINDS {
             let attached = attach(&file, &Declaration { kind, ..Declaration::flat(dim) });
             expect_errno(attached, libc::ENOSPC, &format!("ATTACH {kind:?} of a long file"))?;

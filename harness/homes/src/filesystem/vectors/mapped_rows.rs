@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use vexfs_uapi::client::{Declaration, Searcher, attach};
@@ -55,14 +55,14 @@ fn check(
 
 fn mapped_rows_are_found_after_msync(dir: &Path) -> Result<(), Failure> {
     check(dir, |_, mapping| {
-        mapping.sync().when("msync")?;
+        mapping.sync().context("msync")?;
         Ok(Some(mapping))
     })
 }
 
 fn mapped_rows_are_found_after_fsync(dir: &Path) -> Result<(), Failure> {
     check(dir, |file, mapping| {
-        file.sync_all().when("fsync")?;
+        file.sync_all().context("fsync")?;
         Ok(Some(mapping))
     })
 }
@@ -83,7 +83,7 @@ fn mapped_rows_are_found_after_every_munmap(dir: &Path) -> Result<(), Failure> {
         let mapping = Mapping::shared(&file, 300 * ROW)?;
         mapping.store(row * ROW, dataset::bytes(stored));
         drop(mapping);
-        expect_row(&file, row, stored).when(format!("round {round}"))?;
+        expect_row(&file, row, stored).context(format!("round {round}"))?;
     }
     expect_current(&file, 0, true)
 }
@@ -95,16 +95,16 @@ fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
     for odd in [f32::NAN, 1e19] {
         mapping.store(7 * ROW + 8, &odd.to_le_bytes());
         expect_errno(mapping.sync(), libc::EINVAL, "msync of a row out of range")?;
-        expect_row(&file, 7, data.row(7)).when(format!("the row with a component of {odd}"))?;
+        expect_row(&file, 7, data.row(7)).context(format!("the row with a component of {odd}"))?;
     }
     mapping.store(7 * ROW, dataset::bytes(data.row(200)));
     // A page is dirty before the first byte is stored into it, and the kernel may write it back at once:
     // the row from before is then refused once more, which one msync tells.
     match mapping.sync() {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            mapping.sync().when("a second msync of the row, finite again")?;
+            mapping.sync().context("a second msync of the row, finite again")?;
         }
-        outcome => outcome.when("msync of the row, finite again")?,
+        outcome => outcome.context("msync of the row, finite again")?,
     }
     expect_row(&file, 7, data.row(200))?;
     expect_current(&file, 0, true)
@@ -118,7 +118,7 @@ fn mapped_nan_and_a_full_mount_keep_the_index(dir: &Path) -> Result<(), Failure>
     let path = dir.join("wide.f32");
     fs::write(&path, dataset::bytes(&[row(1.0), row(2.0), row(3.0)].concat()))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    attach(&file, &Declaration::flat(WIDE as u32)).when("ATTACH")?;
+    attach(&file, &Declaration::flat(WIDE as u32)).context("ATTACH")?;
     let bytes = WIDE * size_of::<f32>();
     let mapping = Mapping::shared(&file, 3 * bytes)?;
     mapping.store(bytes, &f32::NAN.to_le_bytes());
@@ -129,11 +129,11 @@ fn mapped_nan_and_a_full_mount_keep_the_index(dir: &Path) -> Result<(), Failure>
     let holds = match written {
         Ok(()) => 4.0,
         Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => 2.0,
-        Err(error) => return Err(error).when("writing a row on a full mount"),
+        Err(error) => return Err(error).context("writing a row on a full mount"),
     };
     let mut searcher = Searcher::new(WIDE as u32, 1, 0)?;
     for (number, value) in [1.0, holds, 3.0].into_iter().enumerate() {
-        let hits = searcher.search(&file, &row(value)).when("SEARCH after the write")?;
+        let hits = searcher.search(&file, &row(value)).context("SEARCH after the write")?;
         let found = matches!(hits[..], [hit] if hit.row == number as u64 && hit.distance == 0);
         require!(found, "row {number} is not found as it was: {hits:?}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach};
 use vexfs_uapi::{Hit, Kind};
@@ -41,12 +41,12 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
         for kind in KINDS {
             let named = format!("{kind:?}, 2^{exponent} off");
             attach(&file, &Declaration { kind, ..declaration() })
-                .when(format!("ATTACH {named}"))?;
+                .context(format!("ATTACH {named}"))?;
             let mut searcher = Searcher::new(DIM as u32, K, 0)?;
             let (mut answers, mut found) = (Vec::new(), 0);
             for query in queries.chunks_exact(DIM) {
-                let hits = searcher.search(&file, query).when(&named)?.to_vec();
-                found += check(&base, query, &hits).when(&named)?;
+                let hits = searcher.search(&file, query).context(&named)?.to_vec();
+                found += check(&base, query, &hits).context(&named)?;
                 answers.push(hits);
             }
             let all = answers.len() * K as usize;

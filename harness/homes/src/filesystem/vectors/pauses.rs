@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use measure::oracle::Oracle;
@@ -64,17 +64,17 @@ fn search_while_writing(
 ) -> Result<(Vec<Around>, usize), Failure> {
     let rows = &data.base[first * DIM..];
     let write =
-        || file.write_all_at(dataset::bytes(rows), (first * ROW) as u64).when("writing rows");
+        || file.write_all_at(dataset::bytes(rows), (first * ROW) as u64).context("writing rows");
     let query = &data.queries[..DIM];
     let oracle = Oracle::new(data, query, K as usize);
     let search = |busy: &AtomicBool| {
         let mut searcher = Searcher::new(DIM as u32, K, 0)?;
         let mut searches = Vec::new();
         while busy.load(Ordering::SeqCst) {
-            let before = stats(file, 0).when("STATS")?.rows;
+            let before = stats(file, 0).context("STATS")?.rows;
             ahead(file)?;
-            let hits = searcher.search(file, query).when("SEARCH")?.to_vec();
-            let after = stats(file, 0).when("STATS")?.rows;
+            let hits = searcher.search(file, query).context("SEARCH")?.to_vec();
+            let after = stats(file, 0).context("STATS")?.rows;
             let ids: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
             let distances: Vec<f32> = hits.iter().map(|hit| f32::from_bits(hit.distance)).collect();
             require!(ids.iter().all(|&row| row < after), "a row that is not there: {hits:?}");
@@ -89,7 +89,7 @@ fn search_while_writing(
         let mut searcher = Searcher::new(DIM as u32, K, 0)?;
         let mut answered = 0;
         while !is_over.load(Ordering::SeqCst) {
-            searcher.search(other, query).when("SEARCH of another file")?;
+            searcher.search(other, query).context("SEARCH of another file")?;
             answered += 1;
         }
         Ok(answered)
@@ -99,7 +99,7 @@ fn search_while_writing(
         is_over.store(true, Ordering::SeqCst);
         searched.map(|((), searches)| searches)
     })?;
-    let indexed = stats(file, 0).when("STATS")?.rows;
+    let indexed = stats(file, 0).context("STATS")?.rows;
     let due = data.base.len() / DIM;
     require!(indexed == due as u64, "{indexed} rows are indexed, {due} were written");
     Ok((searches, answered))
@@ -117,7 +117,7 @@ fn look(
 ) -> Result<Vec<Around>, Failure> {
     let new_file = |declaration: &Declaration| {
         let file = vector_file(dir, &data.base[..there * DIM])?;
-        attach(&file, declaration).when("ATTACH")?;
+        attach(&file, declaration).context("ATTACH")?;
         std::fs::remove_file(dir.join("base.f32"))?;
         Ok::<_, Failure>(file)
     };

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use vexfs_uapi::client::{Declaration, attach, detach, stats};
@@ -49,8 +49,8 @@ fn vector_file(path: &Path, rows: &[f32]) -> Result<File, Failure> {
 /// What an index of the kind, with the parameters, tells of the rows of `file`.
 fn told(file: &File, dim: usize, kind: Kind, params: [u32; 8]) -> Result<Report, Failure> {
     let declaration = Declaration { kind, params, ..Declaration::flat(dim as u32) };
-    attach(file, &declaration).when(format!("ATTACH {kind:?}"))?;
-    let report = stats(file, 0).when("STATS")?.report;
+    attach(file, &declaration).context(format!("ATTACH {kind:?}"))?;
+    let report = stats(file, 0).context("STATS")?.report;
     detach(file, 0)?;
     Ok(report)
 }
@@ -129,14 +129,14 @@ fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
     let rows = even(4100, DIM);
     let file = vector_file(&dir.join("moved.f32"), &rows)?;
     let declaration = Declaration { kind: Kind::Pq, ..Declaration::flat(DIM as u32) };
-    attach(&file, &declaration).when("ATTACH")?;
+    attach(&file, &declaration).context("ATTACH")?;
     let before = stats(&file, 0)?.report;
     require!(is(&before, How::Declared, Why::Enough), "before: {before:?}");
     // Close together, far off.
     let far: Vec<f32> = rows[..750 * DIM].iter().map(|x| 100.0 + 1e-3 * x).collect();
     let append = |rows: &[f32]| {
         let end = file.metadata()?.len();
-        file.write_all_at(dataset::bytes(rows), end).when("appending rows")
+        file.write_all_at(dataset::bytes(rows), end).context("appending rows")
     };
     append(&far[..600 * DIM])?;
     let moved = stats(&file, 0)?.report;
@@ -158,8 +158,8 @@ fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
 /// A caller of the first version of STATS gets that, and one of a later version what a home knows.
 fn stats_are_served_in_any_size(dir: &Path) -> Result<(), Failure> {
     let file = vector_file(&dir.join("base.f32"), &even(20, 4))?;
-    attach(&file, &Declaration::flat(4)).when("ATTACH")?;
-    let whole = stats(&file, 0).when("STATS")?;
+    attach(&file, &Declaration::flat(4)).context("ATTACH")?;
+    let whole = stats(&file, 0).context("STATS")?;
     for size in [STATS_SIZE_0, STATS_SIZE_0 + 12, size_of::<Stats>(), 1000, IOC_MAX_SIZE] {
         let mut memory = vec![0xaa_u8; size];
         memory[..12].fill(0);

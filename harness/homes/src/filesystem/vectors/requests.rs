@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use vexfs_uapi::client::{Declaration, attach, detach, stats};
@@ -110,11 +110,11 @@ fn all_refused(
     file: &File,
     cases: impl IntoIterator<Item = (&'static str, i32, RawRequest)>,
 ) -> Result<(), Failure> {
-    let before = stats(file, 0).when("STATS")?;
+    let before = stats(file, 0).context("STATS")?;
     for (what, errno, mut request) in cases {
         expect_errno(request.send(file), errno, what)?;
     }
-    let after = stats(file, 0).when("STATS")?;
+    let after = stats(file, 0).context("STATS")?;
     require!(before == after, "refused requests changed {before:?} to {after:?}");
     let taken = (1..MAX_INDEXES).find(|&slot| stats(file, slot).is_ok());
     require!(taken.is_none(), "a refused request left an index in slot {taken:?}");
@@ -157,7 +157,7 @@ fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
     write_row(&odd, 1, &[1e19; DIM])?;
     expect_errno(attach(&odd, &declaration()), libc::EINVAL, "a file with a row out of range")?;
     write_row(&odd, 1, &[1.0; DIM])?;
-    attach(&odd, &declaration()).when("ATTACH where all rows are in range again")?;
+    attach(&odd, &declaration()).context("ATTACH where all rows are in range again")?;
     expect_current(&odd, 0, true)
 }
 
@@ -232,9 +232,9 @@ fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
     // 0 is one, and what is behind the queries is nobody's business.
     for queries in [0, 1] {
         let mut one = RawRequest::search(size, |s| s.queries = queries);
-        one.with_component(DIM, f32::NAN).send(&file).when("a search like those refused")?;
+        one.with_component(DIM, f32::NAN).send(&file).context("a search like those refused")?;
         one = RawRequest::search(IOC_MAX_SIZE, |s| (s.queries, s.param) = (queries, u32::MAX));
-        one.send(&file).when("a search with the largest payload and parameter")?;
+        one.send(&file).context("a search with the largest payload and parameter")?;
     }
     let searches = stats(&file, 0)?.searches - before;
     require!(searches == 4, "4 searches are counted as {searches}");
@@ -265,10 +265,10 @@ fn rights_come_before_what_is_asked(dir: &Path) -> Result<(), Failure> {
         expect_errno(request.send(file), libc::EBADF, &format!("{what} without the right"))?;
         expect_errno(request.send(&no_rights), libc::EBADF, &format!("{what} by O_PATH"))?;
     }
-    expect_current(&read_only, 0, true).when("searched by a descriptor for reading")?;
+    expect_current(&read_only, 0, true).context("searched by a descriptor for reading")?;
     let other = Declaration { index: 1, ..declaration() };
-    attach(&write_only, &other).when("ATTACH by a descriptor for writing")?;
-    detach(&write_only, 1).when("DETACH by a descriptor for writing")?;
+    attach(&write_only, &other).context("ATTACH by a descriptor for writing")?;
+    detach(&write_only, 1).context("DETACH by a descriptor for writing")?;
     expect_current(&file, 0, true)
 }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -86,7 +86,7 @@ fn rows_are_written_out_of_order(dir: &Path) -> Result<(), Failure> {
         write_row(&file, row, data.row(row))?;
         expect_row(&file, row, data.row(row))?;
         if step % 24 == 0 {
-            expect_current(&file, 0, true).when(format!("after {step} rows"))?;
+            expect_current(&file, 0, true).context(format!("after {step} rows"))?;
         }
     }
     let rows = stats(&file, 0)?.rows;
@@ -100,7 +100,7 @@ fn truncated_rows_are_not_found(dir: &Path) -> Result<(), Failure> {
     // Within a row, at its end, to nothing.
     for length in [10 * ROW + 7, 10 * ROW, 9 * ROW + 95, 1, 0] {
         file.set_len(length as u64)?;
-        expect_current(&file, 0, true).when(format!("{length} bytes"))?;
+        expect_current(&file, 0, true).context(format!("{length} bytes"))?;
     }
     // What was cut off in the middle of a row does not come back with it.
     write_row(&file, 0, data.row(0))?;
@@ -111,7 +111,7 @@ fn truncated_rows_are_not_found(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 0, true)?;
     // Opening truncates as well, and the index stays.
     OpenOptions::new().write(true).truncate(true).open(dir.join("base.f32"))?;
-    expect_current(&file, 0, true).when("O_TRUNC")
+    expect_current(&file, 0, true).context("O_TRUNC")
 }
 
 fn overwritten_rows_are_found(dir: &Path) -> Result<(), Failure> {
@@ -122,11 +122,11 @@ fn overwritten_rows_are_found(dir: &Path) -> Result<(), Failure> {
     require!(nearest(&file, data.row(17), 1)?[0].distance != 0, "what row 17 was is still found");
     // One component, the end of a row and the beginning of the next, many rows.
     file.write_all_at(&0.5_f32.to_le_bytes(), (30 * ROW + 40) as u64)?;
-    expect_current(&file, 0, true).when("one component")?;
+    expect_current(&file, 0, true).context("one component")?;
     file.write_all_at(&dataset::bytes(data.row(601))[..40], (41 * ROW - 20) as u64)?;
-    expect_current(&file, 0, true).when("parts of two rows")?;
+    expect_current(&file, 0, true).context("parts of two rows")?;
     file.write_all_at(dataset::bytes(&data.base[DIM * 400..]), (100 * ROW) as u64)?;
-    expect_current(&file, 0, true).when("200 rows, and 100 new ones")
+    expect_current(&file, 0, true).context("200 rows, and 100 new ones")
 }
 
 fn holes_are_rows_of_zeros(dir: &Path) -> Result<(), Failure> {
@@ -139,14 +139,14 @@ fn holes_are_rows_of_zeros(dir: &Path) -> Result<(), Failure> {
     let hits = nearest(&file, &zeros, K)?;
     let rows: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
     require!(rows == (50..60).collect::<Vec<u64>>(), "the first rows of zeros are {rows:?}");
-    expect_current(&file, 0, true).when("truncate and a write beyond the end")?;
+    expect_current(&file, 0, true).context("truncate and a write beyond the end")?;
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let from = 10 * ROW + 20;
-    fallocate(&file, punch, from as u64, 5_000).when("FALLOC_FL_PUNCH_HOLE")?;
+    fallocate(&file, punch, from as u64, 5_000).context("FALLOC_FL_PUNCH_HOLE")?;
     expect_row(&file, 11, &zeros)?;
-    expect_current(&file, 0, true).when("a hole punched")?;
-    fallocate(&file, FallocateFlags::empty(), 0, 230 * ROW as u64).when("fallocate")?;
-    expect_current(&file, 0, true).when("allocated beyond the end")
+    expect_current(&file, 0, true).context("a hole punched")?;
+    fallocate(&file, FallocateFlags::empty(), 0, 230 * ROW as u64).context("fallocate")?;
+    expect_current(&file, 0, true).context("allocated beyond the end")
 }
 
 fn indexes_of_empty_files_grow(dir: &Path) -> Result<(), Failure> {
@@ -154,16 +154,16 @@ fn indexes_of_empty_files_grow(dir: &Path) -> Result<(), Failure> {
     let file = vector_file(dir, &[])?;
     for (index, kind) in (0..).zip(KINDS) {
         let rows = attach(&file, &Declaration { kind, index, ..declaration() });
-        require!(rows.when(format!("{kind:?}"))? == 0, "an empty file has rows");
-        expect_current(&file, index, true).when(format!("{kind:?} of an empty file"))?;
+        require!(rows.context(format!("{kind:?}"))? == 0, "an empty file has rows");
+        expect_current(&file, index, true).context(format!("{kind:?} of an empty file"))?;
     }
     write_row(&file, 0, data.row(0))?;
     for slot in 0..5 {
-        expect_current(&file, slot, true).when(format!("slot {slot} of a file of one row"))?;
+        expect_current(&file, slot, true).context(format!("slot {slot} of a file of one row"))?;
     }
     file.write_all_at(dataset::bytes(&data.base), 0)?;
     for slot in 0..5 {
-        expect_current(&file, slot, slot == 0).when(format!("slot {slot}"))?;
+        expect_current(&file, slot, slot == 0).context(format!("slot {slot}"))?;
     }
     Ok(())
 }
@@ -188,14 +188,14 @@ fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     require!(length == (ROW * 10) as u64, "a refused write left {length} bytes");
     expect_current(&file, 0, true)?;
     // In a half row it waits until the row is whole.
-    file.write_all_at(&f32::NAN.to_le_bytes(), (10 * ROW) as u64).when("NaN in a half row")?;
+    file.write_all_at(&f32::NAN.to_le_bytes(), (10 * ROW) as u64).context("NaN in a half row")?;
     let whole = file.write_all_at(&[0; ROW - 4], (10 * ROW + 4) as u64);
     expect_errno(whole, libc::EINVAL, "the rest of a row with a NaN")?;
-    write_row(&file, 10, data.row(10)).when("the row, finite")?;
+    write_row(&file, 10, data.row(10)).context("the row, finite")?;
     expect_current(&file, 0, true)?;
     // As far apart as rows may be.
     let largest = f32::from_bits(bound.to_bits() - 1);
-    write_row(&file, 11, &[largest; DIM]).when("the largest row")?;
+    write_row(&file, 11, &[largest; DIM]).context("the largest row")?;
     let farthest = Searcher::new(DIM as u32, 12, 0)?.search(&file, &[-largest; DIM])?[11];
     let (row, distance) = (farthest.row, f32::from_bits(farthest.distance));
     let exact = DIM as f64 * (2.0 * f64::from(largest)).powi(2);

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::place;
 use machine::require;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
@@ -73,7 +73,7 @@ fn changed_rows_are_answered_alike_by_lsh(dir: &Path) -> Result<(), Failure> {
 fn seed() -> Result<u64, Failure> {
     match std::env::var("VEXFS_VALIDATION_SEQUENCE_SEED") {
         Err(_) => Ok(SEED),
-        Ok(text) => text.parse().when(format!("VEXFS_VALIDATION_SEQUENCE_SEED={text}")),
+        Ok(text) => text.parse().context(format!("VEXFS_VALIDATION_SEQUENCE_SEED={text}")),
     }
 }
 
@@ -90,7 +90,7 @@ fn files(dir: &Path, kind: Kind) -> Result<(), Failure> {
         for (dim, metric) in [(16, Metric::L2), (25, Metric::Cosine), (3, Metric::InnerProduct)] {
             let seed = seed + number;
             let declaration = Declaration { kind, metric, seed, params, ..Declaration::flat(dim) };
-            one_file(dir, declaration, most_rows, changes).when(format!(
+            one_file(dir, declaration, most_rows, changes).context(format!(
                 "{kind:?} by {metric:?}, {dim} components (VEXFS_VALIDATION_SEQUENCE_SEED={seed})"
             ))?;
         }
@@ -109,7 +109,7 @@ fn one_file(
     let mut due = InOrder::new(&declaration)?;
     let path = dir.join(format!("{:?}-{}.f32", declaration.kind, declaration.dim));
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-    attach(&file, &declaration).when("ATTACH")?;
+    attach(&file, &declaration).context("ATTACH")?;
     let searcher = |effort| {
         let searcher = Searcher::new(declaration.dim, K, 0)?;
         Ok::<_, Failure>(searcher.with_param(effort))
@@ -119,27 +119,27 @@ fn one_file(
         let change = Change::draw(&mut dice, shape, due.model.bytes().len());
         let rows = due.model.rows();
         let told = format!("change {number} of {rows} rows, {change}");
-        let allowed = due.change(&change).when(&told)?;
-        let done = apply(&file, &change).when(&told)?;
+        let allowed = due.change(&change).context(&told)?;
+        let done = apply(&file, &change).context(&told)?;
         require!(done == allowed, "{told}: {}, which is wrong", outcome(done));
-        same_bytes(&file, due.model.bytes()).when(&told)?;
-        let indexed = stats(&file, 0).when("STATS")?.rows;
+        same_bytes(&file, due.model.bytes()).context(&told)?;
+        let indexed = stats(&file, 0).context("STATS")?.rows;
         let rows = due.model.rows();
         require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, due are {rows}");
         // An index of the same rows that came in another order may answer otherwise, and is as good.
         let mut other_order = change.is_mapped() && declaration.kind != Kind::Flat;
         for effort in (0..QUERIES).flat_map(|_| EFFORTS) {
             let query = query_of(&mut dice, shape.dim);
-            let hits = searchers[effort as usize].search(&file, &query).when(&told)?;
+            let hits = searchers[effort as usize].search(&file, &query).context(&told)?;
             let exact = declaration.kind == Kind::Flat;
-            due.model.check(&query, K as usize, exact, hits).when(&told)?;
+            due.model.check(&query, K as usize, exact, hits).context(&told)?;
             let mut hits = hits.to_vec();
             let mut expected = due.search(&query, K, effort)?;
             if hits != expected && std::mem::take(&mut other_order) {
-                detach(&file, 0).when("DETACH")?;
-                attach(&file, &declaration).when("ATTACH")?;
+                detach(&file, 0).context("DETACH")?;
+                attach(&file, &declaration).context("ATTACH")?;
                 due.attach_anew()?;
-                hits = searchers[effort as usize].search(&file, &query).when(&told)?.to_vec();
+                hits = searchers[effort as usize].search(&file, &query).context(&told)?.to_vec();
                 expected = due.search(&query, K, effort)?;
             }
             require!(
@@ -151,7 +151,7 @@ fn one_file(
             );
         }
     }
-    std::fs::remove_file(&path).when("unlink")
+    std::fs::remove_file(&path).context("unlink")
 }
 
 /// Rows and distances.
@@ -166,7 +166,7 @@ fn outcome(done: bool) -> &'static str {
 
 fn same_bytes(file: &std::fs::File, due: &[u8]) -> Result<(), Failure> {
     let mut read = vec![0; usize::try_from(file.metadata()?.len())?];
-    file.read_exact_at(&mut read, 0).when("read")?;
+    file.read_exact_at(&mut read, 0).context("read")?;
     require!(read.len() == due.len(), "the file has {} bytes, due are {}", read.len(), due.len());
     let wrong = read.iter().zip(due).position(|(a, b)| a != b);
     require!(wrong.is_none(), "byte {} of the file is another one", wrong.unwrap_or_default());

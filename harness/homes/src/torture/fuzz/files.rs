@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -54,7 +54,7 @@ impl Files {
             files.paths.push(path);
         }
         if let Some(last) = files.paths.pop() {
-            fs::remove_file(last).when("unlinking an open file")?;
+            fs::remove_file(last).context("unlinking an open file")?;
         }
         Ok(files)
     }
@@ -132,7 +132,7 @@ impl Files {
     /// Removes them; the last descriptors of them are closed with `self`.
     pub fn remove(self) -> Result<(), Failure> {
         for path in &self.paths {
-            fs::remove_file(path).when(path.display())?;
+            fs::remove_file(path).context(path.display())?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use machine::deadline::wait_for;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
@@ -91,7 +91,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> 
         .map(|number| {
             let run = Arc::clone(&run);
             thread::spawn(move || {
-                let outcome = run.thread(number).when(format!("seed {seed}, thread {number}"));
+                let outcome = run.thread(number).context(format!("seed {seed}, thread {number}"));
                 run.stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
                 outcome
             })
@@ -119,7 +119,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> 
 fn seed() -> Result<u64, Failure> {
     match std::env::var("VEXFS_VALIDATION_FUZZ_SEED") {
         Err(_) => Ok(SEED),
-        Ok(text) => text.parse().when(format!("VEXFS_VALIDATION_FUZZ_SEED is {text:?}")),
+        Ok(text) => text.parse().context(format!("VEXFS_VALIDATION_FUZZ_SEED is {text:?}")),
     }
 }
 
@@ -145,7 +145,7 @@ impl FuzzRun {
                 *tally.entry(format!("{what}: {}", word_for(outcome))).or_default() += 1;
             }
             let request = FuzzedRequest::next(&mut dice);
-            let outcome = self.ask(&request, &mut memory).when(format!("request {count}"))?;
+            let outcome = self.ask(&request, &mut memory).context(format!("request {count}"))?;
             let answer = format!("{}: {}", request.name(), word_for(outcome));
             *tally.entry(answer).or_default() += 1;
         }
@@ -176,7 +176,7 @@ impl FuzzRun {
         };
         match outcome {
             Ok(()) if request.placement.is_writable() => {
-                self.bounds.check(request, after).when(told())?
+                self.bounds.check(request, after).context(told())?
             }
             Ok(()) => {}
             Err(_) => require!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::protocol::Protocol;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::require;
 
 use super::unseen::{Unseen, UnseenAnswers};
@@ -62,9 +62,9 @@ impl Answered {
         let answers = contender.search(oracle.queries(), protocol.k)?;
         let times = answers.times(&name)?;
         let recall = oracle.mean_recall(answers.answers.iter().map(|answer| &answer.ids[..]));
-        self.recalls.push(recall.when(&name)?);
+        self.recalls.push(recall.context(&name)?);
         for (query, answer) in answers.answers.iter().enumerate() {
-            oracle.check_distances(query, &answer.ids, &answer.distances).when(&name)?;
+            oracle.check_distances(query, &answer.ids, &answer.distances).context(&name)?;
         }
         self.last = answers.answers;
         Ok(times)

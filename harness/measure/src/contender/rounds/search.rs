@@ -4,7 +4,7 @@ use evidence::Round;
 use evidence::clock::Clock;
 use evidence::protocol::{Arm, Protocol, REPEATS, UNSEEN_A_TURN};
 use machine::clock;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 use super::answered::Answered;
 use super::sides::Sides;
@@ -50,14 +50,14 @@ pub fn search_rounds(
             Ok(Turn { unseen, times: answered.round(side, oracle, protocol)? })
         })?;
     for (arm, answered) in Arm::ALL.into_iter().zip(&answered) {
-        answered.check_unseen(unseen, protocol.k).when(sides.of(arm).name().to_owned())?;
+        answered.check_unseen(unseen, protocol.k).context(sides.of(arm).name().to_owned())?;
     }
     let [a, b, again, slowed] = answered;
     for (copy, whose) in [(&again, "A and its copy"), (&slowed, "A and its slowed copy")] {
         if sides.copies_are_equal {
-            copy.same_as(&a).when(whose)?;
+            copy.same_as(&a).context(whose)?;
         } else {
-            copy.as_good_as(&a).when(whose)?;
+            copy.as_good_as(&a).context(whose)?;
         }
     }
     Ok(SearchRounds { rounds, disturbed, a, b })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::protocol::UNSEEN_A_TURN;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 
 use crate::contender::interface::{Answer, Contender};
 use crate::dataset::{Dataset, NumpyRandom};
@@ -65,7 +65,7 @@ impl UnseenAnswers {
         for (query, answer) in self.answers.iter().enumerate() {
             oracle
                 .check_distances(query, &answer.ids, &answer.distances)
-                .when("queries never asked before")?;
+                .context("queries never asked before")?;
         }
         Ok(recall)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evidence::stats;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
 
@@ -161,7 +161,7 @@ impl Built {
     fn try_out(&mut self, set: &Set, truth: &Truth<'_>, setting: &Value) -> Result<Tried, Failure> {
         self.configure(setting)?;
         let (times, ids) = self.ask(set, setting, set.protocol().queries)?;
-        let recall = truth.recall(ids.iter().map(Vec::as_slice)).when(self.side.name())?;
+        let recall = truth.recall(ids.iter().map(Vec::as_slice)).context(self.side.name())?;
         let times: Vec<f64> = times.iter().map(|time| time.as_nanos() as f64).collect();
         let nanoseconds = stats::median(&times).unwrap_or(f64::NAN);
         Ok(Tried { setting: setting.clone(), recall, nanoseconds })

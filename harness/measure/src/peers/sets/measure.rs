@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evidence::protocol::{PROTOCOL, Protocol};
 use indicatif::ProgressBar;
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::interrupt::interrupted;
 use machine::require;
 use serde_json::Value;
@@ -178,7 +178,7 @@ impl SetsBench<'_> {
         self.progress.set_message(format!("{}: what a call costs", peer.name()));
         let data = Dataset::generate(PROTOCOL.seed, 1, 64, PROTOCOL.queries);
         let protocol = Protocol { dim: data.dim, ..PROTOCOL };
-        let overhead = peer.call_overhead(&protocol, &data.queries).when(peer.name())?;
+        let overhead = peer.call_overhead(&protocol, &data.queries).context(peer.name())?;
         self.overheads.insert(peer, overhead);
         Ok(overhead)
     }
@@ -218,7 +218,7 @@ fn sorted_out(
     for (at, one) in done {
         match (one, sides[at].whose) {
             (Ok(one), _) => ready.push(one),
-            (Err(failure), Whose::Ours(_)) => return Err(failure.while_doing("ours")),
+            (Err(failure), Whose::Ours(_)) => return Err(failure.context("ours")),
             (Err(failure), Whose::Theirs(_)) => {
                 absent.push(Absent { index: sides[at].name(), why: shortened(&failure) });
             }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evidence::protocol::{Metric, PROTOCOL, Protocol};
-use machine::failure::{Failure, While};
+use machine::failure::{Failure, WithContext};
 use machine::{project, require};
 use serde::Deserialize;
 
@@ -64,8 +64,8 @@ pub fn all() -> Result<Vec<About>, Failure> {
 fn about(directory: &Path) -> Result<About, Failure> {
     let file = directory.join("set.json");
     let text = fs::read_to_string(&file)
-        .when(format!("{}; provide it with: make bench-setup", file.display()))?;
-    serde_json::from_str(&text).when(file.display())
+        .context(format!("{}; provide it with: make bench-setup", file.display()))?;
+    serde_json::from_str(&text).context(file.display())
 }
 
 impl Set {
@@ -112,7 +112,7 @@ impl Set {
 
 /// The values of a two-dimensional array of little-endian f32 in C's order, of `dim` columns.
 fn npy(path: &Path, dim: usize) -> Result<Vec<f32>, Failure> {
-    let bytes = fs::read(path).when(path.display())?;
+    let bytes = fs::read(path).context(path.display())?;
     let header = bytes
         .strip_prefix(NPY)
         .and_then(|rest| rest.split_first_chunk::<2>())
