@@ -30,18 +30,19 @@ const SLOW: [&str; 6] = ["--kind", "hnsw", "--m", "128", "--ef-construction", "2
 /// What starting the program and reading the file take is long over by then.
 const AT_IT: Duration = Duration::from_secs(2);
 /// No request takes a thousandth of it, and the index takes longer.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request to the mount whose root this is.
-type Request = fn(&Path) -> io::Result<()>;
+pub(super) type Request = fn(&Path) -> io::Result<()>;
 
-fn busy(root: &Path) -> PathBuf {
+/// The file that the offender keeps busy.
+pub(super) fn busy(root: &Path) -> PathBuf {
     root.join("busy.f32")
 }
 
-/// What is asked for by root and by another user than the one whose index is built. The last takes
-/// away the name of the file that it is built for, which holds the directory while it waits.
-const REQUESTS: &[(&str, Request)] = &[
+/// What is asked for by root and by another user than the one who keeps the file busy. One takes away
+/// a name of that file, which holds the directory while it waits.
+pub(super) const REQUESTS: &[(&str, Request)] = &[
     ("stat of the busy file", |root| fs::metadata(busy(root)).map(drop)),
     ("read of the busy file", |root| File::open(busy(root))?.read_exact_at(&mut [0; 64], 64)),
     ("create", |root| File::create_new(root.join("new")).map(drop)),
@@ -60,10 +61,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let mount = KernelMount::new("size=64M")?;
     let root = mount.path();
     own_knows_requests(root)?;
-    if let Some(parent) = root.parent() {
-        fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
-    }
-    fs::set_permissions(root, Permissions::from_mode(0o777)).context("chmod of the root")?;
+    open_to_all(root)?;
     let data = Dataset::generate(29, ROWS, DIM, 1);
     fs::write(busy(root), dataset::bytes(&data.base))?;
     fs::set_permissions(busy(root), Permissions::from_mode(0o666)).context("chmod of the file")?;
@@ -78,7 +76,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
         Ok((processor_time(pid.as_raw().unsigned_abs()) > AT_IT).then_some(()))
     })?;
     for (who, uid) in [("root", 0), ("another user", SOMEBODY)] {
-        answered(who, uid, root)?;
+        answered(who, uid, root, REQUESTS, "while another user's index is built")?;
     }
     context.fact("requests that were answered meanwhile", 2 * REQUESTS.len())?;
     // Had it ended before, nothing would have been shown.
@@ -94,14 +92,28 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// That each request of user `uid` is answered. One that is not is left behind: it ends with the
-/// ATTACH that it waits for.
-fn answered(who: &str, uid: u32, root: &Path) -> Result<(), Failure> {
+/// Lets all users reach the root of a mount, and make files there.
+pub(super) fn open_to_all(root: &Path) -> Result<(), Failure> {
+    if let Some(parent) = root.parent() {
+        fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
+    }
+    fs::set_permissions(root, Permissions::from_mode(0o777)).context("chmod of the root")
+}
+
+/// That each request of user `uid` is answered. One that is not is left behind: it ends with what it
+/// waits for.
+pub(super) fn answered(
+    who: &str,
+    uid: u32,
+    root: &Path,
+    requests: &'static [(&'static str, Request)],
+    meanwhile: &str,
+) -> Result<(), Failure> {
     let (tells, answers) = channel();
     let root = root.to_owned();
     thread::spawn(move || {
         as_user(uid, uid, || {
-            for (_, request) in REQUESTS {
+            for (_, request) in requests {
                 if tells.send(request(&root)).is_err() {
                     break;
                 }
@@ -109,16 +121,20 @@ fn answered(who: &str, uid: u32, root: &Path) -> Result<(), Failure> {
             Ok(())
         })
     });
-    REQUESTS.iter().try_for_each(|(what, _)| hear(who, what, &answers))
+    requests.iter().try_for_each(|(what, _)| hear(who, what, meanwhile, &answers))
 }
 
-fn hear(who: &str, what: &str, answers: &Receiver<io::Result<()>>) -> Result<(), Failure> {
+fn hear(
+    who: &str,
+    what: &str,
+    meanwhile: &str,
+    answers: &Receiver<io::Result<()>>,
+) -> Result<(), Failure> {
     match answers.recv_timeout(LIMIT) {
         Ok(answer) => answer.context(format!("{who}'s {what}")),
-        Err(RecvTimeoutError::Timeout) => fail!(
-            "{who}'s {what} is not answered within {} s, while another user's index is built",
-            LIMIT.as_secs()
-        ),
+        Err(RecvTimeoutError::Timeout) => {
+            fail!("{who}'s {what} is not answered within {} s, {meanwhile}", LIMIT.as_secs())
+        }
         Err(RecvTimeoutError::Disconnected) => fail!("{who} cannot ask for {what}"),
     }
 }

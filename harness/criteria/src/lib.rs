@@ -34,6 +34,7 @@ pub mod requirement;
 pub mod sabotage;
 pub mod served;
 pub mod soak;
+mod stalled;
 pub mod torture;
 pub mod trial;
 mod watched;

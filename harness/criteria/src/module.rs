@@ -16,13 +16,13 @@ use serde_json::json;
 use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
-use super::{adversary, both_homes, busy, containment, cycles, faults, load, torture};
+use super::{adversary, both_homes, busy, containment, cycles, faults, load, stalled, torture};
 use crate::trial::{Body, Context, Trial};
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 10] = [
+    let all: [(&str, Body); 11] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -32,6 +32,10 @@ pub fn trials() -> Vec<Trial> {
         ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
         ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
         ("module::others_are_answered_while_an_index_is_built", busy::others_are_answered),
+        (
+            "module::others_are_answered_while_a_write_waits_for_its_memory",
+            stalled::others_are_answered,
+        ),
         ("module::survives_300_cycles", cycles::survives),
     ];
     all.into_iter()

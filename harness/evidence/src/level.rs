@@ -301,6 +301,7 @@ const TRIALS: [(Level, &[&str]); 6] = [
             "killed_daemon_leaves_no_one_waiting",
             "names_by_several_threads",
             "no_regression_around_the_module",
+            "others_are_answered_while_a_write_waits_for_its_memory",
             "others_are_answered_while_an_index_is_built",
             "readdir_of_100_000_while_it_changes",
             "refuses_to_unload_under_load",
