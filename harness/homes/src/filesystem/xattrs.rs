@@ -26,6 +26,9 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     xattrs_have_sizes.by_contract("an extended attribute may have 64 KiB"),
     xattrs_of_other_names_and_kinds_are_refused.by_contract("extended attributes are user.* only"),
     xattrs_are_a_matter_of_permissions.as_root().by_contract(XATTRS),
+    a_list_of_xattrs_ends_at_64_kib
+        .on("size=64M")
+        .by_contract("a list of extended attributes ends at 64 KiB"),
     xattrs_count_against_the_size
         .on("size=8M")
         .by_contract("extended attributes count against size="),
@@ -168,6 +171,47 @@ fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
     read.context("reading an attribute of a file of mode 604")?;
     expect_errno(set, libc::EACCES, "setting an attribute of a file of mode 604")?;
     as_nobody(0o606)?.1.context("setting an attribute of a file of mode 606")
+}
+
+fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
+    /// XATTR_LIST_MAX.
+    const LIST: usize = 65_536;
+    // With the byte behind it, each takes 256 bytes: the last leaves no room for another.
+    let name = |number: usize| format!("user.{number:0250}");
+    let due = LIST / (name(0).len() + 1);
+    for path in [dir.join("f"), dir.join("d")] {
+        if path.ends_with("d") {
+            fs::create_dir(&path)?;
+        } else {
+            fs::write(&path, "")?;
+        }
+        let set = |name: &str| setxattr(&path, name, b"x", SET);
+        let mut there = 0;
+        let refused = loop {
+            match set(&name(there)) {
+                Ok(()) => there += 1,
+                Err(error) => break error,
+            }
+            require!(there <= due, "{there} names of 256 bytes are more than can be listed");
+        };
+        require!(
+            refused == rustix::io::Errno::NOSPC && there == due,
+            "{refused:?} after {there} names of 256 bytes, of which 64 KiB are {due}"
+        );
+        let asked = listxattr_query(&path).context("listxattr of the size, of a full list")?;
+        require!(asked == LIST, "a full list is said to have {asked} bytes");
+        let names: BTreeSet<String> = (0..due).map(name).collect();
+        require!(listed(&path)? == names, "the list is not of the {due} names that are there");
+        expect_errno(set("user.a"), libc::ENOSPC, "a short name more")?;
+        set(&name(7)).context("another value of a name that is there")?;
+        removexattr(&path, name(3)).context("removexattr from a full list")?;
+        set("user.a").context("a name in the place of one that was removed")?;
+        expect_errno(set(&name(3)), libc::ENOSPC, "the longer name again")?;
+        let asked = listxattr_query(&path).context("listxattr of the size")?;
+        require!(asked == LIST - 256 + 7, "the list is said to have {asked} bytes");
+        require!(listed(&path)?.contains("user.a"), "user.a is not listed");
+    }
+    Ok(())
 }
 
 fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
