@@ -192,7 +192,9 @@ mod tests {
     #[test]
     fn paragraphs_of_help_are_lines() {
         let running = |line: &str| line.starts_with(|first: char| first.is_ascii_alphanumeric());
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let commands = cli.get_subcommands().flat_map(|one| one.get_subcommands().chain([one]));
+        for command in commands {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<&str> = help.lines().collect();
             for pair in lines.windows(2) {

@@ -83,7 +83,7 @@ fixtures/expected-tests.json.
   vexfs-validate list --update   after a look at whether each difference is meant";
 
 pub(super) const ATTEST: &str = "\
-The evidence is judged anew, and only a PASS is signed: a FAIL ends with 1, what is INCONCLUSIVE or
+The evidence is judged anew, and only a PASS is signed: a FAIL ends with 1, what is INCONCLUSIVE or \
 damaged with 3, as `verdict` would. docs/attestation.md says what a signature means.
 
   signify-openbsd -G -p me.pub -s me.sec             or: minisign -G -p me.pub -s me.sec
@@ -91,14 +91,14 @@ damaged with 3, as `verdict` would. docs/attestation.md says what a signature me
   vexfs-validate attest DIR --key me.sec --soak target/soak/6.1 target/soak/6.12";
 
 pub(super) const VERIFY: &str = "\
-It ends with 0 where the attestation is signed by the key, and holds for each file and kernel that was
+It ends with 0 where the attestation is signed by the key, and holds for each file and kernel that was \
 named; with 4 where it does not, and says why.
 
   vexfs-validate verify attestation.intoto.json --key me.pub
   vexfs-validate verify FILE --key me.pub --module vexfs.ko --kernel \"$(uname -r)\"";
 
 pub(super) const GATE_INSTALL: &str = "\
-The module goes to /lib/modules/RELEASE/updates/vexfs-gate/, with its attestation, in one step: it is
+The module goes to /lib/modules/RELEASE/updates/vexfs-gate/, with its attestation, in one step: it is \
 there whole, or everything is as it was. It ends with 4 where the gate stays shut, and says why.
 
   vexfs-validate gate install target/vexfs-ko/$(uname -r)/vexfs.ko --kernel $(uname -r) \\
