@@ -189,6 +189,7 @@ const TRIALS: [(Level, &[&str]); 6] = [
             "symbolic_links_are_as_long_as_paths",
             "symbolic_links_end_in_eloop",
             "temporary_file_or_eopnotsupp",
+            "the_least_and_the_greatest_times",
             "times_in_nanoseconds",
             "times_now_and_omitted",
             "truncation_under_a_mapping_is_sigbus",
@@ -270,6 +271,7 @@ const TRIALS: [(Level, &[&str]); 6] = [
         &[
             "a_full_mount_allocates_nothing",
             "a_full_mount_loses_nothing",
+            "a_list_of_xattrs_ends_at_64_kib",
             "a_mount_out_of_inodes_loses_nothing",
             "a_process_has_its_own_limit",
             "allocation_beyond_the_mount",

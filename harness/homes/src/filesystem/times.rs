@@ -25,6 +25,7 @@ use super::operation::{Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     times_in_nanoseconds,
+    the_least_and_the_greatest_times,
     times_now_and_omitted,
     changes_move_mtime_and_ctime,
     changes_move_ctime_only,
@@ -69,6 +70,29 @@ fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
     }
     let bad = set(&file, (0, 1_000_000_000), (0, 0));
     expect_errno(bad, libc::EINVAL, "a second of more than 999,999,999 ns")
+}
+
+/// A file system keeps such a time, or the least or greatest that it has.
+fn the_least_and_the_greatest_times(dir: &Path) -> Result<(), Failure> {
+    // Whoever serves the mount has some threads, and none may end by it.
+    const TIMES: usize = 40;
+    let path = dir.join("f");
+    let file = File::create(&path)?;
+    for _ in 0..TIMES {
+        for extreme in [i64::MIN, i64::MIN + 1, i64::MAX] {
+            set(&file, (extreme, 0), (extreme, 0)).context(format!("times of {extreme} s"))?;
+            let ((accessed, _), (modified, _)) = times(&file)?;
+            let far = if extreme < 0 {
+                accessed.max(modified) <= i64::from(i32::MIN)
+            } else {
+                accessed.min(modified) >= i64::from(i32::MAX)
+            };
+            require!(far, "{accessed} s and {modified} s, set to {extreme} s");
+        }
+    }
+    set(&file, (1, 2), (3, 4)).context("common times, after those")?;
+    require!(times(&file)? == ((1, 2), (3, 4)), "{:?}, set to 1.2 and 3.4 s", times(&file)?);
+    Ok(())
 }
 
 fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
