@@ -15,7 +15,6 @@ use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 
 use super::mapped::Mapping;
-use super::vectors::KINDS;
 
 const DIM: usize = 32;
 /// Bytes of a row.
@@ -130,7 +129,7 @@ impl Work {
         self.check()?;
         let length = fs::metadata(self.path("base"))?.len();
         require!(length == (ALL * ROW) as u64, "the file has {length} bytes");
-        require!(self.slots.len() == KINDS.len(), "slots {:?} have an index", self.slots);
+        require!(self.slots.len() == Kind::ALL.len(), "slots {:?} have an index", self.slots);
         for &slot in &self.slots {
             for number in [OVERWRITTEN, FIRST] {
                 self.expect(slot, number)?;
@@ -150,7 +149,7 @@ impl Work {
 
     /// That row `number` is its own nearest neighbour, and that hits are as far away as is said.
     fn expect(&self, slot: u32, number: usize) -> Result<(), Failure> {
-        let what = || format!("{:?} of row {number}", KINDS[slot as usize]);
+        let what = || format!("{:?} of row {number}", Kind::ALL[slot as usize]);
         let query = self.rows[number];
         let mut searcher = Searcher::new(DIM as u32, K, slot)?;
         let hits = searcher.search(self.file()?, &query).context(what())?;
@@ -197,7 +196,7 @@ impl Work {
     }
 
     fn attach(&mut self, slot: u32) -> io::Result<()> {
-        let kind = KINDS[slot as usize];
+        let kind = Kind::ALL[slot as usize];
         let params = params(kind);
         let declaration =
             Declaration { kind, index: slot, params, ..Declaration::flat(DIM as u32) };

@@ -19,7 +19,6 @@ use super::changes::follow;
 use crate::adversary::scene::{Scene, open_new};
 
 const THREADS: u64 = 4;
-const KINDS: [Kind; 5] = Kind::ALL;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 /// What a home may say to what is too much.
 const REFUSED: &[i32] = &[libc::EINVAL, libc::ENOSPC, libc::ENOMEM];
@@ -151,7 +150,7 @@ impl Hand<'_> {
     }
 
     fn attach(&mut self, own: &mut Own) -> Result<(), Failure> {
-        let kind = self.dice.pick(&KINDS);
+        let kind = self.dice.pick(&Kind::ALL);
         let metric = self.dice.pick(&METRICS);
         let slot = self.dice.below(8) as u32;
         if own.slots.iter().any(|(used, ..)| *used == slot) {

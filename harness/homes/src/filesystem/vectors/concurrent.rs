@@ -163,7 +163,7 @@ impl Numbered {
     }
 
     fn attach_and_detach(&self, times: u32) -> Result<(), Failure> {
-        for kind in super::file::KINDS.into_iter().cycle().take(times as usize) {
+        for kind in Kind::ALL.into_iter().cycle().take(times as usize) {
             attach(&self.file, &numbered(kind, 2)).context(format!("ATTACH {kind:?}"))?;
             let mut searcher = Searcher::new(DIM as u32, K, 2)?;
             let hits = searcher.search(&self.file, &query(0)).context("SEARCH")?;

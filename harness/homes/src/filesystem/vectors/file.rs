@@ -8,11 +8,8 @@ use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
 use measure::oracle::Oracle;
+use vexfs_uapi::Hit;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
-use vexfs_uapi::{Hit, Kind};
-
-/// All kinds of index.
-pub(in crate::filesystem) const KINDS: [Kind; 5] = Kind::ALL;
 
 pub(super) const DIM: usize = 24;
 pub(super) const ROWS: usize = 700;

@@ -13,7 +13,7 @@ use nix::sys::statvfs::statvfs;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Hit, Kind, MAX_INDEXES};
 
-use super::file::{DIM, K, KINDS, declaration, expect_current, indexed, nearest, small, write_row};
+use super::file::{DIM, K, declaration, expect_current, indexed, nearest, small, write_row};
 use crate::filesystem::expect::{expect_errno, same};
 use crate::filesystem::operation::{Operation, operations};
 
@@ -51,7 +51,7 @@ fn renamed_and_linked_files_keep_their_indexes(dir: &Path) -> Result<(), Failure
 fn eight_indexes_stand_on_one_file(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base[..DIM * 300])?;
-    let kinds = KINDS.into_iter().cycle();
+    let kinds = Kind::ALL.into_iter().cycle();
     for (index, kind) in (1..MAX_INDEXES).zip(kinds.clone()) {
         let rows = attach(&file, &Declaration { kind, index, ..declaration() });
         require!(rows.context(format!("{kind:?} in slot {index}"))? == 300, "not all rows indexed");

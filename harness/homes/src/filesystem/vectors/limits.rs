@@ -15,7 +15,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, attach, detach, stats};
 
-use super::file::{DIM, KINDS, ROW, declaration, expect_current, vector_file};
+use super::file::{DIM, ROW, declaration, expect_current, vector_file};
 use crate::filesystem::expect::{expect_errno, same};
 use crate::filesystem::operation::{Operation, operations};
 
@@ -41,7 +41,7 @@ fn indexes_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
         expect_current(&file, 0, true)
     };
     let mut refused = 0;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let mut attached = Vec::new();
         for index in 1..8 {
             let free = statvfs(dir)?.blocks_free();
@@ -108,14 +108,14 @@ fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
         let values = vec![1.0; 4_080];
         std::fs::write(&path, dataset::bytes(&values))?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        for (kind, index) in KINDS.into_iter().zip(0..) {
+        for (kind, index) in Kind::ALL.into_iter().zip(0..) {
             attach(&file, &Declaration { kind, index, ..Declaration::flat(dim) })
                 .context(format!("ATTACH {kind:?}"))?;
         }
         let rows = (values.len() / dim as usize) as u64;
         let lost_nothing = |what: &str| -> Result<(), Failure> {
             same(&path, dataset::bytes(&values)).context(what)?;
-            for index in 0..KINDS.len() as u32 {
+            for index in 0..Kind::ALL.len() as u32 {
                 let indexed = stats(&file, index).context("STATS")?.rows;
                 require!(indexed == rows, "{what}: {indexed} rows are indexed, {rows} are there");
             }
@@ -136,12 +136,12 @@ fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         fallocate(&file, punch, 1 << 40, SIZES[1]).context("a hole behind the end")?;
         lost_nothing("a hole behind the end")?;
-        for index in 0..KINDS.len() as u32 {
+        for index in 0..Kind::ALL.len() as u32 {
             detach(&file, index).context("DETACH")?;
         }
         // A file that is there already is as long as it is.
         file.set_len(SIZES[0]).context("a long file without an index")?;
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let attached = attach(&file, &Declaration { kind, ..Declaration::flat(dim) });
             expect_errno(attached, libc::ENOSPC, &format!("ATTACH {kind:?} of a long file"))?;
         }

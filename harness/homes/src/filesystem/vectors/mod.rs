@@ -19,7 +19,7 @@ mod sequences;
 use super::operation::Operation;
 
 pub use concurrent::{Served, requests_end_well};
-pub(super) use file::{KINDS, nearest};
+pub(super) use file::nearest;
 
 /// All that vector files do.
 pub(super) fn operations() -> impl Iterator<Item = Operation> {

@@ -7,7 +7,7 @@ use machine::require;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach};
 use vexfs_uapi::{Hit, Kind};
 
-use super::file::{DIM, K, KINDS, ROWS, declaration, small, vector_file};
+use super::file::{DIM, K, ROWS, declaration, small, vector_file};
 use crate::filesystem::operation::{Effort, Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] =
@@ -38,7 +38,7 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
         };
         let (base, queries) = (moved(&base), moved(&queries));
         let file = vector_file(dir, &base)?;
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let named = format!("{kind:?}, 2^{exponent} off");
             attach(&file, &Declaration { kind, ..declaration() })
                 .context(format!("ATTACH {named}"))?;

@@ -10,12 +10,12 @@ use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
 use rustix::fs::{FallocateFlags, fallocate};
-use vexfs_uapi::Hit;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
+use vexfs_uapi::{Hit, Kind};
 
 use super::file::{
-    DIM, K, KINDS, ROW, declaration, expect_current, expect_row, indexed, nearest, small,
-    vector_file, write_row,
+    DIM, K, ROW, declaration, expect_current, expect_row, indexed, nearest, small, vector_file,
+    write_row,
 };
 use crate::filesystem::expect::expect_errno;
 use crate::filesystem::operation::{Operation, operations};
@@ -152,7 +152,7 @@ fn holes_are_rows_of_zeros(dir: &Path) -> Result<(), Failure> {
 fn indexes_of_empty_files_grow(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = vector_file(dir, &[])?;
-    for (index, kind) in (0..).zip(KINDS) {
+    for (index, kind) in (0..).zip(Kind::ALL) {
         let rows = attach(&file, &Declaration { kind, index, ..declaration() });
         require!(rows.context(format!("{kind:?}"))? == 0, "an empty file has rows");
         expect_current(&file, index, true).context(format!("{kind:?} of an empty file"))?;
