@@ -139,7 +139,7 @@ test-two-guests:
 
 # Two guests, since each trial of the module has its guest for itself.
 test-module:
-	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS))
+	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS),--detectors)
 
 test-others:
 	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING)))

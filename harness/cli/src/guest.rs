@@ -39,6 +39,9 @@ pub struct Options {
     /// What the guest's time counts
     #[arg(long, value_enum, default_value_t = ClockOption::Wall)]
     clock: ClockOption,
+    /// Its kernel looks for misused memory (docs/sanitizers.md); speed is not to be measured in it
+    #[arg(long)]
+    detectors: bool,
     /// Directory shared with the guest [default: a fresh one under target/guest]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -70,7 +73,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if work != Work::Shell {
         expect(&dir, &evidence)?;
     }
-    let outcome = boot(&options.machine, options.clock.into(), &dir, work, &Progress::none())?;
+    let kind = Kind { clock: options.clock.into(), detectors: options.detectors };
+    let outcome = boot(&options.machine, kind, &dir, work, &Progress::none())?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         last_words(&outcome);
@@ -134,10 +138,19 @@ pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
     }
 }
 
+/// What kind of boot it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kind {
+    /// What its time counts.
+    pub clock: ClockChoice,
+    /// Whether its kernel looks for misused memory.
+    pub detectors: bool,
+}
+
 /// Boots a guest and does `work` in it, whose phases `progress` is told of.
 pub(super) fn boot(
     machine: &Machine,
-    clock: ClockChoice,
+    kind: Kind,
     dir: &Path,
     work: Work,
     progress: &Progress,
@@ -150,7 +163,8 @@ pub(super) fn boot(
     request.accelerator = accelerator;
     request.memory_mib = machine.memory;
     request.cpus = machine.cpus;
-    request.clock = clock;
+    request.clock = kind.clock;
+    request.detectors = kind.detectors;
     request.limits.total = Duration::from_secs(machine.time_limit);
     let host = Host::find(&kernel).map_err(|error| Stop::new(error.exit(), error))?;
     build_own_vexfs(&host.kernel)?;

@@ -32,10 +32,14 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     let no_evidence = |error: EvidenceError| Stop::new(exit::EVIDENCE, error);
     let evidence = place::evidence_writer().map_err(no_evidence)?;
     let environment = environment::of_this_machine(processor());
+    let watched = !environment.detectors.is_empty();
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
     if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
-        return instructions(dir, &evidence, filter).map_err(no_evidence);
+        return alone(dir, &evidence, &INSTRUCTIONS, filter).map_err(no_evidence);
+    }
+    if watched {
+        return alone(dir, &evidence, &MODULE, filter).map_err(no_evidence);
     }
     let second = phase::run(&evidence, &Progress::none(), phase::ENVIRONMENT, || {
         self_test(&evidence)?;
@@ -49,27 +53,55 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
         return Ok(exit::FAIL.into());
     }
     let third = phase::run(&evidence, &Progress::none(), phase::VALIDATION, || {
-        let tests =
-            nextest::run(dir, Place::Guest, "vm", "3", &both("not binary(dataset)", filter))?;
-        Ok(state_of(tests, "FUSE, baseline, module, kernel against FUSE"))
+        let tests = nextest::run(
+            dir,
+            Place::Guest,
+            "vm",
+            "3",
+            &both("not binary(/^(dataset|module)$/)", filter),
+        )?;
+        Ok(state_of(tests, "FUSE, baseline, kernel against FUSE"))
     })
     .map_err(no_evidence)?;
     Ok(if third == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
 }
 
-/// The ratios that guest instructions decide, in a boot of its own.
-fn instructions(dir: &Path, evidence: &Writer, filter: &str) -> Result<ExitCode, EvidenceError> {
-    let state = phase::run(evidence, &Progress::none(), phase::INSTRUCTIONS, || {
+/// A phase that has a boot of its own.
+struct Alone {
+    phase: &'static str,
+    /// As the JUnit file's name has it.
+    number: &'static str,
+    /// Its trials, as a nextest filterset.
+    trials: &'static str,
+    what: &'static str,
+}
+
+/// Ratios that guest instructions decide.
+const INSTRUCTIONS: Alone = Alone {
+    phase: phase::INSTRUCTIONS,
+    number: "3-instructions",
+    trials: "test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$/)",
+    what: "kernel against FUSE",
+};
+
+/// What measures nothing, on a kernel that looks for misused memory.
+const MODULE: Alone =
+    Alone { phase: phase::MODULE, number: "3-module", trials: "binary(module)", what: "module" };
+
+fn alone(
+    dir: &Path,
+    evidence: &Writer,
+    one: &Alone,
+    filter: &str,
+) -> Result<ExitCode, EvidenceError> {
+    let state = phase::run(evidence, &Progress::none(), one.phase, || {
         self_test(evidence)?;
-        let tests =
-            nextest::run(dir, Place::Guest, "vm", "3-instructions", &both(MEASURING, filter))?;
-        Ok(state_of(tests, "kernel against FUSE"))
+        let trials = both(one.trials, filter);
+        let tests = nextest::run(dir, Place::Guest, "vm", one.number, &trials)?;
+        Ok(state_of(tests, one.what))
     })?;
     Ok(if state == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
 }
-
-/// The trials of `kernel_vs_fuse` that measure.
-const MEASURING: &str = "test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$/)";
 
 fn both(one: &str, other: &str) -> String {
     format!("({one}) and ({other})")

@@ -18,11 +18,12 @@ const MARK: &str = "== phase ";
 pub(super) const HOST: &str = "1 FUSE preservation and baseline on the host";
 pub(super) const ENVIRONMENT: &str = "2 VM environment and equivalence";
 pub(super) const VALIDATION: &str = "3 VM validation";
+pub(super) const MODULE: &str = "3 VM validation, module under detectors";
 pub(super) const INSTRUCTIONS: &str = "3 VM validation, guest instructions";
 pub(super) const VERDICT: &str = "4 verdict";
 /// What is said of one that was not run.
 const NOT_RUN: &str = "NOT RUN";
-const ALL: [&str; 5] = [HOST, ENVIRONMENT, VALIDATION, INSTRUCTIONS, VERDICT];
+const ALL: [&str; 6] = [HOST, ENVIRONMENT, VALIDATION, MODULE, INSTRUCTIONS, VERDICT];
 
 /// What a phase's work says of itself.
 pub(super) type Work = Result<(PhaseState, String), Failure>;

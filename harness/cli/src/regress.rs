@@ -16,7 +16,7 @@ use machine::failure::{Failure, WithContext};
 use machine::place;
 use machine::{project, require};
 
-use super::guest;
+use super::guest::{self, Kind};
 use super::options::Machine;
 use super::output::outln;
 use super::phase::Progress;
@@ -163,7 +163,7 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let machine = Machine { cpus: None, ..machine.clone() };
     let outcome = guest::boot(
         &machine,
-        ClockChoice::Instructions,
+        Kind { clock: ClockChoice::Instructions, ..Kind::default() },
         &dir,
         Work::Command(words.to_vec()),
         &Progress::none(),

@@ -22,7 +22,7 @@ use verdict::Evidence;
 use verdict::report::Run;
 use verdict::soak::Soak;
 
-use super::guest;
+use super::guest::{self, Kind};
 use super::nextest::{self, Tests};
 use super::options::Machine;
 use super::output::{out, outln};
@@ -200,7 +200,7 @@ fn phases(
         })
     })?;
     if interrupted {
-        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION, phase::MODULE] {
             phase::not_run(evidence, name, "interrupted")?;
         }
         let message = format!("interrupted; what was finished: {}", dir.display());
@@ -208,7 +208,7 @@ fn phases(
     }
     let asked = options.only.is_empty() || options.only.contains(&Criterion::Fuse);
     if first != PhaseState::Done && asked && !fuse_is_preserved(dir) {
-        for name in [phase::ENVIRONMENT, phase::VALIDATION] {
+        for name in [phase::ENVIRONMENT, phase::VALIDATION, phase::MODULE] {
             phase::not_run(evidence, name, "FUSE is not preserved on the host")?;
         }
         return Ok(false);
@@ -236,27 +236,43 @@ pub(super) fn in_the_guest(
     outln!("\n== phases 2 and 3 in the guest");
     let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
     let work = Work::Command(words.to_vec());
-    let outcome = match boot(machine, ClockChoice::Wall, dir, evidence, progress, &work)? {
+    let boot = |machine: &Machine, kind| boot(machine, kind, dir, evidence, progress, &work);
+    let outcome = match boot(machine, Kind::default())? {
         Ok(outcome) => outcome,
         Err(stop) => {
             phase::not_run(evidence, phase::ENVIRONMENT, &stop.message)?;
-            phase::not_run(evidence, phase::VALIDATION, "there is no guest")?;
+            for name in [phase::VALIDATION, phase::MODULE] {
+                phase::not_run(evidence, name, "there is no guest")?;
+            }
             return Ok(Some(stop));
         }
     };
+    let mut lost = lost(&outcome);
+    if only.is_empty() || only.contains(&Criterion::Module) {
+        outln!("\n== phase 3, the module, on a kernel that looks for misused memory");
+        let kind = Kind { detectors: true, ..Kind::default() };
+        match boot(machine, kind)? {
+            Ok(watched) => lost = lost.or_else(|| self::lost(&watched)),
+            Err(stop) => {
+                phase::not_run(evidence, phase::MODULE, &stop.message)?;
+                lost = lost.or(Some(stop));
+            }
+        }
+    }
     // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
     let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
     if outcome.launch.accelerator != Accelerator::Tcg || !compared {
-        return Ok(lost(&outcome));
+        return Ok(lost);
     }
-    if !matches!(outcome.end, GuestEnd::Exited(_)) {
-        phase::not_run(evidence, phase::INSTRUCTIONS, "the guest did not end well")?;
-        return Ok(lost(&outcome));
+    if lost.is_some() {
+        phase::not_run(evidence, phase::INSTRUCTIONS, "a guest did not end well")?;
+        return Ok(lost);
     }
     outln!("\n== phase 3 once more, on guest instructions");
     let machine = Machine { cpus: None, ..machine.clone() };
-    match boot(&machine, ClockChoice::Instructions, dir, evidence, progress, &work)? {
-        Ok(outcome) => Ok(lost(&outcome)),
+    let kind = Kind { clock: ClockChoice::Instructions, ..Kind::default() };
+    match boot(&machine, kind)? {
+        Ok(outcome) => Ok(self::lost(&outcome)),
         Err(stop) => {
             phase::not_run(evidence, phase::INSTRUCTIONS, &stop.message)?;
             Ok(Some(stop))
@@ -272,13 +288,13 @@ fn lost(outcome: &GuestOutcome) -> Option<Stop> {
 /// Boots a guest for `work`, and records how it ended; or why there was none.
 fn boot(
     machine: &Machine,
-    clock: ClockChoice,
+    kind: Kind,
     dir: &Path,
     evidence: &Writer,
     progress: &Progress,
     work: &Work,
 ) -> Result<Result<GuestOutcome, Stop>, End> {
-    match guest::boot(machine, clock, dir, work.clone(), progress) {
+    match guest::boot(machine, kind, dir, work.clone(), progress) {
         Ok(outcome) => {
             evidence.write(Event::GuestEnded(outcome.ended()))?;
             if !matches!(outcome.end, GuestEnd::Exited(_)) {

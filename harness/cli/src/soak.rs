@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::guest::{ClockChoice, GuestOutcome, Work};
+use ::guest::{GuestOutcome, Work};
 use clap::Args;
 use criteria::soak::endure;
 use criteria::trial;
@@ -145,7 +145,7 @@ fn boot(
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let command = [program.display().to_string(), "in-guest-soak".to_owned()];
     let work = Work::Command(command.into_iter().chain(words).collect());
-    let outcome = guest::boot(machine, ClockChoice::Wall, dir, work, &Progress::none())?;
+    let outcome = guest::boot(machine, guest::Kind::default(), dir, work, &Progress::none())?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
         guest::last_words(&outcome);

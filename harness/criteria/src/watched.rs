@@ -7,7 +7,7 @@ use std::time::Duration;
 use evidence::facts::Used;
 use homes::kernel::{
     EXPECTED_TAINT, KernelLog, Logged, Names, SideEffects, Taint, is_listed, load_needed,
-    may_be_tried, names, registered,
+    look_at_slabs, may_be_tried, names, registered,
 };
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
@@ -76,6 +76,7 @@ pub(crate) fn log_watched(
     let mut log = KernelLog::from_now()?;
     KernelLog::mark(context.trial())?;
     let outcome = body(context);
+    look_at_slabs()?;
     let logged = log.read()?;
     context.kernel_log(logged.lines())?;
     outcome?;

@@ -106,6 +106,7 @@ mod tests {
                 programs: BTreeMap::new(),
                 versions: BTreeMap::new(),
                 clock: None,
+                detectors: vec![],
                 variables: BTreeMap::new(),
             };
             self.write(Place::Guest, Event::Environment(Box::new(environment)))
@@ -122,6 +123,7 @@ mod tests {
                 kernel_release: "6.12.117+deb12-amd64".into(),
                 memory_mib: 8192,
                 cpus: 2,
+                detectors: vec![],
                 command_line: vec!["virtme-run".into()],
             };
             self.write(Place::Host, Event::GuestLaunched(Box::new(launch)))

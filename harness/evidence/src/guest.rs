@@ -70,6 +70,10 @@ pub struct GuestLaunch {
     #[schemars(range(min = strict::ONE))]
     #[serde(deserialize_with = "strict::some")]
     pub cpus: u64,
+    /// What its kernel was told to look for in memory, as the kernel's command line has it; empty in
+    /// a boot that measures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<String>,
     /// The command line of virtme-ng, program first.
     pub command_line: Vec<String>,
 }

@@ -58,6 +58,10 @@ const BEGINNINGS: &[(&str, Trouble)] = &[
     ("divide error: ", Trouble::Oops),
     ("invalid opcode: ", Trouble::Oops),
     ("stack segment: ", Trouble::Oops),
+    // Of the slab allocator: `BUG kmalloc-64 (Tainted: G OE): Poison overwritten`.
+    ("BUG ", Trouble::Oops),
+    // Page poisoning: somebody has written to a page that was free.
+    ("pagealloc: ", Trouble::Oops),
     ("WARNING: ", Trouble::Warning),
 ];
 

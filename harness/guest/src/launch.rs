@@ -57,6 +57,8 @@ pub(super) struct Launch<'a> {
     pub qemu: &'a Qemu,
     pub accelerator: Accelerator,
     pub clock: Clock,
+    /// Arguments by which the kernel looks for misused memory; none where speed is measured.
+    pub detectors: &'a [&'a str],
     pub resources: Resources,
     /// Absolute, existing, shared with the guest write-through.
     pub evidence: &'a Path,
@@ -143,6 +145,7 @@ impl Launch<'_> {
         ];
         arguments.extend(PATIENCE.map(str::to_owned));
         arguments.extend(WHOLE_LOG.map(str::to_owned));
+        arguments.extend(self.detectors.iter().map(|one| (*one).to_owned()));
         if self.accelerator == Accelerator::Tcg {
             arguments.push(UNTRIED_TIMER.to_owned());
         }
@@ -192,6 +195,7 @@ mod tests {
             qemu: &qemu,
             accelerator,
             clock,
+            detectors: &["page_poison=1"],
             resources: Resources { memory_mib: 8192, cpus: 4 },
             evidence: Path::new("/evidence"),
             token: "abc",
@@ -211,6 +215,7 @@ mod tests {
             "--kopt vexfs_validation.evidence=/evidence",
             "--rwdir /evidence",
             "--memory 8192M --cpus 4",
+            "--kopt page_poison=1",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }

@@ -15,6 +15,7 @@
 //! `VEXFS_VIRTME_RUN`, `VEXFS_BUSYBOX` name programs to be used in place of those on the path.
 
 mod accelerator;
+mod detectors;
 mod end;
 mod error;
 mod host;

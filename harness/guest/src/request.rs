@@ -72,6 +72,8 @@ pub struct GuestRequest {
     pub limits: Limits,
     /// What its time counts. Instructions have one CPU, emulated.
     pub clock: ClockChoice,
+    /// Whether its kernel looks for misused memory, which makes it slower: not where speed is measured.
+    pub detectors: bool,
 }
 
 impl GuestRequest {
@@ -86,6 +88,7 @@ impl GuestRequest {
             evidence_dir,
             limits: Limits::default(),
             clock: ClockChoice::default(),
+            detectors: false,
         }
     }
 }

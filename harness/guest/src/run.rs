@@ -11,6 +11,7 @@ use evidence::place::Place;
 use machine::{interrupt, project};
 
 use super::accelerator::{self, AcceleratorChoice};
+use super::detectors;
 use super::end;
 use super::error::VmError;
 use super::host::Host;
@@ -54,6 +55,7 @@ pub fn run(
     };
     let counts_instructions = clock == Clock::Instructions;
     let cpus = if counts_instructions { Some(1) } else { request.cpus };
+    let detectors: &[&str] = if request.detectors { &detectors::ARGUMENTS } else { &[] };
     let resources = resources::HostResources::this_one()?.share(request.memory_mib, cpus)?;
     observer.notice(&match decision.accelerator {
         Accelerator::Kvm => format!("the guest runs on KVM: {}", decision.reason),
@@ -81,6 +83,7 @@ pub fn run(
         qemu,
         accelerator: decision.accelerator,
         clock,
+        detectors,
         resources,
         evidence: &evidence,
         token: &token,
@@ -95,6 +98,7 @@ pub fn run(
         kernel_release: kernel.release.clone(),
         memory_mib: resources.memory_mib,
         cpus: resources.cpus,
+        detectors: detectors.iter().map(|one| (*one).to_owned()).collect(),
         command_line: words(&command),
         qemu: qemu.clone(),
     };

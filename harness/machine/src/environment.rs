@@ -7,16 +7,21 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use evidence::Environment;
+use evidence::guest::GuestLaunch;
 use evidence::place::Place;
 use evidence::processor::Processor;
 
 use crate::failure::Failure;
 use crate::settings::settings;
-use crate::{clock, place, programs, project, under_test};
+use crate::{place, programs, project, under_test};
 
 /// The environment of this machine.
 pub fn of_this_machine(accelerator: Processor) -> Environment {
     let here = place::here();
+    let launch = match here.place {
+        Place::Host => None,
+        Place::Guest => here.evidence_dir.as_ref().and_then(|dir| GuestLaunch::read(dir).ok()),
+    };
     let release = project::running_kernel();
     let programs = [
         ("vexfs_fuse", under_test::fuse_daemon()),
@@ -39,10 +44,8 @@ pub fn of_this_machine(accelerator: Processor) -> Environment {
             .collect(),
         versions: versions(&release),
         kernel_release: release,
-        clock: match here.place {
-            Place::Host => None,
-            Place::Guest => clock::here().ok(),
-        },
+        clock: launch.as_ref().map(|launch| launch.clock),
+        detectors: launch.map(|launch| launch.detectors).unwrap_or_default(),
         // The evidence directory changes no result. VEXFS_KERNEL matters to trials on the host that
         // boot a guest.
         variables: settings()

@@ -36,6 +36,7 @@ pub(crate) fn machine(accelerator: Processor) -> Environment {
         programs: BTreeMap::new(),
         versions: BTreeMap::new(),
         clock: None,
+        detectors: vec![],
         variables: BTreeMap::new(),
     }
 }
@@ -50,6 +51,7 @@ pub(crate) fn launch(accelerator: Accelerator, reason: &str) -> GuestLaunch {
         kernel_release: "6.12.117+deb12-amd64".into(),
         memory_mib: 8192,
         cpus: 2,
+        detectors: vec![],
         command_line: vec!["virtme-run".into()],
     }
 }

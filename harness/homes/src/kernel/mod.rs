@@ -12,6 +12,7 @@ mod module;
 mod mount;
 mod names;
 mod side_effects;
+mod slabs;
 mod taint;
 
 pub use barrier::{Consent, may_load};
@@ -24,4 +25,5 @@ pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_ope
 pub use mount::{KernelMount, mount_command, mounts_by_command};
 pub use names::{Names, names};
 pub use side_effects::SideEffects;
+pub use slabs::look_at_slabs;
 pub use taint::{EXPECTED_TAINT, Taint};

@@ -136,6 +136,11 @@ fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnded>) -> Tabl
         Clock::Wall => "the host's",
     };
     row("time", clock.to_owned());
+    let detectors = match launch.detectors.as_slice() {
+        [] => "none: speed is measured".to_owned(),
+        some => some.join(" "),
+    };
+    row("detectors", detectors);
     if let Some(end) = end {
         row("end", end.how.clone());
         let boot =

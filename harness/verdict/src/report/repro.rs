@@ -185,7 +185,7 @@ fn machine(run: &Run, trial: &str) -> String {
         }
     }
     let launch = match of_trial {
-        Some(environment) => run.launch_on(environment.clock),
+        Some(environment) => run.launch_of(environment),
         None => run.boots.last().map(|boot| &boot.launch).or(run.launch.as_ref()),
     };
     let kernel = run.guest_kernel().map(|kernel| format!(" --kernel {}", quoted(kernel)));
@@ -208,6 +208,9 @@ fn machine(run: &Run, trial: &str) -> String {
     }
     if let Some(launch) = launch {
         let _ = write!(options, " --memory {}", launch.memory_mib);
+        if !launch.detectors.is_empty() {
+            options.push_str(" --detectors");
+        }
     }
     options
 }

@@ -217,9 +217,11 @@ impl Run {
         criteria.flat_map(move |criterion| self.evidence.trial_ends(criterion, place))
     }
 
-    /// How the guest was launched whose time counts what `clock` says, where that is known.
-    pub fn launch_on(&self, clock: Option<Clock>) -> Option<&GuestLaunch> {
-        let fits = |launch: &&GuestLaunch| launch.clock == clock.unwrap_or(Clock::Wall);
+    /// How the guest was launched that has this environment, where that is known.
+    pub fn launch_of(&self, guest: &Environment) -> Option<&GuestLaunch> {
+        let clock = guest.clock.unwrap_or(Clock::Wall);
+        let fits =
+            |launch: &&GuestLaunch| launch.clock == clock && launch.detectors == guest.detectors;
         let launches = self.boots.iter().rev().map(|boot| &boot.launch);
         launches.into_iter().find(fits).or(self.launch.as_ref())
     }

@@ -122,6 +122,7 @@ fn environment(accelerator: Processor) -> Environment {
         programs: BTreeMap::from([("vexfs_fuse".into(), "00".repeat(32))]),
         versions: BTreeMap::from([("harness".into(), "0.1.0".into())]),
         clock: (accelerator != Processor::Native).then_some(Clock::Wall),
+        detectors: vec![],
         variables: BTreeMap::from([("VEXFS_VALIDATION_LOOKS".into(), "1".into())]),
     }
 }
