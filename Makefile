@@ -184,24 +184,39 @@ second-judge: ## the verdict and the second judge agree (JUDGED=FIRST..LAST)
 	$(begin)
 	VEXFS_VALIDATION_SEEDS=$(JUDGED) cargo nextest run --locked -p verdict --test second_judge
 
-# The kernel's own file systems are the referees; in the guest xfs and btrfs are among them. Then the
-# foreign ones, and the module of fixtures/own (ONLY=part of a name tries those FUSE file systems alone).
+# The kernel's own file systems are the referees; in the guest xfs and btrfs are among them. Then modules,
+# each in a guest: that of fixtures/own, one that comes with the kernel, and one that DKMS builds, which
+# Debian 12's own kernel is the newest for. Then the FUSE file systems (ONLY=part of a name tries those alone).
 ONLY ?=
 OWN_MODULES = binary(module) and not ($(LONG_ACTS) or test(/^module::(adversary|pjdfstest|fsx|fio|stress|fuzzed)/))
 IN_FOREIGN := target/guest/foreign
-OWN_MODULE := fixtures/own/module/vexfs.toml
+FOREIGN_MODULES := $(BUILT)/foreign-modules
+DKMS_KERNEL := 6.1
 foreign: setup build ## file systems of other people's in the reference's place, one table
 	$(begin)
 	@fixtures/foreign/setup.sh
 ifeq ($(ONLY),)
-	@rm -rf $(IN_FOREIGN) $(IN_FOREIGN)-referees
+	@$(SETUP) --kernel $(DKMS_KERNEL)
+	@rm -rf $(IN_FOREIGN)-referees
 	$(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_FOREIGN)-referees -- \
-	  cargo nextest run --profile vm -E 'binary(kernel_file_systems)'
-	VEXFS_CONFIG=$(OWN_MODULE) $(VALIDATE) guest --kernel $(KERNEL) --evidence $(IN_FOREIGN) -- \
-	  cargo nextest run --profile vm --no-fail-fast -E '$(OWN_MODULES)' || test $$? -eq 100
-	cargo test --locked -p criteria --test foreign -- --module $(CURDIR)/$(IN_FOREIGN)
+	  cargo nextest run --profile vm --ignore-default-filter -E 'binary(kernel_file_systems)'
+	$(call in_foreign_guest,fixtures/own/module,$(KERNEL))
+	@fixtures/foreign/modules.sh minix "$$($(SETUP) --release $(KERNEL))" $(FOREIGN_MODULES)/minix
+	$(call in_foreign_guest,$(FOREIGN_MODULES)/minix,$(KERNEL))
+	@fixtures/foreign/modules.sh apfs "$$($(SETUP) --release $(DKMS_KERNEL))" $(FOREIGN_MODULES)/apfs
+	$(call in_foreign_guest,$(FOREIGN_MODULES)/apfs,$(DKMS_KERNEL))
 endif
-	cargo test --locked -p criteria --test foreign -- $(ONLY)
+	cargo test --locked -p criteria --test foreign -- $(or $(ONLY), \
+	  --module fixtures/own/module $(CURDIR)/fixtures/own/module $(CURDIR)/$(IN_FOREIGN)-module \
+	  --module minix $(FOREIGN_MODULES)/minix $(CURDIR)/$(IN_FOREIGN)-minix \
+	  --module apfs-dkms $(FOREIGN_MODULES)/apfs $(CURDIR)/$(IN_FOREIGN)-apfs)
+
+# Criterion 4 of a foreign module, in a guest: the directory of its vexfs.toml, and the kernel.
+define in_foreign_guest
+@rm -rf $(IN_FOREIGN)-$(notdir $(1))
+VEXFS_CONFIG=$(1)/vexfs.toml $(VALIDATE) guest --kernel $(2) --evidence $(IN_FOREIGN)-$(notdir $(1)) -- \
+  cargo nextest run --profile vm --no-fail-fast -E '$(OWN_MODULES)' || test $$? -eq 100
+endef
 
 sabotage: setup build ## every saboteur must be found (SABOTEURS=nextest filterset)
 	$(begin)

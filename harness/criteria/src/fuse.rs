@@ -164,7 +164,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().canonicalize()?.join("mnt");
     fs::create_dir(&mountpoint)?;
-    let _guard = Unmounted(&mountpoint);
+    let _guard = NothingLeft(&mountpoint);
     let gone = |round: u32| {
         Failure::new(format!(
             "round {round}: the mount was made and has gone, though nobody unmounted it"
@@ -199,15 +199,17 @@ fn successors(_: &Context) -> Result<(), Failure> {
     if let Some(last) = predecessor {
         last.finish(REFUSAL_LIMIT).context("the last daemon")?;
     }
+    let left = Foreground::end_all_of(&mountpoint)?;
+    require!(left.is_empty(), "the daemons have left {}", left.join(", "));
     Ok(())
 }
 
-/// Detaches what is mounted there, and whatever is mounted beneath it, on every path.
-struct Unmounted<'a>(&'a Path);
+/// Ends what daemons have left of processes and mounts there and beside it, on every path.
+struct NothingLeft<'a>(&'a Path);
 
-impl Drop for Unmounted<'_> {
+impl Drop for NothingLeft<'_> {
     fn drop(&mut self) {
-        while is_mounted(self.0).unwrap_or(false) && unmount_as_a_user(self.0).is_ok() {}
+        let _ = Foreground::end_all_of(self.0);
     }
 }
 

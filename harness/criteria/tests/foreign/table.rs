@@ -16,13 +16,14 @@ const HEAD: &str = "| file system | version | passed | lacking by the contract |
 pub struct Row {
     /// What the table calls it.
     pub name: String,
-    version: String,
+    /// Of the package, and the kernel that a module was tried on.
+    pub version: String,
     /// What became of its trials.
     pub sorted: Sorted,
 }
 
 impl Row {
-    /// With the version of the Debian `package`, where there is one.
+    /// With the version of the Debian `package`.
     pub fn new(name: &str, package: &str, sorted: Sorted) -> Row {
         Row { name: name.to_owned(), version: version(package), sorted }
     }
@@ -40,11 +41,9 @@ impl Row {
 }
 
 fn version(package: &str) -> String {
-    let asked = (!package.is_empty()).then(|| {
-        Command::new("dpkg-query").args(["--show", "--showformat=${Version}", package]).output()
-    });
-    match asked {
-        Some(Ok(output)) if output.status.success() => {
+    let mut asked = Command::new("dpkg-query");
+    match asked.args(["--show", "--showformat=${Version}", package]).output() {
+        Ok(output) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).into_owned()
         }
         _ => "-".to_owned(),

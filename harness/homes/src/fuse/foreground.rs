@@ -48,7 +48,7 @@ impl Foreground {
             }
         };
         command.env(left_behind::VARIABLE, mountpoint);
-        let directory = mountpoint.parent().unwrap_or(mountpoint);
+        let directory = around(mountpoint);
         let before = Watched::before_start(directory, mountpoint);
         let daemon = Running::start(&mut command)?;
         let watched = Watched::new(daemon.pid(), directory, mountpoint);
@@ -98,8 +98,8 @@ impl Foreground {
         }
     }
 
-    /// Ends whatever it and its like have left of processes and mounts on `mountpoint`; what there
-    /// was.
+    /// Ends whatever it and its like have left of processes, and of mounts in the directory that
+    /// `mountpoint` is in, which is the caller's alone; what there was on `mountpoint`.
     ///
     /// # Errors
     /// The list of mounts cannot be read.
@@ -112,7 +112,7 @@ impl Foreground {
             left.push(format!("a mount on {}", mountpoint.display()));
         }
         left_behind::kill(mountpoint);
-        connection::detach_all(mountpoint);
+        connection::detach_all(around(mountpoint));
         Ok(left)
     }
 }
@@ -128,8 +128,14 @@ impl Drop for Foreground {
         }
         self.daemon = None;
         running::forget(self.pid);
-        connection::detach_all(&self.mountpoint);
+        left_behind::kill(&self.mountpoint);
+        connection::detach_all(around(&self.mountpoint));
     }
+}
+
+/// The directory in which it may have mounted more than it was told to.
+fn around(mountpoint: &Path) -> &Path {
+    mountpoint.parent().unwrap_or(mountpoint)
 }
 
 /// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the

@@ -5,7 +5,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+#[cfg(test)]
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use machine::deadline::wait_for;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
@@ -13,18 +17,23 @@ use nix::unistd::Pid;
 /// else's.
 pub(super) const VARIABLE: &str = "VEXFS_VALIDATION_MOUNT";
 
-/// Kills them, until none comes after: one that starts others may be quicker for a while.
+/// For those that are killed, which start others meanwhile.
+const MOST: Duration = Duration::from_secs(10);
+/// For one that is about to run another program, and shows no environment until it does.
+const IN_BETWEEN: Duration = Duration::from_secs(1);
+
+/// Kills them, until none comes after: one that starts others may be quicker for a while, and on a busy
+/// machine one may be seen only later.
 pub(super) fn kill(mountpoint: &Path) {
-    const MOST: usize = 100;
-    for _ in 0..MOST {
-        let left = processes(mountpoint);
-        if left.is_empty() {
-            return;
-        }
-        for process in left {
+    let begun = Instant::now();
+    let _ = wait_for("", MOST, || {
+        let Seen { left, in_between } = look(mountpoint);
+        for process in &left {
             let _ = signal::kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
-    }
+        let settled = !in_between || begun.elapsed() >= IN_BETWEEN;
+        Ok((left.is_empty() && settled).then_some(()))
+    });
 }
 
 /// A process.
@@ -34,24 +43,69 @@ pub(super) struct LeftProcess {
     pub(super) name: String,
 }
 
+/// What a look at all processes has found.
+struct Seen {
+    left: Vec<LeftProcess>,
+    /// There is one of which nobody can tell for the moment.
+    in_between: bool,
+}
+
 /// The processes that the daemon of `mountpoint`, or the daemon itself, has left.
 pub(super) fn processes(mountpoint: &Path) -> Vec<LeftProcess> {
+    look(mountpoint).left
+}
+
+fn look(mountpoint: &Path) -> Seen {
     let mut entry = OsString::from(VARIABLE).into_vec();
     entry.push(b'=');
     entry.extend_from_slice(mountpoint.as_os_str().as_bytes());
     let own = std::process::id().cast_signed();
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    numbers
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .filter(|&pid: &i32| pid != own)
-        .filter(|pid| {
-            // Of another user's it cannot be read, and none of them is the daemon's.
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&byte| byte == 0).any(|one| one == entry)
-        })
-        .map(|pid| {
+    let numbers = numbers.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let mut seen = Seen { left: Vec::new(), in_between: false };
+    for pid in numbers.filter(|&pid: &i32| pid != own) {
+        // Of another user's it cannot be read, and none of them is the daemon's.
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+        if environment.is_empty() {
+            seen.in_between |= runs_a_program(pid);
+        } else if environment.split(|&byte| byte == 0).any(|one| one == entry) {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            LeftProcess { pid, name: name.trim_end().to_owned() }
-        })
-        .collect()
+            seen.left.push(LeftProcess { pid, name: name.trim_end().to_owned() });
+        }
+    }
+    seen
+}
+
+/// Whether it is a process that has memory of its own: neither the kernel's thread nor one that has ended.
+fn runs_a_program(pid: i32) -> bool {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may have blanks: state, parent, group, session, terminal, its group, flags.
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let mut words = rest.split_whitespace();
+    let state = words.next();
+    let flags: u32 = words.nth(5).and_then(|word| word.parse().ok()).unwrap_or(PF_KTHREAD);
+    !matches!(state, Some("Z" | "X")) && flags & PF_KTHREAD == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_its_own_session_is_seen_and_killed() {
+        let mountpoint = Path::new("/nonexistent/left-behind");
+        let mut setsid = Command::new("setsid");
+        setsid.args(["--fork", "sleep", "600"]).env(VARIABLE, mountpoint);
+        assert!(setsid.status().unwrap().success());
+        // Whether it runs its program by now or not.
+        kill(mountpoint);
+        assert!(processes(mountpoint).is_empty());
+    }
+
+    #[test]
+    fn the_kernels_threads_are_no_programs() {
+        assert!(runs_a_program(std::process::id().cast_signed()));
+        assert!(!runs_a_program(2), "kthreadd");
+    }
 }

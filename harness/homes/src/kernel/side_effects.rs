@@ -21,6 +21,10 @@ const DIRECTORIES: [&str; 8] = [
 ];
 /// Names of kernel threads that come and go by themselves.
 const OTHERS_THREADS: [&str; 3] = ["kworker/", "psimon", "irq/"];
+/// What comes and stays with the first loop device, and udev's names of it: by one a file system on a block
+/// device is tried.
+const OTHERS_NAMES: [&str; 4] =
+    ["/dev/loop", "/dev/block", "/dev/disk", "/sys/devices/virtual/block"];
 /// kthreadd, whose children kernel threads are.
 const KTHREADD: &str = "2";
 
@@ -44,7 +48,7 @@ impl SideEffects {
                 if name.bytes().all(|byte| byte.is_ascii_digit()) {
                     names.extend(kernel_thread(&name));
                 } else {
-                    names.insert(directory.join(&*name).display().to_string());
+                    names.extend(unless_others(directory.join(&*name).display().to_string()));
                 }
             }
         }
@@ -55,6 +59,10 @@ impl SideEffects {
     pub fn beyond(&self, before: &SideEffects) -> Vec<String> {
         self.names.difference(&before.names).cloned().collect()
     }
+}
+
+fn unless_others(path: String) -> Option<String> {
+    (!OTHERS_NAMES.iter().any(|others| path.starts_with(others))).then_some(path)
 }
 
 /// The kernel thread that process `pid` is, `None` for any other process and for those that come
@@ -79,6 +87,16 @@ mod tests {
         after.names.insert("/proc/left".into());
         assert_eq!(after.beyond(&before), ["/proc/left"]);
         assert!(before.beyond(&after).is_empty(), "what has gone is nobody's fault");
+    }
+
+    #[rstest::rstest]
+    #[case::the_loop_drivers("/dev/loop0", false)]
+    #[case::its_control("/dev/loop-control", false)]
+    #[case::its_class("/sys/devices/virtual/block", false)]
+    #[case::its_names("/dev/disk", false)]
+    #[case::a_modules_own("/dev/vexfs", true)]
+    fn what_the_loop_driver_keeps_is_not_the_modules(#[case] path: &str, #[case] counts: bool) {
+        assert_eq!(unless_others(path.to_owned()).is_some(), counts);
     }
 
     #[test]
