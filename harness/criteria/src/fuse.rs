@@ -9,7 +9,7 @@ use std::time::Duration;
 use evidence::place::Place;
 use homes::Mounted;
 use homes::filesystem::quick_operations;
-use homes::fuse::{Foreground, FuseMount};
+use homes::fuse::{Foreground, FuseMount, NothingLeft};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::child::{Finished, Running, in_words};
 use machine::deadline::wait_for;
@@ -164,7 +164,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().canonicalize()?.join("mnt");
     fs::create_dir(&mountpoint)?;
-    let _guard = NothingLeft(&mountpoint);
+    let _guard = NothingLeft::on(&mountpoint);
     let gone = |round: u32| {
         Failure::new(format!(
             "round {round}: the mount was made and has gone, though nobody unmounted it"
@@ -204,15 +204,6 @@ fn successors(_: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ends what daemons have left of processes and mounts there and beside it, on every path.
-struct NothingLeft<'a>(&'a Path);
-
-impl Drop for NothingLeft<'_> {
-    fn drop(&mut self) {
-        let _ = Foreground::end_all_of(self.0);
-    }
-}
-
 fn unmount_as_a_user(mountpoint: &Path) -> Result<(), Failure> {
     if geteuid().is_root() {
         return unmount(mountpoint);
@@ -244,6 +235,7 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let file = room.join("file");
     fs::write(&file, "")?;
     let refused = |path: &Path, word: &str| {
+        let _guard = NothingLeft::on(path);
         let ended = Foreground::start(path)?.finish(REFUSAL_LIMIT);
         let left = Foreground::end_all_of(path)?;
         let Finished { status, output } =

@@ -35,7 +35,12 @@ pub(crate) fn watched(
 ) -> Result<(), Failure> {
     may_be_tried()?;
     let name = &names().module;
-    require!(!is_listed()?, "{name} is loaded already; an earlier trial could not unload it");
+    if is_listed()? {
+        // It is red itself, and one cause is one failure.
+        return Err(Failure::not_tried(format!(
+            "not tried: {name} is loaded already; an earlier trial could not unload it"
+        )));
+    }
     load_needed()?;
     let before = SideEffects::now()?;
     log_watched(context, body)?;

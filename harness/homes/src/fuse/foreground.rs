@@ -117,6 +117,29 @@ impl Foreground {
     }
 }
 
+/// Ends what daemons have left of processes and mounts on a mount point and beside it, on every path: also
+/// where this process is ended meanwhile.
+#[derive(Debug)]
+pub struct NothingLeft {
+    mountpoint: PathBuf,
+    _watched: Watched,
+}
+
+impl NothingLeft {
+    /// Before the first of them is started on `mountpoint`, in a directory that is the caller's alone.
+    #[must_use]
+    pub fn on(mountpoint: &Path) -> NothingLeft {
+        let watched = Watched::before_start(around(mountpoint), mountpoint);
+        NothingLeft { mountpoint: mountpoint.to_owned(), _watched: watched }
+    }
+}
+
+impl Drop for NothingLeft {
+    fn drop(&mut self) {
+        let _ = Foreground::end_all_of(&self.mountpoint);
+    }
+}
+
 impl Drop for Foreground {
     fn drop(&mut self) {
         if self.daemon.is_none() {

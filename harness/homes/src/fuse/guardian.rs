@@ -4,7 +4,7 @@
 //! It is forked before there are threads, so that it need not exec. A pipe tells it what is to be taken
 //! down; when the pipe closes, our process is gone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
@@ -97,15 +97,20 @@ fn guard(hear: File) -> io::Result<()> {
     dup2_stdout(&nothing)?;
     dup2_stderr(&nothing)?;
     close_others(&hear);
-    let mut there = BTreeSet::new();
+    // The same may be said of by several.
+    let mut there: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for line in BufReader::new(hear).split(b'\n') {
         match line?.split_first() {
-            Some((b'+', words)) => there.insert(words.to_vec()),
-            Some((_, words)) => there.remove(words),
-            None => false,
-        };
+            Some((b'+', words)) => *there.entry(words.to_vec()).or_default() += 1,
+            Some((_, words)) => {
+                if let Some(count) = there.get_mut(words) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            None => {}
+        }
     }
-    for words in there {
+    for (words, _) in there.into_iter().filter(|&(_, count)| count > 0) {
         take_down(words);
     }
     Ok(())

@@ -16,7 +16,7 @@ mod starting;
 mod words;
 
 pub use daemon::{FuseMount, build_if_missing};
-pub use foreground::Foreground;
+pub use foreground::{Foreground, NothingLeft};
 pub use not_started::{How, NotStarted};
 pub use readiness::{MOUNT_LIMIT, Readiness, wait_no_longer_than};
 pub use running::kill_daemons_of;

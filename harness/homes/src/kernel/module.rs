@@ -200,9 +200,12 @@ impl LoadedModule {
 
 impl Drop for LoadedModule {
     fn drop(&mut self) {
-        // Best effort on the way out of a failure; a module that cannot go stays listed, and the
-        // next trial says so.
-        let _ = delete();
+        // Best effort on the way out of a failure: what still uses a mount that was detached is
+        // ending. A module that cannot go stays listed, and the next trial says so.
+        let _ = wait_for("", BUSY_LIMIT, || match delete() {
+            Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
+            _ => Ok(Some(())),
+        });
     }
 }
 
