@@ -29,7 +29,7 @@ BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/d
 VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
 SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
-  fixtures/foreign/*.sh \
+  fixtures/foreign/*.sh fixtures/foreign/modules/*/*.sh \
   fixtures/saboteurs/module/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
 
