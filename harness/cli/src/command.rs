@@ -33,15 +33,15 @@ enum Command {
     Try,
     /// Say what of this machine works and what is missing, with the command that provides it
     #[command(after_help = help::DOCTOR)]
-    Doctor(doctor::Options),
+    Doctor(doctor::DoctorOptions),
     /// Validate: host lane, VM, verdict; writes target/validation/<run>/
     #[command(after_help = help::RUN)]
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Boot the guest and run a command in it, or a shell
     #[command(after_help = help::GUEST)]
-    Guest(guest::Options),
+    Guest(guest::GuestCommand),
     /// Run the guest's criteria on each kernel of the matrix, and print one table
-    Matrix(matrix::Options),
+    Matrix(matrix::MatrixOptions),
     /// Recompute the verdict of a run from its evidence, offline
     #[command(after_help = help::VERDICT)]
     Verdict {
@@ -84,16 +84,16 @@ enum Command {
         after: PathBuf,
     },
     /// Measure any two contenders by the rule of the criteria, and print what it says
-    Compare(compare::Options),
+    Compare(compare::CompareOptions),
     /// Say which operations cost more guest instructions than in another commit
-    Regress(regress::Options),
+    Regress(regress::RegressOptions),
     /// Load and unload the module for hours, or run a criterion many times
-    Soak(soak::Options),
+    Soak(soak::SoakOptions),
     /// Say whether this is the host or the guest, and how we know
     Place,
     /// List the trials that are expected in each place
     #[command(after_help = help::LIST)]
-    List(list::Options),
+    List(list::ListOptions),
     /// Print which saboteurs were found, by what, and what it said
     Sabotaged {
         /// Write the table into docs/sabotage.md

@@ -7,8 +7,8 @@ mod work;
 use std::process::ExitCode;
 
 use clap::Args;
-use criteria::ratio::{Forecast, Pass, Subject, measure};
-use criteria::trial::{MachineLock, take_machine};
+use criteria::ratio::{Forecast, Pass, RatioSubject, measure};
+use criteria::trial::take_machine;
 use evidence::exit::{self, Exit};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Outcome};
@@ -16,6 +16,7 @@ use evidence::thresholds::Bound;
 use evidence::{Measurement, Round, Side};
 use machine::clock;
 use machine::failure::{Failure, WithContext};
+use machine::file_lock::Sharing;
 use machine::require;
 use measure::contender::{Contender, Unseen, insertion_rounds, search_rounds};
 use measure::dataset::{self, Dataset};
@@ -35,7 +36,7 @@ use super::stop::Stop;
                         http://127.0.0.1:8000, whose collections of other names stay as they are. \
                         The exit code is 0 where A is faster, 1 where it is not, where its recall is \
                         below B's or where work was not done as claimed, and 3 where that is open.")]
-pub struct Options {
+pub struct CompareOptions {
     /// The contender whose speed is over the line
     a: Named,
     /// The contender whose speed is under it
@@ -45,9 +46,9 @@ pub struct Options {
     looks: u8,
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &CompareOptions) -> Result<ExitCode, Stop> {
     let setup = |failure: Failure| Stop::new(exit::SETUP, failure);
-    let _machine = take_machine(MachineLock::Alone).map_err(setup)?;
+    let _machine = take_machine(Sharing::Alone).map_err(setup)?;
     let a = NamedContender::new(&options.a).map_err(setup)?;
     let b = NamedContender::new(&options.b).map_err(setup)?;
     let outcome = compare(options, &a, &b);
@@ -59,7 +60,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
 
 /// Both measurements, and what they come to.
 fn compare(
-    options: &Options,
+    options: &CompareOptions,
     a: &NamedContender<'_>,
     b: &NamedContender<'_>,
 ) -> Result<Exit, Stop> {
@@ -67,7 +68,7 @@ fn compare(
     let failed = |failure: Failure| Stop::new(exit::FAIL, failure);
     let bound = Bound { threshold: 1.0, strictly: true, decides: false, reason: "" };
     let clock = clock::here().map_err(setup)?;
-    let subject = |rule| Subject { rule, trial: "compare", bound, clock, until: None };
+    let subject = |rule| RatioSubject { rule, trial: "compare", bound, clock, until: None };
     let looks = usize::from(options.looks);
     let dataset = Dataset::of_protocol().map_err(setup)?;
 

@@ -12,13 +12,13 @@ use super::stop::Stop;
 
 /// Options of `doctor`.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub struct DoctorOptions {
     /// Print nothing but what would run the guest's CPU: kvm, or tcg where it is emulated
     #[arg(long)]
     accelerator: bool,
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &DoctorOptions) -> Result<ExitCode, Stop> {
     if options.accelerator {
         let (accelerator, _) =
             guest::accelerator_here().map_err(|error| Stop::new(error.exit(), error))?;

@@ -1,8 +1,10 @@
 //! The expected-tests manifest: a trial that vanished must be as loud as one that failed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use evidence::level::{Level, name_in_manifest};
 use evidence::place::Place;
 use machine::failure::{Failure, WithContext};
 use machine::project;
@@ -16,6 +18,8 @@ pub struct Expected {
     pub host: Vec<String>,
     /// In the guest.
     pub guest: Vec<String>,
+    /// Names of the homes' trials, without their criteria, by level.
+    pub levels: BTreeMap<Level, Vec<String>>,
 }
 
 impl Expected {
@@ -40,6 +44,30 @@ impl Expected {
     pub fn save(&self) -> Result<(), Failure> {
         let path = Expected::path();
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n").context(path.display())
+    }
+
+    /// The manifest of the trials that `declared` has, whose levels are those of this one. A new trial
+    /// has none yet.
+    pub fn updated(self, declared: Expected) -> Expected {
+        let mut levels = self.levels;
+        let known: BTreeSet<&str> = declared.names_in_levels().collect();
+        for names in levels.values_mut() {
+            names.retain(|name| known.contains(name.as_str()));
+            names.sort();
+        }
+        Expected { levels, ..declared }
+    }
+
+    /// Trials of a home that no level lists, a line each.
+    pub fn without_level(&self) -> Vec<String> {
+        let listed: BTreeSet<&str> = self.levels.values().flatten().map(String::as_str).collect();
+        let missing: BTreeSet<&str> =
+            self.names_in_levels().filter(|name| !listed.contains(name)).collect();
+        missing.into_iter().map(|name| format!("{name} has no level")).collect()
+    }
+
+    fn names_in_levels(&self) -> impl Iterator<Item = &str> {
+        self.host.iter().chain(&self.guest).filter_map(|trial| name_in_manifest(trial))
     }
 
     /// What `declared` has and this has not, and the other way round, a line each.
@@ -84,6 +112,7 @@ mod tests {
         let of = |host: &[&str], guest: &[&str]| Expected {
             host: host.iter().map(|&one| one.to_owned()).collect(),
             guest: guest.iter().map(|&one| one.to_owned()).collect(),
+            levels: [(Level::Posix, vec!["b".to_owned(), "gone".to_owned()])].into(),
         };
         let manifest = of(&["fuse::a", "fuse::b"], &["module::c"]);
         assert_eq!(manifest.differences(&manifest), Vec::<String>::new());
@@ -92,5 +121,8 @@ mod tests {
             manifest.differences(&declared),
             ["fuse::a (host) has vanished", "module::d (guest) is new"]
         );
+        let updated = manifest.updated(declared);
+        assert_eq!(updated.levels[&Level::Posix], ["b"]);
+        assert_eq!(updated.without_level(), ["c has no level", "d has no level"]);
     }
 }

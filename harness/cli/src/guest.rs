@@ -13,8 +13,8 @@ use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::{Event, Writer, read_trail};
 use guest::{
-    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, Host, Kernel, KernelChoice,
-    VmError, Work,
+    self, AcceleratorChoice, ClockChoice, GuestOutcome, GuestRequest, GuestWork, Host, Kernel,
+    KernelChoice, VmError,
 };
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use machine::environment;
@@ -25,7 +25,7 @@ use machine::project;
 use verdict::TrialEnd;
 use verdict::report::{self, Run};
 
-use super::options::{AcceleratorOption, ClockOption, Machine};
+use super::options::{AcceleratorOption, ClockOption, GuestOptions};
 use super::phase::Progress;
 use super::run_dir;
 use super::stop::Stop;
@@ -33,9 +33,9 @@ use crate::expected::Expected;
 
 /// Options of `guest`.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub struct GuestCommand {
     #[command(flatten)]
-    machine: Machine,
+    machine: GuestOptions,
     /// What the guest's time counts
     #[arg(long, value_enum, default_value_t = ClockOption::Wall)]
     clock: ClockOption,
@@ -50,7 +50,7 @@ pub struct Options {
     command: Vec<String>,
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &GuestCommand) -> Result<ExitCode, Stop> {
     if options.command.is_empty() && !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Stop::new(
             exit::USAGE,
@@ -63,14 +63,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         None => run_dir::create(&project::root().join("target/guest"))?,
     };
     let work = if options.command.is_empty() {
-        Work::Shell
+        GuestWork::Shell
     } else {
-        Work::Command(options.command.clone())
+        GuestWork::Command(options.command.clone())
     };
     let evidence = run_dir::begin(&dir)?;
     let environment = environment::of_this_machine(Processor::Native);
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
-    if work != Work::Shell {
+    if work != GuestWork::Shell {
         expect(&dir, &evidence)?;
     }
     let kind = Kind { clock: options.clock.into(), detectors: options.detectors };
@@ -116,7 +116,7 @@ fn write_for_machines(dir: &Path) -> Result<(), Stop> {
     Ok(())
 }
 
-fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
+fn choices(machine: &GuestOptions) -> (KernelChoice, AcceleratorChoice) {
     let accelerator = match machine.accelerator {
         AcceleratorOption::Auto => AcceleratorChoice::Auto,
         AcceleratorOption::Kvm => AcceleratorChoice::Only(Accelerator::Kvm),
@@ -127,7 +127,7 @@ fn choices(machine: &Machine) -> (KernelChoice, AcceleratorChoice) {
 
 /// Refuses a machine without KVM where that is demanded, before anything is done that it would be in
 /// vain for.
-pub(super) fn must_have_kvm_if_demanded(machine: &Machine) -> Result<(), Stop> {
+pub(super) fn must_have_kvm_if_demanded(machine: &GuestOptions) -> Result<(), Stop> {
     let (kernel, choice) = choices(machine);
     if choice != AcceleratorChoice::Only(Accelerator::Kvm) {
         return Ok(());
@@ -149,10 +149,10 @@ pub(super) struct Kind {
 
 /// Boots a guest and does `work` in it, whose phases `progress` is told of.
 pub(super) fn boot(
-    machine: &Machine,
+    machine: &GuestOptions,
     kind: Kind,
     dir: &Path,
-    work: Work,
+    work: GuestWork,
     progress: &Progress,
 ) -> Result<GuestOutcome, Stop> {
     if place::here().place == Place::Guest {
@@ -168,7 +168,7 @@ pub(super) fn boot(
     request.limits.total = Duration::from_secs(machine.time_limit);
     let host = Host::find(&kernel).map_err(|error| Stop::new(error.exit(), error))?;
     build_own_vexfs(&host.kernel)?;
-    let mut terminal = Terminal::new(request.work == Work::Shell, progress);
+    let mut terminal = Terminal::new(request.work == GuestWork::Shell, progress);
     let outcome = guest::run(&host, &request, &mut terminal);
     terminal.waiting.finish_and_clear();
     outcome.map_err(|error| Stop::new(error.exit(), error))

@@ -1,10 +1,9 @@
-//! What `--help` teaches beyond the options: examples, and how to read what comes out. A paragraph is
-//! one line, which is broken where the terminal ends.
+//! The part of `--help` after the options: examples, and how to read the output. A paragraph is one
+//! line, which clap wraps to the terminal.
 
 pub(super) const DOCTOR: &str = "\
-Each line is ok, limited or missing, and an arrow leads to the command that provides it. What is \
-limited does not keep a validation from running: an emulated CPU makes it slow, and its ratios stay \
-in the VM.
+Each line is ok, limited or missing; an arrow points to the command that helps. A validation runs \
+with what is limited: without KVM, for example, it is slow, and its ratios hold for the VM only.
 
   vexfs-validate doctor
   vexfs-validate doctor --accelerator   kvm or tcg, for scripts";
@@ -19,21 +18,22 @@ written then. The file goes where it is looked for: into the checkout, or where 
   vexfs-validate init --module kernel --filesystem myfs";
 
 pub(super) const TRY: &str = "\
-It mounts, creates, writes and reads back, makes a directory, renames, unlinks, truncates, asks for an \
-index and searches, unmounts, fills a small mount and sends SIGTERM: a line each, and where a line of \
-vexfs.toml would change it, which. Whatever the daemon does, nothing hangs and nothing is left.
+It mounts, creates, writes and reads back, makes a directory, renames, unlinks, truncates, attaches an \
+index and searches, unmounts, fills a small mount and sends SIGTERM. Each step is a line, which names the \
+line of vexfs.toml that would change its result, if there is one. A daemon that hangs is killed, and \
+nothing is left behind.
 
-On the host it is the FUSE daemon that is tried. The kernel module comes after it in the guest:
+On the host the FUSE daemon is tried. For the kernel module, run it in the guest afterwards:
 
   vexfs-validate try
   vexfs-validate guest -- target/debug/vexfs-validate try
 
-It ends with 0 where all ten work, with 1 where one does not, with 10 where \
-vexfs.toml is refused, the daemon cannot be built or /dev/fuse is not there.";
+The exit code is 0 if all ten steps work, 1 if one does not, and 10 if vexfs.toml is refused, the daemon \
+cannot be built or /dev/fuse is missing.";
 
 pub(super) const RUN: &str = "\
-The host lane comes first: where FUSE is not preserved nothing else is measured against it. Then the \
-guest, without KVM a second boot on guest instructions, then the verdict and the report.
+The host lane comes first: unless FUSE is preserved, there is nothing to compare the module with. Then \
+the guest runs, without KVM a second time on guest instructions. The verdict and the report come last.
 
   vexfs-validate run                                 everything
   vexfs-validate run --only module --kernel 6.1      a criterion, on another kernel
@@ -41,11 +41,11 @@ guest, without KVM a second boot on guest instructions, then the verdict and the
   vexfs-validate run --soak target/soak/latest       with a soak that counts for bare metal
   vexfs-validate run --accelerator kvm               KVM, or exit code 10 before anything begins
 
-Ctrl-C ends the guest and unmounts; of what was finished `verdict` and `report` still tell.";
+Ctrl-C ends the guest and unmounts; `verdict` and `report` still work on what was finished.";
 
 pub(super) const GUEST: &str = "\
-The guest sees this machine's files, and what it writes is thrown away but for the evidence directory. \
-Its exit code is the command's; 11 to 17 tell how it ended where it has none.
+The guest sees this machine's files; what it writes is discarded, except in the evidence directory. \
+The exit code is the command's, or 11 to 17 if the guest ended without one.
 
   vexfs-validate guest                                          a shell
   vexfs-validate guest -- cargo nextest run --profile vm
@@ -64,20 +64,20 @@ skipped in its own place is INCONCLUSIVE. docs/evidence.md has the rules.
 
 pub(super) const REPORT: &str = "\
 report.html is one file without scripts; report.md is for a pull request, report.ktap for kernel CI, \
-junit.xml for GitHub, GitLab and Jenkins, and repro/ has a script for each trial that failed. A run \
-that was killed or damaged has its report, too, which says what is missing.
+junit.xml for GitHub, GitLab and Jenkins, and repro/ has a script for each trial that failed. The \
+report of a killed or damaged run says what is missing.
 
   vexfs-validate report target/validation/latest
   vexfs-validate report DIR --into public/";
 
 pub(super) const DIFF: &str = "\
-Ratios are named where their outcome is another one, or where their intervals do not meet.
+A ratio is listed if its outcome changed, or if the two intervals do not overlap.
 
   vexfs-validate diff target/validation/20261101T120000Z target/validation/latest";
 
 pub(super) const LIST: &str = "\
-A trial that vanished is as loud as one that failed: a run holds its trials against \
-fixtures/expected-tests.json.
+A run compares its trials with fixtures/expected-tests.json, so that a trial that vanished is as \
+visible as one that failed.
 
   vexfs-validate list --check    what `make test` does
   vexfs-validate list --update   after a look at whether each difference is meant";

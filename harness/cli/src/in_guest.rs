@@ -15,7 +15,7 @@ use machine::place;
 use machine::project;
 use machine::selftest;
 
-use super::nextest::{self, Tests};
+use super::nextest::{self, NextestEnd};
 use super::output::outln;
 use super::phase::{self, Progress};
 use super::stop::Stop;
@@ -107,11 +107,11 @@ fn both(one: &str, other: &str) -> String {
     format!("({one}) and ({other})")
 }
 
-fn state_of(tests: Tests, what: &str) -> (PhaseState, String) {
+fn state_of(tests: NextestEnd, what: &str) -> (PhaseState, String) {
     match tests {
-        Tests::Passed => (PhaseState::Done, what.to_owned()),
-        Tests::Failed => (PhaseState::Failed, format!("{what}: tests failed")),
-        Tests::Interrupted => (PhaseState::Failed, format!("{what}: interrupted")),
+        NextestEnd::Passed => (PhaseState::Done, what.to_owned()),
+        NextestEnd::Failed => (PhaseState::Failed, format!("{what}: tests failed")),
+        NextestEnd::Interrupted => (PhaseState::Failed, format!("{what}: interrupted")),
     }
 }
 

@@ -7,7 +7,6 @@
 //!
 //! It stands on everything else, and nothing stands on it. Begin with `command`, then `run`.
 
-mod atomic;
 mod attest;
 mod command;
 mod compare;

@@ -16,7 +16,7 @@ use crate::expected::Expected;
 
 /// What `list` does beside listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
-pub struct Options {
+pub struct ListOptions {
     /// Write what the test targets declare into the expected-tests manifest
     #[arg(long, conflicts_with = "check")]
     update: bool,
@@ -25,12 +25,13 @@ pub struct Options {
     check: bool,
 }
 
-pub(super) fn run(options: Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: ListOptions) -> Result<ExitCode, Stop> {
     let stop = |failure: Failure| Stop::new(exit::SETUP, failure);
+    let mut expected = Expected::load().map_err(stop)?;
     if options.update {
-        declared().and_then(|expected| expected.save()).map_err(stop)?;
+        expected = expected.updated(declared().map_err(stop)?);
+        expected.save().map_err(stop)?;
     }
-    let expected = Expected::load().map_err(stop)?;
     if options.check {
         let differences = expected.differences(&declared().map_err(stop)?);
         if !differences.is_empty() {
@@ -43,6 +44,20 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Stop> {
                 ),
             ));
         }
+    }
+    if options.update || options.check {
+        let missing = expected.without_level();
+        if !missing.is_empty() {
+            return Err(Stop::new(
+                exit::FAIL,
+                format!(
+                    "give each trial a level in fixtures/expected-tests.json, under \"levels\"\n  {}",
+                    missing.join("\n  ")
+                ),
+            ));
+        }
+    }
+    if options.check {
         outln!("the test targets declare what the expected-tests manifest has");
         return Ok(ExitCode::SUCCESS);
     }

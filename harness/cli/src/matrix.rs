@@ -15,7 +15,7 @@ use machine::place;
 use machine::project;
 use verdict::{self, CriterionVerdict, Evidence, State};
 
-use super::options::{AcceleratorOption, Machine};
+use super::options::{AcceleratorOption, GuestOptions};
 use super::output::{out, outln};
 use super::phase::Progress;
 use super::run::{begin, in_the_guest};
@@ -31,7 +31,7 @@ Each kernel has a directory of its own, target/matrix/<time>/<kernel>/, from whi
 table is about the guest alone. make matrix builds the module for each kernel first.
 
   vexfs-validate matrix --filter 'binary(dataset) + test(/^module::loads/)'")]
-pub struct Options {
+pub struct MatrixOptions {
     /// Kernels: versions, releases or paths to images [default: those of fixtures/guest/kernels.txt]
     #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_values_t = matrix())]
     kernels: Vec<String>,
@@ -63,7 +63,7 @@ struct Column {
     note: String,
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &MatrixOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
@@ -93,14 +93,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
 /// Runs the guest's criteria on `kernel`; what kept its guest from living to its end, if something
 /// did.
 fn validate(
-    options: &Options,
+    options: &MatrixOptions,
     kernel: &str,
     dir: &Path,
     expected: &Expected,
 ) -> Result<Option<Stop>, Stop> {
     let evidence = run_dir::begin(dir)?;
     begin(&evidence, expected).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
-    let machine = Machine {
+    let machine = GuestOptions {
         kernel: kernel.to_owned(),
         accelerator: options.accelerator,
         memory: None,

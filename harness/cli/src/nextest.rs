@@ -19,7 +19,7 @@ const TESTS_FAILED: i32 = 100;
 
 /// What a run of nextest came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tests {
+pub(super) enum NextestEnd {
     Passed,
     Failed,
     /// By a person, before all of them were done.
@@ -40,7 +40,7 @@ pub(super) fn run(
     profile: &str,
     phase: &str,
     filter: &str,
-) -> Result<Tests, Failure> {
+) -> Result<NextestEnd, Failure> {
     let written = project::root().join("target/nextest").join(profile).join("junit.xml");
     // An old file must not pass for this run's.
     match fs::remove_file(&written) {
@@ -59,14 +59,14 @@ pub(super) fn run(
         .env(machine::place::DIR_VARIABLE, dir)
         // One test may be all that a filter leaves, or none on a machine that skips them.
         .args(["--no-tests", "pass"]);
-    let Some(status) = finish(command)? else { return Ok(Tests::Interrupted) };
+    let Some(status) = finish(command)? else { return Ok(NextestEnd::Interrupted) };
     if written.exists() {
         fs::copy(&written, dir.join(junit::raw_file(place, phase)))
             .context(format!("copying {}", written.display()))?;
     }
     match status.code() {
-        Some(0) => Ok(Tests::Passed),
-        Some(TESTS_FAILED) => Ok(Tests::Failed),
+        Some(0) => Ok(NextestEnd::Passed),
+        Some(TESTS_FAILED) => Ok(NextestEnd::Failed),
         _ => Err(Failure::new(format!(
             "cargo nextest ended with {status}: the tests could not be run (its own words are above)"
         ))),

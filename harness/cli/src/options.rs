@@ -8,7 +8,7 @@ use evidence::guest::DEFAULT_SERIES;
 
 /// How the guest is made; the same for `run` and `guest`.
 #[derive(Debug, Clone, Args)]
-pub struct Machine {
+pub struct GuestOptions {
     /// Kernel: a version (6.12), a release (6.12.117+deb12-amd64) or a path to an image
     #[arg(long, value_name = "KERNEL", default_value = DEFAULT_SERIES, env = "VEXFS_KERNEL")]
     pub kernel: String,

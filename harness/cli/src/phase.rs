@@ -26,14 +26,14 @@ const NOT_RUN: &str = "NOT RUN";
 const ALL: [&str; 6] = [HOST, ENVIRONMENT, VALIDATION, MODULE, INSTRUCTIONS, VERDICT];
 
 /// What a phase's work says of itself.
-pub(super) type Work = Result<(PhaseState, String), Failure>;
+pub(super) type PhaseResult = Result<(PhaseState, String), Failure>;
 
 /// Does `work` between its two records. An error fails the phase; it does not end the run.
 pub(super) fn run(
     evidence: &Writer,
     progress: &Progress,
     name: &str,
-    work: impl FnOnce() -> Work,
+    work: impl FnOnce() -> PhaseResult,
 ) -> Result<PhaseState, EvidenceError> {
     outln!("\n{MARK}{name}{}", progress.begins(name));
     evidence.write(Event::PhaseStarted { phase: name.to_owned() })?;

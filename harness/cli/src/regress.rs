@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use ::guest::{ClockChoice, Kernel, KernelChoice, Work};
+use ::guest::{ClockChoice, GuestWork, Kernel, KernelChoice};
 use clap::Args;
 use criteria::costs::{self, COSTS_FILE, Cost};
 use evidence::exit;
@@ -17,7 +17,7 @@ use machine::place;
 use machine::{project, require};
 
 use super::guest::{self, Kind};
-use super::options::Machine;
+use super::options::GuestOptions;
 use super::output::outln;
 use super::phase::Progress;
 use super::stop::Stop;
@@ -25,15 +25,15 @@ use crate::regress_table::{self, BOUND, CostChange};
 
 /// Options of `regress`.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub struct RegressOptions {
     /// The commit to compare with, e.g. main or HEAD~1
     base: String,
     #[command(flatten)]
-    machine: Machine,
+    machine: GuestOptions,
 }
 
 /// Builds and measures both commits; the exit code says whether an operation got slower.
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &RegressOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
@@ -148,7 +148,7 @@ fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> 
 }
 
 /// Boots a guest on the instruction clock and measures what `config` names.
-fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
+fn costs(machine: &GuestOptions, config: &Path) -> Result<Vec<Cost>, Stop> {
     let dir = config.with_file_name("evidence");
     // An old file must not pass for this run's.
     match fs::remove_file(dir.join(COSTS_FILE)) {
@@ -160,12 +160,12 @@ fn costs(machine: &Machine, config: &Path) -> Result<Vec<Cost>, Stop> {
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let variable = format!("{}={}", machine::config::VARIABLE, config.display());
     let words = ["env".to_owned(), variable, program.display().to_string(), "costs".to_owned()];
-    let machine = Machine { cpus: None, ..machine.clone() };
+    let machine = GuestOptions { cpus: None, ..machine.clone() };
     let outcome = guest::boot(
         &machine,
         Kind { clock: ClockChoice::Instructions, ..Kind::default() },
         &dir,
-        Work::Command(words.to_vec()),
+        GuestWork::Command(words.to_vec()),
         &Progress::none(),
     )?;
     if outcome.end != GuestEnd::Exited(0) {

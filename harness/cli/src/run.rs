@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::guest::{ClockChoice, GuestOutcome, Work};
+use ::guest::{ClockChoice, GuestOutcome, GuestWork};
 use clap::Args;
 use criteria::sabotage;
 use evidence::criterion::Criterion;
@@ -23,8 +23,8 @@ use verdict::report::Run;
 use verdict::soak::Soak;
 
 use super::guest::{self, Kind};
-use super::nextest::{self, Tests};
-use super::options::Machine;
+use super::nextest::{self, NextestEnd};
+use super::options::GuestOptions;
 use super::output::{out, outln};
 use super::phase::{self, Progress};
 use super::stop::Stop;
@@ -33,12 +33,12 @@ use crate::expected::Expected;
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub struct RunOptions {
     /// Only this criterion, or these; the exit code is then theirs, and the others were not run
     #[arg(long, value_name = "CRITERION", value_parser = super::options::criterion())]
     only: Vec<Criterion>,
     #[command(flatten)]
-    machine: Machine,
+    machine: GuestOptions,
     /// Directory for the run [default: a fresh one under target/validation]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct Options {
     soak: Vec<PathBuf>,
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &RunOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
@@ -84,8 +84,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
 }
 
 /// How long it will take is known of runs that do the same.
-fn progress(options: &Options) -> Progress {
-    let Machine { kernel, accelerator, memory, cpus, .. } = &options.machine;
+fn progress(options: &RunOptions) -> Progress {
+    let GuestOptions { kernel, accelerator, memory, cpus, .. } = &options.machine;
     let only: Vec<&str> = options.only.iter().map(|one| one.id()).collect();
     Progress::of(&format!("kernel {kernel}, {accelerator:?}, {memory:?}, {cpus:?}, {only:?}"))
 }
@@ -117,7 +117,7 @@ impl From<End> for Stop {
     }
 }
 
-fn directory(options: &Options) -> Result<PathBuf, Stop> {
+fn directory(options: &RunOptions) -> Result<PathBuf, Stop> {
     let Some(dir) = &options.evidence else {
         return run_dir::create(&project::validation_runs());
     };
@@ -183,7 +183,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
 /// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
 /// evidence that cannot be written and Ctrl-C do not. Whether all of them came to their end.
 fn phases(
-    options: &Options,
+    options: &RunOptions,
     dir: &Path,
     evidence: &Writer,
     progress: &Progress,
@@ -192,11 +192,11 @@ fn phases(
     let filter = trials_of(&options.only);
     let first = phase::run(evidence, progress, phase::HOST, || {
         let tests = nextest::run(dir, Place::Host, "ci", "1", &filter)?;
-        interrupted = tests == Tests::Interrupted;
+        interrupted = tests == NextestEnd::Interrupted;
         Ok(match tests {
-            Tests::Passed => (PhaseState::Done, String::new()),
-            Tests::Failed => (PhaseState::Failed, "tests failed".to_owned()),
-            Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
+            NextestEnd::Passed => (PhaseState::Done, String::new()),
+            NextestEnd::Failed => (PhaseState::Failed, "tests failed".to_owned()),
+            NextestEnd::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
         })
     })?;
     if interrupted {
@@ -222,7 +222,7 @@ fn phases(
 /// which is of `only` some criteria, or of all where none is named. What kept a guest from living to
 /// its end, if something did.
 pub(super) fn in_the_guest(
-    machine: &Machine,
+    machine: &GuestOptions,
     dir: &Path,
     evidence: &Writer,
     progress: &Progress,
@@ -235,8 +235,8 @@ pub(super) fn in_the_guest(
         .to_string();
     outln!("\n== phases 2 and 3 in the guest");
     let words = [program, "in-guest".to_owned(), "--filter".to_owned(), filter.to_owned()];
-    let work = Work::Command(words.to_vec());
-    let boot = |machine: &Machine, kind| boot(machine, kind, dir, evidence, progress, &work);
+    let work = GuestWork::Command(words.to_vec());
+    let boot = |machine: &GuestOptions, kind| boot(machine, kind, dir, evidence, progress, &work);
     let outcome = match boot(machine, Kind::default())? {
         Ok(outcome) => outcome,
         Err(stop) => {
@@ -269,7 +269,7 @@ pub(super) fn in_the_guest(
         return Ok(lost);
     }
     outln!("\n== phase 3 once more, on guest instructions");
-    let machine = Machine { cpus: None, ..machine.clone() };
+    let machine = GuestOptions { cpus: None, ..machine.clone() };
     let kind = Kind { clock: ClockChoice::Instructions, ..Kind::default() };
     match boot(&machine, kind)? {
         Ok(outcome) => Ok(self::lost(&outcome)),
@@ -287,12 +287,12 @@ fn lost(outcome: &GuestOutcome) -> Option<Stop> {
 
 /// Boots a guest for `work`, and records how it ended; or why there was none.
 fn boot(
-    machine: &Machine,
+    machine: &GuestOptions,
     kind: Kind,
     dir: &Path,
     evidence: &Writer,
     progress: &Progress,
-    work: &Work,
+    work: &GuestWork,
 ) -> Result<Result<GuestOutcome, Stop>, End> {
     match guest::boot(machine, kind, dir, work.clone(), progress) {
         Ok(outcome) => {

@@ -57,7 +57,7 @@ pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
 }
 
 /// Begins the host's evidence in `dir`. Results that another run left there would pass for this
-/// one's; what is to be expected may have been written by whoever starts it.
+/// one's; what is expected may have been written by the command that starts it.
 pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
     let no_evidence = |why: String| Stop::new(exit::EVIDENCE, why);
     for place in Place::ALL {

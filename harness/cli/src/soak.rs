@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::guest::{GuestOutcome, Work};
+use ::guest::{GuestOutcome, GuestWork};
 use clap::Args;
 use criteria::soak::endure;
 use criteria::trial;
@@ -18,12 +18,13 @@ use evidence::thresholds::ENDURANCE;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::environment;
 use machine::failure::Failure;
+use machine::file_lock::Sharing;
 use machine::place;
 use machine::project;
 use verdict::soak::{Repetitions, Soak};
 
 use super::nextest;
-use super::options::Machine;
+use super::options::GuestOptions;
 use super::output::outln;
 use super::phase::Progress;
 use super::stop::Stop;
@@ -37,11 +38,11 @@ const BESIDE: Duration = Duration::from_secs(1800);
 #[derive(Debug, Clone, Args)]
 #[command(after_help = examples())]
 #[group(id = "what", args = ["time", "times"], required = true, multiple = false)]
-pub struct Options {
-    /// Load and unload the module under load for so long, in the guest: 2h, 90m, 120s
+pub struct SoakOptions {
+    /// Load and unload the module under load for this time, in the guest: 2h, 90m, 120s
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
-    /// Run a criterion so many times, and tell the rate of false alarms
+    /// Run a criterion N times, and print its rate of false alarms
     #[arg(value_name = "N", requires = "only", value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
     /// The criterion that is run N times
@@ -51,7 +52,7 @@ pub struct Options {
     #[arg(long, requires = "times")]
     guest: bool,
     #[command(flatten)]
-    machine: Machine,
+    machine: GuestOptions,
     /// Directory for the soak [default: a fresh one under target/soak]
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -67,15 +68,15 @@ the module of the run that it is to count for:
   vexfs-validate verdict target/validation/latest --soak target/soak/latest
 
 A directory under soak/ of a run's directory counts for that run without being named. A cycle loads \
-the module, mounts it, writes, searches, is refused to unload while both go on, unmounts, unloads, \
-and looks at the kernel's log, taint, memory and what is left; fio, stress-ng and mounts by another \
-process take their turns.
+the module, mounts it, writes, searches, checks that it cannot be unloaded meanwhile, unmounts, unloads, \
+and checks the kernel's log, taint, memory and leftovers. fio, stress-ng and mounts by another process \
+run beside it in turn.
 
-A system that is healthy must not be accused. How often a criterion does so:
+A criterion must not fail on a healthy system. To see how often it does:
 
   vexfs-validate soak 20 --only fuse
 
-In the guest --time-limit is then that of one repetition.
+In the guest, --time-limit then applies to each repetition.
 
 Ctrl-C ends the guest; what was finished stays in the directory, and does not count.",
         ENDURANCE.seconds / 3600,
@@ -84,7 +85,7 @@ Ctrl-C ends the guest; what was finished stays in the directory, and does not co
     )
 }
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
+pub(super) fn run(options: &SoakOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
@@ -126,7 +127,7 @@ fn expect(evidence: &Writer, only: Criterion, at: Place) -> Result<(), Stop> {
     evidence.write(Event::Expected { at, trials }).map_err(no_evidence)
 }
 
-/// Seconds that a guest may take for so many repetitions, each of which may take `limit`.
+/// Seconds that a guest may take for the repetitions, each of which may take `limit`.
 fn limit_of_all(limit: u64, times: u32) -> u64 {
     limit.saturating_mul(times.into())
 }
@@ -137,14 +138,14 @@ fn no_evidence(error: EvidenceError) -> Stop {
 
 /// Boots a guest that does what `words` say, and records how it ended.
 fn boot(
-    machine: &Machine,
+    machine: &GuestOptions,
     words: impl IntoIterator<Item = String>,
     dir: &Path,
     evidence: &Writer,
 ) -> Result<GuestOutcome, Stop> {
     let program = std::env::current_exe().map_err(|error| Stop::new(exit::SETUP, error))?;
     let command = [program.display().to_string(), "in-guest-soak".to_owned()];
-    let work = Work::Command(command.into_iter().chain(words).collect());
+    let work = GuestWork::Command(command.into_iter().chain(words).collect());
     let outcome = guest::boot(machine, guest::Kind::default(), dir, work, &Progress::none())?;
     evidence.write(Event::GuestEnded(outcome.ended())).map_err(no_evidence)?;
     if !matches!(outcome.end, GuestEnd::Exited(_)) {
@@ -154,7 +155,7 @@ fn boot(
 }
 
 fn for_time(
-    options: &Options,
+    options: &SoakOptions,
     time: Duration,
     dir: &Path,
     evidence: &Writer,
@@ -180,7 +181,7 @@ fn for_time(
     })
 }
 
-/// Runs `only` so many times in this place, each with its record.
+/// Repeats `only` in this place, and records each repetition.
 fn repeat(
     dir: &Path,
     evidence: &Writer,
@@ -197,17 +198,17 @@ fn repeat(
             let filter = format!("binary({})", only.id());
             let ran = nextest::run(dir, place, profile, &format!("soak-{number}"), &filter)
                 .inspect_err(|failure| ended.1 = failure.to_string())?;
-            interrupted = ran == nextest::Tests::Interrupted;
+            interrupted = ran == nextest::NextestEnd::Interrupted;
             Ok(match ran {
-                nextest::Tests::Passed => {
+                nextest::NextestEnd::Passed => {
                     ended.0 = Tests::Passed;
                     (PhaseState::Done, String::new())
                 }
-                nextest::Tests::Failed => {
+                nextest::NextestEnd::Failed => {
                     ended.0 = Tests::Failed;
                     (PhaseState::Failed, "tests failed".to_owned())
                 }
-                nextest::Tests::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
+                nextest::NextestEnd::Interrupted => (PhaseState::Failed, "interrupted".to_owned()),
             })
         })
         .map_err(no_evidence)?;
@@ -295,7 +296,7 @@ pub(super) fn in_guest(options: &InGuest) -> Result<ExitCode, Stop> {
     }
     let time = Duration::from_secs(options.seconds.unwrap_or_default());
     let work = || -> Result<(), Failure> {
-        let _machine = trial::take_machine(trial::MachineLock::Alone)?;
+        let _machine = trial::take_machine(Sharing::Alone)?;
         trial::run_recorded(SOAK_TRIAL, Place::Guest, |context| endure(context, time))
     };
     work().map_err(|failure| Stop::new(exit::FAIL, failure))?;

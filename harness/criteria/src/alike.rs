@@ -9,8 +9,9 @@ use homes::torture::fuzz::Dice;
 use homes::torture::scale;
 use machine::failure::{Failure, WithContext};
 use machine::require;
+use measure::home;
 use vexfs_uapi::client::{Declaration, Searcher, attach};
-use vexfs_uapi::{Hit, Kind, Metric};
+use vexfs_uapi::{Hit, Home, Kind, Metric};
 
 use crate::trial::Context;
 
@@ -33,11 +34,12 @@ struct HomeFile {
 
 impl HomeFile {
     fn new(
-        home: &'static str,
+        home: Home,
         mount: &Path,
         name: &str,
         declaration: &Declaration,
     ) -> Result<HomeFile, Failure> {
+        let home = home::name(home);
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(true);
         let file = how.open(mount.join(name)).context(home)?;
@@ -65,8 +67,8 @@ pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(),
             let declaration = Declaration { kind, metric, seed, ..Declaration::flat(dim) };
             let name = format!("{kind:?}-{dim}.f32");
             let sides = [
-                HomeFile::new("kernel", kernel, &name, &declaration)?,
-                HomeFile::new("fuse", fuse, &name, &declaration)?,
+                HomeFile::new(Home::Kernel, kernel, &name, &declaration)?,
+                HomeFile::new(Home::Fuse, fuse, &name, &declaration)?,
             ];
             let shape = Shape { dim: dim as usize, most_rows };
             compared += one_pair(&sides, shape, declaration)

@@ -12,8 +12,8 @@ use homes::fuse::FuseMount;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::contender::{
-    Contender, Driver, Insertable, Limits, Program, Searchable, Stock, Unseen, insertion_rounds,
-    search_rounds,
+    Contender, ContenderProgram, Driver, DriverLimits, Insertable, Searchable, Stock, Unseen,
+    insertion_rounds, search_rounds,
 };
 use measure::dataset::Dataset;
 use measure::oracle::{Oracle, TIE_TOLERANCE};
@@ -26,7 +26,7 @@ use super::declared::EF_SEARCH;
 use super::insertion::{
     Judged, check_counters, fill_at_once, fill_sides, less_favourable, read_back,
 };
-use super::ratio::{Pass, Progress, bound_here, further_queries, judge, side};
+use super::ratio::{Pass, PassProgress, bound_here, further_queries, judge, side};
 use super::recorded::recorded;
 use super::served::OfSides;
 use super::{claimed, competitor_index};
@@ -76,9 +76,9 @@ fn on_fuse(
     .alone()
 }
 
-/// A live competitor, and the rules by which FUSE is held against it.
+/// A live competitor, and the rules that compare FUSE with it.
 pub struct Rival {
-    program: Program,
+    program: ContenderProgram,
     insertion: &'static Rule,
     /// What FUSE's rows are inserted into.
     inserted: Index,
@@ -115,7 +115,10 @@ impl Rival {
     #[must_use]
     pub fn chromadb() -> Self {
         Rival {
-            program: Program::competitor(Competitor::Chromadb, json!({ "ef_search": 256 })),
+            program: ContenderProgram::competitor(
+                Competitor::Chromadb,
+                json!({ "ef_search": 256 }),
+            ),
             insertion: &thresholds::FUSE_OVER_CHROMADB_INSERTION,
             inserted: Index::FLAT,
             searches: vec![
@@ -132,7 +135,10 @@ impl Rival {
     #[must_use]
     pub fn chromadb_default() -> Self {
         Rival {
-            program: Program::competitor(Competitor::Chromadb, json!({ "ef_search": null })),
+            program: ContenderProgram::competitor(
+                Competitor::Chromadb,
+                json!({ "ef_search": null }),
+            ),
             insertion: &thresholds::FUSE_OVER_CHROMADB_DEFAULT_INSERTION,
             inserted: Index::CHROMADBS_HNSW,
             searches: vec![Search {
@@ -146,7 +152,7 @@ impl Rival {
     #[must_use]
     pub fn qdrant() -> Self {
         Rival {
-            program: Program::competitor(Competitor::Qdrant, json!({})),
+            program: ContenderProgram::competitor(Competitor::Qdrant, json!({})),
             insertion: &thresholds::FUSE_OVER_QDRANT_INSERTION,
             inserted: Index::FLAT,
             searches: vec![Search { index: Index::FLAT, rule: &thresholds::FUSE_OVER_QDRANT_FLAT }],
@@ -186,7 +192,7 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
 /// own, for a ratio that is reported elsewhere: one graph each is built, both at once, and searched.
 fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
-    let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
+    let mut driver = Driver::start(&rival.program, &PROTOCOL, DriverLimits::default())?;
     let mut unseen = Unseen::behind(dataset, further_queries(context));
     for (number, search) in rival.searches.iter().enumerate() {
         let mut fuse = empty_files(context, search, mount)?;
@@ -220,7 +226,7 @@ fn stock(context: &Context, search: &Search) -> Stock {
 }
 
 fn empty_files(context: &Context, search: &Search, mount: &Path) -> Result<Searchable, Failure> {
-    Searchable::create("fuse", mount, of_protocol(search.index)?, stock(context, search))
+    Searchable::create(Home::Fuse, mount, of_protocol(search.index)?, stock(context, search))
 }
 
 fn filled_files(
@@ -239,11 +245,11 @@ fn insertion(
     context: &Context,
     rival: &Rival,
     mount: &Path,
-    pass: &Progress<'_>,
+    pass: &PassProgress<'_>,
 ) -> Result<(Driver, Pass), Failure> {
     let dataset = Dataset::of_protocol()?;
-    let mut driver = Driver::start(&rival.program, &PROTOCOL, Limits::default())?;
-    let mut fuse = Insertable::create("fuse", mount, of_protocol(rival.inserted)?)?;
+    let mut driver = Driver::start(&rival.program, &PROTOCOL, DriverLimits::default())?;
+    let mut fuse = Insertable::create(Home::Fuse, mount, of_protocol(rival.inserted)?)?;
     let sides = fuse.against(&mut driver);
     let done = insertion_rounds(sides, dataset, &PROTOCOL, &mut |rounds| pass.seen(rounds))?;
     let batches = PROTOCOL.rounds();
@@ -293,7 +299,7 @@ fn searches(
         let before = OfSides::before(fuse)?;
         let seen = &mut |rounds: &[Round]| pass.seen(rounds);
         let done = search_rounds(fuse.against(driver), &oracle, unseen, &protocol, seen)?;
-        before.check("fuse", fuse, search.index.kind, done.asked(&protocol))?;
+        before.check(Home::Fuse, fuse, search.index.kind, done.asked(&protocol))?;
         recalls = (done.a.recall(), done.b.recall());
         let counted = "each search call";
         let a = side("contender", &mut fuse.measured, Some(recalls.0), counted, &protocol)?;

@@ -73,7 +73,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         let limit = OPERATION_LIMIT * scale().unwrap_or(1);
         let trial = unmounted(home, operation.name, move |context| {
             let mut mounted = Mounted::with_options(home, operation.options)?;
-            // The trial's own limit comes first, and frees whoever waits for a daemon.
+            // The trial's own limit comes first, and unblocks threads that wait for a daemon.
             let last = limit * if context.emulated() { 10 } else { 1 } + FREED_LIMIT;
             operation
                 .run_apart(mounted.path(), last)

@@ -5,7 +5,7 @@ use evidence::competitor::Competitor;
 use evidence::protocol::Protocol;
 use machine::failure::Failure;
 use machine::{fail, require};
-use measure::contender::Program;
+use measure::contender::ContenderProgram;
 use serde_json::Value;
 
 /// `ef_search` of ChromaDB where no other is asked for.
@@ -24,7 +24,11 @@ pub(super) const CHROMADB_EF_CONSTRUCTION: u32 = 100;
 ///
 /// # Errors
 /// What does not fit, with both sides of it.
-pub fn check(program: &Program, configuration: &Value, protocol: &Protocol) -> Result<(), Failure> {
+pub fn check(
+    program: &ContenderProgram,
+    configuration: &Value,
+    protocol: &Protocol,
+) -> Result<(), Failure> {
     let name = &program.name;
     let rows = &configuration["rows"];
     require!(
@@ -85,7 +89,7 @@ mod tests {
     use super::*;
 
     fn said(competitor: Competitor, options: Value, configuration: &Value) -> Result<(), String> {
-        let program = Program::competitor(competitor, options);
+        let program = ContenderProgram::competitor(competitor, options);
         check(&program, configuration, &PROTOCOL).map_err(|failure| failure.to_string())
     }
 

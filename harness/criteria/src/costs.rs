@@ -11,8 +11,9 @@ use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
 use measure::contender::{Contender, VexfsFile};
 use measure::dataset::Dataset;
+use measure::home;
 use serde::{Deserialize, Serialize};
-use vexfs_uapi::Kind;
+use vexfs_uapi::{Home, Kind};
 
 use crate::declared;
 
@@ -56,15 +57,16 @@ pub fn measure() -> Result<Vec<Cost>, Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let kernel = KernelMount::new("size=1G")?;
     let fuse = FuseMount::under_test()?;
-    let mut costs = of_home("kernel", kernel.path())?;
-    costs.extend(of_home("fuse", fuse.path())?);
+    let mut costs = of_home(Home::Kernel, kernel.path())?;
+    costs.extend(of_home(Home::Fuse, fuse.path())?);
     fuse.unmount()?;
     kernel.unmount()?;
     loaded.unload()?;
     Ok(costs)
 }
 
-fn of_home(home: &str, directory: &Path) -> Result<Vec<Cost>, Failure> {
+fn of_home(home: Home, directory: &Path) -> Result<Vec<Cost>, Failure> {
+    let home = home::name(home);
     let data = Dataset::generate(PROTOCOL.seed, ROWS, PROTOCOL.dim, QUERIES);
     let mut costs = Vec::new();
     for kind in Kind::ALL {

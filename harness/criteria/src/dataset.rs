@@ -16,9 +16,13 @@ use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
 use machine::project;
 use machine::require;
-use measure::contender::{Contender, Driver, InProcess, Limits, Process, Program, VexfsFile, fill};
+use measure::contender::{
+    Contender, ContenderProgram, Driver, DriverLimits, InProcess, Process, VexfsFile, fill,
+};
 use measure::dataset::{BASE_SHA256, Dataset, QUERIES_SHA256, compare, values};
+use measure::home;
 use serde_json::{Value, json};
+use vexfs_uapi::Home;
 use vexfs_uapi::client::Declaration;
 
 use super::watched::watched;
@@ -100,8 +104,11 @@ fn recorded_figures(context: &Context) -> Result<(), Failure> {
 /// The first difference, or a driver that fails.
 pub fn competitor(context: &Context, competitor: Competitor) -> Result<(), Failure> {
     // Refuses a driver that repeats another protocol.
-    let mut driver =
-        Driver::start(&Program::competitor(competitor, json!({})), &PROTOCOL, Limits::default())?;
+    let mut driver = Driver::start(
+        &ContenderProgram::competitor(competitor, json!({})),
+        &PROTOCOL,
+        DriverLimits::default(),
+    )?;
     context.fact("protocol repeated", json!({ "contender": competitor, "protocol": PROTOCOL }))?;
     rows_come_back(context, &mut driver)?;
     driver.close()
@@ -109,14 +116,14 @@ pub fn competitor(context: &Context, competitor: Competitor) -> Result<(), Failu
 
 fn fuse(context: &Context) -> Result<(), Failure> {
     let mount = FuseMount::under_test()?;
-    vexfs(context, "fuse", mount.path())?;
+    vexfs(context, home::name(Home::Fuse), mount.path())?;
     mount.unmount()
 }
 
 fn kernel(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
-    vexfs(context, "kernel", mount.path())?;
+    vexfs(context, home::name(Home::Kernel), mount.path())?;
     mount.unmount()?;
     loaded.unload()
 }

@@ -19,6 +19,7 @@ use measure::contender::{
     insertable, insertion_rounds, search_rounds, searchable,
 };
 use measure::dataset::Dataset;
+use measure::home;
 use measure::oracle::Oracle;
 use vexfs_uapi::client::Declaration;
 use vexfs_uapi::{Home, Kind, Metric};
@@ -33,12 +34,12 @@ use crate::watched::watched;
 use crate::{alike, claimed};
 
 /// What a trial does on both mounts.
-type Body = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
+type MountsBody = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
 
 /// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let alike: [(&str, Body); 2] = [
+    let alike: [(&str, MountsBody); 2] = [
         ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
         ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
     ];
@@ -107,19 +108,19 @@ impl Mounts<'_> {
     /// # Errors
     /// A home that refuses, or that is not the one its mount should be.
     fn file(&self, home: Home, name: &str, declaration: Declaration) -> Result<VexfsFile, Failure> {
-        let (home_name, mount) = match home {
-            Home::Kernel => ("kernel", self.kernel),
-            Home::Fuse => ("fuse", self.fuse),
+        let mount = match home {
+            Home::Kernel => self.kernel,
+            Home::Fuse => self.fuse,
         };
-        let file = VexfsFile::create(home_name, &mount.join(name), declaration)?;
+        let file = VexfsFile::create(home::name(home), &mount.join(name), declaration)?;
         require_home(home, &file)?;
         Ok(file)
     }
 
     /// An empty index in each home.
-    fn pair(&self, declaration: Declaration) -> Result<Pair, Failure> {
+    fn pair(&self, declaration: Declaration) -> Result<HomesPair, Failure> {
         let create = |home| self.file(home, "base.f32", declaration);
-        Ok(Pair { kernel: create(Home::Kernel)?, fuse: create(Home::Fuse)? })
+        Ok(HomesPair { kernel: create(Home::Kernel)?, fuse: create(Home::Fuse)? })
     }
 }
 
@@ -134,8 +135,8 @@ impl Mounts<'_> {
         stock: Stock,
         pass: usize,
     ) -> Result<(Searchable, Stores<VexfsFile>), Failure> {
-        let mut kernel = Searchable::create("kernel", self.kernel, declaration, stock)?;
-        let mut fuse = searchable("fuse", self.fuse, "searched", declaration, stock)?;
+        let mut kernel = Searchable::create(Home::Kernel, self.kernel, declaration, stock)?;
+        let mut fuse = searchable(Home::Fuse, self.fuse, "searched", declaration, stock)?;
         for file in kernel.asked().iter().flat_map(|one| one.files) {
             require_home(Home::Kernel, file)?;
         }
@@ -155,7 +156,7 @@ fn require_home(home: Home, file: &VexfsFile) -> Result<(), Failure> {
 }
 
 /// A vector file in each home.
-struct Pair {
+struct HomesPair {
     kernel: VexfsFile,
     fuse: VexfsFile,
 }
@@ -210,7 +211,7 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
                 Ok::<_, Failure>(Answered::of(last))
             };
             let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
-            let Pair { mut kernel, mut fuse } = mounts.pair(declaration)?;
+            let HomesPair { mut kernel, mut fuse } = mounts.pair(declaration)?;
             let expected = answers(&mut kernel).context(of("kernel"))?;
             require!(
                 expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
@@ -238,8 +239,8 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     let declaration = of_protocol(Kind::Flat)?;
     let dataset = Dataset::of_protocol()?;
     judge(context, &thresholds::KERNEL_OVER_FUSE_INSERTION, PROTOCOL.insertion_batch, |pass| {
-        let mut kernel = Insertable::create("kernel", mounts.kernel, declaration)?;
-        let mut fuse = insertable("fuse", mounts.fuse, "base", declaration)?;
+        let mut kernel = Insertable::create(Home::Kernel, mounts.kernel, declaration)?;
+        let mut fuse = insertable(Home::Fuse, mounts.fuse, "base", declaration)?;
         let sides = kernel.against(&mut fuse);
         let done = insertion_rounds(sides, dataset, &PROTOCOL, &mut |rounds| pass.seen(rounds))?;
         let batches = PROTOCOL.rounds();
@@ -296,7 +297,7 @@ fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Re
         let seen = &mut |rounds: &[Round]| pass.seen(rounds);
         let done = search_rounds(kernel.against(fuse), &oracle, &mut unseen, &protocol, seen)?;
         let queries = done.asked(&protocol);
-        before.0.check("kernel", kernel, kind, queries)?;
+        before.0.check(Home::Kernel, kernel, kind, queries)?;
         let asked = Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k };
         Served::by(fuse.each())?.since(before.1).check("FUSE", &asked)?;
         done.a.same_as(&done.b).context("kernel and fuse")?;

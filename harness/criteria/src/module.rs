@@ -12,7 +12,6 @@ use homes::kernel::{
 use machine::failure::Failure;
 use machine::{config, project, require};
 use nix::errno::Errno;
-use serde_json::json;
 use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
@@ -58,7 +57,7 @@ fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
     // Kbuild gives one to modules that have a version, as the reference has, or to none.
     let own = config::current()?.module.is_some();
     require!(own || !module.srcversion.is_empty(), "the module has no srcversion");
-    context.fact(MODULE, json!({"vermagic": module.vermagic, "srcversion": module.srcversion}))
+    context.fact(MODULE, module.identity())
 }
 
 fn loads_and_is_listed(context: &Context) -> Result<(), Failure> {
@@ -127,7 +126,7 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
     for options in ["nosuchoption", "size=-1", "size=many", "mode=9"] {
         match KernelMount::new(options) {
             Err(failure) if failure.to_string().contains("EINVAL") => {}
-            // It was refused, and nobody can say by which errno.
+            // It was refused, and the errno is not known.
             Err(_) if mounts_by_command()? => {}
             Err(failure) => machine::fail!("{options}: {failure}, EINVAL is due"),
             Ok(_mounted) => {

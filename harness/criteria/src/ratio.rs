@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use evidence::clock::Clock;
 use evidence::protocol::{PROTOCOL, Protocol, SLOWED_BY};
 use evidence::stats::{LOOKS, Outcome};
-use evidence::thresholds::{Bound, Rule, Scene};
+use evidence::thresholds::{Bound, Rule, RuleScene};
 use evidence::{CutShort, Measurement, Round, Side};
 use machine::clock;
 use machine::failure::{Failure, WithContext};
@@ -52,7 +52,7 @@ pub fn judge(
     context: &Context,
     rule: &Rule,
     operations_per_round: usize,
-    pass: impl FnMut(&Progress<'_>) -> Result<Pass, Failure>,
+    pass: impl FnMut(&PassProgress<'_>) -> Result<Pass, Failure>,
 ) -> Result<(), Failure> {
     let clock = clock::here()?;
     let bound = bound_here(context, rule)?;
@@ -60,7 +60,7 @@ pub fn judge(
     // nothing is not worth the time.
     let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
     let until = context.ends().map(|ends| ends - context.limit().unwrap_or_default() / KEPT_FREE);
-    let subject = Subject { rule: rule.id, trial: context.trial(), bound, clock, until };
+    let subject = RatioSubject { rule: rule.id, trial: context.trial(), bound, clock, until };
     let tell = |forecast: &Forecast| {
         println!("{}: {forecast}", rule.title);
         context.fact(FORECAST, json!({ "rule": rule.id, "forecast": forecast }))
@@ -90,7 +90,7 @@ pub fn judge(
 
 /// What is measured, in the evidence's terms.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct RatioSubject<'a> {
     /// The rule's name.
     pub rule: &'a str,
     /// The trial's.
@@ -107,16 +107,16 @@ pub struct Subject<'a> {
 pub type Tell<'a> = dyn Fn(&Forecast) -> Result<(), Failure> + 'a;
 
 /// A pass that is going on.
-pub struct Progress<'a> {
+pub struct PassProgress<'a> {
     /// Its number, from 0.
     pub number: usize,
     looks: usize,
     tell: &'a Tell<'a>,
 }
 
-impl Progress<'_> {
-    /// To be told of each round that is done. When those that warm the first pass up are, the forecast
-    /// is told.
+impl PassProgress<'_> {
+    /// Must be called after each round. After the warm-up rounds of the first pass it writes down the
+    /// forecast.
     pub fn seen(&self, rounds: &[Round]) -> Result<(), Failure> {
         if self.number > 0 || rounds.len() != PROTOCOL.warmups {
             return Ok(());
@@ -131,15 +131,15 @@ impl Progress<'_> {
 /// # Errors
 /// The first pass that fails.
 pub fn measure(
-    subject: &Subject<'_>,
+    subject: &RatioSubject<'_>,
     operations_per_round: usize,
     looks: usize,
     tell: &Tell<'_>,
-    mut pass: impl FnMut(&Progress<'_>) -> Result<Pass, Failure>,
+    mut pass: impl FnMut(&PassProgress<'_>) -> Result<Pass, Failure>,
 ) -> Result<Measurement, Failure> {
     let began = Instant::now();
-    let Pass { rounds, disturbed, a, b } = pass(&Progress { number: 0, looks, tell })?;
-    let Subject { rule, trial, bound, clock, until } = *subject;
+    let Pass { rounds, disturbed, a, b } = pass(&PassProgress { number: 0, looks, tell })?;
+    let RatioSubject { rule, trial, bound, clock, until } = *subject;
     let mut measurement = Measurement {
         trial: trial.to_owned(),
         rule: rule.to_owned(),
@@ -169,7 +169,7 @@ pub fn measure(
         }
         while measurement.passes.len() * PROTOCOL.runs < look.rounds {
             let Pass { rounds, disturbed, a, b } =
-                pass(&Progress { number: measurement.passes.len(), looks, tell })?;
+                pass(&PassProgress { number: measurement.passes.len(), looks, tell })?;
             measurement.passes.push(rounds);
             measurement.disturbed.extend(disturbed);
             // The worst recall of ours and the best of the other's count.
@@ -192,7 +192,7 @@ fn too_long(rounds: usize, due: Duration, until: Instant) -> Option<CutShort> {
 /// The launcher's word on the clock cannot be read.
 pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
     let (place, emulated, clock) = (context.place(), context.emulated(), clock::here()?);
-    Ok(rule.at(Scene { place, emulated, clock }))
+    Ok(rule.at(RuleScene { place, emulated, clock }))
 }
 
 /// Queries of the same stream beside the protocol's, on which recall is taken, too; what opens the

@@ -10,12 +10,14 @@ use evidence::competitor::Competitor;
 use evidence::facts::{COMPARED, Compared, NOT_COMPARABLE, PROVENANCE};
 use evidence::protocol::PROTOCOL;
 use evidence::stats::Outcome;
-use evidence::thresholds::{self, Scene};
+use evidence::thresholds::{self, RuleScene};
 use machine::failure::{Failure, WithContext};
 use machine::{project, require};
 use measure::contender::{Contender, VexfsFile};
 use measure::dataset::{Dataset, compare};
+use measure::home;
 use measure::rounds::nanoseconds;
+use vexfs_uapi::Home;
 use vexfs_uapi::client::Declaration;
 
 use crate::trial::Context;
@@ -34,8 +36,11 @@ const _: () = assert!(MAX_DIM == vexfs_uapi::MAX_DIM, "evidence repeats the cont
 pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     let baselines = Baselines::load(&project::recorded_figures())?;
     let rule = &thresholds::FUSE_OVER_RECORDED_INSERTION;
-    let bound =
-        rule.at(Scene { place: context.place(), emulated: context.emulated(), clock: Clock::Wall });
+    let bound = rule.at(RuleScene {
+        place: context.place(),
+        emulated: context.emulated(),
+        clock: Clock::Wall,
+    });
     let mut below = Vec::new();
     for (rows, dim) in sizes(&baselines) {
         let times = insert(mount, rows, dim).context(format!("insertion of {rows} x {dim}"))?;
@@ -97,7 +102,7 @@ fn insert(mount: &Path, rows: usize, dim: u32) -> Result<Vec<Duration>, Failure>
     let batch = rows / rounds;
     let dataset = Dataset::generate(PROTOCOL.seed, rows, dim as usize, 0);
     let path = mount.join(format!("recorded-{rows}x{dim}.f32"));
-    let mut fuse = VexfsFile::create("fuse", &path, Declaration::flat(dim))?;
+    let mut fuse = VexfsFile::create(home::name(Home::Fuse), &path, Declaration::flat(dim))?;
     let mut times = Vec::with_capacity(rounds);
     for (round, batch_rows) in dataset.base.chunks_exact(batch * dataset.dim).enumerate() {
         times.push(fuse.insert((round * batch) as u64, batch_rows)?.time("fuse")?);

@@ -1,11 +1,10 @@
 //! Saboteurs that were found (`fixtures/saboteurs`) are written down, for the tables made of them.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use machine::failure::{Failure, WithContext};
-use machine::{environment, project};
+use machine::{atomic, environment, project};
 use verdict::sabotage::{Found, REGISTER};
 
 /// Writes what was found into `target/sabotage`, with the paths in its message as seen from the
@@ -35,8 +34,6 @@ pub fn register(names: &[&str]) -> Result<(), Failure> {
     let directory = directory();
     fs::create_dir_all(&directory).context(directory.display())?;
     // Each trial does so, and several run at once: nobody may find half of it.
-    let mut whole = tempfile::NamedTempFile::new_in(&directory)?;
-    whole.write_all((names.join("\n") + "\n").as_bytes())?;
-    whole.persist(directory.join(REGISTER)).map_err(|error| error.error)?;
-    Ok(())
+    let register = directory.join(REGISTER);
+    atomic::write(&register, (names.join("\n") + "\n").as_bytes()).context(register.display())
 }

@@ -5,7 +5,8 @@ use evidence::protocol::PROTOCOL;
 use machine::failure::Failure;
 use machine::require;
 use measure::contender::{Searchable, VexfsFile};
-use vexfs_uapi::Kind;
+use measure::home;
+use vexfs_uapi::{Home, Kind};
 
 /// Searches answered, and rows compared with their queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl OfSides {
     /// As [`Served::check`].
     pub fn check(
         self,
-        name: &str,
+        home: Home,
         sides: &Searchable,
         kind: Kind,
         queries: u64,
@@ -104,8 +105,10 @@ impl OfSides {
             let served = Served::by(one.files)?.since(before);
             let queries = queries * one.sides;
             let asked = Asked { kind, queries, rows: PROTOCOL.rows, k: PROTOCOL.k };
-            let name =
-                if one.whose == "A" { name.to_owned() } else { format!("{name}, {},", one.whose) };
+            let name = match (home::name(home), one.whose) {
+                (home, "A") => home.to_owned(),
+                (home, copy) => format!("{home}, {copy},"),
+            };
             served.check(&name, &asked)?;
         }
         Ok(())

@@ -146,7 +146,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     );
     let bits = fs::metadata(busy(&root))?.permissions().mode() & 0o7777;
     require!(bits == 0o777, "a set-ID file that was written to has mode {bits:o}");
-    // SAFETY: mapped by Stalled::new(), and whoever read it has ended.
+    // SAFETY: mapped by Stalled::new(), and its readers have ended.
     unsafe { munmap(base.cast(), 2 * PAGE) }.context("munmap")?;
     mount.unmount()?;
     loaded.unload()

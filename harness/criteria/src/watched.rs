@@ -28,7 +28,7 @@ pub(crate) const NEEDS: &[Requirement] =
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Runs `body` and looks at what every trial with the module must leave: a quiet log, no taint
-/// but that of an out-of-tree module, and nothing loaded or registered.
+/// except the one for an out-of-tree module, and nothing loaded or registered.
 pub(crate) fn watched(
     context: &Context,
     body: impl FnOnce(&Context) -> Result<(), Failure>,
@@ -72,7 +72,7 @@ pub(crate) fn nothing_left() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs `body`, which must leave a quiet log and no taint but that of an out-of-tree module.
+/// Runs `body`, which must leave a quiet log and no taint except the one for an out-of-tree module.
 pub(crate) fn log_watched(
     context: &Context,
     body: impl FnOnce(&Context) -> Result<(), Failure>,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use criteria::ratio::{Pass, Progress, Subject, measure};
+use criteria::ratio::{Pass, PassProgress, RatioSubject, measure};
 use evidence::clock::Clock;
 use evidence::protocol::{Arm, ORDERS, PROTOCOL, SLOWED_BY, controlled_order_of};
 use evidence::stats::{ALPHA_OF_LOOKS, Calibrated, LOOKS, Outcome, look, order_statistic};
@@ -94,7 +94,7 @@ fn bounds_miss_the_median_of_known_distributions_as_often_as_stated() {
 
 /// What noise the machine adds to the ln of each time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Noise {
+enum MadeNoise {
     /// An AR(1) process with the autocorrelation seen between neighbouring measurements on shared
     /// machines.
     Shared,
@@ -104,7 +104,7 @@ enum Noise {
     Drift,
 }
 
-const NOISES: [Noise; 3] = [Noise::Shared, Noise::HeavyTails, Noise::Drift];
+const NOISES: [MadeNoise; 3] = [MadeNoise::Shared, MadeNoise::HeavyTails, MadeNoise::Drift];
 const AUTOCORRELATION: f64 = 0.7;
 
 /// By which part each side takes longer only because of its place in the instrument.
@@ -133,7 +133,7 @@ impl Bias {
 
 /// By how much the stores of the sides differ for where they lie in memory.
 #[derive(Debug, Clone, Copy)]
-struct Places {
+struct MadePlaces {
     /// Standard deviation of the ln of a store's times.
     sd: f64,
     /// Stores a side, new ones for each pass.
@@ -142,35 +142,45 @@ struct Places {
     copies_ask_a: bool,
 }
 
-impl Places {
-    const NONE: Places = Places { sd: 0.0, stores: 1, copies_ask_a: false };
+impl MadePlaces {
+    const NONE: MadePlaces = MadePlaces { sd: 0.0, stores: 1, copies_ask_a: false };
 }
 
-struct Machine {
+struct MadeMachine {
     random: Random,
     state: f64,
     done: f64,
     sd: f64,
-    noise: Noise,
+    noise: MadeNoise,
     bias: Bias,
     /// The part by which the slowed copy is slower.
     slowed_by: f64,
-    places: Places,
+    places: MadePlaces,
     /// What each store of a side adds to the ln of its times, in this pass.
     stores: [Vec<f64>; Arm::ALL.len()],
 }
 
-impl Machine {
-    fn new(seed: u32, sd: f64, noise: Noise, bias: Bias) -> Self {
+impl MadeMachine {
+    fn new(seed: u32, sd: f64, noise: MadeNoise, bias: Bias) -> Self {
         let mut random = Random(Mt::new(seed));
         let state = random.normal();
-        let (places, stores) = (Places::NONE, Arm::ALL.map(|_| vec![0.0]));
-        Machine { random, state, done: 0.0, sd, noise, bias, slowed_by: SLOWED_BY, places, stores }
+        let (places, stores) = (MadePlaces::NONE, Arm::ALL.map(|_| vec![0.0]));
+        MadeMachine {
+            random,
+            state,
+            done: 0.0,
+            sd,
+            noise,
+            bias,
+            slowed_by: SLOWED_BY,
+            places,
+            stores,
+        }
     }
 
     /// Gives the sides the stores of another pass.
     fn build(&mut self) {
-        let Places { sd, stores, copies_ask_a } = self.places;
+        let MadePlaces { sd, stores, copies_ask_a } = self.places;
         if sd > 0.0 {
             self.stores =
                 Arm::ALL.map(|_| (0..stores).map(|_| sd * self.random.normal()).collect());
@@ -184,13 +194,13 @@ impl Machine {
 
     fn next(&mut self) -> f64 {
         let step = match self.noise {
-            Noise::HeavyTails => self.random.normal() / (-self.random.uniform().ln()).sqrt(),
-            Noise::Shared | Noise::Drift => self.random.normal(),
+            MadeNoise::HeavyTails => self.random.normal() / (-self.random.uniform().ln()).sqrt(),
+            MadeNoise::Shared | MadeNoise::Drift => self.random.normal(),
         };
         let fresh = (1.0 - AUTOCORRELATION * AUTOCORRELATION).sqrt() * step;
         self.state = AUTOCORRELATION * self.state + fresh;
         self.done += 0.25;
-        self.sd * self.state + if self.noise == Noise::Drift { 0.02 * self.done } else { 0.0 }
+        self.sd * self.state + if self.noise == MadeNoise::Drift { 0.02 * self.done } else { 0.0 }
     }
 
     /// A round of four sides in the order that measurements take, where A is `ratio` times as fast
@@ -222,9 +232,10 @@ impl Machine {
     /// Measures until one of the first `looks` decides, as trials do.
     fn measure(&mut self, ratio: f64, looks: usize) -> Measurement {
         let bound = Bound { threshold: 1.0, strictly: false, decides: true, reason: "" };
-        let subject = Subject { rule: "x", trial: "x", bound, clock: Clock::Wall, until: None };
+        let subject =
+            RatioSubject { rule: "x", trial: "x", bound, clock: Clock::Wall, until: None };
         let side = || Side { contender: "x".to_owned(), recall: None, description: Value::Null };
-        let pass = |_: &Progress<'_>| {
+        let pass = |_: &PassProgress<'_>| {
             self.build();
             let rounds = (0..PROTOCOL.rounds()).map(|index| self.round(index, ratio)).collect();
             Ok(Pass { rounds, disturbed: vec![], a: side(), b: side() })
@@ -235,8 +246,8 @@ impl Machine {
 
 /// How often a system that is `ratio` times as fast as the other passes and fails, of `runs`, and as
 /// many times as many in `make torture`.
-fn rates(noise: Noise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
-    let made = |seed| Machine::new(seed, sd, noise, bias);
+fn rates(noise: MadeNoise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
+    let made = |seed| MadeMachine::new(seed, sd, noise, bias);
     let (passed, failed) = rates_of(made, ratio, looks, runs);
     println!(
         "{noise:?} {sd}, {bias:?}, {ratio} times as fast, {looks} looks: {passed} pass, {failed} fail"
@@ -245,7 +256,7 @@ fn rates(noise: Noise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: u32)
 }
 
 /// The same of any machine that is made of a seed.
-fn rates_of(made: impl Fn(u32) -> Machine, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
+fn rates_of(made: impl Fn(u32) -> MadeMachine, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
     let runs = runs * homes::torture::scale().unwrap();
     let (mut passed, mut failed) = (0, 0);
     for seed in 0..runs {
@@ -260,7 +271,7 @@ fn rates_of(made: impl Fn(u32) -> Machine, ratio: f64, looks: usize, runs: u32) 
 }
 
 /// Of equal systems, over all looks.
-fn err_seldom(noise: Noise, sd: f64, bias: Bias, runs: u32) {
+fn err_seldom(noise: MadeNoise, sd: f64, bias: Bias, runs: u32) {
     let (passed, failed) = rates(noise, sd, bias, 1.0, LOOKS.len(), runs);
     assert!(passed <= ALPHA_OF_LOOKS, "{noise:?} {sd} {bias:?}: {passed} pass");
     assert!(failed <= ALPHA_OF_LOOKS, "{noise:?} {sd} {bias:?}: {failed} fail");
@@ -278,16 +289,21 @@ fn simulated_equal_systems_pass_falsely_no_more_often_than_stated() {
 #[case(0.10)]
 fn simulated_biased_instruments_pass_nothing_that_is_equal(#[case] part: f64) {
     // What is due is 0.041 at most; three standard errors of 2,000 runs are 0.013.
-    for (noise, sd) in [(Noise::Shared, 0.03), (Noise::Shared, 0.2), (Noise::HeavyTails, 0.03)] {
+    for (noise, sd) in
+        [(MadeNoise::Shared, 0.03), (MadeNoise::Shared, 0.2), (MadeNoise::HeavyTails, 0.03)]
+    {
         for bias in [Bias::for_a(part), Bias::for_a(-part), Bias::against_the_copy(part)] {
             err_seldom(noise, sd, bias, 1_000);
         }
     }
-    err_seldom(Noise::Drift, 0.1, Bias::for_a(part), 1_000);
+    err_seldom(MadeNoise::Drift, 0.1, Bias::for_a(part), 1_000);
 }
 
-fn rates_of_places(sd: f64, places: Places, looks: usize) -> (f64, f64) {
-    let made = |seed| Machine { places, ..Machine::new(seed, sd, Noise::Shared, Bias::default()) };
+fn rates_of_places(sd: f64, places: MadePlaces, looks: usize) -> (f64, f64) {
+    let made = |seed| MadeMachine {
+        places,
+        ..MadeMachine::new(seed, sd, MadeNoise::Shared, Bias::default())
+    };
     let (passed, failed) = rates_of(made, 1.0, looks, 1_000);
     println!("{sd}, {places:?}, {looks} looks: {passed} pass, {failed} fail");
     (passed, failed)
@@ -302,7 +318,7 @@ fn rates_of_places(sd: f64, places: Places, looks: usize) -> (f64, f64) {
 #[case(0.10)]
 fn simulated_places_in_memory_pass_nothing_that_is_equal(#[case] place: f64) {
     for sd in [0.002, 0.01, 0.03, 0.1] {
-        let places = Places { sd: place, stores: STORES, copies_ask_a: false };
+        let places = MadePlaces { sd: place, stores: STORES, copies_ask_a: false };
         let (passed, failed) = rates_of_places(sd, places, LOOKS.len());
         // Three standard errors of 1,000 runs at the stated error are 0.02; what is due is half of it.
         assert!(passed <= ALPHA_OF_LOOKS, "{sd} {place}: {passed} pass");
@@ -315,7 +331,7 @@ fn simulated_places_in_memory_pass_nothing_that_is_equal(#[case] place: f64) {
 #[test]
 fn simulated_places_of_single_stores_are_found_in_part() {
     let one = |copies_ask_a| {
-        let places = Places { sd: 0.01, stores: 1, copies_ask_a };
+        let places = MadePlaces { sd: 0.01, stores: 1, copies_ask_a };
         rates_of_places(0.005, places, 1).0
     };
     let (shared, own) = (one(true), one(false));
@@ -326,22 +342,22 @@ fn simulated_places_of_single_stores_are_found_in_part() {
 /// noise hides it from the control, no rule that decides in 20 rounds finds it (docs/measurement.md).
 #[test]
 fn simulated_errors_of_the_other_sign_are_held_against_the_ratio_once_proven() {
-    err_seldom(Noise::Shared, 0.02, Bias::apart(0.1), 1_000);
-    let (hidden, _) = rates(Noise::Shared, 0.2, Bias::apart(0.1), 1.0, LOOKS.len(), 1_000);
+    err_seldom(MadeNoise::Shared, 0.02, Bias::apart(0.1), 1_000);
+    let (hidden, _) = rates(MadeNoise::Shared, 0.2, Bias::apart(0.1), 1.0, LOOKS.len(), 1_000);
     assert!(hidden < 0.5, "{hidden}");
 }
 
 #[test]
 fn simulated_a_quarter_above_the_threshold_is_decided_at_the_first_look() {
     // 20 % of noise in each time, as on a busy machine.
-    let (passed, failed) = rates(Noise::Shared, 0.2, Bias::default(), 1.25, 1, 10_000);
+    let (passed, failed) = rates(MadeNoise::Shared, 0.2, Bias::default(), 1.25, 1, 10_000);
     assert!(passed >= 0.95 && failed < 0.001, "{passed} {failed}");
 }
 
 #[test]
 fn simulated_five_percent_faster_is_found() {
     // Round to round 10 % of noise in each time, as on a shared machine; and 3 %, a quiet one.
-    let found = |sd| rates(Noise::Shared, sd, Bias::default(), 1.05, LOOKS.len(), 1_000).0;
+    let found = |sd| rates(MadeNoise::Shared, sd, Bias::default(), 1.05, LOOKS.len(), 1_000).0;
     let (busy, quiet) = (found(0.1), found(0.03));
     assert!(busy > 0.95 && quiet > 0.99, "{busy} {quiet}");
 }
@@ -350,7 +366,7 @@ fn simulated_five_percent_faster_is_found() {
 fn looking_again_decides_what_one_look_leaves_open() {
     let first = (0..1_000)
         .filter(|&seed| {
-            let mut machine = Machine::new(seed, 0.1, Noise::Shared, Bias::default());
+            let mut machine = MadeMachine::new(seed, 0.1, MadeNoise::Shared, Bias::default());
             machine.measure(1.05, LOOKS.len()).passes.len() == 1
         })
         .count();
@@ -370,7 +386,7 @@ fn an_independent_implementation_finds_the_same_bounds() {
     let simulated = tempfile::NamedTempFile::new().unwrap();
     let mut text = String::new();
     for (seed, bias) in (0..).zip([0.0, 0.03, 0.1, -0.1].repeat(5)) {
-        let mut machine = Machine::new(seed, 0.05, Noise::HeavyTails, Bias::for_a(bias));
+        let mut machine = MadeMachine::new(seed, 0.05, MadeNoise::HeavyTails, Bias::for_a(bias));
         machine.slowed_by = [SLOWED_BY, 0.09, 0.0][seed as usize % 3];
         let measurement = machine
             .measure([1.0, 1.05, 1.3][seed as usize % 2 + seed as usize % 5 / 4], LOOKS.len());

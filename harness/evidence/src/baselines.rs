@@ -23,7 +23,7 @@ const ROWS_STEP: u64 = 100;
 /// No store over any transport has done more operations a second.
 const FASTEST: f64 = 10e6;
 
-/// The figures as they were when this program was built: what evidence repeats is held against them.
+/// The figures as they were when this program was built; the figures in evidence are compared with them.
 const REGISTERED: &str = include_str!("../../../fixtures/baselines/http-2025-05-31.json");
 
 /// Why recorded figures are refused.
@@ -131,7 +131,7 @@ impl Baselines {
     /// The figures that this program was built with, independent of any checkout.
     ///
     /// # Errors
-    /// They are not well-formed; a test says that they are.
+    /// They are malformed, which a test rules out.
     pub fn registered() -> Result<Self, BadFigures> {
         Self::parse(REGISTERED)
     }

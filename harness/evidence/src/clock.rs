@@ -1,4 +1,4 @@
-//! What times count.
+//! What a measured time counts.
 
 use std::fmt;
 
@@ -17,12 +17,12 @@ pub enum Clock {
     Instructions,
 }
 
-/// How closely two runs agree on the instruction clock, as a part: interrupts, and where in memory
-/// things lie, are not quite the same each time. Shown by `make clock`.
+/// How closely two runs agree on the instruction clock, as a fraction: interrupts and the placement of
+/// data in memory differ a little from run to run. `make clock` checks it.
 pub const REPRODUCIBLE_TO: f64 = 0.005;
 
 impl Clock {
-    /// What it is called in front of a person.
+    /// Its name for a person.
     pub fn name(self) -> &'static str {
         match self {
             Clock::Wall => "wall time",

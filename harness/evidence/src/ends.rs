@@ -1,8 +1,8 @@
 //! Checks `guest.jsonl` against what the launcher saw from outside.
 //!
-//! The chain of hashes protects every line but the last ones: nothing follows them. So the launcher
-//! records on the host, in another chain, how many lines there were when a guest ended, and the hash
-//! of the last.
+//! Each line holds the hash of the line before it, so the last line is not protected. The launcher
+//! therefore records on the host, in the host's own chain, how many lines there were when a guest ended,
+//! and the hash of the last one.
 
 use crate::event::{Event, Record};
 use crate::guest::GuestEnded;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::environment::Environment;
-    use crate::guest::{Accelerator, GuestFault, GuestLaunch, Qemu, TrailEnd};
+    use crate::guest::{Accelerator, EndOfTrail, GuestFault, GuestLaunch, Qemu};
     use crate::place::Place;
     use crate::processor::Processor;
     use crate::reader::{end_of_trail, read_trail};
@@ -130,7 +130,7 @@ mod tests {
         }
 
         /// The launcher says so.
-        fn ended(self, evidence: Option<TrailEnd>) -> Self {
+        fn ended(self, evidence: Option<EndOfTrail>) -> Self {
             let end = GuestEnded {
                 how: "the guest's command ended with status 0".into(),
                 fault: GuestFault::None,

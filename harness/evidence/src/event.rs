@@ -14,8 +14,8 @@ use crate::strict;
 ///
 /// 1: until November 2026; a guest's launch said `instruction_clock` where it now says `clock`.
 pub const SCHEMA_VERSION: u32 = 2;
-/// The oldest version that is still read. What it says otherwise than today is translated where
-/// the field is read.
+/// The oldest version that is still read. Fields that have changed since are translated where they are
+/// read.
 pub const OLDEST_READABLE: u32 = 1;
 
 /// One line of evidence.
@@ -150,6 +150,6 @@ pub enum TrialState {
     Failed,
     /// The data that would decide it was lost.
     Undecided,
-    /// It was not tried, since another trial has found what keeps all of them from being.
+    /// It was not tried, because an earlier trial found a fault that makes all of them fail.
     NotTried,
 }

@@ -1,4 +1,4 @@
-//! Names and shapes of the facts that trials leave and the verdict reads.
+//! Names and types of the facts that trials record and the verdict reads.
 
 use libm::log;
 use schemars::JsonSchema;
@@ -66,7 +66,7 @@ pub const LOAD_CYCLES: &str = "cycles";
 pub struct LoadCycles {
     /// How many there were.
     pub done: usize,
-    /// Every how many of them the module was mounted and used.
+    /// In one cycle out of how many the module was also mounted and used.
     pub used_every: u32,
     /// How it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct LoadCycles {
     pub microseconds: Vec<u64>,
     /// What the kernel held after each: unreclaimable slab, stacks, page tables, vmalloc.
     pub kernel_memory_kib: Vec<i64>,
-    /// Allocations that the module still had when it went, and those that outlived it.
+    /// Allocations that the module still held when it was unloaded, and those that were leaked.
     pub live_allocations: Vec<u64>,
     /// Upper bound of a cycle's failure rate.
     pub failure_rate_below: f64,
@@ -94,7 +94,7 @@ pub enum Used {
     AsFileSystem,
 }
 
-/// What is looked at after each load/unload cycle.
+/// What is measured after each load/unload cycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LoadCycle {
@@ -104,21 +104,32 @@ pub struct LoadCycle {
     pub microseconds: u64,
     /// Memory that the kernel held after it: unreclaimable slab, stacks, page tables, vmalloc.
     pub kernel_memory_kib: i64,
-    /// Allocations of the module that it still had when it went, and those that outlived it.
+    /// Allocations that the module still held when it was unloaded, and those that were leaked.
     pub live_allocations: u64,
 }
 
-/// The fact of how many allocations of the module were alive after it was used and unmounted.
+/// The fact that counts the allocations that the module still held after it was used and unmounted.
+/// A module that is not the reference may not count them.
 pub const LIVE_AFTER_USE: &str = "live allocations after use";
 
 /// The trial that the cycles of a soak are recorded for.
 pub const SOAK_TRIAL: &str = "soak::load_and_unload_under_load";
 /// The fact of one cycle of a soak.
 pub const SOAK_CYCLE: &str = "soak cycle";
-/// The fact that identifies the module: its `vermagic` and `srcversion`.
+/// The fact that identifies the module, a [`ModuleIdentity`].
 pub const MODULE: &str = "module";
 /// The fact of one repetition of a criterion.
 pub const REPETITION: &str = "repetition";
+
+/// What a module's `.modinfo` says about its build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ModuleIdentity {
+    /// The kernel that it was built for, and its options.
+    pub vermagic: String,
+    /// Checksum of its C sources.
+    pub srcversion: String,
+}
 
 /// What a cycle of a soak did, and what was checked after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -138,7 +149,7 @@ pub struct SoakCycle {
     pub refused: u32,
     /// Memory that the kernel held after it.
     pub kernel_memory_kib: i64,
-    /// Allocations of the module that it still had when it went, and those that outlived it.
+    /// Allocations that the module still held when it was unloaded, and those that were leaked.
     pub live_allocations: u64,
     /// Lines of the kernel log during the cycle, without our own mark.
     pub log_lines: usize,

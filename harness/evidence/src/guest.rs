@@ -219,14 +219,14 @@ pub struct GuestEnded {
     pub accelerator: Accelerator,
     /// Where the guest's evidence ended at that moment; missing if it left none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "TrailEnd")]
-    pub evidence: Option<TrailEnd>,
+    #[schemars(with = "EndOfTrail")]
+    pub evidence: Option<EndOfTrail>,
 }
 
 /// The end of a trail. The chain of hashes does not protect the last line; this does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub struct TrailEnd {
+pub struct EndOfTrail {
     /// How many lines it has.
     #[schemars(range(min = strict::ONE))]
     #[serde(deserialize_with = "strict::some")]

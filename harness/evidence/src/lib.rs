@@ -41,7 +41,7 @@ mod writer;
 pub use ends::against_the_launcher;
 pub use environment::Environment;
 pub use event::{Event, OLDEST_READABLE, PhaseState, Record, SCHEMA_VERSION, TrialState};
-pub use guest::{GuestEnd, GuestEnded, GuestFault, GuestLaunch, TrailEnd};
+pub use guest::{EndOfTrail, GuestEnd, GuestEnded, GuestFault, GuestLaunch};
 pub use measurement::{Controls, CutShort, Measurement, Order, Round, Side};
 pub use reader::{Damage, Trail, end_of_trail, read_trail};
 pub use writer::{EvidenceError, Writer};

@@ -50,7 +50,7 @@ pub struct Controls {
     pub again_ns: Vec<u64>,
     /// Nanoseconds of every operation on the copy of A that is slowed down.
     pub slowed_ns: Vec<u64>,
-    /// Nanoseconds of every query that A had not seen before; missing for insertions.
+    /// Nanoseconds of every query that A had never been asked before; missing for insertions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub a_unseen_ns: Vec<u64>,
     /// Nanoseconds of every query that B had not seen before.

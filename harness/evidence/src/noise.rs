@@ -1,4 +1,4 @@
-//! What else the machine did during a round, and how much of it disturbs the round.
+//! What else the machine did during a round, and from when on the round counts as disturbed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -89,7 +89,7 @@ pub mod or_none {
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Absent {
+    enum NoProcessor {
         None,
     }
 
@@ -97,19 +97,19 @@ pub mod or_none {
     #[serde(untagged)]
     enum OrNone {
         Processor(Processor),
-        Absent(Absent),
+        Absent(NoProcessor),
     }
 
     #[expect(missing_docs, reason = "serde calls it")]
     pub fn serialize<S: Serializer>(value: &Option<Processor>, to: S) -> Result<S::Ok, S::Error> {
-        value.map_or(OrNone::Absent(Absent::None), OrNone::Processor).serialize(to)
+        value.map_or(OrNone::Absent(NoProcessor::None), OrNone::Processor).serialize(to)
     }
 
     #[expect(missing_docs, reason = "serde calls it")]
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Processor>, D::Error> {
         Ok(match OrNone::deserialize(from)? {
             OrNone::Processor(processor) => Some(processor),
-            OrNone::Absent(Absent::None) => None,
+            OrNone::Absent(NoProcessor::None) => None,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The measuring protocol: one constant, passed to every driver and repeated in the evidence.
+//! The measuring protocol: one constant, sent to every driver and repeated in the evidence.
 
 use serde::{Deserialize, Serialize};
 

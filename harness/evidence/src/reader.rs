@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::sha256;
 use crate::event::{OLDEST_READABLE, Record, SCHEMA_VERSION};
 use crate::files;
-use crate::guest::TrailEnd;
+use crate::guest::EndOfTrail;
 use crate::place::Place;
 
 /// The records of one place, as far as they can be trusted.
@@ -27,12 +27,12 @@ pub struct Trail {
 
 impl Trail {
     /// Where it ends; `None` where it has no line.
-    pub fn end(&self) -> Option<TrailEnd> {
-        Some(TrailEnd { lines: self.hashes.len(), sha256: self.hashes.last()?.clone() })
+    pub fn end(&self) -> Option<EndOfTrail> {
+        Some(EndOfTrail { lines: self.hashes.len(), sha256: self.hashes.last()?.clone() })
     }
 
     /// What is wrong with the line that was the last one at `end`, if something is.
-    pub fn since(&self, end: &TrailEnd) -> Option<Damage> {
+    pub fn since(&self, end: &EndOfTrail) -> Option<Damage> {
         let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
             Some(hash) if *hash == end.sha256 => return None,
             Some(_) => "was another one when the guest ended",
@@ -61,7 +61,7 @@ pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
 }
 
 /// Where the trail of `place` in `dir` ends now; `None` where there is none.
-pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<TrailEnd>> {
+pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<EndOfTrail>> {
     Ok(read_trail(dir, place)?.and_then(|trail| trail.end()))
 }
 

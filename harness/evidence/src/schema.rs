@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::event::Record;
 use crate::facts::{
-    COMPARED, Compared, LOAD_CYCLE, LOAD_CYCLES, LoadCycle, LoadCycles, NOT_COMPARABLE, PROVENANCE,
-    REPETITION, Repeated, SOAK_CYCLE, SoakCycle,
+    COMPARED, Compared, LIVE_AFTER_USE, LOAD_CYCLE, LOAD_CYCLES, LoadCycle, LoadCycles, MODULE,
+    ModuleIdentity, NOT_COMPARABLE, PROVENANCE, REPETITION, Repeated, SOAK_CYCLE, SoakCycle,
 };
 
 /// The schema of one line of evidence, as it is written today.
@@ -17,6 +17,8 @@ pub fn of_a_record() -> Schema {
     let facts = [
         fact::<LoadCycle>(&mut generator, LOAD_CYCLE),
         fact::<LoadCycles>(&mut generator, LOAD_CYCLES),
+        fact::<Option<u64>>(&mut generator, LIVE_AFTER_USE),
+        fact::<ModuleIdentity>(&mut generator, MODULE),
         fact::<SoakCycle>(&mut generator, SOAK_CYCLE),
         fact::<Repeated>(&mut generator, REPETITION),
         fact::<Compared>(&mut generator, COMPARED),

@@ -19,7 +19,7 @@ pub struct Series {
 /// The kernels of the matrix, in its order.
 ///
 /// # Panics
-/// When the table, which is built in, has a line that is none.
+/// The built-in table has a malformed line.
 pub fn matrix() -> Vec<Series> {
     rows(TABLE).expect("fixtures/guest/kernels.txt is a table")
 }
@@ -49,8 +49,8 @@ impl FromStr for Series {
 
 /// Whether a kernel's release is of a series, or that release.
 ///
-/// `6.1.0-56-amd64` is of `6.1` and `6.12.117+deb12-amd64` is not. A flavour, whose kernels behave
-/// otherwise, is had by its own name only: `6.12.117+deb12-rt-amd64` is of `6.12-rt`.
+/// `6.1.0-56-amd64` is of `6.1` and `6.12.117+deb12-amd64` is not. Kernels of another flavour behave
+/// differently, so a flavour has to be named: `6.12.117+deb12-rt-amd64` is of `6.12-rt` only.
 pub fn is_of_series(release: &str, series: &str) -> bool {
     if series.is_empty() || release == series {
         return release == series && !release.is_empty();
@@ -120,7 +120,16 @@ mod tests {
         assert_eq!(once.len(), names.len(), "a series stands twice in {names:?}");
     }
 
-    /// Whoever reads about the kernels, or lets CI run on them, has the same ones.
+    /// make and the set-up cannot ask this crate, and have the same default.
+    #[test]
+    fn the_default_is_the_same_everywhere() {
+        let makefile = include_str!("../../../Makefile");
+        assert!(makefile.contains(&format!("\nKERNEL ?= {DEFAULT_SERIES}\n")));
+        let setup = include_str!("../../../fixtures/guest/setup.sh");
+        assert!(setup.contains(&format!("\nkernel={DEFAULT_SERIES}\n")));
+    }
+
+    /// Documents and CI name the same kernels as the matrix.
     #[test]
     fn documents_and_the_module_name_the_same_kernels() {
         let page = include_str!("../../../docs/kernel-module.md");

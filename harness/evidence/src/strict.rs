@@ -1,16 +1,16 @@
-//! What records may hold, where their types allow more. A record that holds something else is none.
+//! Checks of values for which a type allows too much. A record with such a value is rejected.
 //!
 //! `docs/evidence.schema.json` is derived from the types, whose attributes name the same bounds.
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// Seconds that pass: no fewer than this.
+/// The least that a number of seconds may be.
 pub(crate) const NO_TIME: i32 = 0;
-/// A share: from this on.
+/// The least that a share may be.
 pub(crate) const NONE: i32 = 0;
-/// A share: up to this.
+/// The most that a share may be.
 pub(crate) const ALL: i32 = 1;
-/// Things that cannot be missing altogether: no fewer than this.
+/// The least that a number of things may be of which there must be some.
 pub(crate) const ONE: u8 = 1;
 /// A SHA-256, in hex.
 pub(crate) const SHA256_HEX: &str = "^[0-9a-f]{64}$";
@@ -42,7 +42,7 @@ pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Erro
     Ok(seconds)
 }
 
-/// A number of things of which there is one at least.
+/// A number that must be at least one.
 pub(crate) fn some<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + PartialOrd + From<u8>,

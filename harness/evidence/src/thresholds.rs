@@ -1,5 +1,5 @@
-//! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence that
-//! repeats another number than stands here.
+//! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence with a number
+//! that differs from the one here.
 
 use crate::clock::Clock;
 use crate::criterion::Criterion;
@@ -8,9 +8,9 @@ use crate::place::Place;
 /// One-sided error of the bounds of a soak: its failure rate, and the rate of false alarms.
 pub const SOAK_ALPHA: f64 = 0.05;
 
-/// Where a ratio is looked at.
+/// Where and how a ratio is measured, which decides the bound that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scene {
+pub struct RuleScene {
     /// Host or guest.
     pub place: Place,
     /// Whether the CPU is emulated (TCG).
@@ -19,12 +19,12 @@ pub struct Scene {
     pub clock: Clock,
 }
 
-/// What the rounds of a rule do.
+/// The operation whose speeds a rule compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// They store a batch of rows, which is one operation.
+pub enum RuleOperation {
+    /// A round stores a batch of rows, which counts as one operation.
     Insertion,
-    /// They answer queries, each of which is an operation.
+    /// A round answers queries, each of which counts as an operation.
     Search,
 }
 
@@ -38,7 +38,7 @@ pub struct Rule {
     /// What it says, for a person.
     pub title: &'static str,
     /// What is measured.
-    pub work: Work,
+    pub work: RuleOperation,
     /// On the host.
     host: Bound,
     /// In the guest.
@@ -91,7 +91,7 @@ pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over ChromaDB (HNSW), insertion",
-    work: Work::Insertion,
+    work: RuleOperation::Insertion,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: decides(2.0),
@@ -102,7 +102,7 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
     id: "fuse_over_chromadb_flat",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over ChromaDB (HNSW, ef_search 256), search",
-    work: Work::Search,
+    work: RuleOperation::Search,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, EMULATED_FLOATS),
@@ -112,14 +112,14 @@ pub const FUSE_OVER_CHROMADB_FLAT: Rule = Rule {
 pub const FUSE_OVER_CHROMADB_HNSW: Rule = Rule {
     id: "fuse_over_chromadb_hnsw",
     title: "FUSE HNSW over ChromaDB (HNSW, ef_search 256), search",
-    work: Work::Search,
+    work: RuleOperation::Search,
     ..FUSE_OVER_CHROMADB_INSERTION
 };
 /// FUSE PQ over ChromaDB's HNSW at ef_search 256, queries answered.
 pub const FUSE_OVER_CHROMADB_PQ: Rule = Rule {
     id: "fuse_over_chromadb_pq",
     title: "FUSE PQ over ChromaDB (HNSW, ef_search 256), search",
-    work: Work::Search,
+    work: RuleOperation::Search,
     host: reported(2.2, BESIDE),
     guest: reported(2.0, BESIDE),
     emulated: reported(2.0, BESIDE),
@@ -136,7 +136,7 @@ pub const FUSE_OVER_CHROMADB_DEFAULT: Rule = Rule {
 pub const FUSE_OVER_CHROMADB_DEFAULT_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_default_insertion",
     title: "FUSE HNSW over ChromaDB (HNSW, the same M and efConstruction), insertion",
-    work: Work::Insertion,
+    work: RuleOperation::Insertion,
     host: reported(2.2, GRAPH_EACH),
     guest: reported(2.0, GRAPH_EACH),
     emulated: reported(2.0, GRAPH_EACH),
@@ -147,7 +147,7 @@ pub const FUSE_OVER_QDRANT_INSERTION: Rule = Rule {
     id: "fuse_over_qdrant_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over Qdrant (its defaults), insertion",
-    work: Work::Insertion,
+    work: RuleOperation::Insertion,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
@@ -158,7 +158,7 @@ pub const FUSE_OVER_QDRANT_FLAT: Rule = Rule {
     id: "fuse_over_qdrant_flat",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over Qdrant (its defaults), search",
-    work: Work::Search,
+    work: RuleOperation::Search,
     host: reported(2.2, REPORTED),
     guest: reported(2.0, REPORTED),
     emulated: reported(2.0, REPORTED),
@@ -169,7 +169,7 @@ pub const KERNEL_OVER_FUSE_INSERTION: Rule = Rule {
     id: "kernel_over_fuse_insertion",
     criterion: Criterion::KernelVsFuse,
     title: "kernel over FUSE, Flat insertion",
-    work: Work::Insertion,
+    work: RuleOperation::Insertion,
     host: reported(1.0, GUEST_ONLY),
     guest: decides_strictly(1.0),
     emulated: decides_strictly(1.0),
@@ -180,7 +180,7 @@ pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
     id: "kernel_over_fuse_flat",
     criterion: Criterion::KernelVsFuse,
     title: "kernel over FUSE, Flat search (not inferior)",
-    work: Work::Search,
+    work: RuleOperation::Search,
     host: reported(0.95, GUEST_ONLY),
     guest: decides(0.95),
     emulated: decides(0.95),
@@ -191,7 +191,7 @@ pub const KERNEL_OVER_FUSE_FLAT: Rule = Rule {
 pub const KERNEL_OVER_FUSE_HNSW: Rule = Rule {
     id: "kernel_over_fuse_hnsw",
     title: "kernel over FUSE, HNSW search",
-    work: Work::Search,
+    work: RuleOperation::Search,
     ..KERNEL_OVER_FUSE_INSERTION
 };
 /// Kernel over FUSE, PQ queries answered: not inferior.
@@ -219,7 +219,7 @@ pub const FUSE_OVER_RECORDED_INSERTION: Rule = Rule {
     id: "fuse_over_recorded_insertion",
     criterion: Criterion::Baseline,
     title: "FUSE Flat over ChromaDB's recorded insertion",
-    work: Work::Insertion,
+    work: RuleOperation::Insertion,
     host: decides(2.2),
     guest: decides(2.0),
     emulated: reported(2.0, RECORDED_NATIVELY),
@@ -246,7 +246,7 @@ pub const ALL: &[Rule] = &[
 
 impl Rule {
     /// The bound that holds at `scene`. It decides on one clock; on the other it is reported.
-    pub fn at(&self, scene: Scene) -> Bound {
+    pub fn at(&self, scene: RuleScene) -> Bound {
         let bound = match (scene.place, scene.emulated) {
             (Place::Host, _) => self.host,
             (Place::Guest, false) => self.guest,
@@ -273,8 +273,8 @@ impl Rule {
     }
 }
 
-/// How long a module must have held out under load, on each kernel of the matrix, before it may
-/// leave the VM.
+/// How long a module must run under load without a failure, on each kernel of the matrix, before it
+/// may be loaded outside the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endurance {
     /// The matrix: series of kernels, each of which needs a soak of its own.

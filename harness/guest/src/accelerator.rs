@@ -1,4 +1,4 @@
-//! KVM or emulation: whatever boots this very kernel.
+//! Chooses between KVM and emulation: KVM only if it boots this very kernel.
 //!
 //! `/dev/kvm` may open, answer every ioctl and create virtual CPUs, and still not boot a stock
 //! kernel (nested virtualisation is often like that); QEMU's own `-accel kvm:tcg` then picks KVM
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::error::VmError;
 use super::initramfs;
 use super::kernel::Kernel;
-use super::lines::{self, Event, Stream};
+use super::lines::{self, ConsoleEvent, Stream};
 
 /// A working KVM boots the probe in one or two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
@@ -115,7 +115,7 @@ fn remembered_or_probed(
         boot_id: place::boot_id(),
         failure: None,
     };
-    // A memory that cannot be read or written costs a second probe, nothing else.
+    // If the remembered answer cannot be read or written, the probe is made again.
     let mut entries: Vec<Remembered> = fs::read(&memory)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -151,7 +151,7 @@ fn probe(
     boot_probe(&mut probe_command(kernel, qemu, accelerator, &initrd), interrupted)
 }
 
-/// The CPU is the one that virtme-ng will choose, since that is what fails where KVM is half there.
+/// With the CPU model that virtme-ng will choose: it is what fails on a machine whose KVM is incomplete.
 fn probe_command(kernel: &Kernel, qemu: &Qemu, on: Accelerator, initrd: &Path) -> Command {
     let cpu = match on {
         Accelerator::Kvm => "host,topoext=on",
@@ -189,10 +189,10 @@ fn boot_probe(
             return Ok(Err(format!("KVM did not boot the kernel within {seconds} s")));
         }
         match events.recv_timeout(Duration::from_millis(100)) {
-            Ok(Event::Line(_, line)) if line.contains(initramfs::MARK) => return Ok(Ok(())),
-            Ok(Event::Line(_, line)) => words.push(line.trim().to_owned()),
+            Ok(ConsoleEvent::Line(_, line)) if line.contains(initramfs::MARK) => return Ok(Ok(())),
+            Ok(ConsoleEvent::Line(_, line)) => words.push(line.trim().to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(ConsoleEvent::End) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     drop(child);

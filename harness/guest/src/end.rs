@@ -7,16 +7,16 @@ use super::status::GuestStatus;
 
 /// Why the supervisor stopped watching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     /// QEMU and virtme-ng ended by themselves.
     Ended,
-    /// Nothing said for so many seconds, before the first sign of life.
+    /// No console line for this many seconds during boot, its limit.
     BootSilence(u64),
-    /// No sign of life within so many seconds, whatever was said.
+    /// The guest was not up after this many seconds, its limit, whatever its console said.
     BootLimit(u64),
-    /// No output for so many seconds.
+    /// No output for this many seconds, the limit.
     SilenceLimit(u64),
-    /// Not done within so many seconds.
+    /// Not done after this many seconds, the limit.
     TimeLimit(u64),
     /// A signal.
     Interrupted,
@@ -24,7 +24,7 @@ pub(super) enum Stop {
 
 /// Turns what is known into the end. `last_words` is the console's last line.
 pub(super) fn classify(
-    stop: Stop,
+    stop: StopReason,
     status: Option<&GuestStatus>,
     findings: &[Finding],
     last_words: &str,
@@ -34,15 +34,15 @@ pub(super) fn classify(
         finding.map(|finding| finding.headline.clone())
     };
     let Some(status) = status else {
-        if stop == Stop::Interrupted {
+        if stop == StopReason::Interrupted {
             return GuestEnd::Interrupted;
         }
         return GuestEnd::BootFailed(match (first(Trouble::may_be_the_end), stop) {
             (Some(headline), _) => headline,
-            (None, Stop::BootSilence(limit)) => format!(
+            (None, StopReason::BootSilence(limit)) => format!(
                 "it said nothing for {limit} s while it booted, its limit; last line: {last_words}"
             ),
-            (None, Stop::BootLimit(limit)) => {
+            (None, StopReason::BootLimit(limit)) => {
                 format!("no sign of life within {limit} s, its limit; last line: {last_words}")
             }
             (None, _) => format!("last line: {last_words}"),
@@ -54,8 +54,8 @@ pub(super) fn classify(
     if let Some(headline) = first(|trouble| trouble == Trouble::Oops) {
         return GuestEnd::Oopsed(headline);
     }
-    // Whoever sees a panic presses Ctrl-C, and has seen it all the same.
-    if stop == Stop::Interrupted {
+    // A person who sees a panic presses Ctrl-C; it was a panic all the same.
+    if stop == StopReason::Interrupted {
         return GuestEnd::Interrupted;
     }
     match status {
@@ -63,17 +63,18 @@ pub(super) fn classify(
         GuestStatus::Exited { code, .. } => return GuestEnd::Exited(*code),
         GuestStatus::Running { .. } => {}
     }
-    // A busy host can make an emulated CPU look stuck for a while, so a lock-up is the end only
-    // where the command did not come to its own.
+    // A busy host can make an emulated CPU look stuck for a while, so a lock-up counts as the end only
+    // if the command never finished.
     if let Some(headline) = first(Trouble::is_a_wait) {
         return GuestEnd::LockedUp(headline);
     }
     match stop {
-        Stop::SilenceLimit(limit) => GuestEnd::Silent(limit),
-        Stop::TimeLimit(limit) => GuestEnd::TimedOut(limit),
-        Stop::Ended | Stop::BootSilence(_) | Stop::BootLimit(_) | Stop::Interrupted => {
-            GuestEnd::Died
-        }
+        StopReason::SilenceLimit(limit) => GuestEnd::Silent(limit),
+        StopReason::TimeLimit(limit) => GuestEnd::TimedOut(limit),
+        StopReason::Ended
+        | StopReason::BootSilence(_)
+        | StopReason::BootLimit(_)
+        | StopReason::Interrupted => GuestEnd::Died,
     }
 }
 
@@ -95,35 +96,35 @@ mod tests {
     use Trouble::{HungTask, LockUp, Oops, Panic, RcuStall, Warning};
 
     #[rstest]
-    #[case::success(Stop::Ended, exited(0), &[], GuestEnd::Exited(0))]
-    #[case::failing_test(Stop::Ended, exited(100), &[], GuestEnd::Exited(100))]
-    #[case::warning_is_for_the_tests(Stop::Ended, exited(0), &[Warning], GuestEnd::Exited(0))]
-    #[case::stall_that_passed(Stop::Ended, exited(0), &[RcuStall], GuestEnd::Exited(0))]
-    #[case::done_but_no_power_off(Stop::TimeLimit(9), exited(0), &[], GuestEnd::Exited(0))]
-    #[case::panic(Stop::Ended, running(), &[Oops, Panic], GuestEnd::Panicked("Panic".into()))]
-    #[case::oops_survived(Stop::Ended, exited(0), &[Oops], GuestEnd::Oopsed("Oops".into()))]
+    #[case::success(StopReason::Ended, exited(0), &[], GuestEnd::Exited(0))]
+    #[case::failing_test(StopReason::Ended, exited(100), &[], GuestEnd::Exited(100))]
+    #[case::warning_is_for_the_tests(StopReason::Ended, exited(0), &[Warning], GuestEnd::Exited(0))]
+    #[case::stall_that_passed(StopReason::Ended, exited(0), &[RcuStall], GuestEnd::Exited(0))]
+    #[case::done_but_no_power_off(StopReason::TimeLimit(9), exited(0), &[], GuestEnd::Exited(0))]
+    #[case::panic(StopReason::Ended, running(), &[Oops, Panic], GuestEnd::Panicked("Panic".into()))]
+    #[case::oops_survived(StopReason::Ended, exited(0), &[Oops], GuestEnd::Oopsed("Oops".into()))]
     #[case::oops_and_hang(
-        Stop::SilenceLimit(9), running(), &[Oops, HungTask], GuestEnd::Oopsed("Oops".into())
+        StopReason::SilenceLimit(9), running(), &[Oops, HungTask], GuestEnd::Oopsed("Oops".into())
     )]
-    #[case::lock_up(Stop::SilenceLimit(9), running(), &[LockUp], GuestEnd::LockedUp("LockUp".into()))]
-    #[case::hung(Stop::TimeLimit(9), running(), &[HungTask], GuestEnd::LockedUp("HungTask".into()))]
-    #[case::silent(Stop::SilenceLimit(9), running(), &[], GuestEnd::Silent(9))]
-    #[case::too_long(Stop::TimeLimit(9), running(), &[], GuestEnd::TimedOut(9))]
-    #[case::power_off(Stop::Ended, running(), &[], GuestEnd::Died)]
-    #[case::unfit(Stop::Ended, unfit(), &[], GuestEnd::SetupFailed("no checkout".into()))]
-    #[case::no_qemu(Stop::Ended, None, &[], GuestEnd::BootFailed("last line: words".into()))]
-    #[case::boot_panic(Stop::Ended, None, &[Panic], GuestEnd::BootFailed("Panic".into()))]
-    #[case::interrupted(Stop::Interrupted, exited(0), &[], GuestEnd::Interrupted)]
-    #[case::interrupted_boot(Stop::Interrupted, None, &[Panic], GuestEnd::Interrupted)]
-    #[case::interrupted_stuck(Stop::Interrupted, running(), &[LockUp], GuestEnd::Interrupted)]
+    #[case::lock_up(StopReason::SilenceLimit(9), running(), &[LockUp], GuestEnd::LockedUp("LockUp".into()))]
+    #[case::hung(StopReason::TimeLimit(9), running(), &[HungTask], GuestEnd::LockedUp("HungTask".into()))]
+    #[case::silent(StopReason::SilenceLimit(9), running(), &[], GuestEnd::Silent(9))]
+    #[case::too_long(StopReason::TimeLimit(9), running(), &[], GuestEnd::TimedOut(9))]
+    #[case::power_off(StopReason::Ended, running(), &[], GuestEnd::Died)]
+    #[case::unfit(StopReason::Ended, unfit(), &[], GuestEnd::SetupFailed("no checkout".into()))]
+    #[case::no_qemu(StopReason::Ended, None, &[], GuestEnd::BootFailed("last line: words".into()))]
+    #[case::boot_panic(StopReason::Ended, None, &[Panic], GuestEnd::BootFailed("Panic".into()))]
+    #[case::interrupted(StopReason::Interrupted, exited(0), &[], GuestEnd::Interrupted)]
+    #[case::interrupted_boot(StopReason::Interrupted, None, &[Panic], GuestEnd::Interrupted)]
+    #[case::interrupted_stuck(StopReason::Interrupted, running(), &[LockUp], GuestEnd::Interrupted)]
     #[case::panic_then_interrupted(
-        Stop::Interrupted, running(), &[Panic], GuestEnd::Panicked("Panic".into())
+        StopReason::Interrupted, running(), &[Panic], GuestEnd::Panicked("Panic".into())
     )]
     #[case::oops_then_interrupted(
-        Stop::Interrupted, running(), &[Oops], GuestEnd::Oopsed("Oops".into())
+        StopReason::Interrupted, running(), &[Oops], GuestEnd::Oopsed("Oops".into())
     )]
     fn ends_are_told_apart(
-        #[case] stop: Stop,
+        #[case] stop: StopReason,
         #[case] status: Option<GuestStatus>,
         #[case] troubles: &[Trouble],
         #[case] expected: GuestEnd,
@@ -137,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_boot_that_takes_too_long_says_so() {
-        let end = classify(Stop::BootLimit(90), None, &[], "Loading Linux").to_string();
+        let end = classify(StopReason::BootLimit(90), None, &[], "Loading Linux").to_string();
         assert!(end.contains("within 90 s") && end.contains("Loading Linux"), "{end}");
-        let end = classify(Stop::BootSilence(90), None, &[], "Loading Linux").to_string();
+        let end = classify(StopReason::BootSilence(90), None, &[], "Loading Linux").to_string();
         assert!(end.contains("nothing for 90 s") && end.contains("Loading Linux"), "{end}");
     }
 }

@@ -1,12 +1,13 @@
-//! The host's files under a running guest: its root is a view of theirs, and where one is replaced the
-//! guest's programs may find it stale (ESTALE), whatever they were doing. That is told of the host then.
+//! Notices when the host's files change under a running guest. The guest's root is a view of them, so a
+//! file that the host replaces may be stale (ESTALE) for any program in the guest. That is the host's
+//! doing, and is recorded as such.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Where programs, libraries and what they read lie, each without what is beneath it.
+/// Directories of programs, libraries and their configuration; subdirectories are not looked into.
 const WATCHED: [&str; 8] = [
     "/etc",
     "/usr/bin",
@@ -18,18 +19,18 @@ const WATCHED: [&str; 8] = [
     "/usr/share",
 ];
 
-/// As many changes are told of.
+/// How many changes are reported at most.
 const TOLD: usize = 20;
 
-/// Files as they were.
+/// The state of the files when a guest was started.
 pub(super) struct HostFiles {
     directories: Vec<PathBuf>,
-    files: BTreeMap<PathBuf, State>,
+    files: BTreeMap<PathBuf, FileState>,
 }
 
-/// What another file in a file's place, or other content, differs in.
+/// Tells a file from another one in its place, and its content from a changed one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct State {
+struct FileState {
     inode: u64,
     size: u64,
     changed: (i64, i64),
@@ -57,12 +58,12 @@ impl HostFiles {
 }
 
 /// The files in `directory`; what cannot be looked at is not there.
-fn look_at(directory: &Path) -> Vec<(PathBuf, State)> {
+fn look_at(directory: &Path) -> Vec<(PathBuf, FileState)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let state = |entry: fs::DirEntry| {
         let metadata = entry.metadata().ok().filter(|metadata| !metadata.is_dir())?;
         let changed = (metadata.ctime(), metadata.ctime_nsec());
-        let state = State { inode: metadata.ino(), size: metadata.size(), changed };
+        let state = FileState { inode: metadata.ino(), size: metadata.size(), changed };
         Some((entry.path(), state))
     };
     entries.filter_map(state).collect()

@@ -90,7 +90,7 @@ impl Kernel {
         Err(VmError::NoHeaders { release: self.release.clone(), looked: build })
     }
 
-    /// Whether it is one of those that `fixtures/guest/setup.sh` builds the module for.
+    /// Whether its headers can build a module, as those that `fixtures/guest/setup.sh` provides can.
     fn is_complete(&self) -> bool {
         self.modules.join("build/Module.symvers").is_file()
     }

@@ -32,7 +32,7 @@ const LONGEST_PATH: usize = 160;
 const UNUSED_DRIVERS: &str = "kvm_amd,kvm_intel,kvm,ahci,libahci,libata,sr_mod,cdrom,sg,iTCO_wdt,\
                               i6300esb,lpc_ich,i2c_i801,aesni_intel,psmouse";
 
-/// A busy host holds an emulated CPU up for tens of seconds, so the kernel is told to be patient:
+/// A busy host holds an emulated CPU up for tens of seconds, so the kernel is given longer timeouts:
 /// soft lock-ups after 60 s instead of 20, RCU stalls likewise.
 const PATIENCE: [&str; 2] = ["watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"];
 
@@ -172,7 +172,7 @@ fn overlaid(checkout: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Creates the evidence directory with the token by which the guest recognises its place.
+/// Creates the evidence directory, with the token that tells the guest it is the guest.
 /// The second line is this boot's id: a host that reads its own token is still the host.
 pub(super) fn leave_token(evidence: &Path, token: &str) -> Result<(), VmError> {
     let path = evidence.join(place::TOKEN_FILE);

@@ -6,12 +6,12 @@
 //! guest sees this machine's root directory read-only, with throw-away writable copies of the
 //! checkout and of the system's directories; only the evidence directory is written through. Its
 //! first program of ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says
-//! how it ended. The console is read beside it, so that a panic, an oops, a lock-up and a silent
-//! guest are told apart from a failing command and a failing set-up
-//! ([`GuestEnd`](evidence::GuestEnd)). Whatever happens, nothing of the guest is left behind.
+//! how it ended. The console is read as well, which distinguishes a panic, an oops, a lock-up and a
+//! silent guest from a failing command and a failing set-up ([`GuestEnd`](evidence::GuestEnd)).
+//! Whatever happens, nothing of the guest is left behind.
 //!
-//! It stands on `evidence` and `machine` and knows no VexFS: whoever boots a guest builds first
-//! what is to be tried in it. Settings by environment, all optional: `VEXFS_QEMU`,
+//! It depends on `evidence` and `machine` and knows no VexFS: the caller builds what is to be tested
+//! before it boots a guest. Settings by environment, all optional: `VEXFS_QEMU`,
 //! `VEXFS_VIRTME_RUN`, `VEXFS_BUSYBOX` name programs to be used in place of those on the path.
 
 mod accelerator;
@@ -42,7 +42,7 @@ pub use host::{Host, accelerator_here, launcher};
 pub use kernel::{Kernel, KernelChoice};
 pub use outcome::GuestOutcome;
 pub use qemu::find as find_qemu;
-pub use request::{ClockChoice, GuestRequest, Limits, Observer, Work};
+pub use request::{ClockChoice, GuestLimits, GuestRequest, GuestWork, Observer};
 pub use run::run;
 pub use script::COMMAND_FILE;
 pub use status::{GuestStatus, STATUS_FILE};

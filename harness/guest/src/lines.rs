@@ -1,4 +1,4 @@
-//! Reading a child's output without ever making it wait long.
+//! Reads a child's output fast enough that the child hardly ever waits for us.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -22,7 +22,7 @@ pub(super) enum Stream {
 
 /// What a reader reports.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum ConsoleEvent {
     /// A line, without its end.
     Line(Stream, String),
     /// One of the streams has ended.
@@ -30,7 +30,7 @@ pub(super) enum Event {
 }
 
 /// Where readers report to.
-pub(super) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
+pub(super) fn channel() -> (SyncSender<ConsoleEvent>, Receiver<ConsoleEvent>) {
     sync_channel(BACKLOG)
 }
 
@@ -39,17 +39,17 @@ pub(super) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
 pub(super) fn read(
     stream: Stream,
     source: impl Read + Send + 'static,
-    report: SyncSender<Event>,
+    report: SyncSender<ConsoleEvent>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("{stream:?}").to_lowercase()).spawn(move || {
         let mut source = BufReader::new(source);
         while let Some(line) = next_line(&mut source) {
-            if report.send(Event::Line(stream, line)).is_err() {
+            if report.send(ConsoleEvent::Line(stream, line)).is_err() {
                 return;
             }
         }
         // Nobody listens any more when the supervisor has given up on the pipe.
-        let _ = report.send(Event::End);
+        let _ = report.send(ConsoleEvent::End);
     })
 }
 
@@ -90,8 +90,10 @@ mod tests {
     fn the_end_is_reported() {
         let (report, events) = channel();
         read(Stream::Output, &b"one\n"[..], report).unwrap().join().unwrap();
-        assert!(matches!(events.recv(), Ok(Event::Line(Stream::Output, line)) if line == "one"));
-        assert!(matches!(events.recv(), Ok(Event::End)));
+        assert!(
+            matches!(events.recv(), Ok(ConsoleEvent::Line(Stream::Output, line)) if line == "one")
+        );
+        assert!(matches!(events.recv(), Ok(ConsoleEvent::End)));
         assert!(events.recv().is_err());
     }
 }

@@ -1,20 +1,20 @@
-//! How a guest fared.
+//! What became of a guest.
 
 use evidence::guest::{GuestEnd, GuestEnded, GuestFault, GuestLaunch};
 use evidence::kernel_log::Finding;
-use evidence::{TrailEnd, exit};
+use evidence::{EndOfTrail, exit};
 use serde::Serialize;
 
-/// How a guest fared.
+/// What became of a guest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GuestOutcome {
     /// How it ended.
     pub end: GuestEnd,
-    /// Whether it was Ctrl-C that ended it, whatever its kernel had come to by then.
+    /// Whether Ctrl-C ended it, whatever its kernel had reported by then.
     pub interrupted: bool,
     /// How it was launched.
     pub launch: GuestLaunch,
-    /// Trouble that the kernel told of, in order.
+    /// Trouble that the kernel reported, in order.
     pub findings: Vec<Finding>,
     /// The last lines of the console.
     pub console_tail: Vec<String>,
@@ -29,7 +29,7 @@ pub struct GuestOutcome {
     /// Seconds from the start to the end.
     pub total_seconds: f64,
     /// Where its evidence ended.
-    pub evidence: Option<TrailEnd>,
+    pub evidence: Option<EndOfTrail>,
 }
 
 impl GuestOutcome {

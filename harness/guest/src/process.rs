@@ -1,4 +1,4 @@
-//! Children that do not outlive us, whatever happens to us.
+//! A process group that is killed when we end, however we end.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeWriter};
@@ -20,7 +20,7 @@ const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// process holds. When the pipe closes, because this is dropped or because our process is gone,
 /// even by SIGKILL, it removes the scratch directory and kills the group, itself included.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct ProcessGroup {
     guardian: Supervised,
     lifeline: Option<PipeWriter>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Group {
 /// `$0` is the scratch directory. The removal comes first because the kill is the guardian's end.
 const GUARDIAN: &str = "trap '' INT TERM HUP; read -r _; rm -rf -- \"$0\"; kill -KILL 0";
 
-impl Group {
+impl ProcessGroup {
     /// Makes the group.
     pub(super) fn begin(scratch: &Path) -> io::Result<Self> {
         let (reader, lifeline) = io::pipe()?;
@@ -36,7 +36,7 @@ impl Group {
         command.args([OsStr::new("-c"), OsStr::new(GUARDIAN), scratch.as_os_str()]);
         command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let guardian = Supervised::of("the guest's guardian", command.spawn()?);
-        Ok(Group { guardian, lifeline: Some(lifeline) })
+        Ok(ProcessGroup { guardian, lifeline: Some(lifeline) })
     }
 
     /// The group's id.
@@ -67,7 +67,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.end();
     }
@@ -83,7 +83,7 @@ mod tests {
     fn nothing_of_a_group_is_left() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("socket"), "").unwrap();
-        let group = Group::begin(scratch.path()).unwrap();
+        let group = ProcessGroup::begin(scratch.path()).unwrap();
         let id = group.id();
         // A grandchild whose parent has gone is in the group all the same.
         let mut shell = Command::new("sh");
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_group_dies_with_its_maker() {
         let scratch = tempfile::tempdir().unwrap();
-        let mut group = Group::begin(scratch.path()).unwrap();
+        let mut group = ProcessGroup::begin(scratch.path()).unwrap();
         let id = group.id();
         let mut child = group.spawn(Command::new("sleep").arg("1000")).unwrap();
         // What happens to the pipe when the launcher is killed, without the rest of `end`.

@@ -1,4 +1,4 @@
-//! What a guest is wanted for, on what, and for how long.
+//! A request for a guest: what to run, on which accelerator, and for how long.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::accelerator::AcceleratorChoice;
 
 /// What the guest is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
+pub enum GuestWork {
     /// Run this command, program first, in the checkout.
     Command(Vec<String>),
     /// Give the person at the terminal a root shell in the checkout.
@@ -18,9 +18,9 @@ pub enum Work {
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Without a line on the console until the first sign of life; six times as long in all. How fast a
-    /// boot is, the machine decides, and what else it does.
+pub struct GuestLimits {
+    /// For the boot: how long the console may be silent. In all it may take six times as long, since its
+    /// speed depends on the machine's load.
     pub boot: Duration,
     /// Without a line of output from the command.
     pub silence: Duration,
@@ -28,11 +28,11 @@ pub struct Limits {
     pub total: Duration,
 }
 
-impl Default for Limits {
-    /// A quiet machine with two cores and emulation boots in 10 s, a busy one in 130; the silence is
-    /// that of the longest single trial; the total that of a whole validation.
+impl Default for GuestLimits {
+    /// An idle machine with two cores boots an emulated guest in 10 s, a busy one in 130. The silence is
+    /// as long as the longest trial, the total as long as a whole validation.
     fn default() -> Self {
-        Limits {
+        GuestLimits {
             boot: Duration::from_secs(300),
             silence: Duration::from_secs(600),
             total: Duration::from_secs(3600),
@@ -49,7 +49,7 @@ pub enum ClockChoice {
     /// A count of the guest's instructions, 2 ns each: the same on a busy machine, on one emulated
     /// CPU.
     Instructions,
-    /// Whichever decides on the kernel against FUSE: instructions, but wall time on KVM.
+    /// The clock that decides on the kernel against FUSE: instructions, or wall time on KVM.
     Deciding,
 }
 
@@ -63,13 +63,13 @@ pub struct GuestRequest {
     /// CPUs; 4 if unset, fewer where the machine has fewer.
     pub cpus: Option<u32>,
     /// What for.
-    pub work: Work,
+    pub work: GuestWork,
     /// Variables for the command, beside those that every command gets.
     pub environment: Vec<(String, String)>,
     /// The one directory that the guest writes through to; made if it is not there.
     pub evidence_dir: PathBuf,
     /// For how long. A shell has no limit but the boot's.
-    pub limits: Limits,
+    pub limits: GuestLimits,
     /// What its time counts. Instructions have one CPU, emulated.
     pub clock: ClockChoice,
     /// Whether its kernel looks for misused memory, which makes it slower: not where speed is measured.
@@ -78,7 +78,7 @@ pub struct GuestRequest {
 
 impl GuestRequest {
     /// A guest with everything at its default.
-    pub fn new(work: Work, evidence_dir: PathBuf) -> Self {
+    pub fn new(work: GuestWork, evidence_dir: PathBuf) -> Self {
         GuestRequest {
             accelerator: AcceleratorChoice::default(),
             memory_mib: None,
@@ -86,20 +86,20 @@ impl GuestRequest {
             work,
             environment: Vec::new(),
             evidence_dir,
-            limits: Limits::default(),
+            limits: GuestLimits::default(),
             clock: ClockChoice::default(),
             detectors: false,
         }
     }
 }
 
-/// Who is told while the guest runs.
+/// Receives what happens while the guest runs.
 pub trait Observer {
     /// Something that a person should know: what was chosen and why.
     fn notice(&mut self, text: &str);
     /// A line of the command's output; never called for a shell, which has the terminal.
     fn output(&mut self, line: &str);
-    /// The kernel told of trouble.
+    /// The kernel reported trouble.
     fn trouble(&mut self, finding: &Finding) {
         self.notice(&format!("the guest's kernel says: {}", finding.headline));
     }

@@ -1,4 +1,4 @@
-//! The whole story of a guest: an accelerator is proved, it boots, works and ends.
+//! Runs a guest from start to end: proves the accelerator, boots, runs the command, and ends it.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -20,7 +20,7 @@ use super::launch;
 use super::outcome::GuestOutcome;
 use super::qemu;
 use super::record;
-use super::request::{ClockChoice, GuestRequest, Observer, Work};
+use super::request::{ClockChoice, GuestRequest, GuestWork, Observer};
 use super::resources;
 use super::script;
 use super::status::{GuestStatus, STATUS_FILE};
@@ -87,7 +87,7 @@ pub fn run(
         resources,
         evidence: &evidence,
         token: &token,
-        interactive: request.work == Work::Shell,
+        interactive: request.work == GuestWork::Shell,
         scratch: scratch.path(),
     }
     .command(virtme_run);
@@ -109,7 +109,7 @@ pub fn run(
         evidence: &evidence,
         scratch: scratch.path(),
         limits: request.limits,
-        interactive: request.work == Work::Shell,
+        interactive: request.work == GuestWork::Shell,
         interrupted: &interrupted,
     }
     .run(&mut command, observer)?;
@@ -125,7 +125,7 @@ pub fn run(
 
 fn outcome(
     launch: GuestLaunch,
-    seen: supervise::Seen,
+    seen: supervise::Observed,
     evidence: &Path,
     observer: &mut dyn Observer,
 ) -> GuestOutcome {
@@ -142,7 +142,7 @@ fn outcome(
     }
     GuestOutcome {
         end,
-        interrupted: seen.stop == end::Stop::Interrupted,
+        interrupted: seen.stop == end::StopReason::Interrupted,
         launch,
         findings: seen.findings,
         console_tail: seen.console_tail.into(),
@@ -172,7 +172,7 @@ fn evidence_dir(path: &Path) -> Result<PathBuf, VmError> {
     fs::canonicalize(path).map_err(VmError::evidence(path))
 }
 
-/// Leaves what the guest needs, and nothing that an earlier guest left.
+/// Writes what the guest needs, and removes what an earlier guest left.
 fn prepare_evidence(evidence: &Path, token: &str, request: &GuestRequest) -> Result<(), VmError> {
     let status = evidence.join(STATUS_FILE);
     match fs::remove_file(&status) {
@@ -192,7 +192,7 @@ fn words(command: &std::process::Command) -> Vec<String> {
         .collect()
 }
 
-/// 128 bits that nobody can have guessed, in hexadecimal.
+/// 128 random bits in hexadecimal.
 fn random_token() -> Result<String, VmError> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")

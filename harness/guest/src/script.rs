@@ -11,7 +11,7 @@ use machine::project;
 use machine::{programs, settings};
 
 use super::error::VmError;
-use super::request::Work;
+use super::request::GuestWork;
 
 /// The script, in the evidence directory.
 pub const COMMAND_FILE: &str = "guest-command.sh";
@@ -24,7 +24,7 @@ pub(super) fn init() -> PathBuf {
 /// Writes the script that does `work`.
 pub(super) fn write(
     evidence: &Path,
-    work: &Work,
+    work: &GuestWork,
     environment: &[(String, String)],
 ) -> Result<(), VmError> {
     let path = evidence.join(COMMAND_FILE);
@@ -32,18 +32,18 @@ pub(super) fn write(
     fs::write(&path, text).map_err(VmError::evidence(path))
 }
 
-fn text(work: &Work, environment: &[(String, String)]) -> String {
+fn text(work: &GuestWork, environment: &[(String, String)]) -> String {
     let mut text = "#!/bin/bash\n# Run in the guest by fixtures/guest/init.sh.\n".to_owned();
     for (name, value) in environment {
         let _ = writeln!(text, "export {name}={}", quoted(value));
     }
     let _ = writeln!(text, "cd {} || exit", quoted(&project::root().to_string_lossy()));
     match work {
-        Work::Command(words) => {
+        GuestWork::Command(words) => {
             let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
             let _ = writeln!(text, "exec {}", words.join(" "));
         }
-        Work::Shell => text.push_str("exec bash -i\n"),
+        GuestWork::Shell => text.push_str("exec bash -i\n"),
     }
     text
 }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn words_survive_the_shell() {
         let words = ["printf", "%s\n", "it's", "$HOME `x` \"y\"", "", "two\nlines"];
-        let work = Work::Command(words.map(str::to_owned).to_vec());
+        let work = GuestWork::Command(words.map(str::to_owned).to_vec());
         let environment = [("GREETING".to_owned(), "it's $me".to_owned())];
         let text = text(&work, &environment)
             .replace("exec 'printf'", "printf '%s\\n' \"$GREETING\"; exec printf");

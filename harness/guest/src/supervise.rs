@@ -1,4 +1,4 @@
-//! Watching a guest: reads everything it says, enforces the limits, and ends all of it.
+//! Watches a guest: reads its output, enforces the limits, and kills its whole process group.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,45 +13,45 @@ use evidence::guest::TAIL_LINES;
 use evidence::kernel_log::{Finding, Trouble, trouble_in};
 use machine::child::Supervised;
 
-use super::end::Stop;
+use super::end::StopReason;
 use super::error::VmError;
-use super::lines::{self, Event, Stream};
-use super::process::Group;
-use super::request::{Limits, Observer};
+use super::lines::{self, ConsoleEvent, Stream};
+use super::process::ProcessGroup;
+use super::request::{GuestLimits, Observer};
 use super::status::GuestStatus;
-use super::terminal::Foreground;
+use super::terminal::TerminalForeground;
 
 /// What the command printed, in the evidence directory.
 pub const OUTPUT_FILE: &str = "guest-output.log";
 
-/// How often limits, signals and the guest's status are looked at.
+/// How often limits, signals and the guest's status are checked.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many times as long as it may be silent a boot may take that says something all the while. A
-/// machine at load 20 took 500 s; one that boots again and again is not waited for without end.
+/// A boot that keeps printing may take this many times the limit of its silence. A machine at load 20
+/// took 500 s to boot; the limit ends a guest that reboots in a loop.
 const SLOWEST_BOOT: u32 = 6;
 
-/// After trouble in the kernel a command may still tell of it, but not for long.
+/// How long a command may go on after the kernel reported trouble: it may still print what it saw.
 const PATIENCE_AFTER_TROUBLE: Duration = Duration::from_secs(180);
 
-/// How long pipes may take to run dry once everything that writes to them has been killed.
+/// How long to read what is left in the pipes after all their writers were killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is watched and for how long.
 pub(super) struct Supervisor<'a> {
     pub evidence: &'a Path,
-    /// A directory that goes with the guest.
+    /// A directory that is removed with the guest.
     pub scratch: &'a Path,
-    pub limits: Limits,
-    /// The terminal belongs to the guest; its output is not read and may take as long as it likes.
+    pub limits: GuestLimits,
+    /// The guest has the terminal: its output is not read, and only the boot has a limit.
     pub interactive: bool,
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
-/// What was seen.
+/// What the supervisor saw of a guest.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub stop: Stop,
+pub(super) struct Observed {
+    pub stop: StopReason,
     pub findings: Vec<Finding>,
     pub console_tail: VecDeque<String>,
     pub boot: Option<Duration>,
@@ -60,23 +60,23 @@ pub(super) struct Seen {
 }
 
 impl Supervisor<'_> {
-    /// Starts `command` and stays with it until it has ended, of itself or by a limit or signal.
-    /// Nothing of it runs any more when this returns, with an error too.
+    /// Starts `command` and watches it until it ends by itself, by a limit or by a signal. When this
+    /// returns, with an error too, no process of it is left.
     pub(super) fn run(
         &self,
         command: &mut Command,
         observer: &mut dyn Observer,
-    ) -> Result<Seen, VmError> {
+    ) -> Result<Observed, VmError> {
         let console = self.log(CONSOLE_FILE)?;
         let output = self.log(OUTPUT_FILE)?;
         let cannot = || VmError::system("the guest cannot be started; check with: make setup");
-        let mut group = Group::begin(self.scratch).map_err(cannot())?;
+        let mut group = ProcessGroup::begin(self.scratch).map_err(cannot())?;
         command.stderr(Stdio::piped());
         if !self.interactive {
             command.stdin(Stdio::null()).stdout(Stdio::piped());
         }
         let mut child = group.spawn(command).map_err(cannot())?;
-        let _foreground = self.interactive.then(|| Foreground::give_to(group.id()));
+        let _foreground = self.interactive.then(|| TerminalForeground::give_to(group.id()));
         let (events, open) = readers(&mut child).map_err(cannot())?;
         let now = Instant::now();
         let mut session = Session {
@@ -87,8 +87,8 @@ impl Supervisor<'_> {
             start: now,
             last_output: now,
             last_console: now,
-            seen: Seen {
-                stop: Stop::Ended,
+            seen: Observed {
+                stop: StopReason::Ended,
                 findings: Vec::new(),
                 console_tail: VecDeque::new(),
                 boot: None,
@@ -113,7 +113,7 @@ impl Supervisor<'_> {
 }
 
 /// One reader for each pipe that `child` has.
-fn readers(child: &mut Supervised) -> std::io::Result<(Receiver<Event>, usize)> {
+fn readers(child: &mut Supervised) -> std::io::Result<(Receiver<ConsoleEvent>, usize)> {
     let (report, events) = lines::channel();
     let mut open = 0;
     if let Some(stderr) = child.child().stderr.take() {
@@ -135,19 +135,19 @@ struct Session<'a> {
     open: usize,
     start: Instant,
     last_output: Instant,
-    /// When the console last said something that is no trouble: how fast a boot is, this machine
-    /// decides, and it is seen in that it goes on.
+    /// When the console last printed a line that reports no trouble. How long a boot takes depends on the
+    /// machine, so what counts is that it makes progress.
     last_console: Instant,
-    seen: Seen,
+    seen: Observed,
 }
 
 impl Session<'_> {
     fn until_stop(
         &mut self,
         child: &mut Supervised,
-        events: &Receiver<Event>,
+        events: &Receiver<ConsoleEvent>,
         observer: &mut dyn Observer,
-    ) -> Result<Stop, VmError> {
+    ) -> Result<StopReason, VmError> {
         loop {
             match events.recv_timeout(TICK) {
                 Ok(event) => self.take(event, observer)?,
@@ -156,11 +156,11 @@ impl Session<'_> {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
             if (self.supervisor.interrupted)() {
-                return Ok(Stop::Interrupted);
+                return Ok(StopReason::Interrupted);
             }
             let ended = child.ended().map_err(VmError::system("the guest cannot be waited for"))?;
             if ended.is_some() {
-                return Ok(Stop::Ended);
+                return Ok(StopReason::Ended);
             }
             self.look_for_boot();
             if let Some(stop) = self.limit_passed() {
@@ -172,7 +172,7 @@ impl Session<'_> {
     /// Takes what is left in the pipes.
     fn drain(
         &mut self,
-        events: &Receiver<Event>,
+        events: &Receiver<ConsoleEvent>,
         observer: &mut dyn Observer,
     ) -> Result<(), VmError> {
         let deadline = Instant::now() + DRAIN_LIMIT;
@@ -185,19 +185,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn take(&mut self, event: Event, observer: &mut dyn Observer) -> Result<(), VmError> {
+    fn take(&mut self, event: ConsoleEvent, observer: &mut dyn Observer) -> Result<(), VmError> {
         match event {
-            Event::End => self.open -= 1,
-            Event::Line(Stream::Output, line) => {
+            ConsoleEvent::End => self.open -= 1,
+            ConsoleEvent::Line(Stream::Output, line) => {
                 self.last_output = Instant::now();
                 self.seen.first_output.get_or_insert_with(|| self.start.elapsed());
                 append(&mut self.output, &line, self.supervisor.evidence)?;
                 observer.output(&line);
             }
-            Event::Line(Stream::Console, line) => {
+            ConsoleEvent::Line(Stream::Console, line) => {
                 append(&mut self.console, &line, self.supervisor.evidence)?;
                 if let Some(finding) = trouble_in(&line) {
-                    // A stuck kernel says so again and again; that is no progress.
+                    // A stuck kernel repeats its warning; that is no progress.
                     if self.seen.findings.is_empty() {
                         self.last_output = Instant::now();
                     }
@@ -205,7 +205,7 @@ impl Session<'_> {
                     self.seen.findings.push(finding);
                 } else {
                     self.last_console = Instant::now();
-                    // Where virtme-ng did not find its ports in time, the command speaks here.
+                    // If virtme-ng did not find its ports in time, the command prints here.
                     if self.seen.boot.is_some() && self.seen.first_output.is_none() {
                         self.last_output = self.last_console;
                     }
@@ -227,14 +227,15 @@ impl Session<'_> {
         }
     }
 
-    fn limit_passed(&self) -> Option<Stop> {
-        let Limits { boot, silence, total } = self.supervisor.limits;
+    fn limit_passed(&self) -> Option<StopReason> {
+        let GuestLimits { boot, silence, total } = self.supervisor.limits;
         if self.seen.boot.is_none() {
             if self.last_console.elapsed() >= boot {
-                return Some(Stop::BootSilence(boot.as_secs()));
+                return Some(StopReason::BootSilence(boot.as_secs()));
             }
             let longest = boot * SLOWEST_BOOT;
-            return (self.start.elapsed() >= longest).then_some(Stop::BootLimit(longest.as_secs()));
+            return (self.start.elapsed() >= longest)
+                .then_some(StopReason::BootLimit(longest.as_secs()));
         }
         if self.supervisor.interactive {
             return None;
@@ -244,13 +245,13 @@ impl Session<'_> {
             patience = silence.min(PATIENCE_AFTER_TROUBLE);
         }
         if self.last_output.elapsed() >= patience {
-            return Some(Stop::SilenceLimit(patience.as_secs()));
+            return Some(StopReason::SilenceLimit(patience.as_secs()));
         }
-        (self.start.elapsed() >= total).then_some(Stop::TimeLimit(total.as_secs()))
+        (self.start.elapsed() >= total).then_some(StopReason::TimeLimit(total.as_secs()))
     }
 }
 
-/// Writes a line at once: what a person looks at after a crash must be there.
+/// Writes a line unbuffered, so that the log is complete after a crash.
 fn append(log: &mut (File, &'static str), line: &str, evidence: &Path) -> Result<(), VmError> {
     log.0.write_all(format!("{line}\n").as_bytes()).map_err(VmError::evidence(evidence.join(log.1)))
 }

@@ -1,4 +1,4 @@
-//! Lending the terminal to an interactive guest.
+//! Lends the terminal to an interactive guest.
 
 use std::io::{self, IsTerminal};
 
@@ -8,16 +8,16 @@ use nix::unistd::{Pid, getpgrp};
 /// Makes another process group the terminal's foreground group, which alone may read from it, and
 /// takes that back when dropped.
 #[derive(Debug)]
-pub(super) struct Foreground(());
+pub(super) struct TerminalForeground(());
 
-impl Foreground {
+impl TerminalForeground {
     pub(super) fn give_to(group: Pid) -> Self {
         set_foreground(group);
-        Foreground(())
+        TerminalForeground(())
     }
 }
 
-impl Drop for Foreground {
+impl Drop for TerminalForeground {
     fn drop(&mut self) {
         set_foreground(getpgrp());
     }

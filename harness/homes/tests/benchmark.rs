@@ -3,27 +3,27 @@
 use std::path::PathBuf;
 
 use homes::fuse::FuseMount;
-use machine::config::Command;
+use machine::config::ConfiguredCommand;
 use machine::failure::Failure;
-use measure::claims::{self, ClaimsReport, Fastest, Work, fastest};
+use measure::claims::{self, ClaimedWork, ClaimsReport, Fastest, fastest};
 use vexfs_uapi::Home;
 
-fn program(name: &str, arguments: &[&str]) -> Command {
+fn program(name: &str, arguments: &[&str]) -> ConfiguredCommand {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/benchmark");
     let arguments = [&[name, "{mountpoint}"], arguments].concat();
     let arguments = arguments.into_iter().map(str::to_owned).collect();
-    Command { program: "python3".into(), arguments, directory }
+    ConfiguredCommand { program: "python3".into(), arguments, directory }
 }
 
 /// On a freshly mounted FUSE daemon, which must come down again whatever became of it.
-fn run(program: &Command, home: Home) -> Result<ClaimsReport, Failure> {
+fn run(program: &ConfiguredCommand, home: Home) -> Result<ClaimsReport, Failure> {
     let mount = FuseMount::under_test().unwrap();
     let outcome = claims::run(program, mount.path(), home);
     mount.unmount().unwrap();
     outcome
 }
 
-fn refused(program: &Command) -> String {
+fn refused(program: &ConfiguredCommand) -> String {
     run(program, Home::Fuse).unwrap_err().to_string()
 }
 
@@ -83,7 +83,7 @@ fn more_speed_than_either_has_is_not() {
     let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "neutral"]));
     assert!(said.contains("the fastest insertion or search that we saw on its files"), "{said}");
     let honest = run(&program("vexfs_bench.py", &["1", "1", "neutral"]), Home::Fuse).unwrap();
-    assert!(honest.claims.iter().all(|claim| claim.work == Work::Either));
+    assert!(honest.claims.iter().all(|claim| claim.work == ClaimedWork::Either));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn another_home_is_not_the_one_under_test() {
 
 #[test]
 fn a_program_that_fails_or_says_nothing_is_named() {
-    let shell = |script: &str| Command {
+    let shell = |script: &str| ConfiguredCommand {
         program: "sh".into(),
         arguments: vec!["-c".into(), script.into()],
         directory: "/".into(),

@@ -1,4 +1,4 @@
-//! Programs that we start: none outlives its limit or us.
+//! Starts programs, waits for them with a limit, and kills them; none outlives us.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,9 +16,9 @@ use crate::failure::{Failure, WithContext};
 
 /// Lines of a program's output that a failure repeats.
 const TAIL_LINES: usize = 30;
-/// Bytes that a program may print: none of those that are worth reading prints a tenth.
+/// Bytes that a program may print; real output is less than a tenth of it.
 const MOST_OUTPUT: u64 = 256 << 20;
-/// How long a killed program may take to end; one that waits for a file system that hangs does not.
+/// How long to wait for a killed program. One that is blocked in a hanging file system never ends.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a program ended: `exited with status 1`, `was killed by SIGSEGV`.
@@ -34,8 +34,8 @@ pub fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// Makes the kernel send `signal` to the program when the thread that starts it ends: what a
-/// killed trial started must not stay.
+/// Makes the kernel send `signal` to the program when the thread that starts it ends, so that nothing
+/// outlives a trial that is killed.
 pub fn die_with_us(command: &mut Command, signal: Signal) {
     // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
     unsafe {
@@ -76,8 +76,8 @@ impl Supervised {
         Supervised { name, child, leads_group: false, interrupted, end_limit: END_LIMIT }
     }
 
-    /// Gives up waiting for it as soon as `interrupted` says so: where nothing has to be cleaned up
-    /// by it.
+    /// Stops waiting for it as soon as `interrupted` says so. For children that have nothing to clean
+    /// up.
     #[must_use]
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
         self.interrupted = interrupted;
@@ -106,8 +106,8 @@ impl Supervised {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// How it ended, if it has. It is reaped on drop only: until then its number cannot become
-    /// another's, and so names its group when that is killed.
+    /// How it ended, if it has. It is reaped only on drop: until then its process id is not reused, so
+    /// killing the group of that number is safe.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // As wait(2) writes them, which is what ExitStatus is made of.
@@ -120,7 +120,7 @@ impl Supervised {
         })
     }
 
-    /// Whether the wait for it is to be given up.
+    /// Fails if the wait for it was interrupted.
     pub fn must_not_be_interrupted(&self) -> Result<(), Failure> {
         crate::require!(!(self.interrupted)(), "interrupted while waiting for {}", self.name);
         Ok(())
@@ -184,8 +184,8 @@ pub fn members(group: Pid) -> Result<Vec<(Pid, String)>, Failure> {
 #[derive(Debug)]
 pub struct Running {
     process: Supervised,
-    /// Its output and error stream; a file, since nobody needs to read it for it to go on, and
-    /// without a name, so that it goes with us.
+    /// Its output and error stream, in an unnamed file: unlike a pipe it never blocks the writer, and
+    /// it is gone when we end.
     output: File,
 }
 
@@ -239,7 +239,7 @@ impl Running {
 
     /// What it has printed so far.
     pub fn said(&self) -> Result<String, Failure> {
-        // Where it is still being written to, its position is not ours.
+        // It may still be written to, so its position is not ours to move.
         let length = self.output.metadata()?.len().min(MOST_OUTPUT);
         let mut output = vec![0; usize::try_from(length)?];
         self.output.read_exact_at(&mut output, 0).context(self.process.name())?;

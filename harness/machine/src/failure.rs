@@ -12,18 +12,18 @@ pub struct Failure {
     message: String,
     errno: Option<Errno>,
     means: Means,
-    /// Where a bare error became a failure, as long as nobody has said what was being done.
+    /// Where an error became a failure, until context is added.
     at: Option<&'static Location<'static>>,
 }
 
-/// What a failure means for what was to be shown.
+/// What a failure means for the claim under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
     /// It does not hold.
     Fails,
-    /// What would tell is lost.
+    /// What would show it was lost.
     Undecided,
-    /// It was not looked at.
+    /// It was not tried.
     NotTried,
 }
 
@@ -33,12 +33,12 @@ impl Failure {
         Failure { message: message.into(), errno: None, means: Means::Fails, at: None }
     }
 
-    /// Not that it fails, but that nobody can say whether it holds: what would tell is lost.
+    /// Undecided: what would show whether it holds was lost.
     pub fn undecided(message: impl Into<String>) -> Self {
         Failure { means: Means::Undecided, ..Failure::new(message) }
     }
 
-    /// Not that it fails, but that it was not tried: another trial has found what keeps it from that.
+    /// Not tried: an earlier trial found a fault that makes this one fail as well.
     pub fn not_tried(message: impl Into<String>) -> Self {
         Failure { means: Means::NotTried, ..Failure::new(message) }
     }
@@ -53,17 +53,17 @@ impl Failure {
         Failure::new(format!("panicked: {text}"))
     }
 
-    /// Whether it leaves open what it is about.
+    /// Whether it leaves the claim undecided.
     pub fn is_undecided(&self) -> bool {
         self.means == Means::Undecided
     }
 
-    /// Whether what it is about was not tried at all.
+    /// Whether the claim was not tried at all.
     pub fn is_not_tried(&self) -> bool {
         self.means == Means::NotTried
     }
 
-    /// Where in the sources an error came up of which the message does not say what was being done.
+    /// Where in the sources the error came up, if its message has no context.
     pub fn place(&self) -> Option<String> {
         self.at.map(|at| format!("{}:{}", at.file(), at.line()))
     }
@@ -79,13 +79,13 @@ impl Failure {
         Failure { errno, ..self }
     }
 
-    /// Puts `what` behind the message: what came of it, or what may explain it.
+    /// Appends `what` to the message: a consequence, or a possible explanation.
     #[must_use]
     pub fn and_then(self, what: impl fmt::Display) -> Self {
         Failure { message: format!("{}{what}", self.message), ..self }
     }
 
-    /// Puts `what` before the message: what was being done when it happened.
+    /// Prefixes the message with what was being done.
     #[must_use]
     pub fn context(self, what: impl fmt::Display) -> Self {
         Failure { message: format!("{what}: {}", self.message), at: None, ..self }
@@ -100,7 +100,7 @@ impl fmt::Display for Failure {
 
 // `Failure` is deliberately no `std::error::Error`, so that every error converts into it.
 impl<E: std::error::Error + 'static> From<E> for Failure {
-    /// By `?` above all, whose place is then known.
+    /// Mostly called by `?`, whose place in the sources is recorded.
     #[track_caller]
     fn from(error: E) -> Self {
         let errno = errno_of(&error);
@@ -129,7 +129,7 @@ fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
 
 /// Adds what was being done to an error.
 pub trait WithContext<T> {
-    /// Puts `what` before the error's message.
+    /// Prefixes the error's message with `what` was being done.
     ///
     /// # Errors
     /// The error it was given, as a [`Failure`].

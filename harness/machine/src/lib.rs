@@ -8,12 +8,14 @@
 //! It depends on `evidence` and on system calls. It boots no guest, mounts no VexFS and knows
 //! nothing about trials. Begin with [`failure`] and [`deadline`]: every crate above uses them.
 
+pub mod atomic;
 pub mod child;
 pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod environment;
 pub mod failure;
+pub mod file_lock;
 pub mod interrupt;
 pub mod mount;
 pub mod noise;

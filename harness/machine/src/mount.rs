@@ -12,8 +12,8 @@ use nix::mount::{MntFlags, umount2};
 use crate::deadline::wait_for;
 use crate::failure::{Failure, WithContext};
 
-/// How long a busy mount may take. A child that another thread is starting inherits our descriptors,
-/// and keeps the mount busy, between fork and exec; that passes.
+/// How long to retry a busy mount. A child that another thread starts inherits our descriptors, and
+/// keeps the mount busy until it calls exec.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
 /// proc_pid_mountinfo(5) of this thread, which may have a mount namespace of its own.

@@ -1,23 +1,18 @@
 //! Builds a user's own VexFS from its sources. The host builds it; the guest uses what the host built.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use evidence::place::Place;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
 use crate::child::Running;
-use crate::deadline::wait_for;
 use crate::failure::{Failure, WithContext};
+use crate::file_lock::{FileLock, Sharing};
 use crate::interrupt::interrupted;
-use crate::place;
-use crate::{config, fail, project, require};
+use crate::{atomic, config, fail, place, project, require};
 
 /// Longest build.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -158,41 +153,26 @@ fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Copies what was built to where it is looked for, unless it is there already: a process that runs the old one
-/// keeps it.
+/// Copies what was built to where it is looked for, unless it is there already. A process that runs the
+/// old file keeps it.
 fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
     let bytes = fs::read(built).context(built.display())?;
     if fs::read(product).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let directory = product.parent().unwrap_or(Path::new("/"));
+    let directory = atomic::parent(product);
     fs::create_dir_all(directory).context(directory.display())?;
-    let copy = NamedTempFile::new_in(directory).context(directory.display())?;
-    fs::write(copy.path(), bytes).context(product.display())?;
-    fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
-    copy.persist(product)?;
-    Ok(())
+    atomic::write_with_mode(product, &bytes, 0o755).context(product.display())
 }
 
 /// One build at a time: trials are processes of their own.
-fn lock() -> Result<Flock<File>, Failure> {
+fn lock() -> Result<FileLock, Failure> {
     let directory = products();
     fs::create_dir_all(&directory).context(directory.display())?;
     let path = directory.join("lock");
     let file = File::options().create(true).append(true).open(&path).context(path.display())?;
-    let mut unlocked = Some(file);
-    wait_for(format!("the end of another build, which holds {}", path.display()), LIMIT, || {
-        require!(!interrupted(), "interrupted while waiting for another build");
-        let Some(file) = unlocked.take() else { return Ok(None) };
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(lock)),
-            Err((file, Errno::EWOULDBLOCK)) => {
-                unlocked = Some(file);
-                Ok(None)
-            }
-            Err((_, errno)) => Err(Failure::from(errno)).context(path.display()),
-        }
-    })
+    let what = format!("the end of another build, which holds {}", path.display());
+    FileLock::wait(file, Sharing::Alone, &what, LIMIT, interrupted)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Host or guest: where this process runs, and how we know.
 //!
-//! The guest is recognised by what our launcher put there and nothing else could have: a token
+//! The guest is recognised by something that only our launcher can have put there: a token
 //! on the kernel command line that matches the token in the evidence directory shared with the
 //! host, on a kernel that booted after the host wrote it (another boot id). The hypervisor's own
 //! marks are recorded as evidence but decide nothing: with `-cpu host` they may be absent, and

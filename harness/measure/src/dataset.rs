@@ -117,7 +117,7 @@ impl Dataset {
         &self.base[row * self.dim..(row + 1) * self.dim]
     }
 
-    /// The `count` queries that follow in the stream: no one was told them before.
+    /// The next `count` queries of the stream, which nobody has seen.
     pub fn further_queries(&self, count: usize) -> Vec<f32> {
         self.after.clone().matrix(count, self.dim)
     }

@@ -1,7 +1,7 @@
 //! Rounds of the same work on two sides, in ABBA order.
 //!
-//! Comparing a system with itself, sequential blocks pass falsely 12-24 % of the time and
-//! interleaved pairs 1-5 %: what drifts on a busy machine then hits both sides alike.
+//! When a system is compared with itself, sequential blocks find a false difference 12-24 % of the time
+//! and interleaved pairs 1-5 %: interleaving makes drift on a busy machine hit both sides alike.
 
 use std::time::Duration;
 
@@ -53,11 +53,11 @@ pub fn rounds(
         .collect()
 }
 
-/// What looks on while rounds are done.
-pub type Seen<'a> = dyn FnMut(&[Round]) -> Result<(), Failure> + 'a;
+/// Called after each round with all rounds that count so far.
+pub type RoundObserver<'a> = dyn FnMut(&[Round]) -> Result<(), Failure> + 'a;
 
 /// Rounds of four sides.
-pub struct Controlled {
+pub struct ControlledRounds {
     /// Those that count.
     pub rounds: Vec<Round>,
     /// Those that were disturbed beyond the bounds of [`evidence::noise`], and done again.
@@ -67,33 +67,33 @@ pub struct Controlled {
 /// What a side did in its turn of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Time of each query that it had not been asked before, ahead of its turn.
+    /// Time of each new query at the start of its turn.
     pub unseen: Vec<Duration>,
     /// Time of each of its operations.
     pub times: Vec<Duration>,
 }
 
 impl Turn {
-    /// A turn that nothing opened.
+    /// A turn without new queries.
     pub fn of(times: Vec<Duration>) -> Self {
         Turn { unseen: vec![], times }
     }
 }
 
 /// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
-/// A round that is disturbed is done again, [`REPEATS`](evidence::protocol::REPEATS) times at most; 0 `repeats` for work that
-/// cannot be done twice. `seen` is given all rounds that count after each of them.
+/// A disturbed round is repeated, [`REPEATS`](evidence::protocol::REPEATS) times at most; `repeats` is 0
+/// for work that cannot be done twice. `seen` gets all rounds that count, after each of them.
 ///
 /// # Errors
 /// The first error of a side, or of `seen`.
 pub fn controlled_rounds(
     count: usize,
     mut repeats: usize,
-    seen: &mut Seen<'_>,
+    seen: &mut RoundObserver<'_>,
     mut side: impl FnMut(Arm, usize) -> Result<Turn, Failure>,
-) -> Result<Controlled, Failure> {
+) -> Result<ControlledRounds, Failure> {
     let _pinned = Pinned::here();
-    let mut done = Controlled { rounds: Vec::with_capacity(count), disturbed: Vec::new() };
+    let mut done = ControlledRounds { rounds: Vec::with_capacity(count), disturbed: Vec::new() };
     while done.rounds.len() < count {
         let index = done.rounds.len();
         let sampler = Sampler::start();

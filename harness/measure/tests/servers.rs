@@ -17,7 +17,7 @@ use evidence::competitor::Competitor;
 use evidence::protocol::PROTOCOL;
 use machine::deadline::wait_for;
 use machine::project;
-use measure::contender::{Contender, Driver, Limits, Program};
+use measure::contender::{Contender, ContenderProgram, Driver, DriverLimits};
 use measure::dataset::Dataset;
 use measure::oracle::Oracle;
 use rstest::rstest;
@@ -94,8 +94,9 @@ fn collections(url: &str) -> String {
 #[test]
 fn a_chromadb_server_is_a_contender() {
     let chroma = Chroma::start();
-    let program = Program::server(Competitor::Chromadb, &chroma.url, json!({"ef_search": 256}));
-    let mut driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
+    let program =
+        ContenderProgram::server(Competitor::Chromadb, &chroma.url, json!({"ef_search": 256}));
+    let mut driver = Driver::start(&program, &PROTOCOL, DriverLimits::default()).unwrap();
     let dataset = Dataset::of_protocol().unwrap();
     let rows = &dataset.base[..400 * PROTOCOL.dim];
     driver.insert(0, rows).unwrap().time("chromadb").unwrap();
@@ -121,8 +122,8 @@ fn a_chromadb_server_is_a_contender() {
 #[test]
 fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
     let server = QdrantStandIn::start();
-    let program = Program::server(Competitor::Qdrant, &server.url(), json!({}));
-    let mut driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
+    let program = ContenderProgram::server(Competitor::Qdrant, &server.url(), json!({}));
+    let mut driver = Driver::start(&program, &PROTOCOL, DriverLimits::default()).unwrap();
     let dataset = Dataset::generate(11, 400, PROTOCOL.dim, 20);
     for (number, rows) in dataset.base.chunks(200 * PROTOCOL.dim).enumerate() {
         driver.insert(200 * number as u64, rows).unwrap().time("qdrant").unwrap();
@@ -163,16 +164,19 @@ fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
 #[test]
 fn a_qdrant_collection_goes_even_where_nobody_closes_its_driver() {
     let server = QdrantStandIn::start();
-    let program = Program::server(Competitor::Qdrant, &server.url(), json!({}));
-    let driver = Driver::start(&program, &PROTOCOL, Limits::default()).unwrap();
+    let program = ContenderProgram::server(Competitor::Qdrant, &server.url(), json!({}));
+    let driver = Driver::start(&program, &PROTOCOL, DriverLimits::default()).unwrap();
     assert_eq!(server.collections().len(), 1);
     drop(driver);
     assert_eq!(server.collections(), [""; 0]);
 }
 
 fn refused(competitor: Competitor, url: &str) -> String {
-    let program = Program::server(competitor, url, json!({}));
-    Driver::start(&program, &PROTOCOL, Limits::default()).err().expect("no server").to_string()
+    let program = ContenderProgram::server(competitor, url, json!({}));
+    Driver::start(&program, &PROTOCOL, DriverLimits::default())
+        .err()
+        .expect("no server")
+        .to_string()
 }
 
 #[rstest]

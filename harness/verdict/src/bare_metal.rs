@@ -1,7 +1,7 @@
 //! Whether the module may be loaded on bare metal: four conditions, all of which must be met.
 //!
-//! Each lists the evidence that speaks for it and what is still missing. It is met where nothing
-//! is missing, and where there is no evidence everything is.
+//! Each condition lists the evidence for it and what is still missing. It is met when nothing is
+//! missing; without evidence, everything is.
 
 use evidence::baselines::Figure;
 use evidence::clock::Clock;
@@ -11,7 +11,7 @@ use evidence::facts::{COMPARED, MODULE, NOT_COMPARABLE};
 use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::stats::Outcome;
-use evidence::thresholds::{ENDURANCE, Rule, Scene};
+use evidence::thresholds::{ENDURANCE, Rule, RuleScene};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ use crate::soak::account::Soak;
 use crate::trails::Evidence;
 use crate::trial_end::TrialEnd;
 
-/// Trials or figures that a line names before it only counts them.
+/// How many trials or figures a line names; it only counts the others.
 const NAMED: usize = 4;
 
 /// The answer, with its conditions.
@@ -31,14 +31,14 @@ pub struct BareMetal {
     /// `ELIGIBLE` or `NOT ELIGIBLE`.
     pub state: String,
     /// The four conditions.
-    pub conditions: Vec<Condition>,
-    /// The soaks that were looked at, also those that count for nothing.
+    pub conditions: Vec<BareMetalCondition>,
+    /// The soaks that were considered, including those that do not count.
     pub soaks: Vec<Soak>,
 }
 
 /// A condition of bare metal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Condition {
+pub struct BareMetalCondition {
     /// `vm`, `improvement`, `endurance` or `comparable`.
     pub id: String,
     /// What is demanded.
@@ -69,13 +69,19 @@ impl BareMetal {
     }
 }
 
-impl Condition {
+impl BareMetalCondition {
     fn new(id: &str, demand: impl Into<String>) -> Self {
         let (evidence, missing) = (Vec::new(), Vec::new());
-        Condition { id: id.to_owned(), demand: demand.into(), met: false, evidence, missing }
+        BareMetalCondition {
+            id: id.to_owned(),
+            demand: demand.into(),
+            met: false,
+            evidence,
+            missing,
+        }
     }
 
-    /// Files `text` under what speaks for the condition, or what is missing.
+    /// Adds `text` to the evidence for the condition, or to what is missing.
     fn note(&mut self, holds: bool, text: impl Into<String>) {
         if holds { &mut self.evidence } else { &mut self.missing }.push(text.into());
     }
@@ -93,8 +99,8 @@ impl Condition {
     }
 }
 
-fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
-    let mut condition = Condition::new("vm", "the tests in the VM are 100 % successful");
+fn vm(evidence: &Evidence, criteria: &[CriterionVerdict]) -> BareMetalCondition {
+    let mut condition = BareMetalCondition::new("vm", "the tests in the VM are 100 % successful");
     let expected = evidence.expected(Place::Guest);
     let mut others = Vec::new();
     let mut passed = 0;
@@ -126,8 +132,8 @@ fn named(items: &[String]) -> String {
     if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
-fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
-    let mut condition = Condition::new(
+fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> BareMetalCondition {
+    let mut condition = BareMetalCondition::new(
         "improvement",
         "in the VM, on KVM, the kernel module is faster than FUSE: the lower bound is above 1 \
          wherever it must be",
@@ -142,7 +148,7 @@ fn improvement(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition 
         ),
         _ => condition.note(false, "there was no guest"),
     }
-    let scene = Scene { place: Place::Guest, emulated: false, clock: Clock::Wall };
+    let scene = RuleScene { place: Place::Guest, emulated: false, clock: Clock::Wall };
     let strict =
         |rule: &&Rule| rule.criterion == Criterion::KernelVsFuse && rule.at(scene).strictly;
     for rule in evidence::thresholds::ALL.iter().filter(strict) {
@@ -170,8 +176,8 @@ fn ratios(criteria: &[CriterionVerdict]) -> impl Iterator<Item = &JudgedRatio> {
     criteria.iter().flat_map(|one| &one.ratios)
 }
 
-fn endurance(evidence: &Evidence) -> Condition {
-    let mut condition = Condition::new(
+fn endurance(evidence: &Evidence) -> BareMetalCondition {
+    let mut condition = BareMetalCondition::new(
         "endurance",
         format!(
             "the module endures a soak of at least {} h and {} load/unload cycles under load on \
@@ -195,7 +201,7 @@ fn endurance(evidence: &Evidence) -> Condition {
                 ),
             );
         }
-        // A longer soak heals one that was too short; nothing heals one that failed.
+        // A longer soak makes up for one that was too short; nothing makes up for one that failed.
         let counts = |soak: &&&Soak| short(soak, module.as_ref()).is_empty();
         let counting = soaks.iter().find(counts);
         for soak in &soaks {
@@ -234,8 +240,8 @@ impl<'e> ModuleUnderTest<'e> {
         })
     }
 
-    /// Why `soak` is one of another module. `srcversion` covers the C sources; the engine's are in
-    /// the file, which is the same on the same kernel, and of the same commit on another.
+    /// Why `soak` tested another module. `srcversion` only covers the C sources. For the engine the file
+    /// must be the same on the same kernel, and built from the same commit on another.
     fn differs(&self, soak: &Soak) -> Option<String> {
         if soak.srcversion != self.srcversion {
             return Some(format!(
@@ -259,7 +265,8 @@ impl<'e> ModuleUnderTest<'e> {
     }
 }
 
-/// Whether a commit says of which sources something was built: not where some were in none.
+/// Whether a commit identifies the sources that were built: a checkout with uncommitted changes does
+/// not.
 fn says_all(commit: &str) -> bool {
     commit != "unknown" && !commit.ends_with("-dirty")
 }
@@ -274,8 +281,8 @@ fn short(soak: &Soak, module: Option<&ModuleUnderTest>) -> Vec<String> {
     short
 }
 
-fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
-    let mut condition = Condition::new(
+fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> BareMetalCondition {
+    let mut condition = BareMetalCondition::new(
         "comparable",
         "the results are directly comparable to the competitors': same data, same protocol, \
          measured live, recorded figures only where they are of the same operation, dimension and \
@@ -304,7 +311,7 @@ fn comparable(evidence: &Evidence, criteria: &[CriterionVerdict]) -> Condition {
     condition.concluded()
 }
 
-fn recorded(evidence: &Evidence, condition: &mut Condition) {
+fn recorded(evidence: &Evidence, condition: &mut BareMetalCondition) {
     let facts = |name| evidence.all_facts(name).map(|fact| fact.value);
     let mut compared: Vec<String> = Vec::new();
     for value in facts(COMPARED) {

@@ -1,17 +1,17 @@
-//! One cause is one line: of a hundred trials that fail for the same reason a person wants the reason,
-//! and how many there are.
+//! Groups reasons by their cause: when a hundred trials fail for the same reason, a person wants that
+//! reason once, with the number of trials.
 
 use evidence::place::Place;
 
 use crate::rule::judgement::{OfTrial, Reason, State};
 
-/// Trials of a cause that are named where there are more.
+/// How many trials of a cause are named; the others are only counted.
 const NAMED: usize = 4;
 
 /// Reasons with the same cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cause {
-    /// What each of them alone would lead to.
+pub(crate) struct ReasonCause {
+    /// The state that each of them alone would lead to.
     pub(crate) state: State,
     /// How many there are.
     pub(crate) count: usize,
@@ -19,8 +19,8 @@ pub(crate) struct Cause {
     pub(crate) text: String,
 }
 
-/// `reasons` by their causes: failures first, then what most trials share, otherwise as they came.
-pub(crate) fn causes<'r>(reasons: impl IntoIterator<Item = &'r Reason>) -> Vec<Cause> {
+/// `reasons` grouped by cause: failures first, then those that most trials share, otherwise in order.
+pub(crate) fn causes<'r>(reasons: impl IntoIterator<Item = &'r Reason>) -> Vec<ReasonCause> {
     let mut groups: Vec<Vec<&Reason>> = Vec::new();
     for reason in reasons {
         let same = |group: &&mut Vec<&Reason>| group.first().is_some_and(|one| alike(one, reason));
@@ -29,7 +29,7 @@ pub(crate) fn causes<'r>(reasons: impl IntoIterator<Item = &'r Reason>) -> Vec<C
             None => groups.push(vec![reason]),
         }
     }
-    let mut causes: Vec<Cause> = groups.iter().filter_map(|group| cause(group)).collect();
+    let mut causes: Vec<ReasonCause> = groups.iter().filter_map(|group| cause(group)).collect();
     causes.sort_by_key(|one| (std::cmp::Reverse(one.state), std::cmp::Reverse(one.count)));
     causes
 }
@@ -41,7 +41,7 @@ fn alike(one: &Reason, other: &Reason) -> bool {
     }
 }
 
-fn cause(group: &[&Reason]) -> Option<Cause> {
+fn cause(group: &[&Reason]) -> Option<ReasonCause> {
     let first = group.first()?;
     let text = match (&first.of, group.len()) {
         (Some(of), count @ 2..) => {
@@ -55,10 +55,10 @@ fn cause(group: &[&Reason]) -> Option<Cause> {
         }
         _ => first.text.clone(),
     };
-    Some(Cause { state: first.state, count: group.len(), text })
+    Some(ReasonCause { state: first.state, count: group.len(), text })
 }
 
-/// The first of them, and how many more there are; the place once where it is the same.
+/// Names the first of them, and counts the rest. The place is named once if all share it.
 fn named(trials: &[(&str, Place)]) -> String {
     let places: Vec<Place> = trials.iter().map(|&(_, place)| place).collect();
     let one_place = places.windows(2).all(|pair| pair[0] == pair[1]);
@@ -78,8 +78,8 @@ fn named(trials: &[(&str, Place)]) -> String {
     format!("{where_}{}{more}", first.join("; "))
 }
 
-/// What is the same in the messages of trials that fail for one cause: the first line, without the
-/// trial's own name and without the names of temporary directories.
+/// The part of a message that trials with one cause have in common: the first line, without the trial's
+/// own name and the names of temporary directories.
 fn key(of: &OfTrial) -> String {
     let name = of.trial.rsplit("::").next().unwrap_or_default();
     let line = of.why.lines().next().unwrap_or_default();
@@ -88,7 +88,7 @@ fn key(of: &OfTrial) -> String {
     without_random_parts(&without_place(&line))
 }
 
-/// Where in our sources an error came up tells two calls apart, and not two causes.
+/// Removes the place in our sources: two places may have one cause.
 fn without_place(line: &str) -> String {
     const PLACE: &str = ", at harness/";
     let Some((before, behind)) = line.split_once(PLACE) else { return line.to_owned() };

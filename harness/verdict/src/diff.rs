@@ -1,4 +1,4 @@
-//! Two runs beside each other: what changed in states, trials, skips and ratios.
+//! Compares two runs: what changed in states, trials, skips and ratios.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -24,9 +24,9 @@ struct JudgedRun {
     trials: BTreeMap<String, String>,
 }
 
-/// Something that is not the same in both runs.
+/// Something that differs between the two runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct RunChange {
     /// What it is.
     pub what: String,
     /// In the first run.
@@ -35,7 +35,7 @@ pub struct Change {
     pub after: String,
 }
 
-impl Display for Change {
+impl Display for RunChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} -> {}", self.what, self.before, self.after)
     }
@@ -45,12 +45,12 @@ impl Display for Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     /// The verdict, bare metal, accelerators and criteria.
-    pub states: Vec<Change>,
-    /// Trials that ended in another way, skips and their reasons among them.
-    pub trials: Vec<Change>,
-    /// Ratios whose outcome is another, or whose intervals do not meet: what noise alone would
-    /// seldom bring about.
-    pub ratios: Vec<Change>,
+    pub states: Vec<RunChange>,
+    /// Trials that ended differently, including skips and their reasons.
+    pub trials: Vec<RunChange>,
+    /// Ratios whose outcome changed, or whose intervals do not overlap, which noise alone rarely
+    /// causes.
+    pub ratios: Vec<RunChange>,
 }
 
 impl Difference {
@@ -119,14 +119,14 @@ fn states(verdict: &Verdict) -> BTreeMap<String, String> {
     whole.into_iter().map(|(name, state)| (name.to_owned(), state)).chain(criteria).collect()
 }
 
-fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<RunChange> {
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let value = |of: &BTreeMap<String, String>, name| {
         of.get(name).cloned().unwrap_or_else(|| ABSENT.to_owned())
     };
     names
         .into_iter()
-        .map(|name| Change {
+        .map(|name| RunChange {
             what: name.clone(),
             before: value(before, name),
             after: value(after, name),
@@ -135,7 +135,7 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
         .collect()
 }
 
-fn ratios(before: &Verdict, after: &Verdict) -> Vec<Change> {
+fn ratios(before: &Verdict, after: &Verdict) -> Vec<RunChange> {
     let by_name = |verdict: &Verdict| -> BTreeMap<String, JudgedRatio> {
         let all = verdict.criteria.iter().flat_map(|one| &one.ratios);
         all.map(|one| (format!("{} ({}, {})", one.title, one.place, one.clock.name()), one.clone()))
@@ -150,7 +150,7 @@ fn ratios(before: &Verdict, after: &Verdict) -> Vec<Change> {
             (Some(before), Some(after)) => differ(before, after),
             _ => true,
         })
-        .map(|name| Change {
+        .map(|name| RunChange {
             what: name.clone(),
             before: shown(before.get(name)),
             after: shown(after.get(name)),

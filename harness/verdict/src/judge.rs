@@ -3,9 +3,6 @@
 //! It fails closed. Whatever is missing, cut off, skipped in its own place or not in the
 //! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
 
-use std::fmt;
-
-use evidence::SCHEMA_VERSION;
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
 use evidence::facts::LOAD_CYCLES;
@@ -17,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use crate::bare_metal::BareMetal;
 use crate::criterion_verdict::CriterionVerdict;
 use crate::index::Fact;
-use crate::levels::{self, Standing};
+use crate::levels::{self, LevelStanding};
 use crate::rule::judgement::{Judgement, State};
 use crate::rule::{ratios, recorded};
-use crate::trails::{Evidence, Phase};
+use crate::trails::{Evidence, OlderRecords, Phase};
 use crate::trial_end::TrialEnd;
 use crate::trials;
 
-/// What a run amounts to.
+/// The verdict on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// PASS only if every criterion is.
@@ -40,35 +37,14 @@ pub struct Verdict {
     pub bare_metal: BareMetal,
     /// How far each home is, level by level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub levels: Vec<Standing>,
+    pub levels: Vec<LevelStanding>,
     /// The run's phases, in order.
     pub phases: Vec<Phase>,
     /// What is wrong with the evidence itself.
     pub damage: Vec<String>,
-    /// Whose records these are, where an older vexfs-validate wrote them.
+    /// Which older vexfs-validate wrote the records, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<OlderRecords>,
-}
-
-/// Records in a form that is still read, but no longer written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OlderRecords {
-    /// Their version; see [`evidence::SCHEMA_VERSION`].
-    pub version: u32,
-    /// The commit that wrote them, where it was recorded.
-    pub commit: Option<String>,
-}
-
-impl fmt::Display for OlderRecords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commit = self.commit.as_deref().unwrap_or("unknown");
-        write!(
-            f,
-            "the records are of version {}, written by the vexfs-validate of commit {commit}; this \
-             one writes version {SCHEMA_VERSION}",
-            self.version
-        )
-    }
 }
 
 /// Judges the evidence.
@@ -89,7 +65,7 @@ pub fn of(evidence: &Evidence) -> Verdict {
     }
 }
 
-/// The criteria as far as they belong in the guest; what the host must show is left out.
+/// Judges the guest's part of the criteria alone.
 pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
     criteria(evidence, &[Place::Guest], &evidence.damage())
 }
@@ -140,7 +116,7 @@ fn judge(
     }
 }
 
-/// What the load/unload cycles of trials that held prove, recomputed from their number.
+/// What the load/unload cycles of passed trials prove, recomputed from their number.
 fn stability(evidence: &Evidence) -> Vec<String> {
     let held =
         |fact: &Fact| evidence.trial_end(fact.trial, Place::Guest) == Some(&TrialEnd::Passed);

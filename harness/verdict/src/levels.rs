@@ -1,4 +1,4 @@
-//! How far each home is, level by level: what an author has, and what comes next.
+//! How far each home has come, level by level, and what its author should do next.
 
 use evidence::criterion::Criterion;
 use evidence::level::Level;
@@ -14,9 +14,9 @@ use crate::trial_end::TrialEnd;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhichHome {
-    /// Criterion 1's.
+    /// Tried by criterion 1.
     Fuse,
-    /// Criterion 4's.
+    /// Tried by criterion 4.
     Module,
 }
 
@@ -42,30 +42,30 @@ impl WhichHome {
 
 /// Where a home stands at a level, over both places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct LevelStanding {
     /// The home.
     pub home: WhichHome,
     /// The level.
     pub level: Level,
-    /// Trials that held.
+    /// Trials that passed.
     pub passed: usize,
-    /// Trials that did not.
+    /// Trials that failed.
     pub failed: usize,
     /// Trials of which nothing is known: not run, not tried, not decided, cut off.
     pub open: usize,
-    /// What most trials of it lack, or why they were not run; empty where all hold.
+    /// The causes that fail or block most of its trials; empty if all passed.
     pub why: Vec<String>,
 }
 
-impl Standing {
-    /// Whether nothing is lacking.
+impl LevelStanding {
+    /// Whether all of its trials passed.
     pub fn is_reached(&self) -> bool {
         self.failed + self.open == 0
     }
 }
 
-/// All levels of the homes of which at least one trial was run, or was to be and could not.
-pub(crate) fn of(evidence: &Evidence) -> Vec<Standing> {
+/// All levels of each home that has at least one trial that ran, or that should have and could not.
+pub(crate) fn of(evidence: &Evidence) -> Vec<LevelStanding> {
     let homes = WhichHome::ALL.into_iter();
     homes
         .flat_map(|home| {
@@ -74,8 +74,9 @@ pub(crate) fn of(evidence: &Evidence) -> Vec<Standing> {
         .collect()
 }
 
-fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<Standing> {
-    let mut standing = Standing { home, level, passed: 0, failed: 0, open: 0, why: Vec::new() };
+fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<LevelStanding> {
+    let mut standing =
+        LevelStanding { home, level, passed: 0, failed: 0, open: 0, why: Vec::new() };
     let mut reasons = Vec::new();
     let mut any_was_run = false;
     for place in Place::ALL {
@@ -102,8 +103,11 @@ fn standing(evidence: &Evidence, home: WhichHome, level: Level) -> Option<Standi
     (any && any_was_run).then_some(standing)
 }
 
-/// Where a home's author goes on: the first level that lacks something, or else of which not all is known.
-pub(crate) fn first_lacking(standings: &[Standing], home: WhichHome) -> Option<&Standing> {
+/// The level to work on next: the first with a failed trial, or else the first with an open one.
+pub(crate) fn first_lacking(
+    standings: &[LevelStanding],
+    home: WhichHome,
+) -> Option<&LevelStanding> {
     let mut its = standings.iter().filter(|one| one.home == home);
     its.clone().find(|one| one.failed > 0).or_else(|| its.find(|one| !one.is_reached()))
 }

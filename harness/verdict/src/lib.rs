@@ -29,10 +29,10 @@ mod trails;
 mod trial_end;
 mod trials;
 
-pub use bare_metal::{BareMetal, Condition};
+pub use bare_metal::{BareMetal, BareMetalCondition};
 pub use criterion_verdict::CriterionVerdict;
 pub use judge::{Verdict, exit_of, fuse_is_preserved, in_the_guest, of};
-pub use levels::{Standing, WhichHome};
+pub use levels::{LevelStanding, WhichHome};
 pub use rule::decision::Decision;
 pub use rule::judgement::{Judgement, Reason, State};
 pub use rule::ratios::{Disturbances, JudgedRatio, recall_below};

@@ -12,7 +12,7 @@ use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::protocol::{PROTOCOL, SLOWED_BY, controlled_order_of, of_first_queries};
 use evidence::stats::failure_rate_bound;
-use evidence::thresholds::{self, Scene, Work};
+use evidence::thresholds::{self, RuleOperation, RuleScene};
 use evidence::{
     Controls, Environment, Event, GuestEnded, GuestFault, Measurement, Round, Side, TrialState,
     Writer, end_of_trail,
@@ -75,7 +75,7 @@ fn trials(place: Place) -> Vec<String> {
 }
 
 /// A run in which everything holds, as events of host and guest.
-pub(crate) struct Run {
+pub(crate) struct MadeRun {
     pub(crate) host: Vec<Event>,
     pub(crate) guest: Vec<Event>,
 }
@@ -87,13 +87,15 @@ pub(crate) fn measurement(
     ratio: f64,
 ) -> Event {
     let clock = rule.clock(place, emulated);
-    let bound = rule.at(Scene { place, emulated, clock });
+    let bound = rule.at(RuleScene { place, emulated, clock });
     let (operations, samples, unseen) = match rule.work {
-        Work::Insertion => (PROTOCOL.insertion_batch, 1, 0),
-        Work::Search if emulated => (of_first_queries().queries, of_first_queries().queries, 4),
-        Work::Search => (PROTOCOL.queries, PROTOCOL.queries, 4),
+        RuleOperation::Insertion => (PROTOCOL.insertion_batch, 1, 0),
+        RuleOperation::Search if emulated => {
+            (of_first_queries().queries, of_first_queries().queries, 4)
+        }
+        RuleOperation::Search => (PROTOCOL.queries, PROTOCOL.queries, 4),
     };
-    let recall = (rule.work == Work::Search).then_some(1.0);
+    let recall = (rule.work == RuleOperation::Search).then_some(1.0);
     let side = |name: &str| Side { contender: name.to_owned(), recall, description: json!({}) };
     let rounds = (0..25u8)
         .map(|index| Round {
@@ -135,7 +137,7 @@ pub(crate) fn recorded(place: Place, emulated: bool, ratio: f64) -> Vec<Event> {
         name: name.into(),
         value,
     };
-    let scene = Scene { place, emulated, clock: Clock::Wall };
+    let scene = RuleScene { place, emulated, clock: Clock::Wall };
     let bound = thresholds::FUSE_OVER_RECORDED_INSERTION.at(scene);
     let baselines = Baselines::registered().unwrap();
     let insertions = |one: &&Figure| one.operation == RatedOperation::Insertion;
@@ -185,13 +187,13 @@ pub(crate) fn finished(trial: &str, state: TrialState, message: &str) -> [Event;
     ]
 }
 
-impl Run {
+impl MadeRun {
     /// In an emulated guest.
-    pub(crate) fn healthy() -> Run {
-        Run::healthy_on(Accelerator::Tcg)
+    pub(crate) fn healthy() -> MadeRun {
+        MadeRun::healthy_on(Accelerator::Tcg)
     }
 
-    pub(crate) fn healthy_on(accelerator: Accelerator) -> Run {
+    pub(crate) fn healthy_on(accelerator: Accelerator) -> MadeRun {
         let mut host = vec![environment(Processor::Native)];
         let mut guest = vec![
             environment(accelerator.into()),
@@ -207,7 +209,7 @@ impl Run {
             let emulated = place == Place::Guest && accelerator == Accelerator::Tcg;
             for rule in thresholds::ALL {
                 let clock = rule.clock(place, emulated);
-                let bound = rule.at(Scene { place, emulated, clock });
+                let bound = rule.at(RuleScene { place, emulated, clock });
                 if bound.decides {
                     events.push(measurement(rule, place, emulated, bound.threshold * 1.5));
                 }
@@ -232,7 +234,7 @@ impl Run {
             accelerator,
             evidence: None,
         }));
-        Run { host, guest }
+        MadeRun { host, guest }
     }
 
     pub(crate) fn verdict(self) -> Verdict {

@@ -1,4 +1,4 @@
-//! Saboteurs that were found (`fixtures/saboteurs`), as files that tables are made of.
+//! The saboteurs that were found (`fixtures/saboteurs`), read from files and written as tables.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub struct Found {
     pub fault: String,
     /// The criterion that went red.
     pub criterion: Criterion,
-    /// Trials of other criteria that stand on the same broken thing, and failed too.
+    /// Trials of other criteria that use what it breaks, and failed too.
     #[serde(default)]
     pub falls_with: Vec<String>,
     /// The trials that found it.
@@ -29,7 +29,7 @@ pub struct Found {
     pub message: String,
     /// How long it took to find it.
     pub seconds: f64,
-    /// The commit of which it was a twin, with `-dirty` behind it where files had been changed.
+    /// The commit that it was built from, with `-dirty` if files had been changed.
     pub commit: String,
 }
 
@@ -41,7 +41,7 @@ pub const REGISTER: &str = "all.txt";
 pub struct Account {
     /// Those that were found, by name.
     pub found: Vec<Found>,
-    /// The others, by name: they escaped, or nobody looked for them.
+    /// The others, by name: they escaped, or were not run.
     pub missing: Vec<String>,
 }
 

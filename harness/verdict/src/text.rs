@@ -1,12 +1,12 @@
-//! Text as every output may hold it.
+//! Helpers for text that goes into several outputs.
 
 use std::io;
 use std::path::Path;
 
 use crate::rule::judgement::State;
 
-/// `text` as a page, Markdown and XML may hold it: consoles and programs send colours and other
-/// controls.
+/// `text` without the colour codes and control characters of consoles and programs, so that a page,
+/// Markdown and XML can hold it.
 pub(crate) fn clean(text: &str) -> String {
     let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
     anstream::adapter::strip_str(text).to_string().chars().filter(shown).collect()

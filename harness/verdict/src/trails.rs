@@ -1,6 +1,7 @@
 //! The evidence of a run, read once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,15 +10,35 @@ use evidence::files::SOAKS;
 use evidence::place::Place;
 use evidence::processor::{Processor, id_of};
 use evidence::{
-    Environment, Event, GuestEnded, GuestFault, PhaseState, Record, SCHEMA_VERSION, Trail,
-    TrailEnd, against_the_launcher, read_trail,
+    EndOfTrail, Environment, Event, GuestEnded, GuestFault, PhaseState, Record, SCHEMA_VERSION,
+    Trail, against_the_launcher, read_trail,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::index::{Fact, TrailIndex};
-use crate::judge::OlderRecords;
 use crate::soak::account::Soak;
 use crate::trial_end::TrialEnd;
+
+/// Records in an older format, which is still read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OlderRecords {
+    /// Their version; see [`evidence::SCHEMA_VERSION`].
+    pub version: u32,
+    /// The commit that wrote them, where it was recorded.
+    pub commit: Option<String>,
+}
+
+impl fmt::Display for OlderRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commit = self.commit.as_deref().unwrap_or("unknown");
+        write!(
+            f,
+            "the records are of version {}, written by the vexfs-validate of commit {commit}; this \
+             one writes version {SCHEMA_VERSION}",
+            self.version
+        )
+    }
+}
 
 /// A phase of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,7 +120,7 @@ impl Evidence {
     }
 
     /// Where the trail of `place` ended when it was read.
-    pub(crate) fn end(&self, place: Place) -> Option<TrailEnd> {
+    pub(crate) fn end(&self, place: Place) -> Option<EndOfTrail> {
         self.trail(place)?.end()
     }
 
@@ -142,7 +163,7 @@ impl Evidence {
         ends.flatten().map(String::as_str).collect()
     }
 
-    /// Whose records these are, where an older vexfs-validate wrote them.
+    /// Which older vexfs-validate wrote the records, if one did.
     pub(crate) fn older_records(&self) -> Option<OlderRecords> {
         let version = self.all_records().map(|record| record.v).min()?;
         let environment =
@@ -242,8 +263,8 @@ impl Evidence {
         &self.index(place).expected
     }
 
-    /// Headlines on the guest's console that no trial has in its part of the kernel log: what came
-    /// between trials, before or after them, and so made none of them fail.
+    /// Kernel trouble on the guest's console that is in no trial's part of the kernel log: it came
+    /// between trials, before or after them, and so failed none of them.
     pub(crate) fn trouble_beside_trials(&self) -> Vec<&str> {
         let logged: Vec<&str> = self
             .records(Place::Guest)
@@ -256,7 +277,7 @@ impl Evidence {
             .collect();
         self.records(Place::Host)
             .filter_map(|record| match &record.event {
-                // Where the kernel went down it is accused already.
+                // A kernel that went down is reported already.
                 Event::GuestEnded(end) if end.fault != GuestFault::Kernel => Some(&end.trouble),
                 _ => None,
             })
@@ -266,8 +287,8 @@ impl Evidence {
             .collect()
     }
 
-    /// Whether it is of a command in the guest (`vexfs-validate guest`), which may run a part of the
-    /// guest's trials: nothing was expected of the host. It can show much, and never all.
+    /// Whether it was written by a command in the guest (`vexfs-validate guest`), which may run only some
+    /// of the guest's trials and expects nothing of the host. It never shows a whole run.
     pub fn is_part(&self) -> bool {
         self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
     }

@@ -6,27 +6,27 @@ use evidence::{Event, Record, TrialState};
 
 use crate::rule::judgement::{State, What};
 
-/// How a trial ended, or what kept it from that.
+/// How a trial ended, or why it did not run to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrialEnd {
-    /// It was expected, and nothing is known of it.
+    /// It was expected, and there is no record of it.
     NotRun,
     /// It was skipped, with the reason.
     Skipped(String),
     /// It began, and its end is missing.
     Began,
-    /// It held.
+    /// It passed.
     Passed,
-    /// It did not, and why.
+    /// It failed, and why.
     Failed(String),
-    /// Nobody can say, and why.
+    /// It could not be decided, and why.
     Undecided(String),
-    /// It was not tried, since another trial has found what keeps it from that.
+    /// It was not tried, because an earlier trial found a fault that makes it fail; which.
     NotTried(String),
 }
 
 impl TrialEnd {
-    /// It in a word or two, as in `fuse::rename: not decided`.
+    /// A word or two for it, as in `fuse::rename: not decided`.
     pub(crate) fn words(&self) -> &'static str {
         match self {
             TrialEnd::NotRun => "not run",
@@ -39,7 +39,7 @@ impl TrialEnd {
         }
     }
 
-    /// The reason that was recorded with it; empty where there is none.
+    /// The reason that was recorded; empty if there is none.
     pub(crate) fn why(&self) -> &str {
         match self {
             TrialEnd::Skipped(why)
@@ -50,7 +50,7 @@ impl TrialEnd {
         }
     }
 
-    /// What it is as a reason against a PASS; `None` of a trial that passed.
+    /// How it counts against a PASS; `None` if the trial passed.
     pub(crate) fn against(&self) -> Option<(State, What)> {
         Some(match self {
             TrialEnd::Passed => return None,
@@ -63,11 +63,10 @@ impl TrialEnd {
     }
 }
 
-/// What is said of a trial, or of a phase, that began and has no end.
+/// The words for a trial or a phase that began and has no end.
 pub(crate) const UNENDED: &str = "began and never ended";
 
-/// The last word on each trial. A failure stays, and what was not decided: a retry that passes does
-/// not undo it.
+/// The final state of each trial. A failed or undecided trial stays so, even if a retry passes.
 pub(crate) fn of_records(records: &[Record]) -> BTreeMap<String, TrialEnd> {
     let mut ends: BTreeMap<String, TrialEnd> = BTreeMap::new();
     for record in records {
@@ -88,8 +87,8 @@ pub(crate) fn of_records(records: &[Record]) -> BTreeMap<String, TrialEnd> {
             }
             _ => continue,
         };
-        // The guest is booted once more for the instruction clock: that a trial began there again
-        // must not hide that it had no end before.
+        // The guest is booted once more for the instruction clock. A trial that begins again there must
+        // not hide that it did not end before.
         if let (TrialEnd::Began, Some(TrialEnd::Began)) = (&end, ends.get(trial)) {
             end = TrialEnd::Failed("it began twice, and did not end the first time".to_owned());
         }

@@ -1,4 +1,4 @@
-//! A criterion's trials, against the expected-tests manifest.
+//! Checks a criterion's trials against the expected-tests manifest.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(super) struct Count {
     pub expected: usize,
 }
 
-/// What the verdict says of an expected trial of which nothing is known.
+/// What the verdict says about an expected trial without a record.
 pub fn not_run(trial: &str, place: Place) -> String {
     format!("{trial} ({place}) was not run")
 }
@@ -77,7 +77,7 @@ pub(super) fn judge(
                 _ => judgement.add(Reason::of_trial(state, trial, place, what, end.why())),
             }
         }
-        // Where nothing is expected at all, nothing is unknown: that is said above.
+        // Without any expectation no trial is unknown; that case is reported above.
         for (trial, end) in others.into_iter().filter(|_| !nothing_expected) {
             if !matches!(end, TrialEnd::Skipped(_)) {
                 judgement.inconclusive(format!(
@@ -90,10 +90,10 @@ pub(super) fn judge(
     count
 }
 
-/// Whether a trial in the guest may have failed for what the host did: its files changed meanwhile, and
-/// the message is of a stale one.
+/// Whether the host may have made a trial in the guest fail: its files changed meanwhile, and the
+/// message reports a stale file.
 fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<String> {
-    /// What the kernel, the C library and the loader call ESTALE.
+    /// How the kernel, the C library and the loader spell ESTALE.
     const STALE: [&str; 4] = ["ESTALE", "Stale file handle", "os error 116", "Error 116"];
     let changes = evidence.host_changes();
     if place == Place::Host || changes.is_empty() || !STALE.iter().any(|one| message.contains(one))
@@ -107,7 +107,7 @@ fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<Stri
     ))
 }
 
-/// A trial without an end. If the kernel went down under it that is the module's fault; else
+/// Judges a trial that never ended. If the kernel went down, that is the module's fault; otherwise
 /// somebody stopped it.
 fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgement) {
     match evidence.guest_end() {

@@ -29,7 +29,7 @@ use measure::peers::sets::result::Measured;
 use measure::peers::sets::set::{self, Set};
 use measure::peers::sets::side::{SetSide, Whose, sides};
 use measure::peers::table;
-use measure::peers::turns::Effort;
+use measure::peers::turns::MeasuringEffort;
 use measure::peers::write_json;
 use vexfs_uapi::Kind;
 
@@ -40,7 +40,7 @@ const MANY_ROWS: usize = 200_000;
 /// one query a call, k = 10. Prints tables and writes what they show as JSON.
 #[derive(Debug, Parser)]
 #[command(bin_name = "make bench", after_help = "make bench ARGS='--only hnsw --data sift,words'")]
-struct Options {
+struct EngineOptions {
     /// Only these kinds of ours
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)))]
@@ -96,14 +96,14 @@ struct Shown {
 }
 
 fn main() -> ExitCode {
-    supervised(&Options::parse()).unwrap_or_else(|failure| {
+    supervised(&EngineOptions::parse()).unwrap_or_else(|failure| {
         eprintln!("bench: {failure}");
         ExitCode::FAILURE
     })
 }
 
 /// Runs while signals are watched, so that drivers and files are gone when it ends.
-fn supervised(options: &Options) -> Result<ExitCode, Failure> {
+fn supervised(options: &EngineOptions) -> Result<ExitCode, Failure> {
     let signals = Signals::begin()?;
     match run(options) {
         Ok(shown) => {
@@ -126,7 +126,7 @@ fn supervised(options: &Options) -> Result<ExitCode, Failure> {
     }
 }
 
-fn run(options: &Options) -> Result<Shown, Failure> {
+fn run(options: &EngineOptions) -> Result<Shown, Failure> {
     if let Some(file) = &options.from {
         return read(file);
     }
@@ -157,7 +157,7 @@ fn read(file: &Path) -> Result<Shown, Failure> {
     Ok(Shown { rows: serde_json::from_str(&text).context(file.display())?, ..Shown::default() })
 }
 
-fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Failure> {
+fn measure_sets(options: &EngineOptions, names: &[String]) -> Result<Vec<Measured>, Failure> {
     let progress = ProgressBar::new(names.len() as u64)
         .with_style(ProgressStyle::with_template("{pos}/{len} sets, {elapsed}, {msg}")?);
     let mut measured: Vec<Measured> = match options.resume {
@@ -188,7 +188,7 @@ fn measure_sets(options: &Options, names: &[String]) -> Result<Vec<Measured>, Fa
     Ok(measured)
 }
 
-fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> {
+fn measure_kinds(options: &EngineOptions, data: &[Data]) -> Result<Vec<Row>, Failure> {
     let cpu = environment::of_this_machine(Processor::Native).cpu;
     Cores::allowed()?.stay_on_one()?;
     let progress = ProgressBar::new_spinner();
@@ -196,7 +196,7 @@ fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> 
     for &data in data {
         progress.set_message(format!("{}: drawing", data.name()));
         let drawn = data.generate(options.rows)?;
-        let effort = Effort {
+        let effort = MeasuringEffort {
             warmups: PROTOCOL.warmups,
             rounds: options.rounds,
             builds: if data == Data::Protocol { options.builds } else { 1 },
@@ -211,7 +211,7 @@ fn measure_kinds(options: &Options, data: &[Data]) -> Result<Vec<Row>, Failure> 
     Ok(rows)
 }
 
-impl Options {
+impl EngineOptions {
     fn wants(&self, comparison: &Comparison) -> bool {
         let kind = comparison.kind.name();
         let searched_or_built =

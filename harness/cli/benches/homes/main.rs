@@ -23,7 +23,7 @@ use vexfs_uapi::{Home, Kind};
 /// lines as JSON.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo bench -p cli --bench homes --")]
-struct Options {
+struct HomesOptions {
     /// Where the JSON goes [default: target/bench/homes.json, in the guest the evidence]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -33,14 +33,14 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    supervised(&Options::parse()).unwrap_or_else(|failure| {
+    supervised(&HomesOptions::parse()).unwrap_or_else(|failure| {
         eprintln!("bench: {failure}");
         ExitCode::FAILURE
     })
 }
 
 /// Runs while signals are watched, so that nothing stays mounted when it ends.
-fn supervised(options: &Options) -> Result<ExitCode, Failure> {
+fn supervised(options: &HomesOptions) -> Result<ExitCode, Failure> {
     let signals = Signals::begin()?;
     match run(options) {
         Ok(lines) => {
@@ -55,7 +55,7 @@ fn supervised(options: &Options) -> Result<ExitCode, Failure> {
     }
 }
 
-fn run(options: &Options) -> Result<Vec<HomesLine>, Failure> {
+fn run(options: &HomesOptions) -> Result<Vec<HomesLine>, Failure> {
     let here = place::here();
     let directory = here.evidence_dir.clone().unwrap_or(project::root().join("target/bench"));
     let output = options.output.clone().unwrap_or(directory.join("homes.json"));

@@ -11,9 +11,9 @@ use clap::Args;
 use evidence::exit;
 use verdict::attestation::{Statement, sign};
 
-use super::atomic;
 use super::output::outln;
 use super::stop::Stop;
+use machine::atomic;
 pub(crate) use verify::{Verify, open, public_key, refused, shown, verify};
 
 /// The attestation's name in the run's directory.

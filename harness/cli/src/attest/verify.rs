@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use evidence::digest::sha256;
 use evidence::exit;
-use verdict::attestation::{PublicKey, Refusal, Shown, ShownFile, Statement};
+use verdict::attestation::{PublicKey, Refusal, ShownFile, ShownFiles, Statement};
 
 use super::{milliseconds, named};
 use crate::output::outln;
@@ -39,8 +39,11 @@ pub(crate) fn verify(options: &Verify) -> Result<ExitCode, Stop> {
     };
     let (module, fuse) = (file(&options.module, "module")?, file(&options.fuse, "FUSE daemon")?);
     let (statement, _) = open(&options.file, &key)?;
-    let all =
-        Shown { module: module.as_ref(), fuse: fuse.as_ref(), kernel: options.kernel.as_deref() };
+    let all = ShownFiles {
+        module: module.as_ref(),
+        fuse: fuse.as_ref(),
+        kernel: options.kernel.as_deref(),
+    };
     statement.must_hold_for(all).map_err(|why| refused(&options.file, &why))?;
     outln!("holds: {statement}; signed by key {}", key.id());
     Ok(ExitCode::SUCCESS)

@@ -10,8 +10,8 @@ use homes::fuse::FuseMount;
 use machine::clock;
 use machine::failure::{Failure, WithContext};
 use measure::contender::{
-    Contender, Driver, InProcess, Limits, Program, STORES, Sides, Slowed, Stores, VexfsFile,
-    building_order, draw_order, fill,
+    Contender, ContenderProgram, Driver, DriverLimits, InProcess, STORES, Sides, Slowed, Stores,
+    VexfsFile, building_order, draw_order, fill,
 };
 use measure::dataset::Dataset;
 use serde_json::{Value, json};
@@ -50,23 +50,27 @@ impl<'a> NamedContender<'a> {
                 let Some(program) = self.program() else {
                     machine::fail!("{:?} has no driver", self.named)
                 };
-                Ok(Box::new(Driver::start(&program, &PROTOCOL, Limits::default())?))
+                Ok(Box::new(Driver::start(&program, &PROTOCOL, DriverLimits::default())?))
             }
         }
     }
 
     /// The driver of a competitor.
-    pub(super) fn program(&self) -> Option<Program> {
+    pub(super) fn program(&self) -> Option<ContenderProgram> {
         match self.named {
             Named::ChromaDb(ef_search, url) => {
                 let options = json!({ "ef_search": ef_search });
                 Some(match url {
-                    Some(url) => Program::server(Competitor::Chromadb, url, options),
-                    None => Program::competitor(Competitor::Chromadb, options),
+                    Some(url) => ContenderProgram::server(Competitor::Chromadb, url, options),
+                    None => ContenderProgram::competitor(Competitor::Chromadb, options),
                 })
             }
-            Named::Qdrant(None) => Some(Program::competitor(Competitor::Qdrant, json!({}))),
-            Named::Qdrant(Some(url)) => Some(Program::server(Competitor::Qdrant, url, json!({}))),
+            Named::Qdrant(None) => {
+                Some(ContenderProgram::competitor(Competitor::Qdrant, json!({})))
+            }
+            Named::Qdrant(Some(url)) => {
+                Some(ContenderProgram::server(Competitor::Qdrant, url, json!({})))
+            }
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Whether a contender did the work that it was sent, and by which index.
+//! Checks that a contender did the work that it was sent, with the index that was asked for.
 
 use criteria::competitor_index;
 use criteria::served::{Asked, Served};

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use evidence::exit;
-use verdict::attestation::{BareMetalStanding, Shown, Statement};
+use verdict::attestation::{BareMetalStanding, ShownFiles, Statement};
 
 use super::place::{Parcel, Root};
-use super::{Install, Level};
+use super::{AttestedLevel, Install};
 use crate::attest::{open, public_key, refused, shown};
 use crate::output::outln;
 use crate::stop::Stop;
@@ -20,12 +20,14 @@ pub(super) fn install(options: &Install) -> Result<ExitCode, Stop> {
     // The bytes that are hashed are the bytes that are installed.
     let (module, bytes) = shown(&options.module, "module")?;
     let (statement, attestation) = open(&options.attestation, &key).map_err(shut)?;
-    let due = Shown { module: Some(&module), kernel: Some(&options.kernel), fuse: None };
+    let due = ShownFiles { module: Some(&module), kernel: Some(&options.kernel), fuse: None };
     statement.must_hold_for(due).map_err(|why| shut(refused(&options.attestation, &why)))?;
     must_reach(options.level, &statement).map_err(shut)?;
     let notice = match options.level {
-        Level::BareMetal => None,
-        Level::Vm => Some(format!("{name}: {}; signed by key {}", statement.standing(), key.id())),
+        AttestedLevel::BareMetal => None,
+        AttestedLevel::Vm => {
+            Some(format!("{name}: {}; signed by key {}", statement.standing(), key.id()))
+        }
     };
     let parcel = Parcel {
         file: &file,
@@ -82,10 +84,10 @@ fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
     ))
 }
 
-fn must_reach(level: Level, statement: &Statement) -> Result<(), Stop> {
+fn must_reach(level: AttestedLevel, statement: &Statement) -> Result<(), Stop> {
     match (level, statement.tested().bare_metal) {
-        (Level::Vm, _) | (Level::BareMetal, BareMetalStanding::Eligible) => Ok(()),
-        (Level::BareMetal, BareMetalStanding::NotEligible) => Err(Stop::new(
+        (AttestedLevel::Vm, _) | (AttestedLevel::BareMetal, BareMetalStanding::Eligible) => Ok(()),
+        (AttestedLevel::BareMetal, BareMetalStanding::NotEligible) => Err(Stop::new(
             exit::REFUSED,
             format!(
                 "it {}; see what is missing with: vexfs-validate verdict DIR, or install it as what \

@@ -10,7 +10,7 @@ use machine::project;
 
 use super::Load;
 use super::place::Root;
-use super::status::{Gate, look};
+use super::status::{GateState, look};
 use crate::attest::public_key;
 use crate::output::outln;
 use crate::stop::Stop;
@@ -35,9 +35,9 @@ pub(super) fn load(options: &Load) -> Result<ExitCode, Stop> {
     };
     let root = Root::new("/".as_ref());
     let (file, statement) = match look(&root.home(&release), &release, key.as_ref()) {
-        Gate::Open { file, statement, .. } => (file, statement),
-        Gate::Empty => return Err(shut("no module has passed")),
-        Gate::Broken(why) => return Err(shut(&why)),
+        GateState::Open { file, statement, .. } => (file, statement),
+        GateState::Empty => return Err(shut("no module has passed")),
+        GateState::Broken(why) => return Err(shut(&why)),
     };
     let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_");
     // modprobe and not the file itself: it prints what is to be said at each load.

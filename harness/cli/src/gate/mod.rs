@@ -46,8 +46,8 @@ pub(super) struct Install {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// How much must be attested
-    #[arg(long, value_enum, default_value_t = Level::BareMetal)]
-    level: Level,
+    #[arg(long, value_enum, default_value_t = AttestedLevel::BareMetal)]
+    level: AttestedLevel,
 }
 
 /// `gate load`.
@@ -74,7 +74,7 @@ pub(super) struct Status {
 
 /// How much must be attested before a module is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Level {
+pub(super) enum AttestedLevel {
     /// ELIGIBLE: all four conditions of bare metal
     BareMetal,
     /// PASS in the VM, emulated or not; each load says so in the kernel's log

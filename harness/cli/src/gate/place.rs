@@ -18,8 +18,8 @@ use machine::programs::on_path;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tempfile::{Builder, TempDir};
 
-use crate::atomic::{remove_if_there, sync_directory, write, write_new};
 use crate::stop::Stop;
+use machine::atomic::{remove_if_there, sync_directory, write, write_new};
 
 /// The directory of what is through the gate.
 const HOME: &str = "updates/vexfs-gate";
@@ -142,7 +142,7 @@ impl Root {
     /// Writes the snippet; whether there was none.
     fn add_snippet(&self, path: &Path, name: &str) -> io::Result<bool> {
         let is_new = !path.exists();
-        fs::create_dir_all(crate::atomic::parent(path))?;
+        fs::create_dir_all(machine::atomic::parent(path))?;
         write(path, snippet(name).as_bytes())?;
         Ok(is_new)
     }
@@ -191,19 +191,19 @@ struct Swap {
 
 impl Swap {
     fn done(stage: TempDir, home: PathBuf) -> io::Result<Swap> {
-        let parent = crate::atomic::parent(&home);
+        let parent = machine::atomic::parent(&home);
         fs::create_dir_all(parent)?;
         let replaced = home.exists();
         exchange(stage.path(), &home, replaced)?;
         sync_directory(parent)?;
-        sync_directory(crate::atomic::parent(stage.path()))?;
+        sync_directory(machine::atomic::parent(stage.path()))?;
         Ok(Swap { before: stage, home, replaced })
     }
 
     /// Best effort: it goes on where it came from.
     fn undo(self) {
         if exchange(&self.home, self.before.path(), self.replaced).is_ok() {
-            let _ = sync_directory(crate::atomic::parent(&self.home));
+            let _ = sync_directory(machine::atomic::parent(&self.home));
         }
     }
 }

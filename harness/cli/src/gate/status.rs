@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use evidence::exit;
-use verdict::attestation::{PublicKey, Shown, Statement};
+use verdict::attestation::{PublicKey, ShownFiles, Statement};
 
 use super::Status;
 use super::place::{ATTESTATION, KEY, NOTICE, Root};
@@ -14,7 +14,7 @@ use crate::output::outln;
 use crate::stop::Stop;
 
 /// The gate of a kernel.
-pub(super) enum Gate {
+pub(super) enum GateState {
     /// A module is through it.
     Open { file: PathBuf, statement: Box<Statement>, key: String, in_the_vm: bool },
     /// There is none.
@@ -37,17 +37,17 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
     }
     for release in kernels {
         match look(&root.home(&release), &release, key.as_ref()) {
-            Gate::Open { file, statement, key, in_the_vm } => {
+            GateState::Open { file, statement, key, in_the_vm } => {
                 let level = if in_the_vm { "open, VM only" } else { "open" };
                 outln!("{release}: {level}: {statement}; signed by key {key}");
                 outln!("  module       {}", file.display());
                 outln!("  attestation  {}", file.with_file_name(ATTESTATION).display());
             }
-            Gate::Empty => outln!(
+            GateState::Empty => outln!(
                 "{release}: shut, FUSE serves: no module has passed; validate with: vexfs-validate \
                  run --kernel {release}, then attest, and gate install"
             ),
-            Gate::Broken(why) => outln!(
+            GateState::Broken(why) => outln!(
                 "{release}: shut: {why}; install again with: vexfs-validate gate install, or \
                  remove {} and run: depmod {release}",
                 root.home(&release).display()
@@ -75,17 +75,17 @@ fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
 }
 
 /// Looks at the gate of `release`, and believes nothing of it but the signature.
-pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> Gate {
+pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> GateState {
     let modules = match fs::read_dir(home) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Gate::Empty,
-        Err(error) => return Gate::Broken(format!("{}: {error}", home.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return GateState::Empty,
+        Err(error) => return GateState::Broken(format!("{}: {error}", home.display())),
         Ok(entries) => {
             let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
             paths.filter(|path| path.extension().is_some_and(|one| one == "ko"))
         }
     };
     let Ok([file]) = <[PathBuf; 1]>::try_from(modules.collect::<Vec<_>>()) else {
-        return Gate::Broken(format!("{} does not hold one module", home.display()));
+        return GateState::Broken(format!("{} does not hold one module", home.display()));
     };
     let checked = || {
         let key = match key {
@@ -95,16 +95,16 @@ pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> Gate 
         let attestation = home.join(ATTESTATION);
         let (module, _) = shown(&file, "module")?;
         let (statement, _) = open(&attestation, &key)?;
-        let due = Shown { module: Some(&module), kernel: Some(release), fuse: None };
+        let due = ShownFiles { module: Some(&module), kernel: Some(release), fuse: None };
         statement.must_hold_for(due).map_err(|why| refused(&attestation, &why))?;
         Ok::<_, Stop>((Box::new(statement), key.id()))
     };
     match checked() {
         Ok((statement, key)) => {
             let in_the_vm = home.join(NOTICE).exists();
-            Gate::Open { file, statement, key, in_the_vm }
+            GateState::Open { file, statement, key, in_the_vm }
         }
-        Err(stop) => Gate::Broken(stop.message),
+        Err(stop) => GateState::Broken(stop.message),
     }
 }
 

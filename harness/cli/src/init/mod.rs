@@ -3,15 +3,15 @@
 mod answer;
 mod file;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 use evidence::exit;
-use machine::config;
 use machine::failure::{Failure, WithContext};
+use machine::{atomic, config};
 
 use self::answer::{Answers, MOUNTS, Settled};
 use super::output::outln;
@@ -76,7 +76,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     let text = file::text(&settled);
     // What is written is read the same way, and so is never refused later for what it says.
     config::parse(&text, &path).map_err(wrong)?;
-    write(&path, &text).map_err(|failure| {
+    atomic::write(&path, text.as_bytes()).context(path.display()).map_err(|failure| {
         Stop::new(exit::EVIDENCE, failure.and_then("; VEXFS_CONFIG may name another file"))
     })?;
     outln!("{} is written", path.display());
@@ -85,20 +85,6 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     }
     outln!("next: vexfs-validate try, which tries ten things of it in about ten seconds");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes the whole file or nothing.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut new = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .context(directory.display())?;
-    new.write_all(text.as_bytes())
-        .and_then(|()| File::sync_all(new.as_file()))
-        .context(path.display())?;
-    new.persist(path).context(path.display())?;
-    Ok(())
 }
 
 /// Asks the three questions; an answer that cannot be is told why, and asked for again.

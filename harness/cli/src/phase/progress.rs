@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use super::times::{Store, Took};
 
 /// The phases of a run as they come and go, beside those of the last one. Clones are the same run:
-/// phases in the guest are seen by whoever reads its output.
+/// phases in the guest are seen in its output.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Option<Arc<Run>>);
+pub(crate) struct Progress(Option<Arc<TimedRun>>);
 
 #[derive(Debug)]
-struct Run {
+struct TimedRun {
     store: Store,
     last: Vec<Took>,
     began: Instant,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<Vec<SeenPhase>>,
 }
 
 /// A phase of this run; without an end it goes on.
 #[derive(Debug, Clone)]
-struct Seen {
+struct SeenPhase {
     phase: String,
     began: f64,
     ended: Option<f64>,
@@ -32,23 +32,23 @@ impl Progress {
         Progress::of_store(Store::here(what))
     }
 
-    /// Of nothing that is known: it has nothing to say, and keeps nothing.
+    /// One that forecasts and keeps nothing.
     pub(crate) fn none() -> Progress {
         Progress(None)
     }
 
     fn of_store(store: Store) -> Progress {
         let last = store.last();
-        let run = Run { store, last, began: Instant::now(), seen: Mutex::default() };
+        let run = TimedRun { store, last, began: Instant::now(), seen: Mutex::default() };
         Progress(Some(Arc::new(run)))
     }
 
-    /// Whether there are phases to be told of.
+    /// Whether it follows phases at all.
     pub(crate) fn watches(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What the last run makes expect, before the first phase.
+    /// The forecast before the first phase, from the last run.
     pub(crate) fn outlook(&self) -> Option<String> {
         let run = self.0.as_ref()?;
         let total = run.last.last()?.ended;
@@ -115,17 +115,17 @@ impl Progress {
     }
 }
 
-impl Run {
+impl TimedRun {
     fn now(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
+    fn seen(&self) -> MutexGuard<'_, Vec<SeenPhase>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begins(&self, name: &str, now: f64) -> String {
-        self.seen().push(Seen { phase: name.to_owned(), began: now, ended: None });
+        self.seen().push(SeenPhase { phase: name.to_owned(), began: now, ended: None });
         let Some(at) = self.last.iter().position(|one| one.phase == name) else {
             return String::new();
         };

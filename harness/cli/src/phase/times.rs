@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use machine::project;
+use machine::{atomic, project};
 use serde::{Deserialize, Serialize};
 
 /// A phase of an earlier run, in seconds after that run began.
@@ -63,9 +63,7 @@ impl Store {
         let mut kept = all(&self.file);
         kept.insert(self.sort.clone(), run.to_vec());
         // Replaced in one step: another run may be reading it.
-        let new = self.file.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&new, serde_json::to_vec_pretty(&kept)?)?;
-        fs::rename(&new, &self.file)
+        atomic::write(&self.file, &serde_json::to_vec_pretty(&kept)?)
     }
 }
 

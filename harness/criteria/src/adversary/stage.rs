@@ -29,11 +29,11 @@ const SOMEBODY: u32 = 54_321;
 /// How long the watchers are alone, to see how long their requests take.
 const ALONE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
-/// He is at it when he and the home have worked so long since he was ready: on a busy machine the
-/// request that others would wait for is sent long after he said so.
+/// The act counts as begun when he and the home have used this much processor time since he was ready:
+/// on a busy machine the request that makes others wait is sent long after he said he was.
 const AT_IT: Duration = Duration::from_millis(200);
-/// A home that has not worked for him after so many times what he is left at it does its work where
-/// it is not seen.
+/// If a home has not worked for him after this many times the time that he is given, it does its work
+/// where it is not seen.
 const IDLE: u32 = 4;
 /// Preparations may take this many times the bound.
 const PREPARATIONS: u32 = 60;

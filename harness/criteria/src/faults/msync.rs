@@ -31,7 +31,7 @@ const DIM: usize = 16;
 const ROW: usize = DIM * size_of::<f32>();
 /// For a few thousand rows on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Pauses by which two that do the same may differ: one for each entry into the engine.
+/// How many pauses two identical calls may differ by: one for each entry into the engine.
 const MARGIN: u64 = 50;
 
 /// What the part is to store.

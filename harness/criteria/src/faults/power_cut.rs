@@ -11,7 +11,7 @@ use evidence::files::CONSOLE_FILE;
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
 use evidence::{Event, Trail, TrialState, Writer, read_trail};
-use guest::{self, GuestRequest, Host, Kernel, Work};
+use guest::{self, GuestRequest, GuestWork, Host, Kernel};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::interrupt::Signals;
@@ -65,7 +65,7 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
     let program = std::env::current_exe()?.display().to_string();
     let script = r#""$0" --exact "$1" && "$0" --exact "$2""#;
     let words = ["sh", "-c", script, &program, FINISHED, CUT].map(str::to_owned);
-    let mut request = GuestRequest::new(Work::Command(words.to_vec()), dir.to_owned());
+    let mut request = GuestRequest::new(GuestWork::Command(words.to_vec()), dir.to_owned());
     request.limits.total = LIMIT;
     let host = Host::of_environment()?;
     build_own_vexfs(&host.kernel)?;

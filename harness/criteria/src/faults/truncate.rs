@@ -31,20 +31,20 @@ const ROWS: usize = 1_600;
 const LEFT: usize = 900;
 /// For a few hundred rows of a graph on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How often it is tried until a signal has come in the midst.
+/// How often to try until a signal arrives in the middle of the call.
 const TIMES: usize = 30;
 const NAME: &str = "f";
 
 /// What the part is to cut off.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct TruncateRequest {
     directory: PathBuf,
     length: i64,
 }
 
 /// What came of a truncate(2) that a signal ended.
 #[derive(PartialEq)]
-enum Ended {
+enum KilledWhen {
     Before,
     Amidst,
     Behind,
@@ -55,7 +55,7 @@ pub(super) fn moves_the_times(context: &Context) -> Result<(), Failure> {
     let mount = KernelMount::new("size=64M")?;
     let data = Dataset::generate(41, ROWS, DIM, 1);
     let mut tries = 0;
-    while killed_once(mount.path(), &data)? != Ended::Amidst {
+    while killed_once(mount.path(), &data)? != KilledWhen::Amidst {
         tries += 1;
         require!(
             tries < TIMES,
@@ -70,7 +70,7 @@ pub(super) fn moves_the_times(context: &Context) -> Result<(), Failure> {
 
 /// A truncate(2) by somebody who may write to the file and does not own it, killed once its first
 /// rows are gone.
-fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
+fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
     let path = mount.join(NAME);
     fs::write(&path, dataset::bytes(&data.base))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
@@ -86,7 +86,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
     )?;
     let before = file.metadata()?;
 
-    let order = Order { directory: mount.to_owned(), length: (LEFT * ROW) as i64 };
+    let order = TruncateRequest { directory: mount.to_owned(), length: (LEFT * ROW) as i64 };
     let child = Running::start(&mut part::command(PART, &order)?)?;
     wait_for("the first rows to be cut off", LIMIT, || {
         Ok((stats(&file, 0).context("STATS")?.rows < ROWS as u64).then_some(()))
@@ -122,9 +122,9 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
     }
     fs::remove_file(&path).context("unlink")?;
     Ok(match after.len() as usize / ROW {
-        ROWS => Ended::Before,
-        LEFT => Ended::Behind,
-        _ => Ended::Amidst,
+        ROWS => KilledWhen::Before,
+        LEFT => KilledWhen::Behind,
+        _ => KilledWhen::Amidst,
     })
 }
 
@@ -133,7 +133,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<Ended, Failure> {
 /// # Errors
 /// What is no kill.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).context("what is to be cut off")?;
+    let order: TruncateRequest = serde_json::from_str(order).context("what is to be cut off")?;
     // Where the mount is nobody but root may look; from there on a name will do.
     std::env::set_current_dir(&order.directory).context("chdir")?;
     as_user(SOMEBODY, SOMEBODY, || {

@@ -25,7 +25,7 @@ pub struct Coming {
     pub rounds: usize,
     /// Seconds from now on, for the rounds alone.
     pub seconds: f64,
-    /// A ratio that is so many times its threshold, or less than the inverse, is about what can be told
+    /// A ratio that is this many times its threshold, or less than the inverse, is about what can be told
     /// from it.
     pub resolves: f64,
 }

@@ -18,7 +18,7 @@ use vexfs_uapi::client::Declaration;
 
 use super::*;
 
-const SUBJECT: Subject<'_> = Subject {
+const SUBJECT: RatioSubject<'_> = RatioSubject {
     rule: "x",
     trial: "x",
     bound: Bound { threshold: 1.0, strictly: false, decides: true, reason: "" },
@@ -165,7 +165,7 @@ fn a_look_that_does_not_fit_is_not_begun(
 ) {
     let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let undecided = |index| 900 + 200 * (index as u64 % 2);
-    let subject = Subject { until, ..SUBJECT };
+    let subject = RatioSubject { until, ..SUBJECT };
     let measured = measure(&subject, 1, 2, &untold, |_| Ok(pass(undecided, (None, None))));
     let measured = measured.unwrap();
     assert_eq!(measured.passes.len(), passes);
@@ -221,7 +221,7 @@ fn a_pass_that_fails_ends_it() {
 /// The rounds that are measured are those that the verdict decides on.
 #[test]
 fn what_is_measured_is_decided_on() {
-    let pass = |_: &Progress<'_>| {
+    let pass = |_: &PassProgress<'_>| {
         let done = controlled_rounds(PROTOCOL.rounds(), 0, &mut |_| Ok(()), |arm, index| {
             let nanoseconds = match arm {
                 Arm::A => 1000,

@@ -9,7 +9,6 @@ use homes::kernel::{
 };
 use machine::failure::{Failure, WithContext};
 use machine::{project, require};
-use serde_json::json;
 
 use super::cycle::{self, Before};
 use crate::trial::Context;
@@ -27,7 +26,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
     load_needed()?;
     let file = ModuleFile::of_running_kernel()?;
     file.must_match(&project::running_kernel())?;
-    context.fact(MODULE, json!({"vermagic": file.vermagic, "srcversion": file.srcversion}))?;
+    context.fact(MODULE, file.identity())?;
     let open = File::open(&file.path).context(file.path.display())?;
     let before = Before { leaked_allocations: leaked_allocations()? };
     let taint = Taint::now()?;

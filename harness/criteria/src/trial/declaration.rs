@@ -7,9 +7,9 @@ use evidence::place::Place;
 use machine::failure::Failure;
 
 use super::context::Context;
-use super::machine_lock::MachineLock;
 use super::watchdog::Limit;
 use crate::requirement::Requirement;
+use machine::file_lock::Sharing;
 
 type TrialBody = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
 /// What a trial does, where it captures nothing.
@@ -21,7 +21,7 @@ pub struct Trial {
     pub(super) name: String,
     pub(super) places: Vec<Place>,
     pub(super) needs: Vec<Requirement>,
-    pub(super) machine_lock: Option<MachineLock>,
+    pub(super) machine_lock: Option<Sharing>,
     pub(super) limit: Limit,
     pub(super) body: Arc<TrialBody>,
 }
@@ -38,7 +38,7 @@ impl Trial {
             name: name.into(),
             places: places.to_vec(),
             needs: Vec::new(),
-            machine_lock: Some(MachineLock::Shared),
+            machine_lock: Some(Sharing::Shared),
             limit: Limit::Usual,
             body: Arc::new(body),
         }
@@ -61,7 +61,7 @@ impl Trial {
     /// Gives the trial the machine for itself: it measures, or loads the module.
     #[must_use]
     pub fn alone(mut self) -> Self {
-        self.machine_lock = Some(MachineLock::Alone);
+        self.machine_lock = Some(Sharing::Alone);
         self
     }
 

@@ -8,24 +8,13 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use machine::failure::{Failure, WithContext};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use machine::file_lock::{FileLock, Sharing};
 
 /// Longest wait for others to finish: more than the longest trial takes under emulation.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
-const POLL: Duration = Duration::from_millis(20);
-
-/// How a trial shares the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineLock {
-    /// With any number of others.
-    Shared,
-    /// With none.
-    Alone,
-}
 
 /// Directories in which every user may make a file, and none may remove another's. The first that
 /// is one is the same for all, whatever their TMPDIR is.
@@ -79,27 +68,11 @@ fn open(path: &Path) -> Result<File, Failure> {
 ///
 /// # Errors
 /// Where the lock file cannot be opened, or the others take longer than half an hour.
-pub fn take(how: MachineLock) -> Result<Flock<File>, Failure> {
+pub fn take(how: Sharing) -> Result<FileLock, Failure> {
     let path = lock_file();
-    let mut file = open(&path)?;
-    let argument = match how {
-        MachineLock::Shared => FlockArg::LockSharedNonblock,
-        MachineLock::Alone => FlockArg::LockExclusiveNonblock,
-    };
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        match Flock::lock(file, argument) {
-            Ok(lock) => return Ok(lock),
-            Err((unlocked, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = unlocked,
-            Err((_, Errno::EWOULDBLOCK)) => machine::fail!(
-                "other trials hold {} for more than {} minutes; end them and try again",
-                path.display(),
-                LIMIT.as_secs() / 60
-            ),
-            Err((_, errno)) => return Err(Failure::from(errno)).context(path.display()),
-        }
-        std::thread::sleep(POLL);
-    }
+    let what =
+        format!("the end of other trials, which hold {}; end them and try again", path.display());
+    FileLock::wait(open(&path)?, how, &what, LIMIT, || false)
 }
 
 #[cfg(test)]
@@ -108,11 +81,10 @@ mod tests {
 
     #[test]
     fn shared_with_shared_and_alone_with_none() {
-        let first = take(MachineLock::Shared).unwrap();
-        let second = take(MachineLock::Shared).unwrap();
+        let first = take(Sharing::Shared).unwrap();
+        let second = take(Sharing::Shared).unwrap();
         let file = OpenOptions::new().read(true).open(lock_file()).unwrap();
-        let refused = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        assert!(refused.is_err());
+        assert!(file.try_lock().is_err());
         drop((first, second));
     }
 

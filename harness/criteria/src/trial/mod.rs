@@ -27,7 +27,7 @@ mod watchdog;
 
 pub use context::Context;
 pub use declaration::{Body, Trial};
-pub use machine_lock::{MachineLock, take as take_machine};
+pub use machine_lock::take as take_machine;
 pub use own_process::OwnProcess;
 pub use policy::{TrialDecision, decide};
 pub(crate) use runner::main;

@@ -19,7 +19,7 @@ use super::MOST_VARIABLE;
 /// This program once more, which runs trials on what `config` names and leaves their evidence.
 #[derive(Debug)]
 pub struct OwnProcess<'a> {
-    /// The variable by which it knows that it is to run them, and its value.
+    /// The environment variable that makes it run them, and its value.
     pub mark: (&'a str, &'a str),
     /// The `vexfs.toml`.
     pub config: &'a Path,

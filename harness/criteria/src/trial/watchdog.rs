@@ -101,7 +101,7 @@ mod tests {
     use evidence::place::Place;
 
     #[test]
-    fn whoever_takes_too_long_fails() {
+    fn a_trial_over_its_limit_fails() {
         let context = Context::new("trial", Place::Host, Writer::disabled(Place::Host));
         let limit = Limit::Of(Duration::from_millis(20));
         let slow = || {

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use file_systems::{FOREIGN, Foreign, OWN};
 use ground::Ground;
 use sort::Sorted;
-use table::Row;
+use table::FileSystemRow;
 
 /// Variable that makes this program criterion 1's trials of a file system.
 const CRITERION: &str = "VEXFS_VALIDATION_FOREIGN";
@@ -87,7 +87,7 @@ fn trials() -> Vec<Trial> {
 }
 
 /// Those that `words` ask for, modules last.
-fn rows(mut words: &[String]) -> Result<Vec<Row>, Failure> {
+fn rows(mut words: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     let mut modules = Vec::new();
     while let [first, name, directory, evidence, rest @ ..] = words
         && first == "--module"
@@ -101,14 +101,14 @@ fn rows(mut words: &[String]) -> Result<Vec<Row>, Failure> {
 }
 
 /// Tries each whose name is asked for.
-fn all(asked: &[String]) -> Result<Vec<Row>, Failure> {
+fn all(asked: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part));
     let ground = Ground::new()?;
     let mut rows = Vec::new();
     let mut add = |name: &str, package: &str, sorted: Result<Sorted, Failure>| match sorted {
         Ok(sorted) => {
             println!("{name}: {sorted}");
-            rows.push(Row::new(name, package, sorted));
+            rows.push(FileSystemRow::new(name, package, sorted));
         }
         Err(failure) => println!("{name} is left out: {failure}"),
     };
@@ -185,7 +185,7 @@ const OF_LOADING: [&str; 8] = [
 
 /// What a guest has left in `evidence` of the module's trials, of which those of the table count, and
 /// those of loading and unloading. What the page shows as passed must have passed.
-fn module(name: &str, directory: &Path, evidence: &Path) -> Result<Row, Failure> {
+fn module(name: &str, directory: &Path, evidence: &Path) -> Result<FileSystemRow, Failure> {
     let operations = all_operations();
     let names = operations.iter().map(|one| one.name).chain(OF_LOADING);
     let due: Vec<String> = names.map(|name| format!("module::{name}")).collect();
@@ -201,7 +201,7 @@ fn module(name: &str, directory: &Path, evidence: &Path) -> Result<Row, Failure>
     println!("{name}: {sorted}");
     // Of a package's module fixtures/foreign/modules.sh leaves its version.
     let version = fs::read_to_string(directory.join("version")).unwrap_or_else(|_| "-".to_owned());
-    Ok(Row { name: name.to_owned(), version: version.trim().to_owned(), sorted })
+    Ok(FileSystemRow { name: name.to_owned(), version: version.trim().to_owned(), sorted })
 }
 
 /// The trials that the page shows as passed on a module.
@@ -214,7 +214,7 @@ fn page_says_that_pass() -> Result<Vec<String>, Failure> {
 }
 
 /// Prints and compares; whether all is as it should be.
-fn finish(rows: &[Row]) -> Result<bool, Failure> {
+fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
     let report = project::built().join("foreign");
     fs::create_dir_all(&report)?;
     for row in rows {

@@ -13,7 +13,7 @@ const HEAD: &str = "| file system | version | passed | lacking by the contract |
                     | --- | --- | --- | --- | --- |\n";
 
 /// A file system's line.
-pub struct Row {
+pub struct FileSystemRow {
     /// What the table calls it.
     pub name: String,
     /// Of the package, and the kernel that a module was tried on.
@@ -22,10 +22,10 @@ pub struct Row {
     pub sorted: Sorted,
 }
 
-impl Row {
+impl FileSystemRow {
     /// With the version of the Debian `package`.
-    pub fn new(name: &str, package: &str, sorted: Sorted) -> Row {
-        Row { name: name.to_owned(), version: version(package), sorted }
+    pub fn new(name: &str, package: &str, sorted: Sorted) -> FileSystemRow {
+        FileSystemRow { name: name.to_owned(), version: version(package), sorted }
     }
 
     fn line(&self) -> String {
@@ -51,8 +51,8 @@ fn version(package: &str) -> String {
 }
 
 /// The table of these rows.
-pub fn of(rows: &[Row]) -> String {
-    HEAD.to_owned() + &rows.iter().map(Row::line).collect::<String>()
+pub fn of(rows: &[FileSystemRow]) -> String {
+    HEAD.to_owned() + &rows.iter().map(FileSystemRow::line).collect::<String>()
 }
 
 /// The page's lines, before, within and behind the table.
@@ -72,9 +72,9 @@ fn name_in(line: &str) -> &str {
 }
 
 /// The page with these rows; those of others stay.
-pub fn written(page: &str, rows: &[Row]) -> Result<String, Failure> {
+pub fn written(page: &str, rows: &[FileSystemRow]) -> Result<String, Failure> {
     let (before, lines, behind) = parts(page)?;
-    let mut left: Vec<&Row> = rows.iter().collect();
+    let mut left: Vec<&FileSystemRow> = rows.iter().collect();
     let mut table = HEAD.to_owned();
     for line in lines {
         match left.iter().position(|row| row.name == name_in(line)) {
@@ -87,7 +87,7 @@ pub fn written(page: &str, rows: &[Row]) -> Result<String, Failure> {
 }
 
 /// Where these rows are others than the page's.
-pub fn differences(page: &str, rows: &[Row]) -> Result<Vec<String>, Failure> {
+pub fn differences(page: &str, rows: &[FileSystemRow]) -> Result<Vec<String>, Failure> {
     let (_, lines, _) = parts(page)?;
     let mut differences = Vec::new();
     for row in rows {

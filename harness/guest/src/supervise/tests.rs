@@ -22,7 +22,8 @@ impl Observer for Recorder {
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
-const GENEROUS: Limits = Limits { boot: ms(60_000), silence: ms(60_000), total: ms(60_000) };
+const GENEROUS: GuestLimits =
+    GuestLimits { boot: ms(60_000), silence: ms(60_000), total: ms(60_000) };
 const UP: &str = "echo '{\"state\":\"running\",\"root\":\"virtiofs\"}' > guest-status.json;";
 
 struct Room {
@@ -36,17 +37,17 @@ impl Room {
     }
 
     /// Supervises a shell script in the place of virtme-ng.
-    fn watch(&self, script: &str, limits: Limits, recorder: &mut Recorder) -> Seen {
+    fn watch(&self, script: &str, limits: GuestLimits, recorder: &mut Recorder) -> Observed {
         self.watch_until(script, limits, &|| false, recorder).unwrap()
     }
 
     fn watch_until(
         &self,
         script: &str,
-        limits: Limits,
+        limits: GuestLimits,
         interrupted: &dyn Fn() -> bool,
         recorder: &mut Recorder,
-    ) -> Result<Seen, VmError> {
+    ) -> Result<Observed, VmError> {
         let evidence = self.evidence.path();
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(evidence);
@@ -76,7 +77,7 @@ fn both_streams_are_kept_and_told_apart() {
     let (room, mut recorder) = (Room::new(), Recorder::default());
     let script = format!("{UP} for i in 1 2 3; do echo out $i; echo con $i >&2; done; exit 5");
     let seen = room.watch(&script, GENEROUS, &mut recorder);
-    assert_eq!(seen.stop, Stop::Ended);
+    assert_eq!(seen.stop, StopReason::Ended);
     assert_eq!(recorder.output, ["out 1", "out 2", "out 3"]);
     assert_eq!(room.log(OUTPUT_FILE), "out 1\nout 2\nout 3\n");
     assert_eq!(room.log(CONSOLE_FILE), "con 1\ncon 2\ncon 3\n");
@@ -102,33 +103,37 @@ fn trouble_is_noticed() {
 }
 
 #[rstest]
-#[case::never_up("sleep 1000", Limits { boot: ms(300), ..GENEROUS }, Stop::BootSilence(0))]
+#[case::never_up("sleep 1000", GuestLimits { boot: ms(300), ..GENEROUS }, StopReason::BootSilence(0))]
 #[case::boots_again_and_again(
     "while echo booting >&2; do sleep 0.1; done",
-    Limits { boot: ms(1_500), ..GENEROUS },
-    Stop::BootLimit(9)
+    GuestLimits { boot: ms(1_500), ..GENEROUS },
+    StopReason::BootLimit(9)
 )]
 #[case::stuck_in_its_boot(
     "while echo 'INFO: task init:1 blocked for more than 120 seconds' >&2; do sleep 0.1; done",
-    Limits { boot: ms(500), ..GENEROUS },
-    Stop::BootSilence(0)
+    GuestLimits { boot: ms(500), ..GENEROUS },
+    StopReason::BootSilence(0)
 )]
 #[case::silent(
     &format!("{UP} echo once; sleep 1000"),
-    Limits { silence: ms(300), ..GENEROUS },
-    Stop::SilenceLimit(0)
+    GuestLimits { silence: ms(300), ..GENEROUS },
+    StopReason::SilenceLimit(0)
 )]
 #[case::stuck_and_saying_so(
     &format!("{UP} while echo 'watchdog: BUG: soft lockup' >&2; do sleep 0.1; done"),
-    Limits { silence: ms(300), ..GENEROUS },
-    Stop::SilenceLimit(0)
+    GuestLimits { silence: ms(300), ..GENEROUS },
+    StopReason::SilenceLimit(0)
 )]
 #[case::endless(
     &format!("{UP} while echo again; do sleep 0.1; done"),
-    Limits { total: ms(1500), ..GENEROUS },
-    Stop::TimeLimit(1)
+    GuestLimits { total: ms(1500), ..GENEROUS },
+    StopReason::TimeLimit(1)
 )]
-fn limits_end_all_of_it(#[case] script: &str, #[case] limits: Limits, #[case] stop: Stop) {
+fn limits_end_all_of_it(
+    #[case] script: &str,
+    #[case] limits: GuestLimits,
+    #[case] stop: StopReason,
+) {
     let (room, mut recorder) = (Room::new(), Recorder::default());
     // A process that has left its parent, as virtiofsd does, and writes down who it is.
     let script = format!("(sleep 1000 & echo $! > orphan); {script}");
@@ -142,9 +147,9 @@ fn limits_end_all_of_it(#[case] script: &str, #[case] limits: Limits, #[case] st
 fn a_slow_boot_is_waited_for_while_it_goes_on() {
     let (room, mut recorder) = (Room::new(), Recorder::default());
     let boots = "for i in 1 2 3 4 5 6 7 8; do sleep 0.6; echo unit $i >&2; done;";
-    let limits = Limits { boot: ms(3_000), ..GENEROUS };
+    let limits = GuestLimits { boot: ms(3_000), ..GENEROUS };
     let seen = room.watch(&format!("{boots} {UP} echo done"), limits, &mut recorder);
-    assert_eq!(seen.stop, Stop::Ended);
+    assert_eq!(seen.stop, StopReason::Ended);
     assert!(seen.boot.is_some_and(|boot| boot > ms(3_000)));
 }
 
@@ -153,9 +158,9 @@ fn a_slow_boot_is_waited_for_while_it_goes_on() {
 fn a_command_may_speak_on_the_console() {
     let (room, mut recorder) = (Room::new(), Recorder::default());
     let speaks = "for i in 1 2 3 4 5 6 7; do sleep 0.6; echo trial $i >&2; done";
-    let limits = Limits { silence: ms(3_000), ..GENEROUS };
+    let limits = GuestLimits { silence: ms(3_000), ..GENEROUS };
     let seen = room.watch(&format!("{UP} {speaks}"), limits, &mut recorder);
-    assert_eq!(seen.stop, Stop::Ended);
+    assert_eq!(seen.stop, StopReason::Ended);
     assert!(seen.total > ms(3_500));
 }
 
@@ -165,7 +170,7 @@ fn an_interruption_ends_all_of_it() {
     let begun = room.evidence.path().join("begun");
     let script = format!("trap '' INT TERM; {UP} touch begun; sleep 1000");
     let seen = room.watch_until(&script, GENEROUS, &|| begun.exists(), &mut recorder).unwrap();
-    assert_eq!(seen.stop, Stop::Interrupted);
+    assert_eq!(seen.stop, StopReason::Interrupted);
     assert!(!room.scratch.path().exists());
 }
 

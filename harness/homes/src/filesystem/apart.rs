@@ -23,16 +23,16 @@ pub const PART: &str = "operation";
 
 /// What the part is to try.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct ApartRequest {
     operation: String,
     mount: PathBuf,
-    /// The file that it writes its [`Answer`] to.
+    /// The file that it writes its [`ApartAnswer`] to.
     answer: PathBuf,
 }
 
 /// What became of it: nothing, or a failure.
 #[derive(Serialize, Deserialize)]
-struct Answer(Option<Failed>);
+struct ApartAnswer(Option<Failed>);
 
 #[derive(Serialize, Deserialize)]
 struct Failed {
@@ -50,13 +50,16 @@ impl Operation {
         // Without a name: nothing is left of it if we are killed.
         let answer = tempfile::tempfile()?;
         let own = format!("/proc/{}/fd/{}", std::process::id(), answer.as_raw_fd());
-        let order =
-            Order { operation: self.name.to_owned(), mount: mount.to_owned(), answer: own.into() };
+        let order = ApartRequest {
+            operation: self.name.to_owned(),
+            mount: mount.to_owned(),
+            answer: own.into(),
+        };
         let ended = Running::start(&mut part::command(PART, &order)?)
             .and_then(|running| running.finish(limit))
             .context(self.name)?;
         if ended.status.success()
-            && let Ok(Answer(outcome)) = serde_json::from_reader(&answer)
+            && let Ok(ApartAnswer(outcome)) = serde_json::from_reader(&answer)
         {
             return outcome.map_or(Ok(()), |failed| Err(failed.into()));
         }
@@ -90,7 +93,7 @@ fn why(status: ExitStatus, said: &str) -> String {
 /// # Errors
 /// The order cannot be carried out; what the operation found is in its answer.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order)?;
+    let order: ApartRequest = serde_json::from_str(order)?;
     let first = first_things().into_iter().map(|thing| thing.operation);
     let mut all = all_operations().into_iter().chain(first);
     let Some(operation) = all.find(|one| one.name == order.operation) else {
@@ -98,7 +101,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(&order.mount)))
         .unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)));
-    let answer = Answer(outcome.err().map(Failed::from));
+    let answer = ApartAnswer(outcome.err().map(Failed::from));
     std::fs::write(&order.answer, serde_json::to_vec(&answer)?).context(order.answer.display())
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn detach_all(directory: &Path) -> bool {
     emptied.is_ok()
 }
 
-/// Takes down the mount at `at`, whoever uses it.
+/// Detaches the mount at `at`, even if it is in use.
 pub(super) fn detach(at: &Path) {
     if geteuid().is_root() {
         let _ = umount2(at, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);

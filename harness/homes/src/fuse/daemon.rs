@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::announcement::Announcement;
 use super::connection::{self, Connection};
-use super::elsewhere::Before;
+use super::elsewhere::MountsBefore;
 use super::foreground::own_command;
 use super::guardian::Watched;
 use super::left_behind;
@@ -53,7 +53,7 @@ pub struct FuseMount {
     /// What it was killed for, if it held too much memory.
     held: Arc<Held>,
     /// What was mounted when it was started; `None` once it serves where it was told to.
-    elsewhere: Option<Before>,
+    elsewhere: Option<MountsBefore>,
     _watched: Watched,
 }
 
@@ -167,7 +167,7 @@ impl FuseMount {
             Readiness::Unannounced => None,
         };
         let directory_of_mount = mountpoint.parent().unwrap_or(&mountpoint).to_owned();
-        let elsewhere = Some(Before::now());
+        let elsewhere = Some(MountsBefore::now());
         let before = Watched::before_start(&directory_of_mount, &mountpoint);
         let child = command.spawn().map_err(|error| not_started(&command, error))?;
         let group = Pid::from_raw(child.id().cast_signed());
@@ -252,7 +252,7 @@ impl FuseMount {
 
     /// Where it mounted instead, as far as anybody can tell.
     fn mounted_elsewhere(&self) -> String {
-        let since = self.elsewhere.as_ref().map(Before::since).unwrap_or_default();
+        let since = self.elsewhere.as_ref().map(MountsBefore::since).unwrap_or_default();
         let paths: Vec<String> = since.iter().map(|path| path.display().to_string()).collect();
         match paths.is_empty() {
             true => String::new(),
@@ -294,12 +294,12 @@ impl FuseMount {
         }
     }
 
-    /// How the daemon is, where that may explain a failure: nothing while it runs and is quiet.
+    /// The state of the daemon, if it may explain a failure; empty while it runs and is quiet.
     #[must_use]
     pub fn now(&mut self) -> String {
-        // It is kept by whoever sees it first.
+        // The first to see the end keeps it.
         let _ = self.ended();
-        // One that was killed may take a moment to have ended.
+        // A killed daemon may take a moment to end.
         let how = self.held.in_words().or_else(|| self.status.map(in_words));
         how.map_or_else(String::new, |how| {
             format!("; by then the FUSE daemon {how}{}", self.last_words())

@@ -14,12 +14,12 @@ use super::readiness::answered;
 
 /// Mounts of FUSE that were there before a daemon was started.
 #[derive(Debug)]
-pub(super) struct Before(BTreeSet<(Vec<u8>, Vec<u8>)>);
+pub(super) struct MountsBefore(BTreeSet<(Vec<u8>, Vec<u8>)>);
 
-impl Before {
+impl MountsBefore {
     /// By now.
-    pub(super) fn now() -> Before {
-        Before(of_fuse().map(key).collect())
+    pub(super) fn now() -> MountsBefore {
+        MountsBefore(of_fuse().map(key).collect())
     }
 
     /// Those that have come since, but for those in our own temporary directories, which are some

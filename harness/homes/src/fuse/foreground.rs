@@ -11,9 +11,9 @@ use machine::config;
 use machine::fail;
 use machine::failure::{Failure, WithContext};
 use machine::mount::is_mounted;
+use machine::under_test::Program;
 
 use super::connection::{self, Connection};
-use super::daemon::build_if_missing;
 use super::guardian::Watched;
 use super::memory::Held;
 use super::shown::as_run;
@@ -38,7 +38,7 @@ impl Foreground {
     /// # Errors
     /// `vexfs.toml` is refused, the reference cannot be built, or the program not be started.
     pub fn start(mountpoint: &Path) -> Result<Foreground, Failure> {
-        let program = build_if_missing()?;
+        let program = Program::FuseDaemon.build_if_missing()?;
         let mut command = match own_command(&program, &[])? {
             Some(own) => own(mountpoint),
             None => {
@@ -172,11 +172,11 @@ pub(super) fn own_command(
         (None, None) => return Ok(None),
         (own, _) => own.as_ref().map(|own| own.arguments.clone()).unwrap_or_default(),
     };
-    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::Command {
+    let mount = config.mount.fuse.clone().unwrap_or_else(|| config::ConfiguredCommand {
         arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
         // Arguments may be paths, which begin beside the file.
         directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
-        ..config::Command::of("{program}".into())
+        ..config::ConfiguredCommand::of("{program}".into())
     });
     let program = std::iter::once(program.display().to_string()).chain(arguments).collect();
     let options = options.iter().map(|&option| option.to_owned()).collect();

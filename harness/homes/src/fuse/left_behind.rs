@@ -13,7 +13,7 @@ use machine::deadline::wait_for;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-/// Variable by which everything that a daemon starts is known: the mount point, which is nobody
+/// Environment variable that marks everything a daemon starts: the mount point, which is nobody
 /// else's.
 pub(super) const VARIABLE: &str = "VEXFS_VALIDATION_MOUNT";
 

@@ -5,7 +5,7 @@
 //! in Go or Java, which reserves far more than it uses; a cgroup needs a hierarchy that may be
 //! written to, which users and containers often have not, and its SIGKILL says nothing. What no look
 //! finds (memory that is mapped by nobody, a helper of another process group) the kernel's OOM killer
-//! takes from the daemon first, and not from whoever runs the trials.
+//! kills the daemon first, and not the process that runs the trials.
 
 use std::fs;
 use std::sync::OnceLock;

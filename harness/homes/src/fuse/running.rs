@@ -1,5 +1,5 @@
-//! Daemons that run, by the thread that started them: whoever waits for one that hangs is freed, and
-//! none takes all memory.
+//! The running daemons, by the thread that started them. A hanging one is killed, which unblocks its
+//! callers, and so is one that takes too much memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
@@ -13,7 +13,7 @@ use super::memory::{self, Held, LOOK};
 
 /// A daemon that runs.
 #[derive(Debug)]
-struct Daemon {
+struct RunningDaemon {
     starter: ThreadId,
     pid: u32,
     mountpoint: PathBuf,
@@ -22,7 +22,7 @@ struct Daemon {
     held: Arc<Held>,
 }
 
-impl Daemon {
+impl RunningDaemon {
     /// Ends it, and whatever waits for it.
     fn end(&self) {
         let connection = Connection::of(&self.mountpoint).ok().flatten();
@@ -33,7 +33,7 @@ impl Daemon {
     }
 }
 
-static RUNNING: Mutex<Vec<Daemon>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Vec<RunningDaemon>> = Mutex::new(Vec::new());
 /// Told when a daemon is added.
 static ADDED: Condvar = Condvar::new();
 
@@ -46,7 +46,7 @@ pub(super) fn add(pid: u32, mountpoint: &Path) -> Arc<Held> {
     });
     memory::is_the_first_to_go(pid);
     let held = Arc::new(Held::default());
-    lock().push(Daemon {
+    lock().push(RunningDaemon {
         starter: thread::current().id(),
         pid,
         mountpoint: mountpoint.to_owned(),
@@ -74,7 +74,7 @@ pub(super) fn forget(pid: u32) {
 pub fn kill_daemons_of(thread: ThreadId) -> usize {
     let running = lock();
     let theirs = running.iter().filter(|daemon| daemon.starter == thread);
-    theirs.map(Daemon::end).count()
+    theirs.map(RunningDaemon::end).count()
 }
 
 /// Looks at what they hold of memory, while there are any, and ends the one that holds too much.
@@ -98,6 +98,6 @@ fn watch() {
     }
 }
 
-fn lock() -> MutexGuard<'static, Vec<Daemon>> {
+fn lock() -> MutexGuard<'static, Vec<RunningDaemon>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,14 +20,14 @@ const KEPT: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptWords {
     first: Vec<u8>,
     last: Vec<u8>,
     /// Bytes that were between them.
     lost: usize,
 }
 
-impl Kept {
+impl KeptWords {
     fn add(&mut self, mut bytes: &[u8]) {
         let (begin, rest) = bytes.split_at(bytes.len().min(KEPT - self.first.len()));
         self.first.extend_from_slice(begin);
@@ -54,7 +54,7 @@ impl Kept {
 /// A daemon's error stream, which is read as it comes: a daemon never waits for us to read.
 #[derive(Debug)]
 pub(super) struct Words {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<KeptWords>>,
     reader: JoinHandle<()>,
 }
 
@@ -62,7 +62,7 @@ impl Words {
     /// The stream, to be given to the daemon, and what is heard on it.
     pub(super) fn stream() -> Result<(Stdio, Words), Failure> {
         let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
-        let kept = Arc::new(Mutex::new(Kept::default()));
+        let kept = Arc::new(Mutex::new(KeptWords::default()));
         let hearing = Arc::clone(&kept);
         let reader = thread::spawn(move || {
             let mut stream = File::from(hear);

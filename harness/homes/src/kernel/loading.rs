@@ -66,22 +66,22 @@ pub fn may_be_tried() -> Result<(), Failure> {
 }
 
 /// What the kernel had and said before a module was loaded.
-pub(super) struct Watch {
+pub(super) struct BeforeLoading {
     modules: BTreeSet<String>,
     file_systems: BTreeSet<String>,
     log: KernelLog,
 }
 
-impl Watch {
+impl BeforeLoading {
     /// From now on, where the module is not the reference.
-    pub(super) fn of_own() -> Result<Option<Watch>, Failure> {
+    pub(super) fn of_own() -> Result<Option<BeforeLoading>, Failure> {
         if !is_own()? {
             return Ok(None);
         }
         let mut log = KernelLog::from_now()?;
         log.read()?;
         let (modules, file_systems) = (listed_modules()?, registered_file_systems()?);
-        Ok(Some(Watch { modules, file_systems, log }))
+        Ok(Some(BeforeLoading { modules, file_systems, log }))
     }
 
     /// That what was loaded is what vexfs.toml says, and loads in silence.
@@ -125,7 +125,7 @@ impl Watch {
                 );
             }
             match logged.check().context(format!("loading {module}")) {
-                // Whether lines were lost is looked at by whoever reads the trial's log.
+                // Lost lines are detected where the trial's log is read.
                 Err(failure) if failure.is_undecided() => Ok(()),
                 other => other,
             }

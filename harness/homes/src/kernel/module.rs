@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evidence::facts::ModuleIdentity;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::{config, fail, project, require, under_test};
@@ -82,6 +83,11 @@ impl ModuleFile {
         })
     }
 
+    /// What identifies it in the evidence.
+    pub fn identity(&self) -> ModuleIdentity {
+        ModuleIdentity { vermagic: self.vermagic.clone(), srcversion: self.srcversion.clone() }
+    }
+
     /// That the kernel `release` can load it, and let it go again.
     ///
     /// # Errors
@@ -127,7 +133,7 @@ impl ModuleFile {
     pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
         let file = File::open(&self.path).context(self.path.display())?;
         let parameters = CString::new(parameters)?;
-        let own = loading::Watch::of_own()?;
+        let own = loading::BeforeLoading::of_own()?;
         let loaded = init(&file, &parameters);
         match own {
             Some(watch) => watch.check(loaded),

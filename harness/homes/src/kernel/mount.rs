@@ -134,7 +134,11 @@ pub fn mount_command(options: &str, mountpoint: &Path) -> Result<Command, Failur
 }
 
 /// Mounts as `vexfs.toml` says.
-fn mount_by(command: &config::Command, options: &str, mountpoint: &Path) -> Result<(), Failure> {
+fn mount_by(
+    command: &config::ConfiguredCommand,
+    options: &str,
+    mountpoint: &Path,
+) -> Result<(), Failure> {
     let mounted = Running::start(&mut mount_command(options, mountpoint)?)?.finish(MOUNT_LIMIT)?;
     mounted.must_succeed(&format!("{} {options}", command.words().join(" ")))
 }

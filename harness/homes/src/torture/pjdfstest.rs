@@ -66,11 +66,7 @@ const EXCLUSIONS: &[Exclusion] = &[Exclusion {
 }];
 
 fn home_name<S: serde::Serializer>(home: &Option<Home>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(match home {
-        None => "both",
-        Some(Home::Fuse) => "fuse",
-        Some(Home::Kernel) => "kernel",
-    })
+    to.serialize_str(home.map_or("both", measure::home::name))
 }
 
 /// How a case ended.

@@ -11,7 +11,7 @@ use crate::{programs, require};
 /// A program and its arguments, in which placeholders like `{mountpoint}` may stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
-pub struct Command {
+pub struct ConfiguredCommand {
     /// What is run.
     pub program: PathBuf,
     /// What it is given.
@@ -27,7 +27,7 @@ enum Written {
     Words(Vec<String>),
 }
 
-impl TryFrom<Written> for Command {
+impl TryFrom<Written> for ConfiguredCommand {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
@@ -37,17 +37,18 @@ impl TryFrom<Written> for Command {
         };
         let mut words = words.into_iter();
         let program = words.next().ok_or("a command of no words")?.into();
-        Ok(Command { program, arguments: words.collect(), directory: PathBuf::new() })
+        Ok(ConfiguredCommand { program, arguments: words.collect(), directory: PathBuf::new() })
     }
 }
 
-/// What stands for a placeholder, by its name: words, of which an argument of its own may be none.
+/// The words that replace a placeholder, by its name. An argument that is only a placeholder may
+/// vanish.
 pub type Values<'a> = [(&'a str, Vec<String>)];
 
-impl Command {
+impl ConfiguredCommand {
     /// A program without arguments, run in the root directory.
     pub fn of(program: PathBuf) -> Self {
-        Command { program, arguments: vec![], directory: "/".into() }
+        ConfiguredCommand { program, arguments: vec![], directory: "/".into() }
     }
 
     /// Finds the program, beside `directory` or on the path, and refuses placeholders other than
@@ -83,7 +84,7 @@ impl Command {
         Ok(())
     }
 
-    /// A hint, where the first words are one path with blanks in it.
+    /// A hint, if the first words together are a path with blanks.
     fn with_blanks(&self, directory: &Path) -> String {
         let words = self.words();
         let whole =
@@ -106,8 +107,8 @@ impl Command {
         self.words().iter().any(|word| word.contains(&format!("{{{name}}}")))
     }
 
-    /// The command to run, with `values` for its placeholders. A word that is nothing but a
-    /// placeholder becomes as many words as stand for it.
+    /// The command to run, with its placeholders replaced by `values`. A word that is only a
+    /// placeholder becomes all the words of its value.
     pub fn filled(&self, values: &Values<'_>) -> process::Command {
         let mut words = self.words().into_iter().flat_map(|word| fill(word, values));
         let mut command = process::Command::new(words.next().unwrap_or_default());
@@ -126,13 +127,12 @@ pub fn written(words: &[String]) -> String {
     quoted(&words.join(" "))
 }
 
-/// A string of TOML's. JSON's are such strings, but for one character that it does not escape.
+/// `text` as a TOML string. JSON strings are TOML strings, except that JSON does not escape DEL.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// Refuses placeholders in `word` that are none of those `known`, that have no end, or stand where
-/// they cannot.
+/// Refuses placeholders in `word` that are not `known`, are not closed, or may not stand there.
 fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
     let mut rest = word;
     while let Some((_, after)) = rest.split_once('{') {
@@ -179,10 +179,10 @@ fn fill(word: String, values: &Values<'_>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn command(words: &[&str]) -> Command {
+    fn command(words: &[&str]) -> ConfiguredCommand {
         let mut words = words.iter().map(|word| (*word).to_owned());
         let program = words.next().unwrap().into();
-        Command { program, arguments: words.collect(), directory: "/".into() }
+        ConfiguredCommand { program, arguments: words.collect(), directory: "/".into() }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
             let text = format!("command = {}", written(&due.words()));
             #[derive(Deserialize)]
             struct File {
-                command: Command,
+                command: ConfiguredCommand,
             }
             let File { command } = toml::from_str(&text).unwrap();
             assert_eq!(command.words(), due.words(), "{text}");

@@ -6,16 +6,16 @@ use toml::Spanned;
 
 /// Where the values stand.
 #[derive(Deserialize)]
-struct Places {
+struct ConfigValues {
     fuse: Option<Spanned<IgnoredAny>>,
     module: Option<Spanned<IgnoredAny>>,
     benchmark: Option<Spanned<IgnoredAny>>,
     #[serde(default)]
-    mount: Mounts,
+    mount: MountValues,
 }
 
 #[derive(Default, Deserialize)]
-struct Mounts {
+struct MountValues {
     fuse: Option<Spanned<IgnoredAny>>,
     module: Option<Spanned<IgnoredAny>>,
 }
@@ -23,7 +23,7 @@ struct Mounts {
 /// The line, from 1, on which `text` says what `key` is: `fuse`, `module`, `benchmark`, `mount.fuse`
 /// or `mount.module`. `None` where it does not.
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
-    let Places { fuse, module, benchmark, mount } = toml::from_str(text).ok()?;
+    let ConfigValues { fuse, module, benchmark, mount } = toml::from_str(text).ok()?;
     let value = match key {
         "fuse" => fuse,
         "module" => module,

@@ -1,4 +1,4 @@
-//! `vexfs.toml`: the VexFS that is tested where it is not the reference of this checkout.
+//! `vexfs.toml`: names the VexFS to test in place of this checkout's reference.
 //!
 //! docs/own-vexfs.md describes the file for its authors.
 
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub use self::command::{Command, Values, quoted, written};
+pub use self::command::{ConfiguredCommand, Values, quoted, written};
 pub use self::lines::line_of;
 use crate::failure::{Failure, WithContext};
 use crate::{project, require};
@@ -23,20 +23,20 @@ pub const VARIABLE: &str = "VEXFS_CONFIG";
 
 const FILE: &str = "vexfs.toml";
 
-/// What the file says. Whatever is not there is the reference's.
+/// What the file says. A missing setting means the reference.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The FUSE daemon: a program and its arguments, or the directory of its sources. Options and
     /// the mount point are added behind them.
-    pub fuse: Option<Command>,
+    pub fuse: Option<ConfiguredCommand>,
     /// The module's file, built for the guest's kernel, or the directory of its sources.
     pub module: Option<Module>,
     /// How they are mounted.
     #[serde(default)]
     pub mount: Mount,
     /// The benchmark whose claims are checked.
-    pub benchmark: Option<Command>,
+    pub benchmark: Option<ConfiguredCommand>,
 }
 
 /// A kernel module.
@@ -45,9 +45,9 @@ pub struct Config {
 pub struct Module {
     /// Its file, or the directory of its sources.
     pub path: PathBuf,
-    /// What it is called, where its `.modinfo` does not say so.
+    /// Its name, if its `.modinfo` does not say it.
     pub name: Option<String>,
-    /// What its file system is called, where that is not the module's name.
+    /// The name of its file system, if that is not the module's.
     pub filesystem: Option<String>,
 }
 
@@ -83,16 +83,16 @@ impl From<WrittenModule> for Module {
 pub struct Mount {
     /// Starts the FUSE daemon, with `{program}`, `{options}` and `{mountpoint}`; it stays in the
     /// foreground.
-    pub fuse: Option<Command>,
+    pub fuse: Option<ConfiguredCommand>,
     /// Mounts the module's file system, with `{module}`, `{options}` and `{mountpoint}`; it ends
     /// when that is done.
-    pub module: Option<Command>,
+    pub module: Option<ConfiguredCommand>,
 }
 
 /// The configuration in force, read once.
 ///
 /// # Errors
-/// The file cannot be read, or says what nobody understands; every time that it is asked for.
+/// The file cannot be read or understood; the same error on every call.
 pub fn current() -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, String>> = OnceLock::new();
     CONFIG
@@ -132,7 +132,7 @@ fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
 /// What `text` says as the file `path`, which need not be there.
 ///
 /// # Errors
-/// It says what nobody understands, or names what is not there.
+/// It cannot be understood, or names something that does not exist.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
     let mut config: Config = toml::from_str(text).map_err(|error| {
         Failure::new(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))

@@ -1,4 +1,4 @@
-//! Tests the guest's emulated CPU before any number from it counts.
+//! Tests the guest's emulated CPU; no measurement counts before it passes.
 //!
 //! QEMU 7.2 computes AVX2 wrongly under TCG: sorts silently came back unsorted. The operations that
 //! numpy and the engines rely on (compares, masked moves, permutes, gathers, float arithmetic) are done

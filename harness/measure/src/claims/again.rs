@@ -1,4 +1,4 @@
-//! A program's work, done again on its own files, to see how fast it can be done.
+//! Repeats a program's work on its own files, to measure how fast it can be done.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,12 +14,12 @@ use vexfs_uapi::client::{self, Searcher};
 
 use super::pace::Pace;
 
-/// Queries with which an index shows how fast it can be, singly and in one request.
+/// Queries that we time an index with, one by one and in one request.
 const TRIES: usize = 50;
 /// Parts in which rows are stored again, as many as our own benchmark has: the first are faster
 /// where an index is a graph, and one takes longer where an index learns from its first rows.
 const PARTS: usize = 25;
-/// How often rows are stored again, to see them at their fastest, and how long no further time
+/// How often rows are stored again, to find the fastest time, and the time after which no further try
 /// begins.
 const REPEATS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,8 +28,8 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// How fast the index of `stats`, which must hold rows, answers a query for one neighbour.
 ///
-/// Queries of the program that came by fewer rows than ours (a smaller efSearch or nprobe) are
-/// taken to be faster by as much.
+/// If the program's queries compared fewer rows than ours (a smaller efSearch or nprobe), they are
+/// assumed to be faster in proportion.
 pub(super) fn search(file: &File, stats: &Stats, index: String) -> Result<Pace, Failure> {
     let dim = stats.dim as usize;
     let mut random = Mt::new(1);
@@ -58,14 +58,14 @@ pub(super) fn search(file: &File, stats: &Stats, index: String) -> Result<Pace, 
     Ok(Pace { index, operations: stats.searches, seconds })
 }
 
-/// How fast the rows of `file` can be stored, under the declarations of its indexes, of which
-/// `indexes` is what was counted: its content is cut off and written again, in parts and at once.
+/// How fast the rows of `file` can be stored while it has its indexes, whose counters are `indexes`. The
+/// file is truncated and written again, in parts and at once.
 pub(super) fn insertion(file: &File, indexes: &[Stats], name: &str) -> Result<Vec<Pace>, Failure> {
     let row = |stats: &Stats| 4 * stats.dim as usize;
     let Some(first) = indexes.iter().find(|stats| stats.rows > 0) else { return Ok(vec![]) };
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len().min(MOST_BYTES))?];
     file.read_exact_at(&mut bytes, 0).context("reading the program's file")?;
-    // Of the inode, which may have no name any more.
+    // The statistics of the inode, which may have no name any more.
     let mut writer = OpenOptions::new()
         .append(true)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))

@@ -5,10 +5,10 @@ use machine::failure::Failure;
 use machine::require;
 use serde::Serialize;
 
-/// What a line's rate is a rate of.
+/// The operation whose rate a line claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Work {
+pub enum ClaimedWork {
     /// Rows stored.
     Insertion,
     /// Queries answered.
@@ -23,7 +23,7 @@ pub struct Claim {
     /// The line as it was printed.
     pub line: String,
     /// What was done.
-    pub work: Work,
+    pub work: ClaimedWork,
     /// How many operations.
     pub operations: u64,
     /// Operations a second.
@@ -58,7 +58,7 @@ const SEARCH: &[&str] =
     &["search", "searches", "query", "queries", "lookup", "lookups", "knn", "ann"];
 const OPERATIONS: &[&str] = &["operations", "operation", "ops"];
 
-/// Words by which a line says that its rate is not the program's own.
+/// Words that mark a line's rate as not the program's own.
 const FOR_COMPARISON: &str = "for comparison";
 
 /// The claims in `output`, each once: a summary at the end claims nothing new, and a rate that is shown
@@ -66,7 +66,7 @@ const FOR_COMPARISON: &str = "for comparison";
 /// those of `protocol`, whose place the program takes: its rows once, or its measured queries.
 ///
 /// # Errors
-/// No line claims anything, or one claims a rate that is none.
+/// No line claims anything, or one claims an impossible rate.
 pub fn claims(output: &str, protocol: &Protocol) -> Result<Vec<Claim>, Failure> {
     let mut claims = Vec::new();
     for line in output.lines() {
@@ -127,23 +127,23 @@ fn claim(line: &str, protocol: &Protocol) -> Result<Option<Printed>, Failure> {
     let among = |list: &[&str]| plain.iter().any(|word| list.contains(&word.as_str()));
     let work = match (among(INSERTION), among(SEARCH)) {
         // A search is of rows and vectors.
-        (_, true) => Work::Search,
-        (true, false) => Work::Insertion,
-        (false, false) => Work::Either,
+        (_, true) => ClaimedWork::Search,
+        (true, false) => ClaimedWork::Insertion,
+        (false, false) => ClaimedWork::Either,
     };
     let counted = |pair: &[&str]| {
         let what = bare(pair[1]).to_lowercase();
         let counts = match work {
-            Work::Search => SEARCH,
-            Work::Insertion | Work::Either => INSERTION,
+            ClaimedWork::Search => SEARCH,
+            ClaimedWork::Insertion | ClaimedWork::Either => INSERTION,
         };
         let counts = counts.contains(&what.as_str()) || OPERATIONS.contains(&what.as_str());
         number(pair[0]).filter(|number| counts && *number >= 1.0)
     };
     let counted = words.windows(2).find_map(counted).map(|number| number as u64);
     let of_protocol = match work {
-        Work::Insertion => protocol.rows,
-        Work::Search | Work::Either => protocol.queries * protocol.runs,
+        ClaimedWork::Insertion => protocol.rows,
+        ClaimedWork::Search | ClaimedWork::Either => protocol.queries * protocol.runs,
     };
     let operations = counted.unwrap_or(of_protocol as u64);
     let claim = Claim { line: line.trim().to_owned(), work, operations, rate };
@@ -180,15 +180,15 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("Flat: search 11872 ops/sec", Work::Search, 2_000, 11_872.0)]
-    #[case("Flat: search 11872 ops/sec (2500 queries)", Work::Search, 2_500, 11_872.0)]
-    #[case("Flat: insert 1234567 ops/sec", Work::Insertion, 10_000, 1_234_567.0)]
-    #[case("HNSW 12,000,000 ops at 174,191 ops/sec", Work::Either, 12_000_000, 174_191.0)]
-    #[case("VexFS FUSE: 2079.5 ops/sec, 500 inserts", Work::Insertion, 500, 2_079.5)]
-    #[case("search of 10000 vectors: 50 queries, 9.5 ops/s", Work::Search, 50, 9.5)]
+    #[case("Flat: search 11872 ops/sec", ClaimedWork::Search, 2_000, 11_872.0)]
+    #[case("Flat: search 11872 ops/sec (2500 queries)", ClaimedWork::Search, 2_500, 11_872.0)]
+    #[case("Flat: insert 1234567 ops/sec", ClaimedWork::Insertion, 10_000, 1_234_567.0)]
+    #[case("HNSW 12,000,000 ops at 174,191 ops/sec", ClaimedWork::Either, 12_000_000, 174_191.0)]
+    #[case("VexFS FUSE: 2079.5 ops/sec, 500 inserts", ClaimedWork::Insertion, 500, 2_079.5)]
+    #[case("search of 10000 vectors: 50 queries, 9.5 ops/s", ClaimedWork::Search, 50, 9.5)]
     fn lines_are_read(
         #[case] line: &str,
-        #[case] work: Work,
+        #[case] work: ClaimedWork,
         #[case] operations: u64,
         #[case] rate: f64,
     ) {

@@ -1,22 +1,22 @@
-//! Whether what a program claims can be true.
+//! Judges whether a program's claims can be true.
 
 use std::time::Duration;
 
 use machine::failure::Failure;
 use machine::require;
 
-use super::claim::{Claim, Work};
+use super::claim::{Claim, ClaimedWork};
 use super::pace::{Pace, fastest};
 use super::seen::Seen;
 
-/// A program may report the median of its runs: then half of its operations took at least as long
-/// as claimed, and the others any time. So claims fit where half of them fits.
+/// A program may report the median of its runs. Then half of its operations took at least as long as
+/// claimed, and the others any time, so only half of the claimed time must fit.
 const MEDIAN: f64 = 2.0;
-/// How many times as fast as we saw it an index may have been, on each processor: a machine that
-/// was disturbed while we looked must not turn a program that was not into a liar.
+/// An index may have been this many times as fast as we measured it, on each processor: a disturbance
+/// during our own measurement must not make an honest program look like a liar.
 const FASTER: f64 = 2.0;
 
-/// Holds `claims` against what the home counted and the time that the program ran.
+/// Compares `claims` with what the home counted and with the time that the program ran.
 ///
 /// # Errors
 /// Every claim that cannot be true, with the sum.
@@ -40,7 +40,8 @@ pub fn judge(
     let claimed = |work| -> u64 {
         claims.iter().filter(|claim| claim.work == work).map(|claim| claim.operations).sum()
     };
-    let [rows, searches, either] = [Work::Insertion, Work::Search, Work::Either].map(claimed);
+    let [rows, searches, either] =
+        [ClaimedWork::Insertion, ClaimedWork::Search, ClaimedWork::Either].map(claimed);
     let done = [
         ("rows stored", rows, seen.rows),
         ("queries answered", searches, seen.searches),
@@ -65,10 +66,10 @@ pub fn judge(
     Ok(())
 }
 
-/// Claims, each and together, that are faster than what we saw allows.
+/// The claims that are too fast for what we measured, each by itself and all together.
 fn too_fast(claims: &[Claim], seen: &Seen, processors: usize) -> Vec<String> {
     let mut lies = Vec::new();
-    for work in [Work::Insertion, Work::Search, Work::Either] {
+    for work in [ClaimedWork::Insertion, ClaimedWork::Search, ClaimedWork::Either] {
         let of_work: Vec<&Claim> = claims.iter().filter(|claim| claim.work == work).collect();
         let each = of_work.chunks(1);
         let together = (of_work.len() > 1).then_some(&of_work[..]);
@@ -78,19 +79,19 @@ fn too_fast(claims: &[Claim], seen: &Seen, processors: usize) -> Vec<String> {
 }
 
 /// Why `claims` of the same work are too fast together.
-fn faster(work: Work, claims: &[&Claim], seen: &Seen, processors: usize) -> Option<String> {
+fn faster(work: ClaimedWork, claims: &[&Claim], seen: &Seen, processors: usize) -> Option<String> {
     let (stored, searched): (&[Pace], &[Pace]) = match work {
-        Work::Insertion => (&seen.inserting, &[]),
-        Work::Search => (&[], &seen.searching),
-        Work::Either => (&seen.inserting, &seen.searching),
+        ClaimedWork::Insertion => (&seen.inserting, &[]),
+        ClaimedWork::Search => (&[], &seen.searching),
+        ClaimedWork::Either => (&seen.inserting, &seen.searching),
     };
     let what = match work {
-        Work::Insertion => "insertion of a row",
-        Work::Search => "search",
-        Work::Either => "insertion or search",
+        ClaimedWork::Insertion => "insertion of a row",
+        ClaimedWork::Search => "search",
+        ClaimedWork::Either => "insertion or search",
     };
     let operations: u64 = claims.iter().map(|claim| claim.operations).sum();
-    // Only the half that a median speaks of must have taken its time.
+    // Only half of the operations took at least the median.
     let half = (operations as f64 / MEDIAN).ceil() as u64;
     let fastest = fastest(stored.iter().chain(searched), half)?;
     let bound = FASTER * processors as f64 / fastest.seconds.max(1e-9);
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    fn claim(work: Work, operations: u64, rate: f64) -> Claim {
+    fn claim(work: ClaimedWork, operations: u64, rate: f64) -> Claim {
         Claim { line: format!("X {rate} ops/sec"), work, operations, rate }
     }
 
@@ -194,21 +195,26 @@ mod tests {
         #[case] milliseconds: u64,
         #[case] part: &str,
     ) {
-        let said = said(&[claim(Work::Search, 2_000, rate)], &seen(rows, searches), milliseconds);
+        let said =
+            said(&[claim(ClaimedWork::Search, 2_000, rate)], &seen(rows, searches), milliseconds);
         assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{said}");
     }
 
     #[rstest]
-    #[case::stored(Work::Insertion, 399_000.0, "")]
+    #[case::stored(ClaimedWork::Insertion, 399_000.0, "")]
     #[case::stored_too_fast(
-        Work::Insertion,
+        ClaimedWork::Insertion,
         401_000.0,
         "insertion of a row that we saw on its files took 10µs"
     )]
-    #[case::either(Work::Either, 399_000.0, "")]
-    #[case::either_too_fast(Work::Either, 1e12, "at 1,000,000,000,000 ops/sec that is 2.0e-9 s")]
+    #[case::either(ClaimedWork::Either, 399_000.0, "")]
+    #[case::either_too_fast(
+        ClaimedWork::Either,
+        1e12,
+        "at 1,000,000,000,000 ops/sec that is 2.0e-9 s"
+    )]
     fn rows_and_lines_of_neither_are_held_against_our_speed(
-        #[case] work: Work,
+        #[case] work: ClaimedWork,
         #[case] rate: f64,
         #[case] part: &str,
     ) {
@@ -220,8 +226,8 @@ mod tests {
     fn a_tiny_index_does_not_lend_its_speed() {
         let mut seen = seen(10_000, 2_000);
         seen.searching.push(Pace { index: "tiny".to_owned(), operations: 10, seconds: 1e-6 });
-        assert_eq!(said(&[claim(Work::Search, 2_000, 40_000.0)], &seen, 400), "");
-        let said = said(&[claim(Work::Search, 2_000, 41_000.0)], &seen, 400);
+        assert_eq!(said(&[claim(ClaimedWork::Search, 2_000, 40_000.0)], &seen, 400), "");
+        let said = said(&[claim(ClaimedWork::Search, 2_000, 41_000.0)], &seen, 400);
         assert!(said.contains("do 40,") && said.contains("a second (tiny, a)"), "{said}");
     }
 
@@ -230,7 +236,7 @@ mod tests {
         let mut seen = seen(10_000, 2_000);
         seen.searching[0].operations = 1_000;
         seen.searching.push(Pace { index: "c".to_owned(), operations: 1_000, seconds: 1e-6 });
-        let claims = [1.0, 2.0].map(|more| claim(Work::Search, 1_000, 3_000_000.0 + more));
+        let claims = [1.0, 2.0].map(|more| claim(ClaimedWork::Search, 1_000, 3_000_000.0 + more));
         assert_eq!(said(&claims[..1], &seen, 400), "");
         // The half that a median speaks of may have been the fast one's; more cannot.
         assert_eq!(said(&claims, &seen, 400), "");
@@ -241,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_sum_is_shown() {
-        let claims = [claim(Work::Either, 12_000_000, 174_191.0)];
+        let claims = [claim(ClaimedWork::Either, 12_000_000, 174_191.0)];
         let said = said(&claims, &seen(20_000_000, 0), 400);
         assert_eq!(
             said,
@@ -251,7 +257,8 @@ mod tests {
 
     #[test]
     fn lines_add_up() {
-        let claims = [claim(Work::Insertion, 600, 1_000.0), claim(Work::Either, 600, 1_000.0)];
+        let claims =
+            [claim(ClaimedWork::Insertion, 600, 1_000.0), claim(ClaimedWork::Either, 600, 1_000.0)];
         let said = said(&claims, &seen(700, 400), 400);
         assert!(said.contains("1,200 operations, and the home counted 1,100"), "{said}");
         assert!(said.contains("together 1.20 s; it ran 0.4 s"), "{said}");

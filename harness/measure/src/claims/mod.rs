@@ -1,8 +1,8 @@
-//! A benchmark program, ours or a third party's, and whether its claims are authentic.
+//! Checks whether the claims of a benchmark program, ours or a third party's, are authentic.
 //!
 //! It is run on an empty directory of a mounted home, and prints lines `NAME ... RATE ops/sec`.
-//! What it claims is held against the counters of the files that it made, the time that it ran,
-//! and the speed at which we store the rows of those files and search in them ourselves.
+//! Its claims are compared with the counters of the files that it made, the time that it ran, and the
+//! speed at which we store the rows of those files and search in them ourselves.
 
 mod again;
 mod claim;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use evidence::protocol::PROTOCOL;
 use machine::child::Running;
 use machine::config;
-use machine::config::Command;
+use machine::config::ConfiguredCommand;
 use machine::environment::file_hash;
 use machine::failure::{Failure, WithContext};
 use machine::under_test::Program;
@@ -25,16 +25,16 @@ use nix::sys::statfs::statfs;
 use serde::Serialize;
 use vexfs_uapi::Home;
 
-pub use self::claim::{Claim, Work, claims};
+pub use self::claim::{Claim, ClaimedWork, claims};
 pub use self::judge::judge;
-pub use self::new_files::{Made, NewFiles};
+pub use self::new_files::{MadeFiles, NewFiles};
 pub use self::pace::{Fastest, Pace, fastest};
 pub use self::seen::Seen;
 
 /// Longest run of a benchmark: an emulated guest is slow.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// What a program claimed, and what was seen of it.
+/// What a program claimed, and what we observed.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClaimsReport {
     /// Program and arguments.
@@ -56,11 +56,11 @@ pub struct ClaimsReport {
 ///
 /// # Errors
 /// `vexfs.toml` is refused, or ours cannot be built.
-pub fn configured(emulated: bool) -> Result<Command, Failure> {
+pub fn configured(emulated: bool) -> Result<ConfiguredCommand, Failure> {
     if let Some(own) = &config::current()?.benchmark {
         return Ok(own.clone());
     }
-    let mut ours = Command::of(Program::Benchmark.build_if_missing()?);
+    let mut ours = ConfiguredCommand::of(Program::Benchmark.build_if_missing()?);
     if emulated {
         let less = ["--rows=1000", "--queries=10", "--runs=3", "--warmup=1"];
         ours.arguments = less.map(str::to_owned).to_vec();
@@ -72,7 +72,11 @@ pub fn configured(emulated: bool) -> Result<Command, Failure> {
 ///
 /// # Errors
 /// It cannot be run or fails, or its claims are not authentic; with the sum.
-pub fn run(benchmark: &Command, mount: &Path, home: Home) -> Result<ClaimsReport, Failure> {
+pub fn run(
+    benchmark: &ConfiguredCommand,
+    mount: &Path,
+    home: Home,
+) -> Result<ClaimsReport, Failure> {
     let file_system_type = format!("{:#x}", statfs(mount)?.filesystem_type().0);
     let mut benchmark = benchmark.clone();
     if !benchmark.mentions("mountpoint") {

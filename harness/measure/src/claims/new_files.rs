@@ -1,7 +1,7 @@
-//! What becomes of the vector files that another program makes on a mount.
+//! Watches a mount for the vector files that another program creates.
 //!
-//! Each new file is opened as soon as it is there, and kept open: its indexes and their counters
-//! live as long, even where the program removes it.
+//! Each new file is opened at once and kept open, which keeps its indexes and their counters alive even
+//! if the program removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -22,16 +22,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-/// How long the watcher sleeps at most before it looks whether it is still wanted.
+/// How often the watcher checks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(20);
 const EVENTS: usize = 16 << 10;
 
-/// What was made while it was watched.
+/// The files that were created while the mount was watched.
 #[derive(Debug, Default)]
-pub struct Made {
-    /// The files, open, and where they were made.
+pub struct MadeFiles {
+    /// The files, open, with their paths.
     pub files: Vec<(PathBuf, File)>,
-    /// What was gone again before it could be opened.
+    /// Files that were removed before they could be opened.
     pub missed: Vec<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ pub struct Made {
 pub struct NewFiles {
     stop: Arc<AtomicBool>,
     /// `None` once it has ended.
-    watcher: Option<JoinHandle<Result<Made, Failure>>>,
+    watcher: Option<JoinHandle<Result<MadeFiles, Failure>>>,
 }
 
 impl NewFiles {
@@ -51,8 +51,8 @@ impl NewFiles {
         let watcher = thread::spawn(move || {
             let mut watcher = NewFilesWatcher::new()?;
             watcher.directory(&mount).context(format!("watching {}", mount.display()))?;
-            // What is there already is known, and nobody's.
-            watcher.made = Made::default();
+            // Files that exist already do not count.
+            watcher.made = MadeFiles::default();
             // The receiver is gone only if it panicked.
             let _ = begun.send(());
             // What was done before the end was asked for is still read after it.
@@ -77,13 +77,13 @@ impl NewFiles {
     ///
     /// # Errors
     /// More happened than could be followed, or a file cannot be opened.
-    pub fn end(mut self) -> Result<Made, Failure> {
+    pub fn end(mut self) -> Result<MadeFiles, Failure> {
         self.join()
     }
 
-    fn join(&mut self) -> Result<Made, Failure> {
+    fn join(&mut self) -> Result<MadeFiles, Failure> {
         self.stop.store(true, Ordering::Release);
-        let Some(watcher) = self.watcher.take() else { return Ok(Made::default()) };
+        let Some(watcher) = self.watcher.take() else { return Ok(MadeFiles::default()) };
         watcher.join().unwrap_or_else(|_| Err(Failure::new("the watcher of files panicked")))
     }
 }
@@ -98,7 +98,7 @@ impl Drop for NewFiles {
 struct NewFilesWatcher {
     inotify: OwnedFd,
     directories: BTreeMap<i32, PathBuf>,
-    made: Made,
+    made: MadeFiles,
     known: BTreeSet<(u64, u64)>,
 }
 
@@ -106,7 +106,7 @@ impl NewFilesWatcher {
     fn new() -> Result<NewFilesWatcher, Failure> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let (directories, known) = (BTreeMap::new(), BTreeSet::new());
-        Ok(NewFilesWatcher { inotify, directories, made: Made::default(), known })
+        Ok(NewFilesWatcher { inotify, directories, made: MadeFiles::default(), known })
     }
 
     /// Watches a directory, and takes what is in it already.

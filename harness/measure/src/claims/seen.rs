@@ -1,4 +1,4 @@
-//! What the home under test counted while a program ran.
+//! The counters of the home under test after a program ran.
 
 use machine::failure::{Failure, WithContext};
 use machine::require;
@@ -7,7 +7,7 @@ use vexfs_uapi::client;
 use vexfs_uapi::{Home, Kind, Stats};
 
 use super::again;
-use super::new_files::Made;
+use super::new_files::MadeFiles;
 use super::pace::Pace;
 
 /// Slots of a file's indexes.
@@ -26,17 +26,17 @@ pub struct Seen {
     pub searching: Vec<Pace>,
     /// How fast we stored the rows of each file again, part by part.
     pub inserting: Vec<Pace>,
-    /// Files that were gone before they could be looked at.
+    /// Files that were removed before they could be opened.
     pub missed: Vec<String>,
 }
 
 impl Seen {
-    /// Asks each file for the counters of its indexes, which must be `home`'s, and does the work
-    /// again that they tell of.
+    /// Reads the counters of each file's indexes, which must be served by `home`, and repeats the work
+    /// that they count.
     ///
     /// # Errors
     /// Another home answers, or a file system that does not know the request.
-    pub fn of(made: &Made, home: Home) -> Result<Seen, Failure> {
+    pub fn of(made: &MadeFiles, home: Home) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
         for (path, file) in &made.files {
             let mut indexes = Vec::new();

@@ -1,10 +1,11 @@
-//! Vector files with the copies of them that a measurement needs as controls.
+//! Vector files, and the copies of them that serve as a measurement's controls.
 
 use std::path::Path;
 use std::time::Duration;
 
 use evidence::protocol::Arm;
 use machine::failure::Failure;
+use vexfs_uapi::Home;
 use vexfs_uapi::client::Declaration;
 
 use super::interface::Contender;
@@ -13,6 +14,7 @@ use super::rounds::sides::Sides;
 use super::slowed::Slowed;
 use super::stores::{Stock, Stores};
 use super::vexfs_file::VexfsFile;
+use crate::home;
 use crate::rounds::nanoseconds;
 
 /// A side of a measurement with its controls.
@@ -30,14 +32,14 @@ pub type Searchable = Controlled<Stores<VexfsFile>, Slowed<Stores<VexfsFile>>>;
 
 impl Insertable {
     /// Creates the files of each side in `directory`; removed on drop.
-    pub fn create(name: &str, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
+    pub fn create(home: Home, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
         let dim = declaration.dim as usize;
-        let again = insertable(name, directory, "again", declaration)?;
+        let again = insertable(home, directory, "again", declaration)?;
         let slowed = Replicas::new(|number| {
             let path = directory.join(format!("slowed-{number}.f32"));
-            Ok(Slowed::new(VexfsFile::create(name, &path, declaration)?, dim))
+            Ok(Slowed::new(VexfsFile::create(home::name(home), &path, declaration)?, dim))
         })?;
-        let measured = insertable(name, directory, "base", declaration)?;
+        let measured = insertable(home, directory, "base", declaration)?;
         Ok(Controlled { measured, again, slowed })
     }
 }
@@ -54,31 +56,39 @@ impl Insertable {
 
 /// Creates the empty files of a side, called `file` and a number, in `directory`.
 pub fn insertable(
-    name: &str,
+    home: Home,
     directory: &Path,
     file: &str,
     declaration: Declaration,
 ) -> Result<Replicas<VexfsFile>, Failure> {
     Replicas::new(|number| {
-        VexfsFile::create(name, &directory.join(format!("{file}-{number}.f32")), declaration)
+        VexfsFile::create(
+            home::name(home),
+            &directory.join(format!("{file}-{number}.f32")),
+            declaration,
+        )
     })
 }
 
 /// Creates the empty files of a side to search in, called `file` and a number, in `directory`.
 pub fn searchable(
-    name: &str,
+    home: Home,
     directory: &Path,
     file: &str,
     declaration: Declaration,
     stock: Stock,
 ) -> Result<Stores<VexfsFile>, Failure> {
     Stores::new(stock.a_side(), |number| {
-        VexfsFile::create(name, &directory.join(format!("{file}-{number}.f32")), declaration)
+        VexfsFile::create(
+            home::name(home),
+            &directory.join(format!("{file}-{number}.f32")),
+            declaration,
+        )
     })
 }
 
 /// The stores of a side, and how many sides ask them.
-pub struct Asked<'a> {
+pub struct AskedStores<'a> {
     /// Whose they are.
     pub whose: &'static str,
     /// The stores.
@@ -90,12 +100,12 @@ pub struct Asked<'a> {
 impl Searchable {
     /// Creates the empty files of A and of its copies in `directory`; removed on drop.
     pub fn create(
-        name: &str,
+        home: Home,
         directory: &Path,
         declaration: Declaration,
         stock: Stock,
     ) -> Result<Self, Failure> {
-        let files = |file| searchable(name, directory, file, declaration, stock);
+        let files = |file| searchable(home, directory, file, declaration, stock);
         let (measured, again) = (files("searched")?, files("searched-again")?);
         let slowed = match stock {
             Stock::OneOfBothCopies => Stores::new(1, |number| again.each()[number].reopen())?,
@@ -112,16 +122,20 @@ impl Searchable {
         [Some(measured), None, Some(again), (!shared).then(|| slowed.plain_mut())]
     }
 
-    /// Who asks which stores.
-    pub fn asked(&self) -> Vec<Asked<'_>> {
+    /// Which sides ask which stores.
+    pub fn asked(&self) -> Vec<AskedStores<'_>> {
         let Controlled { measured, again, slowed } = self;
         let shared = share(again, slowed.plain());
         let mut all = vec![
-            Asked { whose: "A", files: measured.each(), sides: 1 },
-            Asked { whose: "its copy", files: again.each(), sides: 1 + u64::from(shared) },
+            AskedStores { whose: "A", files: measured.each(), sides: 1 },
+            AskedStores { whose: "its copy", files: again.each(), sides: 1 + u64::from(shared) },
         ];
         if !shared {
-            all.push(Asked { whose: "its slowed copy", files: slowed.plain().each(), sides: 1 });
+            all.push(AskedStores {
+                whose: "its slowed copy",
+                files: slowed.plain().each(),
+                sides: 1,
+            });
         }
         all
     }

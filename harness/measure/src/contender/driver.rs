@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::interface::{Answer, Answers, Contender, Insertion};
 use super::process::Process;
-use super::program::{Limits, Program};
+use super::program::{ContenderProgram, DriverLimits};
 use crate::dataset;
 
 /// Characters of a reply that a failure shows.
@@ -26,7 +26,7 @@ const SHOWN: usize = 200;
 pub struct Driver {
     name: String,
     process: Process,
-    limits: Limits,
+    limits: DriverLimits,
     protocol: Protocol,
     versions: Value,
     requests: u64,
@@ -34,7 +34,7 @@ pub struct Driver {
     directory: TempDir,
     file: File,
     rows: u64,
-    /// How long it may take down what it made on a server, once its input has ended.
+    /// How long it may take to clean up on a server after its input has ended.
     farewell: Option<Duration>,
 }
 
@@ -90,8 +90,12 @@ impl Driver {
     /// Starts a driver and gives it the protocol.
     ///
     /// # Errors
-    /// It cannot be run, does not answer in time, or repeats another protocol than it was given.
-    pub fn start(program: &Program, protocol: &Protocol, limits: Limits) -> Result<Self, Failure> {
+    /// It cannot be run, does not answer in time, or repeats a protocol other than the one it was given.
+    pub fn start(
+        program: &ContenderProgram,
+        protocol: &Protocol,
+        limits: DriverLimits,
+    ) -> Result<Self, Failure> {
         let name = &program.name;
         let directory = tempfile::Builder::new()
             .prefix(&format!("vexfs-{name}-"))
@@ -277,13 +281,13 @@ mod tests {
     use evidence::protocol::PROTOCOL;
 
     /// A driver that prints `replies`, one for each request, whatever it is asked.
-    fn replying(replies: &[Value]) -> Program {
+    fn replying(replies: &[Value]) -> ContenderProgram {
         let mut script = String::new();
         for reply in replies {
             let line = reply.as_str().map_or_else(|| reply.to_string(), str::to_owned);
             script.push_str(&format!("read -r _; printf '%s\\n' '{line}'\n"));
         }
-        Program {
+        ContenderProgram {
             name: "fake".into(),
             competitor: None,
             program: "/bin/sh".into(),
@@ -297,7 +301,7 @@ mod tests {
     }
 
     fn start(replies: &[Value]) -> Result<Driver, Failure> {
-        Driver::start(&replying(replies), &PROTOCOL, Limits::default())
+        Driver::start(&replying(replies), &PROTOCOL, DriverLimits::default())
     }
 
     fn row() -> Vec<f32> {
@@ -358,7 +362,7 @@ mod tests {
     fn a_hung_driver_has_a_limit() {
         let mut program = replying(&[]);
         program.arguments[1] = "exec sleep 1000".into();
-        let limits = Limits { start: Duration::from_millis(100), ..Limits::default() };
+        let limits = DriverLimits { start: Duration::from_millis(100), ..DriverLimits::default() };
         let message = Driver::start(&program, &PROTOCOL, limits).err().unwrap().to_string();
         assert!(message.contains("'start' (limit 100ms)"), "{message}");
         assert!(message.contains("did not answer in time"), "{message}");
@@ -368,7 +372,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let mut program = replying(&[]);
         program.program = "/nonexistent/python".into();
-        let failure = Driver::start(&program, &PROTOCOL, Limits::default()).err().unwrap();
+        let failure = Driver::start(&program, &PROTOCOL, DriverLimits::default()).err().unwrap();
         assert!(failure.to_string().contains("/nonexistent/python"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! The engine in this process: what the homes add nothing to.
+//! The engine in this process, without the cost of a home.
 
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use super::interface::{Answer, Answers, Contender, Insertion};
 pub struct InProcess {
     index: Index,
     scratch: Scratch,
-    /// The rows as they were given, since the engine gives none back; only ever trusted where
-    /// the engine finds them.
+    /// The rows as they were given, because the engine cannot return them. They only count where the
+    /// engine finds them.
     given: Vec<f32>,
     searches: u64,
 }

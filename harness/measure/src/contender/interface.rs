@@ -61,7 +61,7 @@ impl<C: Contender + ?Sized> Contender for Box<C> {
 /// An insertion that was done.
 #[derive(Debug, Clone, Copy)]
 pub struct Insertion {
-    /// Time of the work itself, as whoever called it says.
+    /// Time of the work itself, as its caller measured it.
     pub took: Duration,
     /// Time of the whole request, by our clock.
     pub wall: Duration,
@@ -85,7 +85,7 @@ pub struct Answer {
     pub ids: Vec<u64>,
     /// Squared L2 distances.
     pub distances: Vec<f32>,
-    /// Time of the search call alone, as whoever called it says.
+    /// Time of the search call alone, as its caller measured it.
     pub took: Duration,
 }
 

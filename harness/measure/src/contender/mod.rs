@@ -16,12 +16,12 @@ mod slowed;
 mod stores;
 mod vexfs_file;
 
-pub use controlled::{Asked, Controlled, Insertable, Searchable, insertable, searchable};
+pub use controlled::{AskedStores, Controlled, Insertable, Searchable, insertable, searchable};
 pub use driver::Driver;
 pub use in_process::InProcess;
 pub use interface::{Answer, Answers, Contender, Insertion};
 pub use process::Process;
-pub use program::{Limits, Program};
+pub use program::{ContenderProgram, DriverLimits};
 pub use replicas::Replicas;
 pub use rounds::{
     Answered, InsertionRounds, SearchRounds, Sides, Unseen, fill, insertion_rounds, search_rounds,

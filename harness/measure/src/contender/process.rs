@@ -1,4 +1,4 @@
-//! A child that is asked line by line: every wait has a limit, and it is gone with its guard.
+//! A child that answers line by line. Every wait has a limit, and dropping the guard kills the child.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -13,11 +13,11 @@ use machine::{fail, require};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Longest line that is read: a child that prints without end must not fill the memory.
+/// Longest line that is read, so that a child that never stops printing cannot fill the memory.
 const LONGEST_LINE: usize = 16 << 20;
 /// Bytes of stderr that a failure shows.
 const STDERR_TAIL: u64 = 2048;
-/// How long a signal that came just before a wait may go unnoticed.
+/// How long a signal that arrives just before a wait may go unnoticed.
 const GLANCE: Duration = Duration::from_secs(1);
 /// How long a child whose output ended may take to exit.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub struct Process {
     stdout: ChildStdout,
     /// A file, so that a child that writes much to it never waits for a reader.
     stderr: File,
-    /// What was read and is no whole line yet.
+    /// Input that is not a whole line yet.
     pending: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl Process {
         Ok(Process { child, stdin, stdout, stderr, pending: Vec::new() })
     }
 
-    /// Gives up waiting for it as soon as `interrupted` says so.
+    /// Stops waiting for it as soon as `interrupted` says so.
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
         self.child = self.child.until(interrupted);
         self
@@ -156,7 +156,7 @@ impl Process {
         Failure::new(format!("{name} {end} before it answered{}", self.stderr_tail()))
     }
 
-    /// What it did until `deadline`, in words, and whether that was to exit with status 0.
+    /// What it did until `deadline`, in words, and whether it exited with status 0.
     fn end_by(&self, deadline: Instant) -> (String, bool) {
         let left = deadline.saturating_duration_since(Instant::now());
         match wait_for("its end", left, || Ok(self.child.ended()?)) {

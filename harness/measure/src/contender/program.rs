@@ -1,4 +1,4 @@
-//! What a driver is started with.
+//! How a driver is started: its program, arguments, options and limits.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// A driver's program, arguments and options.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub struct ContenderProgram {
     /// The contender's name.
     pub name: String,
     /// The competitor that it drives, if it is one.
@@ -23,22 +23,22 @@ pub struct Program {
     pub options: Value,
 }
 
-impl Program {
+impl ContenderProgram {
     /// The driver of a competitor's library, on the project's Python.
     pub fn competitor(competitor: Competitor, options: Value) -> Self {
-        Program::driver(competitor, competitor.library_driver(), options)
+        ContenderProgram::driver(competitor, competitor.library_driver(), options)
     }
 
     /// The driver of a competitor's server at `url`. What it makes on the server is taken down when
     /// the driver ends.
     pub fn server(competitor: Competitor, url: &str, mut options: Value) -> Self {
         options["url"] = url.into();
-        Program::driver(competitor, competitor.server_driver(), options)
+        ContenderProgram::driver(competitor, competitor.server_driver(), options)
     }
 
     fn driver(competitor: Competitor, name: &str, options: Value) -> Self {
         let driver = project::root().join("fixtures/competitors").join(name).join("driver.py");
-        Program {
+        ContenderProgram {
             name: name.to_owned(),
             competitor: Some(competitor),
             program: project::python(),
@@ -56,7 +56,7 @@ impl Program {
 /// How long a driver may take before it counts as hung. Generous: an emulated guest imports
 /// ChromaDB in 20 to 40 s and inserts 180 rows/s.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct DriverLimits {
     /// From its start to its first reply, which comes after all imports.
     pub start: Duration,
     /// For every other request.
@@ -65,9 +65,9 @@ pub struct Limits {
     pub interrupted: fn() -> bool,
 }
 
-impl Default for Limits {
+impl Default for DriverLimits {
     fn default() -> Self {
-        Limits {
+        DriverLimits {
             start: Duration::from_secs(300),
             request: Duration::from_secs(180),
             interrupted: || false,

@@ -1,7 +1,7 @@
 //! Several stores that are given the same rows, one after the other.
 //!
-//! A batch of the protocol's rows is stored in a fraction of a millisecond, in which 5 % are lost
-//! in noise. The mean over several stores is the time of a batch still.
+//! Storing a batch of the protocol's rows takes a fraction of a millisecond, too short to detect 5 %
+//! above the noise. The mean over several stores is a longer measurement of the same time.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use super::interface::{Answers, Contender, Insertion};
 pub const FEWEST: usize = 5;
 /// How many there are at most.
 pub const MOST: usize = 30;
-/// What a batch takes in all of them together, where as many as [`MOST`] are needed to get there:
-/// what the machine does besides in so long is much less than the 5 % that a control must find.
+/// The time that a batch should take in all stores together, unless that needs more than [`MOST`]. In
+/// such a time, noise is much less than the 5 % that a control must detect.
 const ENOUGH: Duration = Duration::from_millis(15);
 
-/// Stores that are alike; the first answers for all. It finds the processor's caches as another side
-/// left them, and its times count as those of the others do: a side that has one store has that one.
-/// The first batch tells how many are needed, and the others are given up.
+/// Equal stores; the first one answers for all. It meets the processor's caches as another side left
+/// them, but its times count like the others', because a side with one store has only that one. The
+/// first batch shows how many stores are needed; the others are dropped.
 pub struct Replicas<C> {
     stores: Vec<C>,
     single: Vec<Vec<Duration>>,
 }
 
 impl<C: Contender> Replicas<C> {
-    /// Makes [`MOST`] of them; `make` is given the number of each.
+    /// Creates [`MOST`] of them with `make`, which gets the number of each.
     pub fn new(make: impl FnMut(usize) -> Result<C, Failure>) -> Result<Self, Failure> {
         let stores = (0..MOST).map(make).collect::<Result<_, _>>()?;
         Ok(Replicas { stores, single: Vec::new() })

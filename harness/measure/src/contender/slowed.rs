@@ -1,4 +1,4 @@
-//! A contender that is slower by a known part: a measurement that does not see it sees nothing.
+//! The positive control: a contender that is slower by a known fraction, which a measurement must detect.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::interface::{Answers, Contender, Insertion};
 
-/// Another contender, each of whose operations is followed by [`SLOWED_BY`] of its own time, spent
-/// waiting: a real delay, and not a number that is changed.
+/// A contender that waits after each operation for [`SLOWED_BY`] of the time that it took. The delay is
+/// real, not a number that is changed afterwards.
 pub struct Slowed<C> {
     contender: C,
     dim: usize,
@@ -26,24 +26,24 @@ impl<C: Contender> Slowed<C> {
         &self.contender
     }
 
-    /// The contender as it is, to be given what is not timed.
+    /// The contender without the delay, for work that is not timed.
     pub fn plain_mut(&mut self) -> &mut C {
         &mut self.contender
     }
 }
 
-/// How long is waited after what `took` so long.
+/// How long to wait after an operation that `took` this long.
 fn part_of(took: Duration) -> Duration {
     took.mul_f64(SLOWED_BY)
 }
 
-/// Waits for a part of `took`, without leaving the processor; returns for how long it was.
+/// Busy-waits for a fraction of `took`; returns how long it waited.
 fn wait_for_part_of(took: Duration) -> Duration {
     let started = Instant::now();
     wait_for(part_of(took), || started.elapsed())
 }
 
-/// Waits until `elapsed` has come to `part`; returns for how long it was.
+/// Waits until `elapsed` reaches `part`; returns how long it waited.
 fn wait_for(part: Duration, mut elapsed: impl FnMut() -> Duration) -> Duration {
     loop {
         let waited = elapsed();

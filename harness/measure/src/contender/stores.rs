@@ -1,9 +1,8 @@
 //! Several stores of the same rows that are asked in turn.
 //!
-//! What a search costs depends on where in memory its store lies (pages and their colours, huge pages,
-//! NUMA, what it meets in the caches), and a store stays where it was built. One store a side makes
-//! that a bias, which no number of rounds takes away. Several, one a round, make it noise, which the
-//! bounds hold.
+//! The cost of a search depends on where its store lies in memory (page colours, huge pages, NUMA, cache
+//! conflicts), and a store stays where it was built. With one store a side that is a bias, which no
+//! number of rounds removes. With several, one a round, it is noise, which the bounds include.
 
 use evidence::protocol::{Arm, ORDERS, Protocol};
 use machine::failure::{Failure, WithContext};
@@ -13,8 +12,8 @@ use super::interface::{Answers, Contender, Insertion};
 use super::rounds::sides::fill;
 use crate::dataset::Dataset;
 
-/// How many a side has, where they are many. No round of the orders of sides belongs to one store:
-/// four and seven have no common factor.
+/// Stores of a side that has many. Seven has no common factor with the four orders of sides, so each
+/// store meets every order.
 pub const STORES: usize = 7;
 
 /// How many stores the sides of a search have.
@@ -22,15 +21,15 @@ pub const STORES: usize = 7;
 pub enum Stock {
     /// [`STORES`] a side, and new ones for each pass.
     Many,
-    /// One a side, for all passes: it takes long to build.
+    /// One a side, for all passes, where building takes long.
     One,
-    /// One of A and one of B for all passes, and one that both copies of A ask: an emulated CPU
-    /// builds it for minutes.
+    /// One for A, one for B, and one that both copies of A share, for all passes: an emulated CPU takes
+    /// minutes to build one.
     OneOfBothCopies,
 }
 
 impl Stock {
-    /// What a measurement with a place of memory in it asks for: many, but on a CPU that is emulated.
+    /// The choice for a search whose time depends on memory placement: many, unless the CPU is emulated.
     pub fn of(emulated: bool) -> Stock {
         if emulated { Stock::OneOfBothCopies } else { Stock::Many }
     }
@@ -46,14 +45,14 @@ impl Stock {
     }
 }
 
-/// Stores that are alike. Each turn asks the next of them.
+/// Equal stores, of which each turn asks the next one.
 pub struct Stores<C> {
     stores: Vec<C>,
     turn: usize,
 }
 
 impl<C> Stores<C> {
-    /// Those that `make` makes, given the number of each.
+    /// Creates stores with `make`, which gets the number of each.
     pub fn new(
         count: usize,
         make: impl FnMut(usize) -> Result<C, Failure>,
@@ -71,12 +70,12 @@ impl<C> Stores<C> {
         &mut self.stores
     }
 
-    /// One more.
+    /// Adds one.
     pub fn add(&mut self, store: C) {
         self.stores.push(store);
     }
 
-    /// None any more.
+    /// Drops all of them.
     pub fn clear(&mut self) {
         self.stores.clear();
         self.turn = 0;
@@ -127,8 +126,8 @@ impl<C: Contender> Contender for Stores<C> {
     }
 }
 
-/// In which order the sides get their `number`-th stores: another one from store to store, so that
-/// no side has what was free first. `drawn` is drawn once a measurement.
+/// The order in which the sides get their `number`-th stores. It changes from store to store, so that no
+/// side always gets the memory that is free first. `drawn` is drawn once a measurement.
 pub fn building_order(number: usize, drawn: usize) -> [Arm; 4] {
     ORDERS[(number + drawn) % ORDERS.len()]
 }

@@ -12,7 +12,7 @@ use vexfs_uapi::client::{self, Declaration, Searcher};
 use vexfs_uapi::{Home, Stats};
 
 use super::interface::{Answer, Answers, Contender, Insertion};
-use crate::dataset;
+use crate::{dataset, home};
 
 /// A vector file with an index, attached before the first row, so that every row is indexed as
 /// it is written. The file is removed on drop.
@@ -95,8 +95,7 @@ impl Contender for VexfsFile {
         Ok(json!({
             "engine": stats.engine(),
             "home": match Home::try_from(stats.home) {
-                Ok(Home::Fuse) => "fuse".to_owned(),
-                Ok(Home::Kernel) => "kernel".to_owned(),
+                Ok(home) => home::name(home).to_owned(),
                 Err(number) => format!("unknown ({number})"),
             },
             "file_system_type": format!("{:#x}", mount.filesystem_type().0),

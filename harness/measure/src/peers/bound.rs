@@ -1,4 +1,4 @@
-//! The bound beside each ratio: a pass that only reads, over as many bytes as a search must.
+//! The upper bound beside each ratio: a pass that only reads as many bytes as a search must.
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_add_epi64, _mm_loadu_si128, _mm256_add_epi64,

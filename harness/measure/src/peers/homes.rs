@@ -1,4 +1,4 @@
-//! What a home costs: the same searches and insertions in process, over FUSE and in the kernel.
+//! The cost of a home: the same searches and insertions in process, over FUSE and in the kernel.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use vexfs_uapi::{Home, Kind};
 
 use crate::contender::{Answered, Contender, InProcess, VexfsFile, fill};
 use crate::dataset::Dataset;
-use crate::rounds;
+use crate::{home, rounds};
 
 /// Where the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,14 +134,14 @@ impl<'a> HomesBench<'a> {
     fn side(&self, kind: Kind, place: Where) -> Result<BoxedContender, Failure> {
         let dim = u32::try_from(self.dataset.dim)?;
         let declaration = Declaration { kind, ..Declaration::flat(dim) };
-        let file = |name: &str, mount: &Path| {
-            let file = VexfsFile::create(name, &mount.join("bench.f32"), declaration)?;
+        let file = |home: Home, mount: &Path| {
+            let file = VexfsFile::create(home::name(home), &mount.join("bench.f32"), declaration)?;
             Ok::<BoxedContender, Failure>(Box::new(file))
         };
         match (place, self.kernel) {
             (Where::InProcess, _) => Ok(Box::new(InProcess::new(&declaration)?)),
-            (Where::Fuse, _) => file("fuse", self.fuse),
-            (Where::Kernel, Some(mount)) => file("kernel", mount),
+            (Where::Fuse, _) => file(Home::Fuse, self.fuse),
+            (Where::Kernel, Some(mount)) => file(Home::Kernel, mount),
             (Where::Kernel, None) => Err(Failure::new("the kernel's VexFS is not mounted here")),
         }
     }

@@ -22,10 +22,10 @@ pub mod sets;
 pub mod table;
 pub mod turns;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 
+use machine::atomic;
 use machine::failure::{Failure, WithContext};
 use serde::Serialize;
 
@@ -55,20 +55,13 @@ pub fn recall(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<f64, Failure> {
     Ok((mean * 1e9).round() / 1e9)
 }
 
-/// Writes a result beside `file` and then in its place: it is always whole.
+/// Writes a result to `file`, atomically.
 pub fn write_json(file: &Path, rows: &impl Serialize) -> Result<(), Failure> {
-    let directory = file.parent().unwrap_or(Path::new("."));
+    let directory = atomic::parent(file);
     let mut json = serde_json::to_vec_pretty(rows)?;
     json.push(b'\n');
     fs::create_dir_all(directory).context(directory.display())?;
-    // Others read it, as far as the umask allows.
-    let mut new = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
-        .context(directory.display())?;
-    std::io::Write::write_all(&mut new, &json).context(new.path().display())?;
-    new.persist(file).map_err(|error| error.error).context(file.display())?;
-    Ok(())
+    atomic::write(file, &json).context(file.display())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Which setting of ours stands against which of the peer's.
+//! Chooses which setting of ours is compared with which of the peer's.
 //!
 //! A ratio of speeds means something only at equal recall. Both sides are swept over preset
 //! settings; each of the peer's that is good enough is paired with our cheapest that is no worse.
 
 /// Recall@k from which a setting is worth comparing.
 pub const ENOUGH: f64 = 0.95;
-/// Recall@k from which a dearer setting is worth nothing.
+/// Recall@k above which a slower setting is not worth trying.
 const ALL_BUT: f64 = 0.999;
 
 /// A setting that was tried.

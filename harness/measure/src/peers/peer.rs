@@ -12,13 +12,16 @@ use machine::interrupt::interrupted;
 use machine::{project, require};
 use serde_json::{Value, json};
 
-use crate::contender::{Contender, Driver, Limits, Program};
+use crate::contender::{Contender, ContenderProgram, Driver, DriverLimits};
 
 /// Rounds of calls from which a call's overhead is taken.
 const OVERHEAD_ROUNDS: usize = 20;
 /// One request may be a build of 100,000 rows on a busy machine.
-const LIMITS: Limits =
-    Limits { start: Duration::from_secs(120), request: Duration::from_secs(1800), interrupted };
+const LIMITS: DriverLimits = DriverLimits {
+    start: Duration::from_secs(120),
+    request: Duration::from_secs(1800),
+    interrupted,
+};
 
 /// A library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -87,7 +90,7 @@ impl Peer {
     }
 
     /// Its driver on the Python of the virtual environment `venv`.
-    fn program(self, venv: &Path, options: &Value) -> Result<Program, Failure> {
+    fn program(self, venv: &Path, options: &Value) -> Result<ContenderProgram, Failure> {
         let python = venv.join("bin/python");
         // The set-up's last act: what was cut short has none.
         let stamp = venv.join("stamp");
@@ -98,7 +101,7 @@ impl Peer {
             stamp.display()
         );
         let driver = format!("fixtures/peers/{}_driver.py", self.name());
-        Ok(Program {
+        Ok(ContenderProgram {
             name: self.name().to_owned(),
             competitor: None,
             program: python,
@@ -142,7 +145,7 @@ fn graph(index: &str, m: u32, mut options: Value) -> Value {
     options
 }
 
-fn start(program: &Program, protocol: &Protocol) -> Result<Driver, Failure> {
+fn start(program: &ContenderProgram, protocol: &Protocol) -> Result<Driver, Failure> {
     Driver::start(program, protocol, LIMITS)
         .context("a library to compare with; where it is not there: make bench-setup")
 }
@@ -165,7 +168,7 @@ mod tests {
     #[test]
     fn a_library_that_went_missing_names_its_set_up() {
         // An interpreter that has the package no more: it dies of the import.
-        let program = Program {
+        let program = ContenderProgram {
             name: "faiss".into(),
             competitor: None,
             program: "/bin/sh".into(),

@@ -18,7 +18,7 @@ use super::engine::Engine;
 use super::pairing::{Pair, Tried, pair};
 use super::peer::Peer;
 use super::row::{Estimate, PeerOperation, Row, Sample, speed};
-use super::turns::{Effort, Turns, ns};
+use super::turns::{MeasuringEffort, Turns, ns};
 use super::{recall, require_true};
 use crate::contender::{Contender, Driver};
 use crate::dataset;
@@ -35,7 +35,7 @@ pub struct PeersBench<'a> {
     dataset: &'a Dataset,
     protocol: Protocol,
     oracle: Oracle<'a>,
-    effort: Effort,
+    effort: MeasuringEffort,
     cpu: String,
     engines: HashMap<(Kind, Vec<u32>), Engine>,
     overheads: HashMap<Peer, f64>,
@@ -65,7 +65,7 @@ impl<'a> PeersBench<'a> {
     pub fn new(
         data: Data,
         (dataset, protocol): &'a (Dataset, Protocol),
-        effort: Effort,
+        effort: MeasuringEffort,
         cpu: &str,
         progress: &'a ProgressBar,
     ) -> Self {

@@ -97,10 +97,6 @@ fn cells(row: &Row) -> [String; 13] {
         PeerOperation::Search => row.kind.clone(),
         PeerOperation::Build => format!("{} build", row.kind),
     };
-    let bounds = match (row.lower, row.upper) {
-        (Some(lower), Some(upper)) => format!(" [{lower:.2}, {upper:.2}]"),
-        _ => String::new(),
-    };
     [
         row.data.clone(),
         kind,
@@ -111,14 +107,21 @@ fn cells(row: &Row) -> [String; 13] {
         options(&row.peer_options),
         format!("{:.3}", row.peer_recall),
         format!("{:.0}", row.peer_qps),
-        format!("{:.2}{bounds}", row.ratio),
-        match row.net_lower {
-            Some(lower) => format!("{:.2} [{lower:.2}]", row.net_ratio),
-            None => format!("{:.2}", row.net_ratio),
-        },
+        bounded(row.ratio, &[row.lower, row.upper]),
+        bounded(row.net_ratio, &[row.net_lower]),
         row.bound_qps.map_or_else(String::new, |qps| format!("{qps:.0}")),
         format!("{:.1} {}", row.goal, row.result),
     ]
+}
+
+/// A ratio with its bounds, where it has them all.
+pub fn bounded(ratio: f64, bounds: &[Option<f64>]) -> String {
+    let shown: Option<Vec<String>> =
+        bounds.iter().map(|bound| bound.map(|bound| format!("{bound:.2}"))).collect();
+    match shown {
+        Some(shown) => format!("{ratio:.2} [{}]", shown.join(", ")),
+        None => format!("{ratio:.2}"),
+    }
 }
 
 /// Options as `name value`, what can be set for each search last.

@@ -13,9 +13,9 @@ use super::row::Sample;
 use crate::contender::{Answer, Contender, Driver};
 use crate::rounds;
 
-/// How much is measured.
+/// How many rounds are measured.
 #[derive(Debug, Clone, Copy)]
-pub struct Effort {
+pub struct MeasuringEffort {
     /// Rounds before those that count.
     pub warmups: usize,
     /// Rounds of searches.
@@ -37,15 +37,15 @@ pub struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// Asks both the first [`TIMED`] queries, of which `queries` holds those, round after round: a sample for each round that counts, and the
-    /// peer's last answers. Ours are with the engine.
+    /// Asks both sides the first [`TIMED`] queries, which are `queries`, round after round. Returns a
+    /// sample for each round that counts, and the peer's last answers; the engine keeps ours.
     ///
     /// # Errors
     /// A side fails, claims a time that cannot be true, or somebody interrupts.
     pub fn measure(
         mut self,
         queries: &[f32],
-        effort: Effort,
+        effort: MeasuringEffort,
     ) -> Result<(Vec<Sample>, Vec<Answer>), Failure> {
         let mut samples = Vec::with_capacity(effort.rounds);
         let mut theirs = Vec::new();

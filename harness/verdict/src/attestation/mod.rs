@@ -20,7 +20,7 @@ pub use envelope::{open, pre_authentication_encoding, sign};
 pub use key::{PublicKey, Signer, key_id};
 pub use refusal::{NotAttested, Refusal};
 pub use statement::{
-    BareMetalStanding, EvidenceEnds, Sha256, Shown, ShownFile, SoakEnds, Statement, Subject,
+    BareMetalStanding, EvidenceEnds, Sha256, ShownFile, ShownFiles, SoakEnds, Statement, Subject,
     TestResult, Tested,
 };
 pub use thresholds::thresholds_sha256;

@@ -6,7 +6,7 @@ use evidence::utc::Utc;
 
 use crate::rule::judgement::State;
 
-/// Reasons of a verdict that a message names before it only counts them.
+/// How many reasons of a verdict a message names; it only counts the others.
 const NAMED: usize = 3;
 
 /// Why nothing is attested.

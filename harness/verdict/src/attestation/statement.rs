@@ -7,7 +7,7 @@ use evidence::criterion::Criterion;
 use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::utc::Utc;
-use evidence::{Event, TrailEnd};
+use evidence::{EndOfTrail, Event};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{NotAttested, Refusal};
@@ -109,9 +109,9 @@ pub enum BareMetalStanding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceEnds {
     /// Of `host.jsonl`.
-    pub host: TrailEnd,
+    pub host: EndOfTrail,
     /// Of `guest.jsonl`.
-    pub guest: TrailEnd,
+    pub guest: EndOfTrail,
     /// Of the soaks that were judged with the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub soaks: Vec<SoakEnds>,
@@ -123,12 +123,12 @@ pub struct SoakEnds {
     /// Name of its directory.
     pub name: String,
     /// Of `host.jsonl`, then of `guest.jsonl`.
-    pub ends: Vec<TrailEnd>,
+    pub ends: Vec<EndOfTrail>,
 }
 
-/// What an attestation is to hold for. What is not shown is not asked about.
+/// The files and the kernel that an attestation is checked against; only what is given is checked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Shown<'a> {
+pub struct ShownFiles<'a> {
     /// The module file.
     pub module: Option<&'a ShownFile>,
     /// The FUSE daemon.
@@ -137,7 +137,7 @@ pub struct Shown<'a> {
     pub kernel: Option<&'a str>,
 }
 
-/// A file that is held against an attestation.
+/// A file that is checked against an attestation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownFile {
     /// Where it is, for a person.
@@ -232,7 +232,7 @@ impl Statement {
         &self.predicate.tested
     }
 
-    /// That it has everything that makes it an attestation.
+    /// Checks that it is a complete attestation.
     pub(super) fn must_be_whole(&self) -> Result<(), Refusal> {
         let names: Vec<&str> = self.subject.iter().map(|one| &*one.name).collect();
         if names != [MODULE, FUSE] {
@@ -250,11 +250,11 @@ impl Statement {
         Ok(())
     }
 
-    /// That it holds for what is shown.
+    /// Checks that it holds for what is shown.
     ///
     /// # Errors
     /// The first thing that it is not of.
-    pub fn must_hold_for(&self, shown: Shown<'_>) -> Result<(), Refusal> {
+    pub fn must_hold_for(&self, shown: ShownFiles<'_>) -> Result<(), Refusal> {
         let tested = self.tested();
         for (what, attested, file) in [
             ("module", self.module_sha256(), shown.module),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::thresholds::figures;
 use super::*;
 use crate::bare_metal::tests::{named_soaks, on_kvm, soaks};
-use crate::made::{Run, finished};
+use crate::made::{MadeRun, finished};
 use crate::rule::judgement::State;
 use crate::trails::Evidence;
 
@@ -22,7 +22,7 @@ fn hash(digit: char) -> String {
 }
 
 /// The run, with programs in all of its environments.
-fn told(mut run: Run) -> Run {
+fn told(mut run: MadeRun) -> MadeRun {
     for event in run.host.iter_mut().chain(&mut run.guest) {
         if let Event::Environment(one) = event {
             one.programs.insert("vexfs.ko".into(), hash('a'));
@@ -32,14 +32,14 @@ fn told(mut run: Run) -> Run {
     run
 }
 
-fn read(run: Run) -> (TempDir, Evidence) {
+fn read(run: MadeRun) -> (TempDir, Evidence) {
     let dir = TempDir::new().unwrap();
     run.write(dir.path());
     let evidence = Evidence::read(dir.path()).unwrap();
     (dir, evidence)
 }
 
-fn stated(run: Run) -> Result<Statement, NotAttested> {
+fn stated(run: MadeRun) -> Result<Statement, NotAttested> {
     Statement::of(&read(run).1, JUDGED_MS)
 }
 
@@ -48,7 +48,7 @@ fn signer() -> Signer {
 }
 
 fn attested() -> (Statement, String) {
-    let statement = stated(told(Run::healthy())).unwrap();
+    let statement = stated(told(MadeRun::healthy())).unwrap();
     let envelope = sign(&statement, &signer());
     (statement, envelope)
 }
@@ -59,7 +59,7 @@ fn shown(sha256: &str, changed_ms: u64) -> ShownFile {
 
 #[test]
 fn a_run_that_passes_is_attested_with_all_that_it_is_bound_to() {
-    let (_dir, evidence) = read(told(Run::healthy()));
+    let (_dir, evidence) = read(told(MadeRun::healthy()));
     let statement = Statement::of(&evidence, JUDGED_MS).unwrap();
     assert_eq!((statement.module_sha256(), statement.fuse_sha256()), (&*hash('a'), &*hash('b')));
     let tested = statement.tested();
@@ -98,14 +98,14 @@ fn a_module_that_may_leave_the_vm_is_attested_as_eligible_with_its_soaks() {
 
 #[test]
 fn nothing_but_a_pass_is_attested() {
-    let mut failed = told(Run::healthy());
+    let mut failed = told(MadeRun::healthy());
     failed.guest.extend(finished("module::loads", TrialState::Failed, "the log has a warning"));
     let refused = stated(failed).unwrap_err();
     assert_eq!(refused.state(), State::Fail);
     let words = refused.to_string();
     assert!(words.contains("the verdict is FAIL") && words.contains("the log has a warning"));
 
-    let mut open = told(Run::healthy());
+    let mut open = told(MadeRun::healthy());
     open.guest.retain(|event| !matches!(event, Event::SelfTest { .. }));
     let refused = stated(open).unwrap_err();
     assert_eq!(refused.state(), State::Inconclusive);
@@ -115,7 +115,7 @@ fn nothing_but_a_pass_is_attested() {
 #[test]
 fn a_broken_chain_is_not_attested() {
     let dir = TempDir::new().unwrap();
-    told(Run::healthy()).write(dir.path());
+    told(MadeRun::healthy()).write(dir.path());
     let file = dir.path().join("guest.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     let edited = text.replacen("\"seconds\":0.1", "\"seconds\":0.2", 1);
@@ -131,7 +131,7 @@ fn a_broken_chain_is_not_attested() {
 #[case::no_module(&["vexfs.ko"], "missing", "no SHA-256 of vexfs.ko")]
 #[case::no_daemon(&["vexfs_fuse"], "missing", "no SHA-256 of vexfs_fuse")]
 fn what_was_tested_must_be_told(#[case] programs: &[&str], #[case] hash: &str, #[case] says: &str) {
-    let mut run = told(Run::healthy());
+    let mut run = told(MadeRun::healthy());
     for event in run.host.iter_mut().chain(&mut run.guest) {
         if let Event::Environment(one) = event {
             for program in programs {
@@ -145,7 +145,7 @@ fn what_was_tested_must_be_told(#[case] programs: &[&str], #[case] hash: &str, #
 
 #[test]
 fn another_daemon_on_the_host_than_in_the_guest_is_not_attested() {
-    let mut run = told(Run::healthy());
+    let mut run = told(MadeRun::healthy());
     let Event::Environment(one) = &mut run.host[0] else { panic!("the first event") };
     one.programs.insert("vexfs_fuse".into(), hash('c'));
     let refused = stated(run).unwrap_err().to_string();
@@ -266,21 +266,21 @@ fn it_holds_for_its_own_files_and_kernel_and_for_no_others() {
     let (statement, _) = attested();
     let module = shown(&hash('a'), JUDGED_MS + 1);
     let fuse = shown(&hash('b'), 0);
-    let all = Shown { module: Some(&module), fuse: Some(&fuse), kernel: Some(RELEASE) };
+    let all = ShownFiles { module: Some(&module), fuse: Some(&fuse), kernel: Some(RELEASE) };
     // The same file, copied since.
     statement.must_hold_for(all).unwrap();
-    statement.must_hold_for(Shown::default()).unwrap();
+    statement.must_hold_for(ShownFiles::default()).unwrap();
     let refusal = |shown| statement.must_hold_for(shown).unwrap_err();
     let (before, since) = (shown(&hash('c'), 5), shown(&hash('c'), JUDGED_MS + 5));
-    let another = refusal(Shown { module: Some(&before), ..all });
+    let another = refusal(ShownFiles { module: Some(&before), ..all });
     assert!(matches!(&another, Refusal::OtherFile { .. }), "{another}");
     assert!(another.to_string().contains("it is of another module"), "{another}");
-    let older = refusal(Shown { module: Some(&since), ..all });
+    let older = refusal(ShownFiles { module: Some(&since), ..all });
     assert!(matches!(&older, Refusal::OlderThanFile { .. }), "{older}");
     assert!(older.to_string().contains("it is older than the module"), "{older}");
-    let daemon = refusal(Shown { fuse: Some(&before), ..all });
+    let daemon = refusal(ShownFiles { fuse: Some(&before), ..all });
     assert!(daemon.to_string().contains("it is of another FUSE daemon"), "{daemon}");
-    let kernel = refusal(Shown { kernel: Some("6.1.0-56-amd64"), ..all });
+    let kernel = refusal(ShownFiles { kernel: Some("6.1.0-56-amd64"), ..all });
     assert!(kernel.to_string().contains("run --kernel 6.1.0-56-amd64"), "{kernel}");
 }
 

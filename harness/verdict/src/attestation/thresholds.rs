@@ -1,4 +1,4 @@
-//! The registered thresholds as one hash, so that a verdict by other thresholds is told apart.
+//! The registered thresholds as one hash, which exposes a verdict by other thresholds.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use evidence::clock::Clock;
 use evidence::digest::sha256;
 use evidence::place::Place;
 use evidence::thresholds::{
-    ALL, Bound, ENDURANCE, FUSE_OVER_RECORDED_INSERTION, SOAK_ALPHA, Scene,
+    ALL, Bound, ENDURANCE, FUSE_OVER_RECORDED_INSERTION, RuleScene, SOAK_ALPHA,
 };
 
 /// SHA-256 of every threshold that a verdict rests on. Figures are hashed, not the file that has
@@ -23,7 +23,7 @@ pub(super) fn figures() -> String {
         for (place, emulated) in scenes {
             let clock = rule.clock(place, emulated);
             let Bound { threshold, strictly, decides, .. } =
-                rule.at(Scene { place, emulated, clock });
+                rule.at(RuleScene { place, emulated, clock });
             let clock = match clock {
                 Clock::Wall => "wall",
                 Clock::Instructions => "instructions",

@@ -8,12 +8,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::made::{Run, finished, measurement, recorded};
-use crate::soak::tests::{Made, SRCVERSION};
+use crate::made::{MadeRun, finished, measurement, recorded};
+use crate::soak::tests::{MadeSoak, SRCVERSION};
 
 const RELEASE: &str = "6.12.117+deb12-amd64";
 
-pub(crate) fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
+pub(crate) fn guest_environment(run: &mut MadeRun) -> &mut evidence::Environment {
     let found = run.guest.iter_mut().find_map(|event| match event {
         Event::Environment(one) => Some(one),
         _ => None,
@@ -22,8 +22,8 @@ pub(crate) fn guest_environment(run: &mut Run) -> &mut evidence::Environment {
 }
 
 /// A run on KVM in which everything was measured, and of whose module something is known.
-pub(crate) fn on_kvm() -> Run {
-    let mut run = Run::healthy();
+pub(crate) fn on_kvm() -> MadeRun {
+    let mut run = MadeRun::healthy();
     run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
     let measured = thresholds::ALL.iter().map(|rule| measurement(rule, Place::Guest, false, 3.0));
     run.guest.extend(measured);
@@ -51,13 +51,13 @@ pub(crate) fn on_kvm() -> Run {
 }
 
 /// Takes a fact out of both places.
-fn forget(run: &mut Run, fact: &str) {
+fn forget(run: &mut MadeRun, fact: &str) {
     for events in [&mut run.host, &mut run.guest] {
         events.retain(|event| !matches!(event, Event::Fact { name, .. } if name == fact));
     }
 }
 
-fn judged(run: Run, soaks: Vec<Soak>) -> BareMetal {
+fn judged(run: MadeRun, soaks: Vec<Soak>) -> BareMetal {
     let dir = TempDir::new().unwrap();
     run.write(dir.path());
     let mut evidence = Evidence::read(dir.path()).unwrap();
@@ -65,12 +65,12 @@ fn judged(run: Run, soaks: Vec<Soak>) -> BareMetal {
     crate::judge::of(&evidence).bare_metal
 }
 
-pub(crate) fn named_soaks(soaks: [Made; 2]) -> Vec<Soak> {
+pub(crate) fn named_soaks(soaks: [MadeSoak; 2]) -> Vec<Soak> {
     ["old", "new"].into_iter().zip(soaks).map(|(name, made)| made.soak(name)).collect()
 }
 
-pub(crate) fn soaks() -> [Made; 2] {
-    ["6.1.0-56-amd64", RELEASE].map(|release| Made::held(release, ENDURANCE.cycles))
+pub(crate) fn soaks() -> [MadeSoak; 2] {
+    ["6.1.0-56-amd64", RELEASE].map(|release| MadeSoak::held(release, ENDURANCE.cycles))
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn all_four_conditions_make_it_eligible() {
     insta::assert_json_snapshot!(bare_metal.conditions);
 }
 
-fn another_environment(made: &mut Made, change: fn(&mut evidence::Environment)) {
+fn another_environment(made: &mut MadeSoak, change: fn(&mut evidence::Environment)) {
     for event in &mut made.guest {
         if let Event::Environment(one) = event {
             change(one);
@@ -89,7 +89,7 @@ fn another_environment(made: &mut Made, change: fn(&mut evidence::Environment)) 
 }
 
 /// Has the run and the soak built from `commit`.
-fn of_commit(run: &mut Run, made: &mut Made, commit: &str) {
+fn of_commit(run: &mut MadeRun, made: &mut MadeSoak, commit: &str) {
     guest_environment(run).commit = commit.into();
     for event in &mut made.guest {
         if let Event::Environment(one) = event {
@@ -99,7 +99,7 @@ fn of_commit(run: &mut Run, made: &mut Made, commit: &str) {
 }
 
 /// Takes the bounds of every measurement of `rule` to where A is as fast as B.
-fn as_fast(run: &mut Run, rule: &str) {
+fn as_fast(run: &mut MadeRun, rule: &str) {
     for event in &mut run.guest {
         if let Event::Measurement(one) = event
             && one.rule == rule
@@ -111,15 +111,15 @@ fn as_fast(run: &mut Run, rule: &str) {
     }
 }
 
-type Spoil = fn(&mut Run, &mut [Made; 2]);
+type Spoil = fn(&mut MadeRun, &mut [MadeSoak; 2]);
 
 #[rstest::rstest]
 #[case::a_failed_trial(
-    |run: &mut Run, _: &mut [Made; 2]| run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL")),
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL")),
     "vm", "module::loads (failed)"
 )]
 #[case::an_emulated_cpu(
-    |run: &mut Run, _: &mut [Made; 2]| {
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| {
         guest_environment(run).accelerator = Processor::Tcg;
         for event in &mut run.host {
             if let Event::GuestEnded(end) = event { end.accelerator = Accelerator::Tcg; }
@@ -128,16 +128,16 @@ type Spoil = fn(&mut Run, &mut [Made; 2]);
     "improvement", "never counts here"
 )]
 #[case::not_faster(
-    |run: &mut Run, _: &mut [Made; 2]| as_fast(run, "kernel_over_fuse_insertion"),
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| as_fast(run, "kernel_over_fuse_insertion"),
     "improvement", "kernel over FUSE, Flat insertion: 1.000"
 )]
-#[case::no_soak(|_: &mut Run, soaks: &mut [Made; 2]| soaks[1] = Made::held("6.1.0-56-amd64", 1), "endurance", "no soak on 6.12")]
+#[case::no_soak(|_: &mut MadeRun, soaks: &mut [MadeSoak; 2]| soaks[1] = MadeSoak::held("6.1.0-56-amd64", 1), "endurance", "no soak on 6.12")]
 #[case::too_short(
-    |_: &mut Run, soaks: &mut [Made; 2]| soaks[0] = Made::held("6.1.0-56-amd64", 999),
+    |_: &mut MadeRun, soaks: &mut [MadeSoak; 2]| soaks[0] = MadeSoak::held("6.1.0-56-amd64", 999),
     "endurance", "does not count: 7193 of 7200 s under load; 999 of 1000 cycles"
 )]
 #[case::another_module(
-    |_: &mut Run, soaks: &mut [Made; 2]| for event in &mut soaks[1].guest {
+    |_: &mut MadeRun, soaks: &mut [MadeSoak; 2]| for event in &mut soaks[1].guest {
         if let Event::Fact { name, value, .. } = event && name == MODULE {
             *value = json!({"srcversion": "FEDCBA"});
         }
@@ -145,43 +145,43 @@ type Spoil = fn(&mut Run, &mut [Made; 2]);
     "endurance", "it is of another module (srcversion FEDCBA"
 )]
 #[case::another_file(
-    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[1], |one| { one.programs.clear(); }),
+    |_: &mut MadeRun, soaks: &mut [MadeSoak; 2]| another_environment(&mut soaks[1], |one| { one.programs.clear(); }),
     "endurance", "its module file is another than this run's"
 )]
 #[case::another_commit(
-    |_: &mut Run, soaks: &mut [Made; 2]| another_environment(&mut soaks[0], |one| one.commit = "decaf".into()),
+    |_: &mut MadeRun, soaks: &mut [MadeSoak; 2]| another_environment(&mut soaks[0], |one| one.commit = "decaf".into()),
     "endurance", "it is of another commit (decaf, this run's is c0ffee)"
 )]
 #[case::changes_in_no_commit(
-    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "c0ffee-dirty"),
+    |run: &mut MadeRun, soaks: &mut [MadeSoak; 2]| of_commit(run, &mut soaks[0], "c0ffee-dirty"),
     "endurance", "commit c0ffee-dirty does not say of which sources"
 )]
 #[case::no_checkout(
-    |run: &mut Run, soaks: &mut [Made; 2]| of_commit(run, &mut soaks[0], "unknown"),
+    |run: &mut MadeRun, soaks: &mut [MadeSoak; 2]| of_commit(run, &mut soaks[0], "unknown"),
     "endurance", "commit unknown does not say of which sources"
 )]
 #[case::no_file(
-    |run: &mut Run, soaks: &mut [Made; 2]| {
+    |run: &mut MadeRun, soaks: &mut [MadeSoak; 2]| {
         guest_environment(run).programs.clear();
         another_environment(&mut soaks[1], |one| one.programs.clear());
     },
     "endurance", "its module file is another than this run's"
 )]
 #[case::no_module_named(
-    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == MODULE)),
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| run.guest.retain(|event| !matches!(event, Event::Fact { name, .. } if name == MODULE)),
     "endurance", "this run does not say which module it tested"
 )]
 #[case::no_qdrant(
-    |run: &mut Run, _: &mut [Made; 2]| run.guest.retain(|event| !matches!(event, Event::Measurement(one)
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| run.guest.retain(|event| !matches!(event, Event::Measurement(one)
         if one.rule.starts_with("fuse_over_qdrant"))),
     "comparable", "Qdrant was not measured"
 )]
 #[case::nothing_recorded(
-    |run: &mut Run, _: &mut [Made; 2]| forget(run, COMPARED),
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| forget(run, COMPARED),
     "comparable", "no recorded figure was compared"
 )]
 #[case::silent_about_the_rest(
-    |run: &mut Run, _: &mut [Made; 2]| forget(run, NOT_COMPARABLE),
+    |run: &mut MadeRun, _: &mut [MadeSoak; 2]| forget(run, NOT_COMPARABLE),
     "comparable", "not shown which recorded figures"
 )]
 fn each_condition_is_needed(#[case] spoil: Spoil, #[case] id: &str, #[case] words: &str) {
@@ -196,18 +196,18 @@ fn each_condition_is_needed(#[case] spoil: Spoil, #[case] id: &str, #[case] word
 
 #[test]
 fn a_longer_soak_heals_one_that_was_too_short_but_not_one_that_failed() {
-    let mut failed = Made::held(RELEASE, 3);
+    let mut failed = MadeSoak::held(RELEASE, 3);
     failed.guest.pop();
     failed.guest.extend(finished(
         evidence::facts::SOAK_TRIAL,
         TrialState::Failed,
         "cycle 3: EBUSY",
     ));
-    let state = |further: Made| {
+    let state = |further: MadeSoak| {
         let mut soaks = named_soaks(soaks());
         soaks.push(further.soak("further"));
         judged(on_kvm(), soaks).state
     };
-    assert_eq!(state(Made::held(RELEASE, 3)), "ELIGIBLE");
+    assert_eq!(state(MadeSoak::held(RELEASE, 3)), "ELIGIBLE");
     assert_eq!(state(failed), "NOT ELIGIBLE");
 }

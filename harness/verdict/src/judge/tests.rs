@@ -6,7 +6,10 @@ use evidence::digest::sha256;
 use evidence::files;
 use evidence::guest::Accelerator;
 use evidence::processor::Processor;
-use evidence::{Controls, CutShort, Event, GuestEnded, GuestFault, Measurement, Order, TrialState};
+use evidence::{
+    Controls, CutShort, Event, GuestEnded, GuestFault, Measurement, Order, SCHEMA_VERSION,
+    TrialState,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,7 +18,7 @@ use crate::table::table;
 
 #[test]
 fn a_healthy_emulated_run_passes_and_stays_in_the_vm() {
-    let verdict = Run::healthy().verdict();
+    let verdict = MadeRun::healthy().verdict();
     assert_eq!(states(&verdict), PASSED);
     assert_eq!((verdict.state, verdict.exit_code), (State::Pass, 0));
     assert_eq!(verdict.accelerator, Some(Processor::Tcg));
@@ -25,7 +28,7 @@ fn a_healthy_emulated_run_passes_and_stays_in_the_vm() {
 
 #[test]
 fn a_failed_trial_fails_its_criterion_alone() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.extend(finished("module::loads", TrialState::Failed, "EINVAL"));
     // A retry that passes does not undo it.
     run.guest.extend(finished("module::loads", TrialState::Passed, ""));
@@ -46,7 +49,7 @@ fn a_failed_trial_fails_its_criterion_alone() {
     "began and never ended"
 )]
 fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] reason: &str) {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.retain(|event| {
         !matches!(event, Event::TrialStarted { trial } | Event::TrialFinished { trial, .. }
             if trial == "module::loads")
@@ -63,7 +66,7 @@ fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] rea
 fn what_the_host_did_to_the_guests_files_accuses_nobody() {
     const STALE: &str = "fio: error while loading shared libraries: libssl.so.3: Error 116";
     let failed = |message: &str, changes: &[&str]| {
-        let mut run = Run::healthy();
+        let mut run = MadeRun::healthy();
         for event in &mut run.host {
             if let Event::GuestEnded(end) = event {
                 end.host_changes = changes.iter().map(|&name| name.to_owned()).collect();
@@ -85,7 +88,7 @@ fn what_the_host_did_to_the_guests_files_accuses_nobody() {
 #[test]
 fn what_was_not_tried_counts_as_not_run_and_is_one_line() {
     const WHY: &str = "not tried: the FUSE daemon does not start; fuse::append says why";
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     let trials =
         ["append", "rename", "chmod", "truncate", "stats_count", "five_kinds_by_three_metrics"];
     let trials: Vec<String> = trials.iter().map(|name| format!("fuse::{name}")).collect();
@@ -114,7 +117,7 @@ fn what_was_not_tried_counts_as_not_run_and_is_one_line() {
 fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
     const WARNING: &str = "WARNING: CPU: 0 PID: 9 at fs/inode.c:417 drop_nlink+0x2c/0x40";
     let warned = |logged: bool| {
-        let mut run = Run::healthy();
+        let mut run = MadeRun::healthy();
         for event in &mut run.host {
             if let Event::GuestEnded(end) = event {
                 end.trouble = vec![WARNING.into()];
@@ -140,7 +143,7 @@ fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
 
 #[test]
 fn a_guest_that_panics_fails_the_trial_it_died_in() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.push(Event::TrialStarted { trial: "module::cycles".into() });
     for event in &mut run.host {
         if let Event::Expected { at: Place::Guest, trials } = event {
@@ -172,12 +175,12 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
 
 #[test]
 fn a_trial_that_the_manifest_does_not_know_is_inconclusive() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.host.extend(finished("fuse::new", TrialState::Passed, ""));
     assert_eq!(states(&run.verdict()), PASSED.replace("fuse=PASS b", "fuse=INCONCLUSIVE b"));
 }
 
-fn replace_measurement(run: &mut Run, with: impl FnOnce(&mut Measurement)) {
+fn replace_measurement(run: &mut MadeRun, with: impl FnOnce(&mut Measurement)) {
     let mut found = run.guest.iter_mut().find_map(|event| match event {
         Event::Measurement(one) if one.rule == "kernel_over_fuse_hnsw" => Some(one),
         _ => None,
@@ -272,7 +275,7 @@ fn a_ratio_must_be_sound(
     #[case] state: &str,
     #[case] reason: &str,
 ) {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     replace_measurement(&mut run, spoil);
     let verdict = run.verdict();
     let expected = PASSED.replace("kernel_vs_fuse=PASS", &format!("kernel_vs_fuse={state}"));
@@ -285,7 +288,7 @@ fn a_ratio_must_be_sound(
 #[case::untested(None)]
 #[case::wrong(Some(Event::SelfTest { passed: false, detail: "3 of 200 wrong".into() }))]
 fn numbers_of_an_emulator_that_is_not_proven_do_not_count(#[case] test: Option<Event>) {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.retain(|event| !matches!(event, Event::SelfTest { .. }));
     run.guest.extend(test);
     let verdict = run.verdict();
@@ -296,7 +299,7 @@ fn numbers_of_an_emulator_that_is_not_proven_do_not_count(#[case] test: Option<E
 
 #[test]
 fn a_launcher_that_disagrees_with_the_guest_is_damage() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
             end.accelerator = Accelerator::Kvm;
@@ -310,7 +313,7 @@ fn a_launcher_that_disagrees_with_the_guest_is_damage() {
 /// All trials have passed, and the launcher was killed, or its last records are gone.
 #[test]
 fn a_guest_without_the_launchers_word_is_damage() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.host.retain(|event| !matches!(event, Event::GuestEnded(_)));
     let verdict = run.verdict();
     assert_eq!((verdict.state, verdict.exit_code), (State::Inconclusive, 3));
@@ -320,7 +323,7 @@ fn a_guest_without_the_launchers_word_is_damage() {
 /// A command in the guest ran them: they are counted, and nothing is damaged.
 #[test]
 fn trials_of_the_guest_alone_are_no_validation() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.host.retain(|event| !matches!(event, Event::Expected { at: Place::Host, .. }));
     run.guest.retain(|event| !matches!(event, Event::Environment(_)));
     let verdict = run.verdict();
@@ -333,7 +336,7 @@ fn trials_of_the_guest_alone_are_no_validation() {
 
 #[test]
 fn a_guest_that_does_not_say_what_it_ran_on_is_damage() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.retain(|event| !matches!(event, Event::Environment(_)));
     let verdict = run.verdict();
     assert!(verdict.damage[0].contains("the guest saw accelerator none"), "{:?}", verdict.damage);
@@ -341,7 +344,7 @@ fn a_guest_that_does_not_say_what_it_ran_on_is_damage() {
 
 #[test]
 fn where_nothing_is_expected_no_trial_is_unknown() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.host.retain(|event| !matches!(event, Event::Expected { .. }));
     let verdict = run.verdict();
     assert_eq!(verdict.state, State::Inconclusive);
@@ -353,7 +356,7 @@ fn where_nothing_is_expected_no_trial_is_unknown() {
 
 #[test]
 fn no_guest_is_inconclusive() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.guest.clear();
     let verdict = run.verdict();
     assert_eq!(verdict.exit_code, 3);
@@ -389,7 +392,7 @@ fn rewrite(dir: &Path, change: fn(&mut Value)) {
 }
 
 fn launched_run() -> tempfile::TempDir {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     let launch = launch(Accelerator::Tcg, "made up");
     let at = run.host.len() - 1;
     run.host.insert(at, Event::GuestLaunched(Box::new(launch)));

@@ -1,16 +1,16 @@
 //! The run's JUnit file, for GitHub, GitLab and Jenkins: one suite per place and criterion, made of
 //! the evidence.
 //!
-//! nextest's own file has a generic message for every skip, and says nothing of what became of a
-//! trial under which the guest went down, of the kernel's log, or of a ratio that stayed open. Here
-//! it only lends what a failed trial printed, and the tests that are no trials.
+//! nextest's own file has a generic message for every skip, and knows nothing about a guest that went
+//! down during a trial, the kernel's log, or an undecided ratio. Only two things are taken from it: the
+//! output of failed trials, and the tests that are not trials.
 //!
-//! The verdict has a suite of its own, with a case per criterion: what no trial says of itself, as
-//! damage, a guest that went down after its trials or a ratio that stayed open, is red there.
+//! The verdict has a suite of its own, with a case per criterion. It is red for what no trial reports:
+//! damage, a guest that went down after its trials, an undecided ratio.
 //!
-//! What fails closed is an error: a trial that never ended, was not run, or was skipped in its own
-//! place. A trial whose deciding ratio is INCONCLUSIVE counts as skipped, with the ratio: CI must
-//! not take it for a pass.
+//! A trial that never ended, was not run, or was skipped in its own place is an error. A trial whose
+//! deciding ratio is INCONCLUSIVE counts as skipped, with the ratio, so that CI does not take it for a
+//! pass.
 
 mod details;
 mod nextest;

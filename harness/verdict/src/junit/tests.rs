@@ -76,7 +76,7 @@ fn the_verdict_is_told_by_criterion(
 /// Trials that all passed say nothing of a kernel that failed after them.
 #[test]
 fn a_guest_that_failed_after_its_trials_is_red() {
-    let mut run = crate::made::Run::healthy();
+    let mut run = crate::made::MadeRun::healthy();
     for event in &mut run.host {
         if let Event::GuestEnded(end) = event {
             end.how = "the guest's kernel failed: Oops: 0000".to_owned();

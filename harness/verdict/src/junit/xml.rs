@@ -1,6 +1,6 @@
 //! JUnit as XML, in the part of the format that all readers and both schemas in use agree on: Ant's
-//! (by Windy Road) wants attributes and elements that others leave out, and knows no output of a
-//! single test; that of Jenkins' xUnit plugin knows no attribute that Ant's has not.
+//! (by Windy Road) requires attributes and elements that others leave out, and has no output of a
+//! single test; the schema of Jenkins' xUnit plugin allows no attribute that Ant's lacks.
 
 use std::io;
 

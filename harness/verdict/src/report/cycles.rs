@@ -12,7 +12,7 @@ use super::section::{Section, Table};
 use crate::index::Fact;
 
 /// The cycles of a trial, as far as it came.
-struct OfTrial<'r> {
+struct TrialCycles<'r> {
     trial: &'r str,
     /// In the order of [`SERIES`].
     series: [Vec<f64>; 3],
@@ -91,15 +91,15 @@ pub(super) fn section(run: &Run) -> Section {
 
 /// What the trials of a run recorded: each cycle for itself, and all of them at the end. Evidence of
 /// older runs has the end only.
-fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<OfTrial<'r>> {
-    let mut found: Vec<OfTrial<'_>> = Vec::new();
+fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<TrialCycles<'r>> {
+    let mut found: Vec<TrialCycles<'_>> = Vec::new();
     for record in records {
         let Event::Fact { trial, name, value } = &record.event else { continue };
         let latest = found.iter().rposition(|one| one.trial == trial);
         let open = latest.filter(|&at| !found[at].all);
         if name == LOAD_CYCLES {
             let series = SERIES.map(|(name, ..)| numbers(&value[name]));
-            let whole = OfTrial { trial, series, all: true };
+            let whole = TrialCycles { trial, series, all: true };
             match open {
                 Some(at) => found[at] = whole,
                 None => found.push(whole),
@@ -109,7 +109,7 @@ fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<OfTrial<'r>> 
         {
             // A trial that is run again begins anew.
             let at = open.filter(|_| cycle.number > 0).unwrap_or_else(|| {
-                found.push(OfTrial { trial, series: Default::default(), all: false });
+                found.push(TrialCycles { trial, series: Default::default(), all: false });
                 found.len() - 1
             });
             let values = [
@@ -185,7 +185,7 @@ mod tests {
             writer.write(event).unwrap();
         }
         let trail = read_trail(dir.path(), Place::Guest).unwrap().unwrap();
-        let tell = |one: OfTrial| {
+        let tell = |one: TrialCycles| {
             let [memory, live, time] = one.series;
             assert!(memory.len() == live.len() && live.len() == time.len());
             (memory.len(), memory[memory.len() - 1], one.all)

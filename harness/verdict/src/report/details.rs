@@ -1,4 +1,4 @@
-//! What a reader needs around the numbers: trials, machine, kernel log, how to do it again.
+//! Details beside the numbers: trials, machine, kernel log, how to reproduce the run.
 
 use evidence::clock::Clock;
 use evidence::facts::{COMPARED, LOAD_CYCLE, NOT_COMPARABLE, PROVENANCE};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::repro;
 use super::run::Run;
-use super::section::{Part, Section, Table};
+use super::section::{Section, SectionPart, Table};
 use crate::trial_end::TrialEnd;
 
 /// Lines of the console's end that are shown.
@@ -90,7 +90,7 @@ pub(super) fn environment(run: &Run) -> Section {
         let mut versions = Table::new(format!("Versions, {place}"), &["what", "version"]);
         versions.rows =
             one.versions.iter().map(|(name, v)| vec![name.clone(), v.clone()]).collect();
-        section.parts.push(Part::Lines(
+        section.parts.push(SectionPart::Lines(
             format!("Versions of {} packages, {place}", versions.rows.len()),
             versions.rows.into_iter().map(|row| row.join(" ")).collect(),
         ));
@@ -192,14 +192,14 @@ pub(super) fn kernel_log(run: &Run) -> Section {
     section
 }
 
-/// What the kernel said around each headline. A guest may survive an oops, and the console's end then
-/// tells nothing of it.
+/// The console around each headline of trouble. A guest may survive an oops, so the console's end
+/// alone may not show it.
 fn around_trouble(console: &[String], section: &mut Section) {
     let mut shown_to = 0;
     let mut left_out = 0;
     let mut excerpts = 0;
     for (at, line) in console.iter().enumerate() {
-        // What an excerpt shows already, as the further headlines of one oops, has none of its own.
+        // A headline that an earlier excerpt shows already, as with the lines of one oops, gets none.
         let Some(finding) = trouble_in(line).filter(|_| at >= shown_to) else { continue };
         if excerpts == EXCERPTS {
             left_out += 1;
@@ -208,7 +208,7 @@ fn around_trouble(console: &[String], section: &mut Section) {
         let from = at.saturating_sub(BEFORE).max(shown_to);
         shown_to = (at + AFTER).min(console.len());
         excerpts += 1;
-        section.parts.push(Part::Excerpt(
+        section.parts.push(SectionPart::Excerpt(
             format!("Lines {} to {shown_to} of the console: {}", from + 1, finding.headline),
             console[from..shown_to].to_vec(),
         ));
@@ -235,7 +235,7 @@ pub(super) fn again(run: &Run) -> Section {
         None => "make validate".to_owned(),
     });
     section.text("The whole run, on a machine of the same kind:");
-    section.parts.push(Part::Commands(commands));
+    section.parts.push(SectionPart::Commands(commands));
     let mut single = Vec::new();
     for script in repro::scripts(run) {
         let places: Vec<String> = script.places.iter().map(Place::to_string).collect();
@@ -246,10 +246,10 @@ pub(super) fn again(run: &Run) -> Section {
         section.text(
             "One trial that failed or never ended, as it was run, by a script in the run's directory:",
         );
-        section.parts.push(Part::Commands(single));
+        section.parts.push(SectionPart::Commands(single));
     }
     section.text("The verdict and this page, from the run's directory alone, on any machine:");
-    section.parts.push(Part::Commands(vec![
+    section.parts.push(SectionPart::Commands(vec![
         format!("vexfs-validate verdict {}", run.name),
         format!("vexfs-validate report {}", run.name),
     ]));
@@ -267,8 +267,8 @@ mod tests {
         let mut found = (Vec::new(), Vec::new());
         for part in section.parts {
             match part {
-                Part::Excerpt(caption, lines) => found.0.push((caption, lines)),
-                Part::Text(words) => found.1.push(words),
+                SectionPart::Excerpt(caption, lines) => found.0.push((caption, lines)),
+                SectionPart::Text(words) => found.1.push(words),
                 _ => panic!("neither an excerpt nor text"),
             }
         }

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use super::run::Run;
-use super::section::{Part, Section, Table};
+use super::section::{Section, SectionPart, Table};
 use super::sections::sections;
 use super::summary;
 use crate::rule::judgement::State;
@@ -56,12 +56,12 @@ fn section(one: &Section) -> Markup {
     }
 }
 
-fn write(part: &Part, id: &str) -> Markup {
+fn write(part: &SectionPart, id: &str) -> Markup {
     match part {
-        Part::Text(text) => markup! { p { (text) } },
-        Part::List(items) => markup! { ul.items { @for item in items { li { (item) } } } },
-        Part::Table(table) => foldable(table),
-        Part::Figures(plots, table) => markup! {
+        SectionPart::Text(text) => markup! { p { (text) } },
+        SectionPart::List(items) => markup! { ul.items { @for item in items { li { (item) } } } },
+        SectionPart::Table(table) => foldable(table),
+        SectionPart::Figures(plots, table) => markup! {
             div.plots {
                 @for (index, plot) in plots.iter().enumerate() {
                     (plot.figure(&format!("{id}-{index}")))
@@ -69,10 +69,12 @@ fn write(part: &Part, id: &str) -> Markup {
             }
             (foldable(table))
         },
-        Part::Lines(caption, lines) | Part::Excerpt(caption, lines) => markup! {
+        SectionPart::Lines(caption, lines) | SectionPart::Excerpt(caption, lines) => markup! {
             details { summary { (caption) } pre tabindex="0" { (lines.join("\n")) } }
         },
-        Part::Commands(commands) => markup! { pre.commands tabindex="0" { (commands.join("\n")) } },
+        SectionPart::Commands(commands) => {
+            markup! { pre.commands tabindex="0" { (commands.join("\n")) } }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::run::Run;
-use super::section::{Part, Table};
+use super::section::{SectionPart, Table};
 use super::sections::sections;
 use super::summary;
 
@@ -24,19 +24,19 @@ pub fn markdown(run: &Run) -> String {
     crate::text::clean(&text)
 }
 
-fn write(part: &Part, text: &mut String) {
+fn write(part: &SectionPart, text: &mut String) {
     text.push('\n');
     match part {
-        Part::Text(words) => {
+        SectionPart::Text(words) => {
             let _ = writeln!(text, "{}", plain(words));
         }
-        Part::List(items) => {
+        SectionPart::List(items) => {
             for item in items {
                 let _ = writeln!(text, "- {}", plain(item));
             }
         }
-        Part::Table(rows) | Part::Figures(_, rows) => table(rows, text),
-        Part::Lines(caption, lines) => {
+        SectionPart::Table(rows) | SectionPart::Figures(_, rows) => table(rows, text),
+        SectionPart::Lines(caption, lines) => {
             let left_out = lines.len().saturating_sub(LINES);
             let note = if left_out > 0 {
                 format!("; the first {left_out} are in the page")
@@ -45,8 +45,8 @@ fn write(part: &Part, text: &mut String) {
             };
             folded(&(plain(caption) + &note), &lines[left_out..], text);
         }
-        Part::Excerpt(caption, lines) => folded(&plain(caption), lines, text),
-        Part::Commands(commands) => code(commands, text),
+        SectionPart::Excerpt(caption, lines) => folded(&plain(caption), lines, text),
+        SectionPart::Commands(commands) => code(commands, text),
     }
 }
 

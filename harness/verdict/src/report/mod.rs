@@ -30,6 +30,6 @@ pub use html::html;
 pub use ktap::ktap;
 pub use markdown::markdown;
 pub use run::Run;
-pub use section::{Part, Section, Table};
+pub use section::{Section, SectionPart, Table};
 pub use sections::sections;
 pub use write::{write, write_for_machines};

@@ -25,7 +25,7 @@ pub struct Run {
     pub verdict: Verdict,
     /// The evidence.
     pub evidence: Evidence,
-    /// How the guest was first launched, where a launcher came so far.
+    /// How the guest was first launched, if it was.
     pub launch: Option<GuestLaunch>,
     /// Every boot of the guest, in order.
     pub boots: Vec<Boot>,
@@ -33,9 +33,9 @@ pub struct Run {
     pub console: Option<Vec<String>>,
     /// Saboteurs, and which of them were found.
     pub sabotage: Account,
-    /// What the kernel with sanitizers said, where it was asked.
+    /// What the kernel with sanitizers reported, if it was used.
     pub sanitized: Option<Sanitized>,
-    /// What a whole run has and this one has not.
+    /// What a complete run has and this one lacks.
     pub missing: Vec<String>,
 }
 
@@ -43,11 +43,11 @@ pub struct Run {
 pub struct Boot {
     /// How it was launched.
     pub launch: GuestLaunch,
-    /// How it ended; `None` where nobody says so.
+    /// How it ended; `None` without a record.
     pub end: Option<GuestEnded>,
 }
 
-/// The boots that the launcher tells of.
+/// The boots that the launcher recorded.
 fn boots(evidence: &Evidence) -> Vec<Boot> {
     let mut boots: Vec<Boot> = Vec::new();
     for record in evidence.records(Place::Host) {

@@ -9,11 +9,11 @@ pub struct Section {
     /// Heading.
     pub title: &'static str,
     /// What it holds, in reading order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<SectionPart>,
 }
 
 /// A piece of a section.
-pub enum Part {
+pub enum SectionPart {
     /// A paragraph.
     Text(String),
     /// Short items, one below the other.
@@ -46,20 +46,20 @@ impl Section {
     }
 
     pub(super) fn text(&mut self, text: impl Into<String>) {
-        self.parts.push(Part::Text(text.into()));
+        self.parts.push(SectionPart::Text(text.into()));
     }
 
     /// A list; nothing where there is no item.
     pub(super) fn list(&mut self, items: Vec<String>) {
         if !items.is_empty() {
-            self.parts.push(Part::List(items));
+            self.parts.push(SectionPart::List(items));
         }
     }
 
     /// A table; nothing where there is no row.
     pub(super) fn table(&mut self, table: Table) {
         if !table.rows.is_empty() {
-            self.parts.push(Part::Table(table));
+            self.parts.push(SectionPart::Table(table));
         }
     }
 
@@ -68,13 +68,13 @@ impl Section {
         if numbers.rows.is_empty() {
             self.text(without);
         } else {
-            self.parts.push(Part::Figures(plots, numbers));
+            self.parts.push(SectionPart::Figures(plots, numbers));
         }
     }
 
     pub(super) fn lines(&mut self, caption: impl Into<String>, lines: Vec<String>) {
         if !lines.is_empty() {
-            self.parts.push(Part::Lines(caption.into(), lines));
+            self.parts.push(SectionPart::Lines(caption.into(), lines));
         }
     }
 }

@@ -8,14 +8,14 @@ use evidence::utc::Utc;
 
 use super::run::Run;
 use super::section::{Section, Table};
-use crate::causes::{Cause, causes};
+use crate::causes::{ReasonCause, causes};
 use crate::judge::Verdict;
 use crate::levels::{WhichHome, first_lacking};
 use crate::rule::judgement::{Reason, State};
 use crate::trial_end::TrialEnd;
 use crate::trials::not_run;
 
-/// Reasons of a criterion that are shown unasked: a lane that was not run gives one for each trial.
+/// Reasons of a criterion that are shown at once; a phase that was not run gives one for each trial.
 const REASONS: usize = 8;
 
 /// A sentence under the verdict: what ran where, when.
@@ -96,8 +96,9 @@ fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<Stri
                 verdict.criteria.iter().all(|other| other.reasons.contains(reason))
             });
         let told = |whose: &str, reasons: Vec<&Reason>| -> Vec<(State, String)> {
-            let tell =
-                |cause: Cause| (cause.state, format!("{whose}: {}: {}", cause.state, cause.text));
+            let tell = |cause: ReasonCause| {
+                (cause.state, format!("{whose}: {}: {}", cause.state, cause.text))
+            };
             causes(reasons).into_iter().map(tell).collect()
         };
         let mut told = [told("every criterion", shared), told(&one.title, own)].concat();
@@ -118,7 +119,7 @@ fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<Stri
     (texts(first), texts(more))
 }
 
-/// How far each home is, level by level, and what to do next.
+/// How far each home has come, level by level, and what to do next.
 pub(super) fn levels(run: &Run) -> Option<Section> {
     let levels = &run.verdict.levels;
     if levels.is_empty() {

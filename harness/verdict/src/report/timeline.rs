@@ -13,13 +13,13 @@ use crate::text::shortened;
 
 const ROW: f64 = 34.0;
 
-/// How something ended. Ordered by what outweighs what in a line of several.
+/// How something ended. In a line of several, the greatest decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum BarEnd {
     Well,
-    /// It was not run, or begun and never ended.
+    /// It was not run, or began and never ended.
     Open,
-    /// It ended, and nobody can say whether well.
+    /// It ended undecided.
     Undecided,
     Badly,
 }
@@ -178,7 +178,7 @@ fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
     (Criterion::of_trial(trial) == Some(criterion)).then_some(edge)
 }
 
-/// What was begun and did not end lasts to the last record of its place.
+/// What began and did not end is drawn up to the last record of its place.
 fn spans<'r>(records: &[&'r Record], edge: impl Fn(&'r Event) -> Option<Edge<'r>>) -> Vec<Span> {
     let mut open: Vec<(&str, u64)> = Vec::new();
     let mut spans = Vec::new();
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_undecided_trial_did_not_fail() {
-        let mut run = crate::made::Run::healthy();
+        let mut run = crate::made::MadeRun::healthy();
         let why = "lines of the kernel log were lost";
         let again = crate::made::finished("module::loads", TrialState::Undecided, why);
         run.guest.extend(again);
@@ -213,7 +213,7 @@ mod tests {
         run.write(dir.path());
         let section = section(&Run::read(dir.path(), &[]).unwrap());
         let table = section.parts.iter().find_map(|part| match part {
-            crate::report::Part::Figures(_, table) => Some(table),
+            crate::report::SectionPart::Figures(_, table) => Some(table),
             _ => None,
         });
         let row =

@@ -23,7 +23,7 @@ pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
 /// hundredth of the shortest operation here.
 pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 
-/// By what part bounds may differ for how they are computed: what lies so near is met.
+/// Relative rounding error of a bound: a threshold that is missed by less counts as met.
 const ROUNDING: f64 = 1e-9;
 
 /// How far from the injected slow-down a sharp interval may lie: nearer to it than to no slow-down and to
@@ -208,8 +208,8 @@ impl Decision {
         }
     }
 
-    /// Whether this measurement cannot tell 5 % from nothing. It is printed beside the ratio, whose bounds
-    /// are as wide.
+    /// Whether this measurement is too noisy to detect a difference of 5 %. It is printed beside the
+    /// ratio, whose bounds are as wide.
     pub fn blurs(&self) -> bool {
         self.slowed.contains_one()
     }

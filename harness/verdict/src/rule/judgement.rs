@@ -12,11 +12,11 @@ use evidence::stats::Outcome;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
-    /// It holds, with evidence.
+    /// Met, with evidence.
     Pass,
     /// Not decided: not run, damaged, or between the bounds.
     Inconclusive,
-    /// It does not hold.
+    /// Not met.
     Fail,
 }
 
@@ -47,8 +47,8 @@ pub struct Reason {
     pub state: State,
     /// What happened.
     pub text: String,
-    /// Of which trial it is: by it reasons with one cause are told together. It is in the text, and so
-    /// not written down again.
+    /// The trial that it is about, for grouping reasons by cause. The text names it too, so it is not
+    /// serialised.
     #[serde(skip)]
     pub(crate) of: Option<OfTrial>,
 }
@@ -98,14 +98,14 @@ impl What {
 }
 
 impl Reason {
-    /// That a ratio that decides is not there, in the words of `text`.
+    /// A deciding ratio is missing; `text` says so.
     pub(crate) fn of_ratio(title: &str, place: Place, text: String) -> Reason {
         let (trial, why) = (title.to_owned(), String::new());
         let of = OfTrial { trial, place, what: What::NotMeasured, why };
         Reason { state: State::Inconclusive, text, of: Some(of) }
     }
 
-    /// That `what` became of a trial, and why, where that is known.
+    /// `what` happened to a trial, and why if that is known.
     pub(crate) fn of_trial(
         state: State,
         trial: &str,
@@ -113,7 +113,7 @@ impl Reason {
         what: What,
         why: &str,
     ) -> Reason {
-        // That it was not tried is what `what` says.
+        // `what` already says that it was not tried.
         let why = why.strip_prefix("not tried: ").unwrap_or(why);
         let colon = if why.is_empty() { "" } else { ": " };
         let text = format!("{trial} ({place}) {}{colon}{why}", what.of_one());
@@ -122,7 +122,7 @@ impl Reason {
     }
 }
 
-/// Reasons, gathered. Without one, the state is PASS.
+/// Collects reasons. Without any, the state is PASS.
 #[derive(Debug, Default)]
 pub struct Judgement {
     reasons: Vec<Reason>,
@@ -139,12 +139,12 @@ impl Judgement {
         self.reasons.push(Reason { state: State::Inconclusive, text: text.into(), of: None });
     }
 
-    /// Something became of a trial that speaks against a PASS.
+    /// Adds how a trial or a ratio counts against a PASS.
     pub(crate) fn add(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }
 
-    /// What the reasons add up to.
+    /// The state that the reasons add up to.
     pub fn state(&self) -> State {
         self.reasons.iter().map(|reason| reason.state).max().unwrap_or(State::Pass)
     }

@@ -7,7 +7,7 @@ use evidence::criterion::Criterion;
 use evidence::place::Place;
 use evidence::processor::{Processor, or_none};
 use evidence::stats::{Bootstrap, Calibrated, Outcome, Ratio};
-use evidence::thresholds::{self, Rule, Scene};
+use evidence::thresholds::{self, Rule, RuleScene};
 use evidence::{Event, Measurement, Round};
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ pub(crate) fn judge(
         let self_test = self_test(evidence, place);
         for rule in thresholds::ALL.iter().filter(|rule| rule.criterion == criterion) {
             let clock = rule.clock(place, emulated);
-            let decisive = rule.at(Scene { place, emulated, clock }).decides;
+            let decisive = rule.at(RuleScene { place, emulated, clock }).decides;
             let measured: Vec<&Measurement> = measurements(evidence, place, rule).collect();
             if decisive && !measured.iter().any(|one| one.clock == clock) {
                 let (title, clock) = (rule.title, clock.name());
@@ -127,7 +127,7 @@ pub(crate) fn judge(
                 judgement.add(Reason::of_ratio(title, place, text));
             }
             for measurement in measured {
-                let scene = Scene { place, emulated, clock: measurement.clock };
+                let scene = RuleScene { place, emulated, clock: measurement.clock };
                 let bound = rule.at(scene);
                 let mut one = judge_one(rule, scene, measurement);
                 one.accelerator = accelerator;
@@ -186,7 +186,7 @@ fn count(one: &JudgedRatio, judgement: &mut Judgement) {
     }
 }
 
-fn judge_one(rule: &Rule, scene: Scene, measurement: &Measurement) -> JudgedRatio {
+fn judge_one(rule: &Rule, scene: RuleScene, measurement: &Measurement) -> JudgedRatio {
     let bound = rule.at(scene);
     let decision = Decision::by(rule, scene.emulated, measurement);
     let (mut outcome, mut note) = match &decision {

@@ -7,7 +7,7 @@ use evidence::facts::{COMPARED, Compared};
 use evidence::place::Place;
 use evidence::processor::{Processor, or_none};
 use evidence::stats::{Outcome, Ratio};
-use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, Scene};
+use evidence::thresholds::{FUSE_OVER_RECORDED_INSERTION as RULE, RuleScene};
 use serde::{Deserialize, Serialize};
 
 use super::ratios::self_test;
@@ -62,7 +62,7 @@ pub(crate) fn judge(
     let mut judged = Vec::new();
     for &place in places {
         let accelerator = evidence.processor(place);
-        let scene = Scene {
+        let scene = RuleScene {
             place,
             emulated: accelerator.is_some_and(Processor::is_emulated),
             clock: Clock::Wall,
@@ -102,7 +102,7 @@ pub(crate) fn judge(
 fn judge_one(
     trial: &str,
     compared: &Compared,
-    scene: Scene,
+    scene: RuleScene,
     registered: &Baselines,
 ) -> JudgedFigure {
     let bound = RULE.at(scene);

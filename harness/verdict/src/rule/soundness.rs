@@ -5,7 +5,7 @@ use evidence::clock::Clock;
 use evidence::protocol::{
     PROTOCOL, REPEATS, SLOWED_BY, UNSEEN_A_TURN, controlled_order_of, of_first_queries,
 };
-use evidence::thresholds::{Rule, Work};
+use evidence::thresholds::{Rule, RuleOperation};
 use evidence::{Controls, Measurement, Round};
 
 /// Checks the number of rounds, their orders, equal numbers of samples on all sides, and the registered
@@ -106,9 +106,9 @@ pub(super) fn of_work(
 ) -> Result<(), String> {
     let Measurement { operations_per_round: operations, a, b, disturbed, .. } = measurement;
     let registered: &[usize] = match rule.work {
-        Work::Insertion => &[PROTOCOL.insertion_batch],
-        Work::Search if emulated => &[PROTOCOL.queries, of_first_queries().queries],
-        Work::Search => &[PROTOCOL.queries],
+        RuleOperation::Insertion => &[PROTOCOL.insertion_batch],
+        RuleOperation::Search if emulated => &[PROTOCOL.queries, of_first_queries().queries],
+        RuleOperation::Search => &[PROTOCOL.queries],
     };
     if !registered.contains(operations) {
         return Err(format!(
@@ -116,14 +116,14 @@ pub(super) fn of_work(
         ));
     }
     let samples = match rule.work {
-        Work::Insertion if !disturbed.is_empty() => {
+        RuleOperation::Insertion if !disturbed.is_empty() => {
             return Err("rows are stored once, and a round was put aside as disturbed".to_owned());
         }
-        Work::Insertion => 1,
-        Work::Search if a.recall.is_none() || b.recall.is_none() => {
+        RuleOperation::Insertion => 1,
+        RuleOperation::Search if a.recall.is_none() || b.recall.is_none() => {
             return Err("queries were answered, and the recall of a side is not told".to_owned());
         }
-        Work::Search => *operations,
+        RuleOperation::Search => *operations,
     };
     for round in measurement.passes.iter().flatten().chain(disturbed) {
         let found = others(round).chain([round.a_ns.len()]).find(|&found| found != samples);
@@ -133,7 +133,7 @@ pub(super) fn of_work(
         let is_unseen = |one: &Controls| {
             [&one.a_unseen_ns, &one.b_unseen_ns].iter().all(|times| times.len() == UNSEEN_A_TURN)
         };
-        if rule.work == Work::Search && !round.controls.as_ref().is_none_or(is_unseen) {
+        if rule.work == RuleOperation::Search && !round.controls.as_ref().is_none_or(is_unseen) {
             return Err(format!("a turn does not open with {UNSEEN_A_TURN} queries that are new"));
         }
     }

@@ -1,4 +1,4 @@
-//! What a soak amounts to, recomputed from the evidence in its directory.
+//! The result of a soak, recomputed from the evidence in its directory.
 
 use std::io;
 use std::path::Path;
@@ -10,18 +10,18 @@ use evidence::series::is_of_series;
 use evidence::stats::{clopper_pearson_upper, median};
 use evidence::thresholds::{Endurance, SOAK_ALPHA};
 use evidence::{
-    Event, GuestEnded, GuestFault, Record, Trail, TrailEnd, TrialState, against_the_launcher,
+    EndOfTrail, Event, GuestEnded, GuestFault, Record, Trail, TrialState, against_the_launcher,
     read_trail,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::trial_end::UNENDED;
 
-/// A leak of 4 KiB a cycle is four times as much.
+/// Memory growth that is tolerated; a leak of 4 KiB a cycle is four times as much.
 const GROWTH_KIB_A_CYCLE: f64 = 1.0;
-/// What the kernel holds for a moment, for reasons of its own.
+/// Fluctuation of the kernel's own memory.
 const GROWTH_KIB_AT_LEAST: f64 = 1024.0;
-/// Fewer cycles tell nothing of growth: the first fill the kernel's own caches.
+/// Fewer cycles say nothing about growth: the first ones fill the kernel's own caches.
 const CYCLES_TO_TELL_GROWTH: usize = 40;
 
 /// A soak: what was done, on what, and what went wrong.
@@ -40,11 +40,11 @@ pub struct Soak {
     pub srcversion: String,
     /// SHA-256 of the module file.
     pub module_sha256: String,
-    /// Cycles that held.
+    /// Cycles that passed.
     pub cycles: u32,
-    /// Cycles that did not; the first ends the soak.
+    /// Cycles that failed; the first ends the soak.
     pub failures: u32,
-    /// Time of the cycles that held.
+    /// Total time of the cycles that passed.
     pub microseconds: u64,
     /// Searches answered.
     pub searches: u64,
@@ -54,14 +54,14 @@ pub struct Soak {
     pub refused: u64,
     /// Upper bound of the failure rate of a cycle, at 95 %.
     pub failure_rate_below: f64,
-    /// KiB that the kernel holds more in the last cycles than in early ones (medians of the same
-    /// number of cycles, behind the first tenth and at the end); `None` of too few cycles.
+    /// Growth of the kernel's memory in KiB: the median of the last cycles less the median of as many
+    /// cycles after the first tenth. `None` if there are too few cycles.
     pub memory_growth_kib: Option<f64>,
-    /// What went wrong; of a soak that held, nothing.
+    /// What went wrong; empty if the soak passed.
     pub faults: Vec<String>,
     /// Where its trails ended when they were read, for an attestation; the verdict leaves them out.
     #[serde(skip)]
-    pub ends: Vec<TrailEnd>,
+    pub ends: Vec<EndOfTrail>,
     /// The cycles, for the report; the verdict leaves them out.
     #[serde(skip)]
     pub history: Vec<SoakCycle>,
@@ -124,7 +124,7 @@ impl Soak {
         soak
     }
 
-    /// Takes a record of the guest; whether it is the soak's end.
+    /// Accounts for a record of the guest, and returns whether it ends the soak.
     fn take(&mut self, event: &Event) -> bool {
         match event {
             Event::Environment(one) => {
@@ -154,7 +154,7 @@ impl Soak {
         false
     }
 
-    /// Takes the launcher's word on the guest's end, which only success makes good.
+    /// Accounts for the guest's end as the launcher recorded it; anything but success is a fault.
     fn take_end(&mut self, end: &GuestEnded, finished: bool) {
         if end.fault != GuestFault::None {
             self.faults.push(end.how.clone());
@@ -214,12 +214,12 @@ impl Soak {
         }
     }
 
-    /// The series of `due` that it ran on.
+    /// The kernel series among those of `due` that it ran on.
     pub fn series(&self, due: &Endurance) -> Option<&'static str> {
         due.kernels.iter().find(|series| is_of_series(&self.kernel_release, series)).copied()
     }
 
-    /// What keeps it from the endurance that is `due`.
+    /// Why it falls short of the endurance that is `due`.
     pub fn shortfall(&self, due: &Endurance) -> Vec<String> {
         let mut short = self.faults.clone();
         if self.microseconds < due.seconds * 1_000_000 {
@@ -237,7 +237,7 @@ impl Soak {
         short
     }
 
-    /// Time of the cycles that held, in seconds.
+    /// Total time of the cycles that passed, in seconds.
     pub fn seconds(&self) -> f64 {
         self.microseconds as f64 / 1e6
     }

@@ -1,9 +1,8 @@
-//! Soak, read back from its directory: the same again and again, until time or number is up.
+//! Judges a soak from its directory: the same test, repeated for a given time or number.
 //!
-//! Two things are asked so. Whether the module *endures*: hours of load/unload cycles under load,
-//! each with its evidence ([`Soak`]), which is what bare metal demands of each kernel of the
-//! matrix. And whether the harness accuses a healthy system: [`Repetitions`] of a criterion, each
-//! of which that fails is a false alarm.
+//! There are two kinds. [`Soak`] asks whether the module *endures*: hours of load/unload cycles under
+//! load, which bare metal demands on each kernel of the matrix. [`Repetitions`] asks how often the
+//! harness accuses a healthy system: each repetition of a criterion that fails is a false alarm.
 
 pub(crate) mod account;
 mod repetitions;

@@ -1,4 +1,4 @@
-//! A criterion, repeated: how often is a healthy system accused?
+//! Repetitions of a criterion: how often does it fail on a healthy system?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,8 +18,8 @@ pub struct Repetition {
     pub number: u32,
     /// Trials that passed.
     pub passed: BTreeSet<String>,
-    /// Why it is an alarm: names of trials that failed or did not end, or nextest's word where
-    /// there is none.
+    /// Why it is an alarm: the trials that failed or did not end, or what nextest reported if there are
+    /// none.
     pub failed: Vec<String>,
 }
 
@@ -28,8 +28,8 @@ pub struct Repetition {
 pub struct Repetitions {
     /// Each that ran a trial, in order.
     pub all: Vec<Repetition>,
-    /// What keeps the number from being one: damage, repetitions without a trial or with others
-    /// than are expected, a guest that ended otherwise.
+    /// Why the count cannot be trusted: damage, repetitions without a trial or with unexpected ones, a
+    /// guest that did not end well.
     pub faults: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Repetitions {
                 _ => {}
             }
         }
-        // Cut off in the middle: what it has done so far is no repetition.
+        // Cut off in the middle: an incomplete repetition does not count.
         if current != Repetition::default() || !begun.is_empty() {
             repetitions.faults.push("the last repetition did not end".to_owned());
         }
@@ -112,7 +112,7 @@ impl Repetitions {
         repetitions
     }
 
-    /// Takes a repetition as it ended; whether it is counted.
+    /// Adds a finished repetition, and returns whether it counts.
     fn push(&mut self, mut one: Repetition, ended: Repeated) -> bool {
         let number = ended.number;
         one.number = number;
@@ -122,7 +122,7 @@ impl Repetitions {
                     "the tests of repetition {number} could not be run: {}",
                     ended.note
                 ));
-                // What failed before is an alarm all the same.
+                // A failure before that is an alarm all the same.
                 if one.failed.is_empty() {
                     return false;
                 }
@@ -151,8 +151,8 @@ impl Repetitions {
     }
 }
 
-/// A repetition that leaves trials out is none: a fault for each set of repetitions that left out
-/// the same of those `expected`.
+/// A repetition that leaves out `expected` trials does not count: one fault for each set of
+/// repetitions that left out the same trials.
 fn not_run(expected: &BTreeSet<String>, ran: &BTreeMap<u32, BTreeSet<String>>) -> Vec<String> {
     let mut left_out: BTreeMap<Vec<u32>, Vec<&str>> = BTreeMap::new();
     for trial in expected {

@@ -8,7 +8,7 @@ use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use evidence::place::Place;
 use evidence::thresholds::{ENDURANCE, Endurance};
 use evidence::{
-    Event, GuestEnded, GuestFault, Record, SCHEMA_VERSION, Trail, TrailEnd, TrialState, Writer,
+    EndOfTrail, Event, GuestEnded, GuestFault, Record, SCHEMA_VERSION, Trail, TrialState, Writer,
     end_of_trail,
 };
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::made::{finished, machine};
 pub(crate) const SRCVERSION: &str = "0123456789ABCDEF0123456";
 
 /// A soak of made-up cycles, as events of host and guest.
-pub(crate) struct Made {
+pub(crate) struct MadeSoak {
     pub(crate) host: Vec<Event>,
     pub(crate) guest: Vec<Event>,
 }
@@ -44,9 +44,9 @@ pub(crate) fn fact(name: &str, value: impl serde::Serialize) -> Event {
     Event::Fact { trial: SOAK_TRIAL.into(), name: name.into(), value }
 }
 
-impl Made {
+impl MadeSoak {
     /// One that held for so many cycles of 7.2 s on `kernel_release`.
-    pub(crate) fn held(kernel_release: &str, cycles: u32) -> Made {
+    pub(crate) fn held(kernel_release: &str, cycles: u32) -> MadeSoak {
         let mut environment = machine(Processor::Tcg);
         environment.kernel_release = kernel_release.into();
         environment.commit = "c0ffee".into();
@@ -72,7 +72,7 @@ impl Made {
                 evidence: None,
             }),
         ];
-        Made { host, guest }
+        MadeSoak { host, guest }
     }
 
     /// Writes it as directory `name` in `parent`.
@@ -93,7 +93,8 @@ impl Made {
 
     /// What it amounts to, without a detour over the disk.
     pub(crate) fn soak(mut self, name: &str) -> Soak {
-        let seen = TrailEnd { lines: self.guest.len(), sha256: (self.guest.len() - 1).to_string() };
+        let seen =
+            EndOfTrail { lines: self.guest.len(), sha256: (self.guest.len() - 1).to_string() };
         for event in &mut self.host {
             if let Event::GuestEnded(end) = event {
                 end.evidence = Some(seen.clone());
@@ -118,7 +119,7 @@ const DUE: Endurance = Endurance { cycles: 100, seconds: 720, ..ENDURANCE };
 
 #[test]
 fn one_that_held_long_enough_lacks_nothing() {
-    let soak = Made::held("6.12.117+deb12-amd64", 100).soak("made");
+    let soak = MadeSoak::held("6.12.117+deb12-amd64", 100).soak("made");
     assert_eq!(soak.shortfall(&DUE), Vec::<String>::new());
     assert_eq!(soak.series(&DUE), Some("6.12"));
     assert_eq!((soak.cycles, soak.failures, soak.searches), (100, 0, 5_000));
@@ -127,43 +128,43 @@ fn one_that_held_long_enough_lacks_nothing() {
 }
 
 #[rstest::rstest]
-#[case::too_few_cycles(|made: &mut Made| { made.guest.remove(102); }, "99 of 100 cycles")]
-#[case::a_gap(|made: &mut Made| { made.guest.remove(50); }, "cycle 48 where 47 is due")]
+#[case::too_few_cycles(|made: &mut MadeSoak| { made.guest.remove(102); }, "99 of 100 cycles")]
+#[case::a_gap(|made: &mut MadeSoak| { made.guest.remove(50); }, "cycle 48 where 47 is due")]
 #[case::too_short(
-    |made: &mut Made| made.guest[3] = fact(SOAK_CYCLE, SoakCycle { microseconds: 1, ..cycle(0) }),
+    |made: &mut MadeSoak| made.guest[3] = fact(SOAK_CYCLE, SoakCycle { microseconds: 1, ..cycle(0) }),
     "713 of 720 s"
 )]
-#[case::another_kernel(|made: &mut Made| made.guest[0] = Made::held("6.120.1", 0).guest.remove(0),
+#[case::another_kernel(|made: &mut MadeSoak| made.guest[0] = MadeSoak::held("6.120.1", 0).guest.remove(0),
     "kernel 6.120.1 is not of the matrix")]
 #[case::left_behind(
-    |made: &mut Made| made.guest[9] = fact(SOAK_CYCLE, SoakCycle { live_allocations: 2, ..cycle(6) }),
+    |made: &mut MadeSoak| made.guest[9] = fact(SOAK_CYCLE, SoakCycle { live_allocations: 2, ..cycle(6) }),
     "2 allocations outlive the module in cycle 6"
 )]
 #[case::a_leak(
-    |made: &mut Made| for number in 0..100 {
+    |made: &mut MadeSoak| for number in 0..100 {
         let kernel_memory_kib = 60_000 + 40 * i64::from(number);
         made.guest[3 + number as usize] = fact(SOAK_CYCLE, SoakCycle { kernel_memory_kib, ..cycle(number) });
     },
     "a leak"
 )]
-#[case::no_cycle(|made: &mut Made| made.guest[3] = fact(SOAK_CYCLE, 7), "a cycle cannot be read")]
+#[case::no_cycle(|made: &mut MadeSoak| made.guest[3] = fact(SOAK_CYCLE, 7), "a cycle cannot be read")]
 #[case::failed(
-    |made: &mut Made| {
+    |made: &mut MadeSoak| {
         made.guest.pop();
         made.guest.extend(finished(SOAK_TRIAL, TrialState::Failed, "cycle 100: EBUSY"));
     },
     "cycle 100: EBUSY"
 )]
-#[case::cut_off(|made: &mut Made| { made.guest.pop(); }, "began and never ended")]
+#[case::cut_off(|made: &mut MadeSoak| { made.guest.pop(); }, "began and never ended")]
 #[case::no_success(
-    |made: &mut Made| if let Event::GuestEnded(end) = &mut made.host[1] {
+    |made: &mut MadeSoak| if let Event::GuestEnded(end) = &mut made.host[1] {
         (end.code, end.how) = (Some(1), "the guest's command ended with status 1".into());
     },
     "it did not succeed: the guest's command ended with status 1"
 )]
-#[case::unattended(|made: &mut Made| { made.host.pop(); }, "no word on how its guest ended")]
-fn what_is_wrong_keeps_it_from_counting(#[case] spoil: fn(&mut Made), #[case] words: &str) {
-    let mut made = Made::held("6.1.0-56-amd64", 100);
+#[case::unattended(|made: &mut MadeSoak| { made.host.pop(); }, "no word on how its guest ended")]
+fn what_is_wrong_keeps_it_from_counting(#[case] spoil: fn(&mut MadeSoak), #[case] words: &str) {
+    let mut made = MadeSoak::held("6.1.0-56-amd64", 100);
     spoil(&mut made);
     let short = made.soak("made").shortfall(&DUE).join("; ");
     assert!(short.contains(words), "{short}");
@@ -171,7 +172,7 @@ fn what_is_wrong_keeps_it_from_counting(#[case] spoil: fn(&mut Made), #[case] wo
 
 #[test]
 fn a_panic_is_a_failed_cycle() {
-    let mut made = Made::held("6.1.0-56-amd64", 30);
+    let mut made = MadeSoak::held("6.1.0-56-amd64", 30);
     made.guest.pop();
     if let Event::GuestEnded(end) = &mut made.host[1] {
         (end.fault, end.how) = (GuestFault::Kernel, "the guest's kernel panicked".into());
@@ -186,7 +187,7 @@ fn a_panic_is_a_failed_cycle() {
 #[test]
 fn evidence_that_was_changed_keeps_it_from_counting() {
     let dir = tempfile::tempdir().unwrap();
-    let soak = Made::held("6.12.117+deb12-amd64", 100).write(dir.path(), "soak");
+    let soak = MadeSoak::held("6.12.117+deb12-amd64", 100).write(dir.path(), "soak");
     let path = soak.join("guest.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, text.replacen("7200000", "7200001", 1)).unwrap();
@@ -197,7 +198,7 @@ fn evidence_that_was_changed_keeps_it_from_counting() {
 #[test]
 fn a_failure_that_was_made_a_pass_is_found() {
     let dir = tempfile::tempdir().unwrap();
-    let mut made = Made::held("6.12.117+deb12-amd64", 100);
+    let mut made = MadeSoak::held("6.12.117+deb12-amd64", 100);
     made.guest.pop();
     made.guest.extend(finished(SOAK_TRIAL, TrialState::Failed, "").into_iter().skip(1));
     let soak = made.write(dir.path(), "soak");

@@ -27,7 +27,7 @@ impl Mutated {
 
     /// One of `golden`, most often one in which everything was measured, with one to three changes.
     pub fn of(golden: &[PathBuf], seed: u32) -> Mutated {
-        let mut dice = Dice(Mt::new(seed));
+        let mut dice = MutationDice(Mt::new(seed));
         let is_whole = |path: &&PathBuf| path.ends_with("emulated") || path.ends_with("as-on-kvm");
         let whole: Vec<&PathBuf> = golden.iter().filter(is_whole).collect();
         let of = if dice.one_in(4) { dice.of(golden) } else { dice.of(&whole) };
@@ -68,9 +68,9 @@ impl Mutated {
     }
 }
 
-struct Dice(Mt);
+struct MutationDice(Mt);
 
-impl Dice {
+impl MutationDice {
     fn below(&mut self, many: usize) -> usize {
         self.0.next_u32() as usize % many.max(1)
     }
@@ -118,7 +118,7 @@ fn seal(host: &mut [Value], guest: &str) {
 }
 
 /// One change of the records of host and guest.
-fn change(dice: &mut Dice, files: &mut [Vec<Value>; 2]) -> String {
+fn change(dice: &mut MutationDice, files: &mut [Vec<Value>; 2]) -> String {
     let place = dice.below(2);
     let count = files[place].len();
     if count == 0 {
@@ -168,7 +168,7 @@ fn change(dice: &mut Dice, files: &mut [Vec<Value>; 2]) -> String {
 }
 
 /// Changes something somewhere in a value.
-fn edit(dice: &mut Dice, value: &mut Value, path: &str) -> String {
+fn edit(dice: &mut MutationDice, value: &mut Value, path: &str) -> String {
     match value {
         Value::Object(fields) => {
             // What makes the chain is made anew.
@@ -250,7 +250,7 @@ fn edit(dice: &mut Dice, value: &mut Value, path: &str) -> String {
 }
 
 /// Changes the rounds of a measurement.
-fn measured(dice: &mut Dice, record: &mut Value) -> String {
+fn measured(dice: &mut MutationDice, record: &mut Value) -> String {
     let sides = ["a_ns", "b_ns", "again_ns", "slowed_ns", "a_unseen_ns", "b_unseen_ns"];
     match dice.below(8) {
         0 => {
@@ -268,7 +268,7 @@ fn measured(dice: &mut Dice, record: &mut Value) -> String {
             let spread = [0.0, 0.01, 0.1, 1.0][dice.below(4)];
             let by = 0.9 + 0.2 * dice.uniform();
             // Near the threshold, with noise in each time.
-            let mut noise = Dice(Mt::new(dice.0.next_u32()));
+            let mut noise = MutationDice(Mt::new(dice.0.next_u32()));
             let now = record["passes"][0][10].clone();
             let total = |side: &str| {
                 now[side].as_array().into_iter().flatten().filter_map(Value::as_f64).sum::<f64>()

@@ -14,10 +14,10 @@ use super::scene::Scene;
 pub enum Until {
     /// He is done.
     Done,
-    /// Who waits for him has waited too long, so many times; then he is killed.
+    /// Another user has waited too long for him this many times; then he is killed.
     Killed(u32),
-    /// The home has worked for him for so many seconds of processor time, natively and on an
-    /// emulated CPU, which is as far as where it hurts; then he is killed.
+    /// The home has used this many seconds of processor time for him, natively and on an emulated CPU,
+    /// which is enough to hurt the others; then he is killed.
     Worked(u64, u64),
 }
 

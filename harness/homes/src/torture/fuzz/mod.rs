@@ -47,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 const FREED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often what was answered.
-type Tally = BTreeMap<String, u64>;
+type RequestCounts = BTreeMap<String, u64>;
 
 /// What was done, for the evidence.
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ pub struct FuzzSummary {
     seed: u64,
     threads: u64,
     requests: u64,
-    answers: Tally,
+    answers: RequestCounts,
 }
 
 /// What the threads of a run share.
@@ -87,7 +87,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> 
         begun: (0..THREADS).map(|_| AtomicU64::new(0)).collect(),
         stop: AtomicBool::new(false),
     });
-    let threads: Vec<JoinHandle<Result<Tally, Failure>>> = (0..THREADS)
+    let threads: Vec<JoinHandle<Result<RequestCounts, Failure>>> = (0..THREADS)
         .map(|number| {
             let run = Arc::clone(&run);
             thread::spawn(move || {
@@ -101,7 +101,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> 
         Ok(threads.iter().all(JoinHandle::is_finished).then_some(()))
     })
     .map_err(|late| Failure::new(format!("{late}; requests begun: {:?}", run.begun)))?;
-    let mut answers = Tally::new();
+    let mut answers = RequestCounts::new();
     for thread in threads {
         for (answer, count) in thread.join().unwrap_or_else(|panic| resume_unwind(panic))? {
             *answers.entry(answer).or_default() += count;
@@ -129,10 +129,10 @@ fn free_bytes(mount: &Path) -> Result<u64, Failure> {
 }
 
 impl FuzzRun {
-    fn thread(&self, number: u64) -> Result<Tally, Failure> {
+    fn thread(&self, number: u64) -> Result<RequestCounts, Failure> {
         let mut dice = Dice::new(self.seed, number);
         let mut memory = Memory::new()?;
-        let mut tally = Tally::new();
+        let mut tally = RequestCounts::new();
         for count in 0..self.requests_of_each {
             if self.stop.load(Ordering::Relaxed) {
                 break;
@@ -195,7 +195,7 @@ fn word_for(outcome: Result<(), Errno>) -> String {
 
 /// Every kind of request succeeded, and every errno that requests alone can bring about was met.
 /// The others of the contract's table take a failing allocation, a fatal signal or a failing home.
-fn check_coverage(answers: &Tally) -> Result<(), Failure> {
+fn check_coverage(answers: &RequestCounts) -> Result<(), Failure> {
     const OF_ANY: [&str; 5] = ["ok", "ENOTTY", "EBADF", "EFAULT", "EINVAL"];
     const DUE: [(&str, &[&str]); 6] = [
         ("ATTACH", &["EEXIST", "ENOSPC"]),
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_run_that_reaches_nothing_is_told() {
-        let failure = check_coverage(&Tally::new()).unwrap_err().to_string();
+        let failure = check_coverage(&RequestCounts::new()).unwrap_err().to_string();
         assert!(failure.contains("ATTACH: ENOSPC"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a contender answered, and whether it was right.
+//! A contender's answers, and whether they were right.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::unseen::{Unseen, UnseenAnswers};
 use crate::contender::interface::{Answer, Contender};
 use crate::oracle::Oracle;
 
-/// By how much recall of unseen queries may be lower: ten standard errors of a graph's.
+/// How much lower the recall of unseen queries may be: ten standard errors of a graph's recall.
 const UNSEEN_RECALL: f64 = 0.1;
 
-/// By how much the recall of two graphs of the same rows may differ.
+/// How much the recalls of two graphs over the same rows may differ.
 const COPYS_RECALL: f64 = 0.05;
 
 /// What a contender answered over all rounds.
@@ -38,8 +38,8 @@ impl Answered {
         self.unseen.ask(contender, unseen, k)
     }
 
-    /// Whether unseen queries were answered as well as the others. How long they took is for the
-    /// verdict to judge, which knows the noise.
+    /// Checks that unseen queries were answered as well as the others. Their times are judged by the
+    /// verdict, which knows the noise.
     pub(super) fn check_unseen(&self, unseen: &Unseen<'_>, k: usize) -> Result<(), Failure> {
         let recall = self.unseen.recall(unseen, k)?;
         let as_good = recall >= self.recall() - UNSEEN_RECALL;

@@ -1,4 +1,4 @@
-//! Insertion, a batch a round.
+//! Rounds of insertion, each of one batch.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use machine::failure::Failure;
 use super::sides::Sides;
 use crate::contender::interface::Contender;
 use crate::dataset::Dataset;
-use crate::rounds::{self, Seen, Turn};
+use crate::rounds::{self, RoundObserver, Turn};
 
-/// Insertion of the protocol's rows, a batch a round.
+/// Rounds of insertion of the protocol's rows, each of one batch.
 pub struct InsertionRounds {
     /// One operation a round: the batch was stored.
     pub stored: Vec<Round>,
-    /// One operation a round: the batch was stored and the first search after it answered, so
-    /// that work which a contender puts off until it is asked counts as well.
+    /// One operation a round: the batch was stored, and the first search after it answered. This
+    /// includes work that a contender defers until it is searched.
     pub searchable: Vec<Round>,
     /// Batches of A whose last row that search found first.
     pub a_found: usize,
@@ -32,10 +32,10 @@ pub fn insertion_rounds(
     mut sides: Sides<'_>,
     dataset: &Dataset,
     protocol: &Protocol,
-    seen: &mut Seen<'_>,
+    seen: &mut RoundObserver<'_>,
 ) -> Result<InsertionRounds, Failure> {
     let mut inserted = Arm::ALL.map(|_| InsertionSide::default());
-    // Rows are stored once: a disturbed round is not done again.
+    // Rows can only be stored once, so disturbed rounds are not repeated.
     let stored = rounds::controlled_rounds(protocol.rounds(), 0, seen, |arm, round| {
         let times = inserted[arm as usize].round(sides.of(arm), dataset, protocol, round)?;
         Ok(Turn::of(times))

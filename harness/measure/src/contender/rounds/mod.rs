@@ -1,4 +1,4 @@
-//! Contenders at the protocol's work, round by round.
+//! The protocol's insertions and searches, round by round.
 
 mod answered;
 mod insertion;

@@ -1,4 +1,4 @@
-//! Searches, the protocol's queries a round.
+//! Rounds of searches, each with the protocol's queries.
 
 use evidence::Round;
 use evidence::clock::Clock;
@@ -10,13 +10,13 @@ use super::answered::Answered;
 use super::sides::Sides;
 use super::unseen::Unseen;
 use crate::oracle::Oracle;
-use crate::rounds::{self, Seen, Turn};
+use crate::rounds::{self, RoundObserver, Turn};
 
-/// Searches, the protocol's queries a round.
+/// Rounds of searches, each with the protocol's queries.
 pub struct SearchRounds {
     /// One operation for each query a round.
     pub rounds: Vec<Round>,
-    /// Rounds that were disturbed and done again.
+    /// Rounds that were disturbed and repeated.
     pub disturbed: Vec<Round>,
     /// What A answered.
     pub a: Answered,
@@ -37,12 +37,12 @@ pub fn search_rounds(
     oracle: &Oracle<'_>,
     unseen: &mut Unseen<'_>,
     protocol: &Protocol,
-    seen: &mut Seen<'_>,
+    seen: &mut RoundObserver<'_>,
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
-    // A count of instructions is not disturbed by who else has the processor.
+    // Other processes do not disturb a count of instructions.
     let repeats = if clock::here()? == Clock::Wall { REPEATS } else { 0 };
-    let rounds::Controlled { rounds, disturbed } =
+    let rounds::ControlledRounds { rounds, disturbed } =
         rounds::controlled_rounds(protocol.rounds(), repeats, seen, |arm, _| {
             let (side, answered) = (sides.of(arm), &mut answered[arm as usize]);
             side.next_turn();

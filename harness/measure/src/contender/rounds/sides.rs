@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The four sides of a measurement.
 
 use evidence::protocol::{Arm, Protocol};
 use machine::failure::Failure;
@@ -22,19 +22,19 @@ pub fn fill(
     Ok(())
 }
 
-/// The four sides of a measurement: A, what it is held against, and two copies of A as controls,
+/// The four sides of a measurement: A, B that it is compared with, and two copies of A as controls,
 /// one of them [`Slowed`](crate::contender::Slowed).
 pub struct Sides<'a> {
     /// What is measured.
     pub a: &'a mut dyn Contender,
-    /// What it is held against.
+    /// What it is compared with.
     pub b: &'a mut dyn Contender,
     /// A copy of A.
     pub again: &'a mut dyn Contender,
     /// A copy of A, slower by a known part.
     pub slowed: &'a mut dyn Contender,
-    /// Whether each store of A's rows answers the same, bit for bit. A competitor that builds its
-    /// graph in several threads has another one in each store.
+    /// Whether all stores of A's rows give the same answers, bit for bit. A competitor that builds its
+    /// graph in several threads gets a different one in each store.
     pub copies_are_equal: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Queries that no contender has been asked.
+//! Queries that no contender has been asked before.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::contender::interface::{Answer, Contender};
 use crate::dataset::{Dataset, NumpyRandom};
 use crate::oracle::Oracle;
 
-/// Queries of a dataset's stream, each of which is drawn once. One lasts for as long as any of the
-/// contenders that are asked them: a query that comes again, in a later pass or in another search
-/// of the same store, may be answered from memory.
+/// New queries from a dataset's stream, each of which is drawn once. Use one for the whole life of the
+/// contenders that are asked: a query that is repeated, in a later pass or another search of the same
+/// store, may be answered from a cache.
 pub struct Unseen<'a> {
     dataset: &'a Dataset,
     stream: NumpyRandom,
@@ -56,9 +56,9 @@ impl UnseenAnswers {
         Ok(all)
     }
 
-    /// Their mean recall@k, their distances checked. Brute force answers just those that were
-    /// asked, and after the rounds: it takes an emulated CPU long, and leaves the processor's
-    /// caches to no side.
+    /// Their mean recall@k; the distances are checked. The true neighbours are computed after the rounds,
+    /// and only for the queries that were asked: that takes long on an emulated CPU, and would disturb
+    /// the processor's caches between turns.
     pub(super) fn recall(&self, unseen: &Unseen<'_>, k: usize) -> Result<f64, Failure> {
         let oracle = Oracle::new(unseen.dataset, &self.queries, k);
         let recall = oracle.mean_recall(self.answers.iter().map(|answer| &answer.ids[..]))?;

@@ -19,7 +19,7 @@ pub const ENOUGH: f64 = 0.95;
 
 /// A setting of searches that was tried on all queries.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tried {
+pub struct TriedSetting {
     /// The setting.
     pub setting: Value,
     /// Recall@k by distance.
@@ -32,9 +32,9 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swept {
     /// Of ours: what the default finds.
-    pub default: Option<Tried>,
+    pub default: Option<TriedSetting>,
     /// The cheapest setting of recall [`ENOUGH`].
-    pub enough: Option<Tried>,
+    pub enough: Option<TriedSetting>,
     /// The best recall of all that was tried.
     pub best_recall: f64,
 }
@@ -92,7 +92,7 @@ impl Built {
         }
     }
 
-    /// Sets what the searches that follow are asked with; for the engine [`Built::ask`] is told.
+    /// Sets the parameters of the following searches; the engine gets them in [`Built::ask`] instead.
     pub fn configure(&mut self, setting: &Value) -> Result<(), Failure> {
         match &mut self.asked {
             BuiltIndex::Driver(driver)
@@ -139,7 +139,7 @@ impl Built {
     /// The engine's or the driver's, or an answer that names a row that is not there.
     pub fn sweep(&mut self, set: &Set, truth: &Truth<'_>) -> Result<Swept, Failure> {
         let ladders = self.side.ladders.clone();
-        let mut enough: Vec<Tried> = Vec::new();
+        let mut enough: Vec<TriedSetting> = Vec::new();
         let (mut default, mut best_recall) = (None, 0.0);
         for ladder in &ladders {
             for setting in ladder {
@@ -158,13 +158,18 @@ impl Built {
         Ok(Swept { default, enough: cheapest, best_recall })
     }
 
-    fn try_out(&mut self, set: &Set, truth: &Truth<'_>, setting: &Value) -> Result<Tried, Failure> {
+    fn try_out(
+        &mut self,
+        set: &Set,
+        truth: &Truth<'_>,
+        setting: &Value,
+    ) -> Result<TriedSetting, Failure> {
         self.configure(setting)?;
         let (times, ids) = self.ask(set, setting, set.protocol().queries)?;
         let recall = truth.recall(ids.iter().map(Vec::as_slice)).context(self.side.name())?;
         let times: Vec<f64> = times.iter().map(|time| time.as_nanos() as f64).collect();
         let nanoseconds = stats::median(&times).unwrap_or(f64::NAN);
-        Ok(Tried { setting: setting.clone(), recall, nanoseconds })
+        Ok(TriedSetting { setting: setting.clone(), recall, nanoseconds })
     }
 
     /// Ends a peer's process in good order.

@@ -236,8 +236,8 @@ fn why_not(side: &SetSide, set: &Set) -> Option<String> {
     peer.absent()
 }
 
-/// Who is asked when in a round: forwards, then backwards, and each time from another one on, so
-/// that nobody always follows the same one.
+/// The order of the sides in a round: forwards, then backwards, each time starting with another, so
+/// that no side always follows the same one.
 fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| {
         let place = (at + round / 2) % count;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::result::{Line, Measured};
-use crate::peers::table::{PeersColumn, PeersTable};
+use crate::peers::table::{PeersColumn, PeersTable, bounded};
 
 const COLUMNS: [PeersColumn; 10] = [
     PeersColumn::text("data"),
@@ -59,16 +59,10 @@ fn cells(set: &Measured, line: &Line, best: bool) -> [String; 10] {
         shown(enough.map(|enough| enough.qps), 0),
         shown(Some(line.bytes_per_row), 0),
         beside.map_or_else(String::new, |beside| {
-            let bounds = match (beside.lower, beside.upper) {
-                (Some(lower), Some(upper)) => format!(" [{lower:.2}, {upper:.2}]"),
-                _ => String::new(),
-            };
-            format!("{:.2}{bounds} {}", beside.ratio, beside.index)
+            let ratio = bounded(beside.ratio, &[beside.lower, beside.upper]);
+            format!("{ratio} {}", beside.index)
         }),
-        beside.map_or_else(String::new, |beside| match beside.net_lower {
-            Some(lower) => format!("{:.2} [{lower:.2}]", beside.net_ratio),
-            None => format!("{:.2}", beside.net_ratio),
-        }),
+        beside.map_or_else(String::new, |beside| bounded(beside.net_ratio, &[beside.net_lower])),
     ]
 }
 

@@ -14,14 +14,14 @@ use evidence::noise::Noise;
 use evidence::place::{Mark, Place};
 use evidence::processor::Processor;
 use evidence::{
-    Environment, Event, GuestEnded, GuestFault, Measurement, PhaseState, Record, Round,
-    SCHEMA_VERSION, TrailEnd, TrialState,
+    EndOfTrail, Environment, Event, GuestEnded, GuestFault, Measurement, PhaseState, Record, Round,
+    SCHEMA_VERSION, TrialState,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::judge;
-use crate::made::{Run as Made, finished, launch, load_cycles};
+use crate::made::{MadeRun, finished, launch, load_cycles};
 use crate::trails::Evidence;
 
 /// Set, it writes the golden runs anew.
@@ -53,13 +53,13 @@ pub(crate) const CASES: [&str; 13] = [
 ];
 
 /// A run that passes in an emulated guest, on a machine that is the same everywhere.
-fn emulated() -> Made {
-    everywhere_the_same(Made::healthy())
+fn emulated() -> MadeRun {
+    everywhere_the_same(MadeRun::healthy())
 }
 
 /// What a run that passes on KVM looks like; it was made here, not there.
-fn as_on_kvm() -> Made {
-    let mut run = everywhere_the_same(Made::healthy_on(Accelerator::Kvm));
+fn as_on_kvm() -> MadeRun {
+    let mut run = everywhere_the_same(MadeRun::healthy_on(Accelerator::Kvm));
     for event in &mut run.guest {
         if let Event::Measurement(one) = event
             && one.rule == "kernel_over_fuse_hnsw"
@@ -80,7 +80,7 @@ fn disturb(one: &mut Measurement) {
     rounds[10].noise = waiting(None);
 }
 
-fn everywhere_the_same(mut run: Made) -> Made {
+fn everywhere_the_same(mut run: MadeRun) -> MadeRun {
     for event in run.host.iter_mut().chain(&mut run.guest) {
         match event {
             Event::Environment(one) => **one = environment(one.accelerator),
@@ -138,7 +138,7 @@ fn dress(one: &mut Measurement) {
 }
 
 /// Keeps one measurement: what the rest of a directory looks like does not depend on them.
-fn with_one_measurement(mut run: Made) -> Made {
+fn with_one_measurement(mut run: MadeRun) -> MadeRun {
     let kept = |event: &Event| match event {
         Event::Measurement(one) => one.rule == "kernel_over_fuse_insertion",
         Event::Fact { trial, .. } => trial != "baseline::recorded",
@@ -149,7 +149,7 @@ fn with_one_measurement(mut run: Made) -> Made {
     run
 }
 
-fn failed() -> Made {
+fn failed() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     let why = "expected <8 rows>, got | 7\nrow #3 is missing";
     run.guest.extend(finished("module::loads", TrialState::Failed, why));
@@ -164,7 +164,7 @@ fn failed() -> Made {
 }
 
 /// Kernel and FUSE are as fast as each other, and 20 rounds do not say who is faster.
-fn inconclusive() -> Made {
+fn inconclusive() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     for event in &mut run.guest {
         if let Event::Measurement(one) = event {
@@ -177,7 +177,7 @@ fn inconclusive() -> Made {
     run
 }
 
-fn skipped_in_the_guest() -> Made {
+fn skipped_in_the_guest() -> MadeRun {
     let mut run = vanished();
     let reason = "vexfs.ko is not there".into();
     run.guest.push(Event::Skipped { trial: "module::loads".into(), reason });
@@ -185,7 +185,7 @@ fn skipped_in_the_guest() -> Made {
 }
 
 /// The manifest names a trial that no test target has any more.
-fn vanished() -> Made {
+fn vanished() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     run.guest.retain(|event| {
         !matches!(event, Event::TrialStarted { trial } | Event::TrialFinished { trial, .. }
@@ -195,7 +195,7 @@ fn vanished() -> Made {
 }
 
 /// The guest goes down in module::loads.
-fn died(how: &str, console_tail: Vec<String>) -> Made {
+fn died(how: &str, console_tail: Vec<String>) -> MadeRun {
     let mut run = with_one_measurement(emulated());
     let at = run.guest.iter().position(
         |event| matches!(event, Event::TrialFinished { trial, .. } if trial == "module::loads"),
@@ -218,12 +218,12 @@ fn died(how: &str, console_tail: Vec<String>) -> Made {
     run
 }
 
-fn panicked(console_tail: Vec<String>) -> Made {
+fn panicked(console_tail: Vec<String>) -> MadeRun {
     died("the guest's kernel panicked: Fatal exception", console_tail)
 }
 
 /// The trial had written down cycles 0 to 149. The launcher keeps the console's last lines.
-fn panicked_in_cycle_150(console: &[String]) -> Made {
+fn panicked_in_cycle_150(console: &[String]) -> MadeRun {
     let mut run = panicked(console[console.len() - TAIL_LINES..].to_vec());
     run.guest.extend((0..150).map(load_cycle));
     if let Some(Event::GuestEnded(end)) = run.host.last_mut() {
@@ -243,7 +243,7 @@ fn load_cycle(number: u32) -> Event {
 }
 
 /// A host in the guest's clothes: nothing that it measures is emulated.
-fn wrong_place() -> Made {
+fn wrong_place() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     for event in &mut run.guest {
         if let Event::Environment(one) = event {
@@ -285,7 +285,7 @@ fn console(case: &str) -> Vec<String> {
 }
 
 /// Killed in its first phase.
-fn interrupted() -> Made {
+fn interrupted() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     let at = run.host.iter().position(|event| matches!(event, Event::TrialFinished { .. }));
     run.host.truncate(at.unwrap());
@@ -294,7 +294,7 @@ fn interrupted() -> Made {
 }
 
 /// Fails, until somebody changes a word.
-fn tampered() -> Made {
+fn tampered() -> MadeRun {
     let mut run = failed();
     run.guest.push(Event::PhaseFinished {
         phase: "3 VM validation".into(),
@@ -324,7 +324,7 @@ fn launch_of(case: &str) -> GuestLaunch {
 }
 
 /// Writes the directory of a run, with a clock of its own.
-fn write_run(case: &str, mut run: Made, dir: &Path) {
+fn write_run(case: &str, mut run: MadeRun, dir: &Path) {
     let mut end_of_guest = None;
     let ended = run.host.iter().position(|event| matches!(event, Event::GuestEnded(_)));
     if let Some(at) = ended {
@@ -349,7 +349,7 @@ fn write_run(case: &str, mut run: Made, dir: &Path) {
             text += &(line + "\n");
             if place == Place::Guest {
                 let lines = text.lines().count();
-                end_of_guest = Some(TrailEnd { lines, sha256: prev.clone() });
+                end_of_guest = Some(EndOfTrail { lines, sha256: prev.clone() });
             }
         }
         spoil(case, place, &mut text);

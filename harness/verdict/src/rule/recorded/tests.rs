@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::*;
 use crate::judge::Verdict;
-use crate::made::{PASSED, Run, states};
+use crate::made::{MadeRun, PASSED, states};
 
 fn with_recorded(change: impl Fn(&mut Compared)) -> Verdict {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     for event in &mut run.host {
         if let Event::Fact { name, value, .. } = event
             && name == COMPARED
@@ -84,7 +84,7 @@ fn qdrants_recorded_figures_are_reported() {
 
 #[test]
 fn a_comparison_that_is_missing_is_inconclusive() {
-    let mut run = Run::healthy();
+    let mut run = MadeRun::healthy();
     run.host.retain(|event| !matches!(event, Event::Fact { name, .. } if name == COMPARED));
     let verdict = run.verdict();
     assert_eq!(states(&verdict), PASSED.replace("baseline=PASS", "baseline=INCONCLUSIVE"));

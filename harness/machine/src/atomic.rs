@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, also after a power cut.
+//! Writes files that are there whole or not at all, even after a power cut.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -8,18 +8,23 @@ use std::path::Path;
 use tempfile::Builder;
 
 /// Writes `bytes` to `path`, readable by all, through a temporary file beside it.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with_mode(path, bytes, 0o644)
+}
+
+/// As [`write`], with the permissions `mode`.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = parent(path);
     let mut file = Builder::new().prefix(".new-").tempfile_in(directory)?;
     file.write_all(bytes)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_directory(directory)
 }
 
 /// Writes `bytes` to `path`, which nobody looks at yet.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(0o644))?;
@@ -27,12 +32,12 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes what was renamed in `directory` last.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 /// The directory that `path` is in.
-pub(super) fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -40,7 +45,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Removes `path`, if it is there.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
