@@ -27,7 +27,7 @@ use measure::peers::run::PeersBench;
 use measure::peers::sets;
 use measure::peers::sets::result::Measured;
 use measure::peers::sets::set::{self, Set};
-use measure::peers::sets::side::{SetSide, Whose, sides};
+use measure::peers::sets::side::{SetSide, Whose, by_default, sides};
 use measure::peers::table;
 use measure::peers::turns::MeasuringEffort;
 use measure::peers::write_json;
@@ -52,6 +52,9 @@ struct EngineOptions {
     /// `protocol` and `clustered` are kind beside kind at several recalls, and builds
     #[arg(long, value_name = "DATA", value_delimiter = ',', default_values = ["sets"])]
     data: Vec<String>,
+    /// On sets, nothing but our kinds by default beside Flat: minutes, and no library is asked
+    #[arg(long)]
+    by_default: bool,
     /// Sets of 1,000,000 rows as well (make bench-setup FULL=1 makes them), and the indexes whose
     /// build takes minutes
     #[arg(long)]
@@ -74,9 +77,10 @@ struct EngineOptions {
     /// Where the JSON of `protocol` and `clustered` goes
     #[arg(long, value_name = "FILE", default_value_os_t = project::root().join("target/bench/engine.json"))]
     output: PathBuf,
-    /// Where the JSON of the sets goes, after each set
-    #[arg(long, value_name = "FILE", default_value_os_t = project::root().join("target/bench/sets.json"))]
-    sets_output: PathBuf,
+    /// Where the JSON of the sets goes, after each set: target/bench/sets.json, or by-default.json
+    /// beside it with `--by-default`
+    #[arg(long, value_name = "FILE")]
+    sets_output: Option<PathBuf>,
     /// Print tables as Markdown
     #[arg(long)]
     markdown: bool,
@@ -135,8 +139,9 @@ fn run(options: &EngineOptions) -> Result<Shown, Failure> {
     let mut shown = Shown::default();
     if !names.is_empty() {
         shown.sets = measure_sets(options, &names)?;
-        let (sets, file) = (shown.sets.len(), options.sets_output.display());
-        eprintln!("bench: {sets} sets in {} s, in {file}", started.elapsed().as_secs());
+        let (sets, file) = (shown.sets.len(), options.sets_output());
+        let (took, file) = (started.elapsed().as_secs(), file.display());
+        eprintln!("bench: {sets} sets in {took} s, in {file}");
     }
     if !data.is_empty() {
         let started = Instant::now();
@@ -160,8 +165,9 @@ fn read(file: &Path) -> Result<Shown, Failure> {
 fn measure_sets(options: &EngineOptions, names: &[String]) -> Result<Vec<Measured>, Failure> {
     let progress = ProgressBar::new(names.len() as u64)
         .with_style(ProgressStyle::with_template("{pos}/{len} sets, {elapsed}, {msg}")?);
+    let output = options.sets_output();
     let mut measured: Vec<Measured> = match options.resume {
-        true if options.sets_output.is_file() => read(&options.sets_output)?.sets,
+        true if output.is_file() => read(&output)?.sets,
         _ => Vec::new(),
     };
     let mut bench = sets::measure::SetsBench {
@@ -175,12 +181,14 @@ fn measure_sets(options: &EngineOptions, names: &[String]) -> Result<Vec<Measure
     for name in names {
         if !measured.iter().any(|done| done.set == *name) {
             let set = Set::read(name)?;
-            let sides: Vec<SetSide> = sides(set.about.rows, set.about.dim)
-                .into_iter()
-                .filter(|side| options.wants_side(side))
-                .collect();
+            let all = match options.by_default {
+                true => by_default(),
+                false => sides(set.about.rows, set.about.dim),
+            };
+            let sides: Vec<SetSide> =
+                all.into_iter().filter(|side| options.wants_side(side)).collect();
             measured.push(bench.measure(&set, &sides).context(name)?);
-            write_json(&options.sets_output, &measured)?;
+            write_json(&output, &measured)?;
         }
         progress.inc(1);
     }
@@ -244,6 +252,12 @@ impl EngineOptions {
             );
         }
         Ok((data, sets))
+    }
+
+    fn sets_output(&self) -> PathBuf {
+        let name = if self.by_default { "by-default.json" } else { "sets.json" };
+        let default = || project::root().join("target/bench").join(name);
+        self.sets_output.clone().unwrap_or_else(default)
     }
 
     fn wants_side(&self, side: &SetSide) -> bool {

@@ -10,11 +10,12 @@ use indicatif::ProgressBar;
 use machine::failure::{Failure, WithContext};
 use machine::interrupt::interrupted;
 use machine::require;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vexfs_anns::SimdLevel;
+use vexfs_uapi::Kind;
 
 use super::built::{Built, Swept};
-use super::result::{Absent, Enough, Line, Measured};
+use super::result::{Absent, Enough, Line, Measured, OverFlat};
 use super::set::Set;
 use super::side::{SetSide, Whose};
 use super::truth::Truth;
@@ -22,9 +23,10 @@ use crate::dataset::Dataset;
 use crate::peers::core::Cores;
 use crate::peers::data::TIMED;
 use crate::peers::peer::Peer;
-use crate::peers::row::speed;
+use crate::peers::row::{Sample, speed};
 use crate::peers::run::simd_name;
 use crate::peers::turns::ns;
+use crate::rounds;
 
 /// What is the same for all sets.
 pub struct SetsBench<'a> {
@@ -92,13 +94,15 @@ impl SetsBench<'_> {
         mut absent: Vec<Absent>,
     ) -> Result<Measured, Failure> {
         let rounds = self.take_turns(set, &mut ready, &mut absent)?;
+        let over_flat = self.over_flat(set, &mut ready)?;
         let mut lines = Vec::new();
-        for ((built, swept), rounds_ns) in ready.into_iter().zip(rounds) {
+        for (((built, swept), rounds_ns), over_flat) in ready.into_iter().zip(rounds).zip(over_flat)
+        {
             let overhead = match built.side.whose {
                 Whose::Theirs(peer) if !rounds_ns.is_empty() => self.overhead(peer)?,
                 _ => 0.0,
             };
-            lines.push(line(set, &built, swept, rounds_ns, overhead));
+            lines.push(Line { over_flat, ..line(set, &built, swept, rounds_ns, overhead) });
             built.close()?;
         }
         let mut measured = Measured {
@@ -168,6 +172,35 @@ impl SetsBench<'_> {
             times.remove(at);
         }
         Ok(times)
+    }
+
+    /// Of each of ours but Flat, its speed by default over Flat's: the two by themselves in ABBA
+    /// order, so that neither finds the caches as a third has left them.
+    fn over_flat(&self, set: &Set, ready: &mut [Ready]) -> Result<Vec<Option<OverFlat>>, Failure> {
+        let mut over = vec![None; ready.len()];
+        let flat = ready.iter().position(|(built, _)| built.side.whose == Whose::Ours(Kind::Flat));
+        let (Some(flat), true) = (flat, self.rounds > 0) else { return Ok(over) };
+        for (at, over) in over.iter_mut().enumerate() {
+            let Ok([(kind, _), (flat, _)]) = ready.get_disjoint_mut([at, flat]) else { continue };
+            if !kind.is_ours() {
+                continue;
+            }
+            self.say(set, &format!("{} by default beside Flat", kind.side.name()));
+            let time = |built: &mut Built| {
+                let (took, _) = built.ask(set, &json!({}), TIMED)?;
+                ns(took.iter().sum::<Duration>())
+            };
+            let mut samples = Vec::new();
+            for round in 0..self.warmups + self.rounds {
+                require!(!interrupted(), "interrupted");
+                let (ours, (), peer) = rounds::round(round, || time(kind), || (), || time(flat))?;
+                if round >= self.warmups {
+                    samples.push(Sample { ours, peer, bound: 0 });
+                }
+            }
+            *over = Some(OverFlat::of(&samples));
+        }
+        Ok(over)
     }
 
     /// What a call of the peer's costs, in nanoseconds; measured once, on 64 components.
@@ -264,6 +297,7 @@ fn line(set: &Set, built: &Built, swept: Swept, rounds_ns: Vec<u64>, overhead: f
         bytes_per_row: built.memory as f64 / set.about.rows as f64,
         default_recall: swept.default.as_ref().map(|tried| tried.recall),
         default_qps: swept.default.as_ref().map(|tried| 1e9 / tried.nanoseconds),
+        over_flat: None,
         best_recall: swept.best_recall,
         enough,
         beside: None,

@@ -52,6 +52,8 @@ pub struct Line {
     pub default_recall: Option<f64>,
     /// Of ours: queries a second by default, from one round while another index was built.
     pub default_qps: Option<f64>,
+    /// Of ours but Flat: its speed by default over Flat's, the two in turns by themselves.
+    pub over_flat: Option<OverFlat>,
     /// The best recall of all settings that were tried.
     pub best_recall: f64,
     /// The cheapest setting of recall 0.95; none where no setting reached it.
@@ -92,6 +94,33 @@ pub struct Beside {
     pub net_lower: Option<f64>,
     /// What the bounds of the net ratio say of the goal, 1.
     pub result: Reached,
+}
+
+/// A kind's speed by default over Flat's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OverFlat {
+    /// exp of the median over rounds of the logarithm.
+    pub ratio: f64,
+    /// Bounds; none where there were too few rounds.
+    pub lower: Option<f64>,
+    /// Upper bound.
+    pub upper: Option<f64>,
+    /// What the bounds say of the goal, 1.
+    pub result: Reached,
+}
+
+impl OverFlat {
+    /// Of rounds whose peer is Flat.
+    pub fn of(samples: &[Sample]) -> Self {
+        let estimate = Estimate::of(samples, 0.0);
+        OverFlat {
+            ratio: estimate.ratio,
+            lower: estimate.bounds.map(|bounds| bounds.lower),
+            upper: estimate.bounds.map(|bounds| bounds.upper),
+            // An exact search misses nothing: recall has a column of its own.
+            result: estimate.reaches(GOAL, 1.0, 1.0),
+        }
+    }
 }
 
 /// What is not compared.
@@ -168,6 +197,7 @@ pub(super) mod tests {
             bytes_per_row: 620.4,
             default_recall: ours.then_some(0.971),
             default_qps: ours.then_some(9_000.0),
+            over_flat: None,
             best_recall: 0.99,
             enough: Some(Enough {
                 setting: json!({"ef": 64}),
@@ -181,7 +211,9 @@ pub(super) mod tests {
     }
 
     pub fn measured() -> Measured {
-        let none = Line { enough: None, best_recall: 0.41, ..line("PQ", true, 1, 0.0) };
+        let sample = Sample { ours: 10, peer: 7, bound: 0 };
+        let over_flat = Some(OverFlat::of(&[sample; 20]));
+        let none = Line { enough: None, best_recall: 0.41, over_flat, ..line("PQ", true, 1, 0.0) };
         let lines = vec![
             line("HNSW", true, 1_000_000, 0.0),
             none,
@@ -227,5 +259,15 @@ pub(super) mod tests {
     fn it_is_read_back_as_it_was_written() {
         let json = serde_json::to_string(&measured()).unwrap();
         assert_eq!(serde_json::from_str::<Measured>(&json).unwrap(), measured());
+    }
+
+    #[test]
+    fn a_kind_by_default_is_held_against_flat() {
+        let over = |ours, flat| OverFlat::of(&[Sample { ours, peer: flat, bound: 0 }; 20]);
+        let slower = over(2_000, 1_000);
+        assert!((slower.ratio - 0.5).abs() < 1e-9 && slower.result == Reached::No);
+        assert_eq!(over(1_000, 1_000).result, Reached::Yes);
+        let few = OverFlat::of(&[Sample { ours: 2, peer: 1, bound: 0 }]);
+        assert_eq!((few.lower, few.result), (None, Reached::Undecided));
     }
 }

@@ -43,6 +43,11 @@ impl SetSide {
     }
 }
 
+/// The engine's kinds, searched as they are by default and in no other way.
+pub fn by_default() -> Vec<SetSide> {
+    KINDS.into_iter().map(|kind| SetSide { ladders: vec![vec![json!({})]], ..ours(kind) }).collect()
+}
+
 /// The engine's kinds.
 pub const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Ivf, Kind::Pq, Kind::Lsh];
 
@@ -151,6 +156,14 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), sides.len());
+    }
+
+    #[test]
+    fn by_default_nothing_is_tried_but_the_default() {
+        let sides = by_default();
+        assert_eq!(sides.len(), KINDS.len());
+        assert!(sides.iter().all(|side| side.ladders == [[json!({})]]), "{sides:?}");
+        assert!(sides.iter().all(|side| matches!(side.whose, Whose::Ours(_))));
     }
 
     #[test]

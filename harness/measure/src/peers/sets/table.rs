@@ -5,11 +5,12 @@ use serde_json::Value;
 use super::result::{Line, Measured};
 use crate::peers::table::{PeersColumn, PeersTable, bounded};
 
-const COLUMNS: [PeersColumn; 10] = [
+const COLUMNS: [PeersColumn; 11] = [
     PeersColumn::text("data"),
     PeersColumn::text("index"),
     PeersColumn::number("recall by default"),
     PeersColumn::number("q/s by default"),
+    PeersColumn::number("by default over Flat [lower, upper]"),
     PeersColumn::text("at recall 0.95"),
     PeersColumn::number("recall"),
     PeersColumn::number("q/s"),
@@ -28,7 +29,7 @@ pub fn markdown(sets: &[Measured]) -> String {
     table(sets).markdown() + "\n" + &absent(sets, "- ")
 }
 
-fn table(sets: &[Measured]) -> PeersTable<10> {
+fn table(sets: &[Measured]) -> PeersTable<11> {
     let lines = sets.iter().flat_map(|set| {
         let best = set.best_of_ours().map(|line| line.index.clone());
         set.lines.iter().map(move |line| cells(set, line, best.as_ref() == Some(&line.index)))
@@ -36,7 +37,7 @@ fn table(sets: &[Measured]) -> PeersTable<10> {
     PeersTable { columns: COLUMNS, lines: lines.collect() }
 }
 
-fn cells(set: &Measured, line: &Line, best: bool) -> [String; 10] {
+fn cells(set: &Measured, line: &Line, best: bool) -> [String; 11] {
     let shown = |value: Option<f64>, digits: usize| {
         value.map_or_else(String::new, |value| format!("{value:.digits$}"))
     };
@@ -51,6 +52,7 @@ fn cells(set: &Measured, line: &Line, best: bool) -> [String; 10] {
         },
         shown(line.default_recall, 3),
         shown(line.default_qps, 0),
+        line.over_flat.map_or_else(String::new, |over| bounded(over.ratio, &[over.lower, over.upper])),
         match enough {
             Some(enough) => setting(&enough.setting),
             None => format!("not reached: {:.3}", line.best_recall),
@@ -109,6 +111,7 @@ mod tests {
         assert!(lines[1].contains("sift 20000x128 l2  **HNSW**"), "{table}");
         assert!(lines[1].contains("2.30 [2.30, 2.30] glass hnsw"), "{table}");
         assert!(lines[2].contains("not reached: 0.410"), "{table}");
+        assert!(lines[2].contains("0.70 [0.70, 0.70]"), "{table}");
         assert!(lines[4].contains("glass hnsw 1.2") && lines[4].contains("ef 64"), "{table}");
         assert_eq!(lines[5], "not on all: ngt: it does not load");
     }
@@ -118,7 +121,7 @@ mod tests {
         let table = markdown(&[measured()]);
         let bars = |line: &&str| line.starts_with('|').then(|| line.matches('|').count());
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.iter().filter_map(bars).collect::<Vec<_>>(), [11; 6]);
+        assert_eq!(lines.iter().filter_map(bars).collect::<Vec<_>>(), [12; 6]);
         assert!(table.ends_with("- not on all: ngt: it does not load\n"), "{table}");
     }
 
