@@ -15,13 +15,16 @@ use nix::errno::Errno;
 use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
-use super::{adversary, both_homes, busy, containment, cycles, faults, load, stalled, torture};
+use super::{
+    adversary, both_homes, busy, containment, cycles, faults, load, search_memory, set_id, stalled,
+    torture,
+};
 use crate::trial::{Body, Context, Trial};
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 11] = [
+    let all: [(&str, Body); 15] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -30,10 +33,20 @@ pub fn trials() -> Vec<Trial> {
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
         ("module::refuses_mounts_of_user_namespaces", containment::refuses_user_namespaces),
         ("module::indexes_count_in_their_makers_cgroup", containment::indexes_count_in_cgroups),
+        ("module::a_user_has_a_share_of_the_memory_of_searches", search_memory::a_user_has_a_share),
+        (
+            "module::searches_count_in_their_callers_cgroup",
+            search_memory::counts_in_the_searchers_cgroup,
+        ),
+        ("module::set_id_bits_given_within_a_write_end_with_it", set_id::end_with_the_write),
         ("module::others_are_answered_while_an_index_is_built", busy::others_are_answered),
         (
             "module::others_are_answered_while_a_write_waits_for_its_memory",
             stalled::others_are_answered,
+        ),
+        (
+            "module::stores_while_a_write_waits_for_its_memory_are_no_part_of_the_file",
+            stalled::stores_behind_the_end_are_lost,
         ),
         ("module::survives_300_cycles", cycles::survives),
     ];

@@ -1,15 +1,16 @@
-//! While a write waits for memory that nobody provides, all other users of the mount are served.
+//! While a write waits for memory that nobody provides, all other users of the mount are served, and
+//! what they do meanwhile is as if it had not begun.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::ptr::NonNull;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use homes::filesystem::{NOBODY, SOMEBODY, as_user};
+use homes::filesystem::{Mapping, NOBODY, SOMEBODY, as_user};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
 use machine::require;
@@ -147,6 +148,48 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let bits = fs::metadata(busy(&root))?.permissions().mode() & 0o7777;
     require!(bits == 0o777, "a set-ID file that was written to has mode {bits:o}");
     // SAFETY: mapped by Stalled::new(), and its readers have ended.
+    unsafe { munmap(base.cast(), 2 * PAGE) }.context("munmap")?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// What a mapping stores behind the end of a file, while a write waits that is to go behind it, is no
+/// more a part of the file than what it had stored before.
+pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure> {
+    const SIZE: usize = 100;
+    const AT: usize = 200;
+    const LENGTH: usize = 64;
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    let path = mount.path().join("grows");
+    fs::write(&path, [WRITTEN; SIZE])?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let mapping = Mapping::shared(&file, PAGE)?;
+
+    let stalled = Stalled::new()?;
+    let (tells, ended) = channel();
+    // Of the page that is not there.
+    let bytes = &stalled.bytes()[PAGE..PAGE + LENGTH];
+    let writing = file.try_clone()?;
+    thread::spawn(move || tells.send(writing.write_at(bytes, AT as u64)));
+    stalled.is_needed()?;
+    mapping.store(SIZE + 50, &[WRITTEN; 10]);
+    require!(ended.try_recv().is_err(), "the write did not wait for its memory");
+
+    let Stalled { provider, base } = stalled;
+    drop(provider);
+    let written = ended.recv_timeout(LIMIT).context("the write, once its memory is there")??;
+    require!(written == LENGTH, "{written} of {LENGTH} bytes were written");
+    let content = fs::read(&path)?;
+    require!(content.len() == AT + LENGTH, "the file has {} bytes", content.len());
+    require!(content[..SIZE].iter().all(|&byte| byte == WRITTEN), "what was there is gone");
+    require!(
+        content[SIZE..].iter().all(|&byte| byte == 0),
+        "it was stored behind the end of a file, while a write waited for its memory, and came into it"
+    );
+    drop(mapping);
+    drop(file);
+    // SAFETY: mapped by Stalled::new(), and whoever read it has ended.
     unsafe { munmap(base.cast(), 2 * PAGE) }.context("munmap")?;
     mount.unmount()?;
     loaded.unload()

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, Command};
 
+use machine::fail;
 use machine::failure::{Failure, WithContext};
 
 /// Where the guest's cgroups are mounted.
@@ -46,6 +47,18 @@ impl MemoryCgroup {
     pub fn charged(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.current");
         Ok(fs::read_to_string(&path).context(path.display())?.trim_end().parse()?)
+    }
+
+    /// Of them, what the kernel keeps for it.
+    ///
+    /// # Errors
+    /// A kernel before 5.18 does not tell.
+    pub fn kernel_memory(&self) -> Result<u64, Failure> {
+        let path = self.path.join("memory.stat");
+        let text = fs::read_to_string(&path).context(path.display())?;
+        let kernel = text.lines().find_map(|line| line.strip_prefix("kernel "));
+        let Some(kernel) = kernel else { fail!("{}: no line for the kernel", path.display()) };
+        Ok(kernel.trim().parse()?)
     }
 }
 

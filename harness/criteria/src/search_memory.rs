@@ -1,0 +1,203 @@
+//! What searches of a mount take in the kernel: one user's expensive ones leave room for all others',
+//! and whoever asks for much of it pays in his memory cgroup.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use homes::filesystem::{NOBODY, SOMEBODY, as_user};
+use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile};
+use machine::failure::{Failure, WithContext};
+use machine::require;
+use machine::under_test::Program;
+use measure::dataset::{self, Dataset};
+use serde_json::json;
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, Searcher, attach};
+
+use crate::busy::open_to_all;
+use crate::trial::Context;
+use crate::watched::own_knows_requests;
+
+const DIM: u32 = 8;
+/// More than an expensive search looks at again: all of them would be searched exactly.
+const ROWS: usize = 70_000;
+const BITS: u32 = 64;
+/// So many rows to look at again for so many neighbours are a mebibyte of candidates, which is the most
+/// that a search keeps: with what it needs beside them it takes more than what is anybody's in any case.
+const K: u32 = 60;
+const REFINE: u32 = 1_092;
+/// Of the process whose cgroup is looked at meanwhile: seconds, on an emulated CPU.
+const QUERIES: usize = 60;
+const MEBIBYTE: u64 = 1 << 20;
+/// A quarter of the mount's size, of which one user alone may have half: eight such searches.
+const MOUNT: &str = "size=64M";
+/// Searches of one user at once: more than there is room for.
+const AT_ONCE: usize = 16;
+/// Expensive searches of another meanwhile.
+const OTHERS: usize = 8;
+/// For all of them on an emulated CPU.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A file that anybody may read, with an index whose searches may be made expensive.
+fn file(root: &Path) -> Result<(PathBuf, Dataset), Failure> {
+    let path = root.join("base.f32");
+    let data = Dataset::generate(41, ROWS, DIM as usize, QUERIES);
+    fs::write(&path, dataset::bytes(&data.base))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let params = [BITS, 0, 0, 0, 0, 0, 0, 0];
+    let lsh = Declaration { kind: Kind::Lsh, params, ..Declaration::flat(DIM) };
+    attach(&file, &lsh).context("ATTACH")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).context("chmod of the file")?;
+    Ok((path, data))
+}
+
+/// One search, expensive by `param` or not; whether there was memory for it.
+fn search(file: &File, query: &[f32], param: u32) -> io::Result<bool> {
+    let mut searcher = Searcher::new(DIM, K, 0)?.with_param(param);
+    match searcher.search(file, query) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the searches of the one who has as many as he can have come to.
+#[derive(Default)]
+struct Greedy {
+    answered: AtomicUsize,
+    refused: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Greedy {
+    /// Searches until it is over.
+    fn search(&self, path: &Path, query: &[f32]) -> Result<(), Failure> {
+        let file = File::open(path)?;
+        while !self.over.load(Ordering::Relaxed) {
+            if search(&file, query, REFINE).context("an expensive search")? {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As many expensive searches of one user as there is room for, and then some: meanwhile an expensive
+/// one of another, and any modest one, are answered.
+pub(super) fn a_user_has_a_share(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new(MOUNT)?;
+    own_knows_requests(mount.path())?;
+    open_to_all(mount.path())?;
+    let (path, data) = file(mount.path())?;
+    let query = &data.queries[..DIM as usize];
+
+    let greedy = Greedy::default();
+    let (path, greedy_ref) = (&path, &greedy);
+    let others = thread::scope(|threads| {
+        let searching: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                threads.spawn(move || as_user(NOBODY, NOBODY, || greedy_ref.search(path, query)))
+            })
+            .collect();
+        let others = as_user(SOMEBODY, SOMEBODY, || others(path, query, greedy_ref));
+        greedy_ref.over.store(true, Ordering::Relaxed);
+        let ended = searching.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Failure::new("a thread that searches panicked")))
+        });
+        ended.and(others)
+    });
+    others?;
+    let (answered, refused) =
+        (greedy.answered.load(Ordering::Relaxed), greedy.refused.load(Ordering::Relaxed));
+    context.fact(
+        "searches",
+        json!({"one user's": {"answered": answered, "refused": refused}, "another's": 2 * OTHERS}),
+    )?;
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// Searches of another user, between two refusals of the first one's each.
+fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
+    let file = File::open(path)?;
+    let deadline = Instant::now() + LIMIT;
+    for number in 0..OTHERS {
+        let refused = greedy.refused.load(Ordering::Relaxed);
+        while greedy.refused.load(Ordering::Relaxed) == refused {
+            require!(
+                Instant::now() < deadline,
+                "{AT_ONCE} expensive searches of one user at once are all answered, on a mount of \
+                 {MOUNT}: {} of them, {refused} refused",
+                greedy.answered.load(Ordering::Relaxed)
+            );
+            thread::yield_now();
+        }
+        for (what, param) in [("a modest", 1), ("an expensive", REFINE)] {
+            require!(
+                search(&file, query, param).context("another user's search")?,
+                "{what} search of another user is ENOMEM, beside one user's that have all the memory \
+                 that he may have (number {number})"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The same queries, modest and expensive, by a process in a cgroup of its own.
+pub(super) fn counts_in_the_searchers_cgroup(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new(MOUNT)?;
+    own_knows_requests(mount.path())?;
+    let (path, data) = file(mount.path())?;
+    let directory = tempfile::tempdir()?;
+    let queries = directory.path().join("queries.fvecs");
+    let vectors = data.queries.chunks_exact(DIM as usize);
+    let vectors =
+        vectors.flat_map(|query| [&DIM.to_le_bytes()[..], dataset::bytes(query)].concat());
+    fs::write(&queries, vectors.collect::<Vec<u8>>())?;
+    let most_of = |param| most_charged(&path, &queries, param);
+    let (modest, expensive) = (most_of(1)?, most_of(REFINE)?);
+    context.fact("kernel memory of a cgroup", json!({"modest": modest, "expensive": expensive}))?;
+    require!(
+        expensive.saturating_sub(modest) >= MEBIBYTE / 4 * 3,
+        "searches that keep a mebibyte of candidates count {expensive} bytes at most in the cgroup of \
+         who searches, modest ones {modest}"
+    );
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// The most kernel memory that a process is charged with while it asks for all queries.
+fn most_charged(path: &Path, queries: &Path, param: u32) -> Result<u64, Failure> {
+    let cgroup = MemoryCgroup::new()?;
+    let mut command = Command::new(Program::Vexctl.build_if_missing()?);
+    command.arg("search").arg(path).arg("--queries").arg(queries).args(["-k", &K.to_string()]);
+    command.args(["--param", &param.to_string()]).stdout(Stdio::null());
+    cgroup.joins(&mut command)?;
+    let mut searching = command.spawn().context("vexctl search")?;
+    let deadline = Instant::now() + LIMIT;
+    let mut most = 0;
+    let status = loop {
+        if let Some(status) = searching.try_wait().context("vexctl search")? {
+            break status;
+        }
+        most = most.max(cgroup.kernel_memory()?);
+        if Instant::now() > deadline {
+            searching.kill().and_then(|()| searching.wait()).context("vexctl search")?;
+            machine::fail!("vexctl search is not done within {} s", LIMIT.as_secs());
+        }
+        thread::yield_now();
+    };
+    require!(status.success(), "vexctl search: {status}");
+    Ok(most)
+}

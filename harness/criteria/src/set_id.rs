@@ -1,0 +1,103 @@
+//! A set-ID bit that a file is given while rows are written to it: the file's bytes change afterwards, so
+//! that the bit must not outlive the write.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::thread;
+
+use homes::filesystem::{SOMEBODY, as_user};
+use homes::kernel::{KernelMount, ModuleFile};
+use machine::deadline::wait_for;
+use machine::failure::{Failure, WithContext};
+use machine::require;
+use measure::dataset::{self, Dataset};
+use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach};
+
+use crate::busy::{LIMIT, open_to_all};
+use crate::trial::Context;
+use crate::watched::own_knows_requests;
+
+const DIM: usize = 16;
+const ROW: u64 = (DIM * size_of::<f32>()) as u64;
+/// What a graph takes for a while, in less than the mebibyte that the module takes at once: a look at
+/// the mode for each of those would find the bit.
+const ROWS: usize = 3_000;
+/// A write may be through before the bit is set, on a machine that is quick or busy.
+const TRIES: usize = 10;
+const SET_ID: u32 = 0o4777;
+
+/// A change of the bytes, by who is neither root nor the owner.
+type Change = fn(&File, &[u8]) -> std::io::Result<()>;
+const CHANGES: &[(&str, Change)] = &[
+    ("a write", |file, rows| file.write_all_at(rows, ROW)),
+    ("a hole", |file, _| {
+        use nix::fcntl::{FallocateFlags, fallocate};
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        Ok(fallocate(file, flags, 0, ((ROWS / 2) as u64 * ROW) as i64)?)
+    }),
+];
+
+pub(super) fn end_with_the_write(context: &Context) -> Result<(), Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    let mount = KernelMount::new("size=64M")?;
+    own_knows_requests(mount.path())?;
+    open_to_all(mount.path())?;
+    for &(what, change) in CHANGES {
+        let mut tries = 0;
+        while !is_given_within(mount.path(), what, change)? {
+            tries += 1;
+            require!(tries < TRIES, "{what} was through before the bit was set, {TRIES} times");
+        }
+        context.fact(&format!("tries until the bit was set within {what}"), tries + 1)?;
+    }
+    mount.unmount()?;
+    loaded.unload()
+}
+
+/// Whether the bit was set when some rows had changed, and others had not.
+fn is_given_within(root: &Path, what: &str, change: Change) -> Result<bool, Failure> {
+    let path = root.join("rows.f32");
+    let rows = Dataset::generate(43, ROWS, DIM, 1);
+    let first = if what == "a write" { 1 } else { ROWS };
+    fs::write(&path, dataset::bytes(&rows.base[..first * DIM]))?;
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    attach(&file, &Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) })
+        .context("ATTACH")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).context("chmod of the file")?;
+    let before = fs::metadata(&path)?;
+
+    let (tells, ended) = channel();
+    let writable = path.clone();
+    let changing = thread::spawn(move || {
+        as_user(SOMEBODY, SOMEBODY, || {
+            let file = OpenOptions::new().write(true).open(&writable)?;
+            let changed = change(&file, dataset::bytes(&rows.base));
+            // Nobody hears it where the bit was not set in time.
+            let _ = tells.send(());
+            Ok(changed?)
+        })
+    });
+    let begun = wait_for(format!("{what} to have begun"), LIMIT, || {
+        let now = fs::metadata(&path)?;
+        let through = !matches!(ended.try_recv(), Err(TryRecvError::Empty));
+        let begun = (now.size(), now.blocks()) != (before.size(), before.blocks());
+        Ok((begun || through).then_some(begun && !through))
+    })?;
+    fs::set_permissions(&path, Permissions::from_mode(SET_ID)).context("chmod within it")?;
+    let within = begun && matches!(ended.try_recv(), Err(TryRecvError::Empty));
+    let changed =
+        changing.join().unwrap_or_else(|_| Err(Failure::new("the thread that changes panicked")));
+    changed.context(what)?;
+    let mode = fs::metadata(&path)?.mode() & 0o7777;
+    require!(
+        !within || mode == 0o777,
+        "{what} of another user went on in a file that became a set-ID program meanwhile, and left \
+         it mode {mode:o}"
+    );
+    drop(file);
+    fs::remove_file(&path)?;
+    Ok(within)
+}
