@@ -1,7 +1,7 @@
 //! A set-ID bit that a file is given while rows are written to it: the file's bytes change afterwards, so
 //! that the bit must not outlive the write.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc::{TryRecvError, channel};
@@ -29,40 +29,26 @@ const ROWS: usize = 3_000;
 const TRIES: usize = 10;
 const SET_ID: u32 = 0o4777;
 
-/// A change of the bytes, by who is neither root nor the owner.
-type Change = fn(&File, &[u8]) -> std::io::Result<()>;
-const CHANGES: &[(&str, Change)] = &[
-    ("a write", |file, rows| file.write_all_at(rows, ROW)),
-    ("a hole", |file, _| {
-        use nix::fcntl::{FallocateFlags, fallocate};
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        Ok(fallocate(file, flags, 0, ((ROWS / 2) as u64 * ROW) as i64)?)
-    }),
-];
-
 pub(super) fn end_with_the_write(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
     own_knows_requests(mount.path())?;
     open_to_all(mount.path())?;
-    for &(what, change) in CHANGES {
-        let mut tries = 0;
-        while !is_given_within(mount.path(), what, change)? {
-            tries += 1;
-            require!(tries < TRIES, "{what} was through before the bit was set, {TRIES} times");
-        }
-        context.fact(&format!("tries until the bit was set within {what}"), tries + 1)?;
+    let mut tries = 1;
+    while !is_given_within(mount.path())? {
+        require!(tries < TRIES, "the write was through before the bit was set, {TRIES} times");
+        tries += 1;
     }
+    context.fact("tries until the bit was set within the write", tries)?;
     mount.unmount()?;
     loaded.unload()
 }
 
 /// Whether the bit was set when some rows had changed, and others had not.
-fn is_given_within(root: &Path, what: &str, change: Change) -> Result<bool, Failure> {
+fn is_given_within(root: &Path) -> Result<bool, Failure> {
     let path = root.join("rows.f32");
     let rows = Dataset::generate(43, ROWS, DIM, 1);
-    let first = if what == "a write" { 1 } else { ROWS };
-    fs::write(&path, dataset::bytes(&rows.base[..first * DIM]))?;
+    fs::write(&path, dataset::bytes(rows.row(0)))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     attach(&file, &Declaration { kind: Kind::Hnsw, ..Declaration::flat(DIM as u32) })
         .context("ATTACH")?;
@@ -74,27 +60,27 @@ fn is_given_within(root: &Path, what: &str, change: Change) -> Result<bool, Fail
     let changing = thread::spawn(move || {
         as_user(SOMEBODY, SOMEBODY, || {
             let file = OpenOptions::new().write(true).open(&writable)?;
-            let changed = change(&file, dataset::bytes(&rows.base));
+            let changed = file.write_all_at(dataset::bytes(&rows.base), ROW);
             // Nobody hears it where the bit was not set in time.
             let _ = tells.send(());
             Ok(changed?)
         })
     });
-    let begun = wait_for(format!("{what} to have begun"), LIMIT, || {
+    let begun = wait_for("the write to have begun", LIMIT, || {
         let now = fs::metadata(&path)?;
         let through = !matches!(ended.try_recv(), Err(TryRecvError::Empty));
-        let begun = (now.size(), now.blocks()) != (before.size(), before.blocks());
+        let begun = now.size() != before.size();
         Ok((begun || through).then_some(begun && !through))
     })?;
     fs::set_permissions(&path, Permissions::from_mode(SET_ID)).context("chmod within it")?;
     let within = begun && matches!(ended.try_recv(), Err(TryRecvError::Empty));
     let changed =
         changing.join().unwrap_or_else(|_| Err(Failure::new("the thread that changes panicked")));
-    changed.context(what)?;
+    changed.context("the write")?;
     let mode = fs::metadata(&path)?.mode() & 0o7777;
     require!(
         !within || mode == 0o777,
-        "{what} of another user went on in a file that became a set-ID program meanwhile, and left \
+        "a write of another user went on in a file that became a set-ID program meanwhile, and left \
          it mode {mode:o}"
     );
     drop(file);
