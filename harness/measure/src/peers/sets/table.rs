@@ -52,7 +52,8 @@ fn cells(set: &Measured, line: &Line, best: bool) -> [String; 11] {
         },
         shown(line.default_recall, 3),
         shown(line.default_qps, 0),
-        line.over_flat.map_or_else(String::new, |over| bounded(over.ratio, &[over.lower, over.upper])),
+        line.over_flat
+            .map_or_else(String::new, |over| bounded(over.ratio, &[over.lower, over.upper])),
         match enough {
             Some(enough) => setting(&enough.setting),
             None => format!("not reached: {:.3}", line.best_recall),
