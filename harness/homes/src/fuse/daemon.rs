@@ -365,9 +365,7 @@ impl FuseMount {
         if config::current()?.fuse.is_none() {
             return self.check_end(signal.as_str());
         }
-        let what = format!("the FUSE daemon's end after {signal}");
-        wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
-        self.nothing_is_left(pid, signal.as_str())
+        self.ended_busy(signal)
     }
 
     /// SIGKILL: it unmounts nothing. [`FuseMount::clean_up_after_kill`] comes next.
@@ -375,8 +373,29 @@ impl FuseMount {
     /// # Errors
     /// It has ended already.
     pub fn kill(&self) -> Result<(), Failure> {
+        self.signal(Signal::SIGKILL)
+    }
+
+    /// Sends `signal`, after which something of [`FuseMount::end`], [`FuseMount::ended_busy`] and
+    /// [`FuseMount::clean_up_after_kill`] comes.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
-        Ok(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?)
+        Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
+    }
+
+    /// Waits for the end of a daemon that `signal` has told to end while its mount was in use, with
+    /// whatever status, and checks that nothing is left.
+    ///
+    /// # Errors
+    /// The daemon does not end, or something is left behind.
+    pub fn ended_busy(mut self, signal: Signal) -> Result<(), Failure> {
+        let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
+        let what = format!("the FUSE daemon's end after {signal}");
+        wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
+        self.nothing_is_left(pid, signal.as_str())
     }
 
     /// Unmounts what a killed daemon has left, as a person does, and checks that nothing is left.
