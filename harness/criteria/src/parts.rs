@@ -6,7 +6,7 @@ use homes::filesystem::{apart, stores};
 use machine::part::{self, Part};
 
 use crate::adversary;
-use crate::faults::{memory, msync, truncate};
+use crate::faults::{ended_daemon, memory, msync, truncate};
 use crate::trial::{self, Trial};
 
 /// All parts, by name.
@@ -15,6 +15,7 @@ const PARTS: &[(&str, Part)] = &[
     (apart::PART, apart::play),
     (stores::PART, stores::play),
     (msync::PART, msync::play),
+    (ended_daemon::PART, ended_daemon::play),
     (memory::PART, memory::play),
     (truncate::PART, truncate::play),
 ];

@@ -2,6 +2,7 @@
 //! a truncate(2) that is killed, of the FUSE daemon, of unloading, of the guest's power.
 
 mod allocations;
+pub(crate) mod ended_daemon;
 mod killed_daemon;
 pub(crate) mod memory;
 pub(crate) mod msync;
@@ -24,7 +25,7 @@ pub fn trials(home: Home) -> Vec<Trial> {
             .alone()
     };
     match home {
-        Home::Fuse => vec![killed_daemon::trial()],
+        Home::Fuse => vec![killed_daemon::trial(), ended_daemon::trial()],
         Home::Kernel => vec![
             of_module("module::every_allocation_may_fail", allocations::fail_one_by_one)
                 .needs(&[Requirement::FaultInjectionModule]),

@@ -1,11 +1,13 @@
 //! The kernel's end of a FUSE connection: aborting it unblocks every caller that waits for the daemon.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::ptr;
 use std::time::Duration;
 
 use machine::deadline::wait_for;
@@ -16,6 +18,11 @@ use nix::unistd::geteuid;
 
 /// Where the kernel lists its connections, where that is mounted (`fusectl`).
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
+const FUSECTL: &CStr = c"fusectl";
+/// `FSOPEN_CLOEXEC`, `FSCONFIG_CMD_CREATE` and `FSMOUNT_CLOEXEC` of linux/mount.h.
+const OPEN_CLOEXEC: libc::c_uint = 1;
+const CREATE: libc::c_uint = 6;
+const MOUNT_CLOEXEC: libc::c_uint = 1;
 
 /// A FUSE connection, which is known by the mount's device number: its mount may be on its way
 /// out, and then has no path any more.
@@ -44,6 +51,52 @@ impl Connection {
             let _ = umount2(&self.mountpoint, MntFlags::MNT_FORCE);
         }
     }
+}
+
+/// The file by which a connection is aborted. It stands for this one alone, whichever has its number
+/// later, and also when its mount has been detached, and so has no path, by a daemon that then hangs.
+#[derive(Debug)]
+pub(crate) struct Abort(File);
+
+impl Abort {
+    /// That of `connection`: where fusectl is mounted, and for root everywhere.
+    pub(crate) fn of(connection: &Connection) -> Option<Abort> {
+        let name = format!("{}/abort", connection.number);
+        let mut write = File::options();
+        write.write(true);
+        let opened = write.open(Path::new(CONNECTIONS).join(&name)).or_else(|_| {
+            let list = list()?;
+            write.open(format!("/proc/self/fd/{}/{name}", list.as_raw_fd()))
+        });
+        opened.ok().map(Abort)
+    }
+}
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        // Where the connection is gone, nothing happens.
+        let _ = self.0.write(b"1");
+    }
+}
+
+/// fusectl, mounted nowhere.
+fn list() -> io::Result<OwnedFd> {
+    let opened = |returned: libc::c_long| match i32::try_from(returned) {
+        // SAFETY: a system call has just opened it, for us.
+        Ok(descriptor @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: a string that ends in a zero, and a number.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, FUSECTL.as_ptr(), OPEN_CLOEXEC) };
+    let context = opened(context)?;
+    let (number, none) = (context.as_raw_fd(), ptr::null::<libc::c_char>());
+    // SAFETY: this command takes neither a key nor a value.
+    let created = unsafe { libc::syscall(libc::SYS_fsconfig, number, CREATE, none, none, 0) };
+    if created == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: numbers only.
+    opened(unsafe { libc::syscall(libc::SYS_fsmount, number, MOUNT_CLOEXEC, 0) })
 }
 
 /// The connection behind a mount, if it is FUSE's.

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use super::announcement::Announcement;
-use super::connection::{self, Connection};
+use super::connection::{self, Abort, Connection};
 use super::elsewhere::MountsBefore;
 use super::foreground::own_command;
 use super::guardian::Watched;
@@ -54,6 +54,8 @@ pub struct FuseMount {
     held: Arc<Held>,
     /// What was mounted when it was started; `None` once it serves where it was told to.
     elsewhere: Option<MountsBefore>,
+    /// Once it has mounted, and where we may have it.
+    abort: Option<Abort>,
     _watched: Watched,
 }
 
@@ -183,6 +185,7 @@ impl FuseMount {
             words,
             held,
             elsewhere,
+            abort: None,
             _watched: watched,
         };
         // Its end of the error stream is the daemon's alone.
@@ -244,6 +247,7 @@ impl FuseMount {
         }
         self.elsewhere = None;
         let connection = Connection::of(&self.mountpoint)?;
+        self.abort = connection.as_ref().and_then(Abort::of);
         if let Some(child) = &self.child {
             running::connected(child.id(), connection);
         }
@@ -529,6 +533,7 @@ impl Drop for FuseMount {
         {
             connection.abort();
         }
+        self.abort = None;
         if let Some(child) = &child {
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
         }

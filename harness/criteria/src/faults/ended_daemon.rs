@@ -1,0 +1,107 @@
+//! The FUSE daemon is ended while it refuses a write, and has the kernel write back what was stored
+//! beside it. The kernel sleeps then for what only the daemon can let go of, deaf to SIGKILL, and a
+//! daemon that ends without more ado is never gone: nor is who waits for its answers.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use evidence::place::Place;
+use homes::filesystem::Mapping;
+use homes::fuse::FuseMount;
+use machine::child::{Running, in_words};
+use machine::deadline::wait_for;
+use machine::failure::{Failure, WithContext};
+use machine::{fail, part, require};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use vexfs_uapi::client::{Declaration, attach};
+
+use crate::requirement::Requirement;
+use crate::trial::Trial;
+
+/// The part that stores and is refused.
+pub const PART: &str = "refused";
+/// Times that a daemon is ended by each signal.
+const TIMES: u32 = 3;
+/// Refused writes after which it is.
+const REFUSED: usize = 5;
+/// For that many in an emulated guest, and for the answer to one when the daemon is ended: it takes a
+/// few seconds, or comes never.
+const LIMIT: Duration = Duration::from_secs(30);
+const PAGE: usize = 4096;
+
+/// What the part is to write.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    path: PathBuf,
+}
+
+pub(super) fn trial() -> Trial {
+    let name = "fuse::ends_while_it_refuses_and_writes_back";
+    Trial::new(name, &[Place::Host, Place::Guest], |_| {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            for _ in 0..TIMES {
+                ends_by(signal)?;
+            }
+        }
+        FuseMount::for_trial(&["-o", "size=64M"])?.unmount()
+    })
+    .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])
+}
+
+fn ends_by(signal: Signal) -> Result<(), Failure> {
+    let mount = FuseMount::for_trial(&["-o", "size=64M"])?;
+    let order = Order { path: mount.path().join("f") };
+    let writer = Running::start(&mut part::command(PART, &order)?)?;
+    // A writer that is stuck hears SIGKILL when the mount is gone, which so goes first.
+    let mount = mount;
+    wait_for("writes that are refused", LIMIT, || {
+        let said = writer.said()?;
+        match writer.ended()? {
+            Some(status) => fail!("the one who writes {}: {said}", in_words(status)),
+            None => Ok((said.lines().count() >= REFUSED).then_some(())),
+        }
+    })?;
+    mount.signal(signal)?;
+    let Ok(status) = wait_for("", LIMIT, || writer.ended()) else {
+        fail!("after {signal} in the middle of a refused write whoever wrote waits for an answer");
+    };
+    // The page that is stored into may be gone.
+    let well = status.success() || status.signal() == Some(libc::SIGBUS);
+    require!(well, "the one who writes {}: {}", in_words(status), writer.said()?);
+    match signal {
+        Signal::SIGKILL => mount.clean_up_after_kill(),
+        _ => mount.ended_busy(signal),
+    }
+    .context(format!("{signal} in the middle of a refused write"))
+}
+
+/// Stores through a mapping, and writes what is refused, until the daemon is gone.
+///
+/// # Errors
+/// A write that is to be refused is done.
+pub fn play(order: &str) -> Result<(), Failure> {
+    const ROW: usize = 4;
+    let Order { path } = serde_json::from_str(order).context("what is to be written")?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    file.write_all_at(&[0; 3 * PAGE], 0)?;
+    attach(&file, &Declaration::flat(ROW as u32)).context("ATTACH")?;
+    let mapping = Mapping::shared(&file, 3 * PAGE)?;
+    let mut refused = 0;
+    loop {
+        mapping.store(0, &[refused as u8]);
+        // Neither the first page nor at the beginning of one, which is kept locked for that.
+        let written = file.write_all_at(&f32::NAN.to_le_bytes(), 2 * PAGE as u64 + 400);
+        match written.map_err(|error| error.raw_os_error()) {
+            Err(Some(libc::EINVAL)) => refused += 1,
+            Err(Some(libc::ENOTCONN | libc::ECONNABORTED)) => return Ok(()),
+            otherwise => fail!("write of a row that is not finite: {otherwise:?}"),
+        }
+        if refused <= REFUSED {
+            println!("refused");
+        }
+    }
+}
