@@ -55,7 +55,8 @@ pub fn run(
     };
     let counts_instructions = clock == Clock::Instructions;
     let cpus = if counts_instructions { Some(1) } else { request.cpus };
-    let detectors: &[&str] = if request.detectors { &detectors::ARGUMENTS } else { &[] };
+    let detectors =
+        if request.detectors { detectors::arguments(decision.accelerator) } else { Vec::new() };
     let resources = resources::HostResources::this_one()?.share(request.memory_mib, cpus)?;
     observer.notice(&match decision.accelerator {
         Accelerator::Kvm => format!("the guest runs on KVM: {}", decision.reason),
@@ -83,7 +84,7 @@ pub fn run(
         qemu,
         accelerator: decision.accelerator,
         clock,
-        detectors,
+        detectors: &detectors,
         resources,
         evidence: &evidence,
         token: &token,

@@ -137,7 +137,7 @@ fn machine(name: String, launch: &GuestLaunch, end: Option<&GuestEnded>) -> Tabl
     };
     row("time", clock.to_owned());
     let detectors = match launch.detectors.as_slice() {
-        [] => "none: speed is measured".to_owned(),
+        [] => "none".to_owned(),
         some => some.join(" "),
     };
     row("detectors", detectors);
