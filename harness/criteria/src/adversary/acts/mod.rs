@@ -4,6 +4,7 @@ mod anything;
 mod builds;
 mod changes;
 mod floods;
+mod locks;
 
 use machine::failure::Failure;
 
@@ -116,6 +117,20 @@ pub const ACTS: &[Act] = &[
         rounds: &[Until::Killed(1)],
         everywhere: false,
         work: floods::searches,
+    },
+    Act {
+        name: "removes_what_he_writes",
+        mib: 64,
+        rounds: &[Until::Killed(2)],
+        everywhere: false,
+        work: locks::writes_and_removes,
+    },
+    Act {
+        name: "is_killed_while_he_unmaps",
+        mib: 64,
+        rounds: &[Until::Killed(1)],
+        everywhere: false,
+        work: locks::unmaps,
     },
     Act {
         name: "does_anything",
