@@ -36,7 +36,8 @@ fn an_exact_search_stands_against_a_graph() {
 
 #[test]
 fn at_a_lower_recall_a_ratio_counts_for_nothing() {
-    let (said, code) = compare("engine:lsh", "engine");
+    // By default a graph, which is built with an efSearch that is declared, walks past neighbours.
+    let (said, code) = compare("engine:hnsw", "engine");
     assert_eq!(code, exit::FAIL.code, "{said}");
     assert!(said.contains("counts for nothing: recall 0.9"), "{said}");
     assert!(said.contains("is below the other's 1.0000"), "{said}");
