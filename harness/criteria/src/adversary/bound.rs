@@ -1,8 +1,9 @@
-//! How long anybody may have to wait.
+//! How long a request of another user may take.
 //!
-//! A bound does not tell a busy machine from an idle one by itself, so it follows how late the
-//! machine wakes a thread that wants nothing of the home, and how long the same requests take when
-//! nobody else asks. What is far beyond both waits for the adversary.
+//! A fixed bound cannot tell a busy machine from a home that lets others wait. So the bound grows
+//! with the delay at which the machine wakes a thread that has nothing to do with the home, and
+//! with the time that the same requests take when nobody else asks. A request far beyond both waits
+//! for the adversary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,31 +12,32 @@ use std::time::{Duration, Instant};
 
 /// Granted to any request: hundreds of times what the slowest takes on a quiet machine.
 const GRANTED: Duration = Duration::from_secs(2);
-/// Of the time that it takes, a thread may spend so much on the watchers' requests.
+/// A thread of the home may spend this fraction (1/10) of the time on the watchers' requests.
 const FOR_OTHERS: u32 = 10;
-/// As many times as much on an emulated CPU.
+/// Factor on an emulated CPU.
 const EMULATED: u32 = 5;
-/// A request is handed from thread to thread some times, and each is as late as the machine is.
+/// A request is handed from thread to thread a few times, and each hand-over may be as late as the
+/// machine is.
 const HANDS: u32 = 20;
-/// A request competes with those of the adversary for the home's processors.
+/// The adversary's requests compete with it for the home's processors.
 const COMPETITORS: u32 = 50;
-/// Lateness beyond this is no busy machine.
+/// A busy machine is not later than this.
 const LATEST: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(5);
 
-/// The bound, which grows with what is seen of the machine.
+/// The bound, which grows with the delays seen on the machine.
 #[derive(Debug, Clone)]
 pub struct ReplyBound {
     granted: Duration,
-    /// The slowest request when nobody else asks.
+    /// The slowest request of the watchers when nobody else asks.
     idle: Duration,
-    /// The greatest delay of the ticker, nanoseconds.
+    /// The greatest delay of the ticker thread, nanoseconds.
     lateness: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl ReplyBound {
-    /// Begins to look at the machine.
+    /// Starts measuring the machine's delays.
     pub fn start(emulated: bool) -> ReplyBound {
         let granted = if emulated { GRANTED * EMULATED } else { GRANTED };
         let bound = ReplyBound {
@@ -56,14 +58,14 @@ impl ReplyBound {
         bound
     }
 
-    /// The same machine's, for requests that take `idle` when nobody else asks.
+    /// The bound for requests that take `idle` when nobody else asks.
     #[must_use]
     pub fn with_idle(mut self, idle: Duration) -> ReplyBound {
         self.idle = idle;
         self
     }
 
-    /// By how much the machine has been late.
+    /// The greatest delay seen so far.
     pub fn lateness(&self) -> Duration {
         Duration::from_nanos(self.lateness.load(Ordering::SeqCst))
     }
@@ -74,19 +76,20 @@ impl ReplyBound {
         self.granted + competing + self.lateness() * HANDS
     }
 
-    /// How much a thread may work, within `passed`, for a request whose sender has been killed. This
-    /// does not grow with what the machine does besides: a second, where a home that looks at signals
-    /// ends in milliseconds.
+    /// How much processor time a thread of the home may use, within `passed`, for a request whose
+    /// sender has been killed. It is about a second, where a home that checks for signals stops in
+    /// milliseconds. It does not grow with the machine's delays, because processor time does not.
     pub fn worked(&self, passed: Duration) -> Duration {
         self.granted / 2 + passed / FOR_OTHERS
     }
 
-    /// How long the adversary is left at what does not end: longer than any request may take.
+    /// How long the adversary goes on with an act that does not end: longer than any request may
+    /// take.
     pub fn longer(&self) -> Duration {
         self.now() * 3 / 2
     }
 
-    /// Ends the look at the machine.
+    /// Stops measuring the machine's delays.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! How long a home goes on working for a request whose sender is dead. It is measured in processor time,
-//! which a busy machine does not make longer.
+//! How long a home goes on working for a request whose sender is dead. It is measured in processor
+//! time, which does not grow on a busy machine.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use super::standing::processor_time_of;
 
-/// Processor time of each thread of some processes at a moment.
+/// Processor time of each thread of some processes at one moment.
 pub struct Exertion {
     processes: Vec<u32>,
     threads: HashMap<String, Duration>,
 }
 
 impl Exertion {
-    /// Of `processes`, now.
+    /// Reads the threads of `processes` now.
     pub fn now(processes: Vec<u32>) -> Exertion {
         let threads = threads(&processes);
         Exertion { processes, threads }
     }
 
-    /// The most that one of the threads has worked since; one that is new has since it began. What is
-    /// done for one request is done by one thread.
+    /// The most that any one thread has worked since then; for a new thread, since it began. One
+    /// request is served by one thread.
     pub fn most_since(&self) -> Duration {
         let since = |(thread, time): (String, Duration)| {
             time.saturating_sub(self.threads.get(&thread).copied().unwrap_or_default())
@@ -30,7 +30,7 @@ impl Exertion {
     }
 }
 
-/// Threads by their directory in /proc; none of a process that has ended.
+/// Threads by their directory in /proc. A process that has ended has none.
 fn threads(processes: &[u32]) -> HashMap<String, Duration> {
     let tasks = |process: &u32| fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
     let all = processes.iter().flat_map(tasks).flatten();
@@ -61,7 +61,7 @@ mod tests {
                 while before.most_since() < busy && Instant::now() < deadline {
                     (0..100_000).for_each(|round| rounds = black_box(rounds ^ round));
                 }
-                // It has no time any more when it has ended.
+                // Read this before the thread ends and its entry in /proc goes.
                 before.most_since()
             });
             let worked = worker.join().unwrap();

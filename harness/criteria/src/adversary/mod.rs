@@ -1,13 +1,15 @@
-//! An adversary: a user without privileges who may create, read and write files on a mount, and does
-//! his worst with it. Beside him are watchers, root and another user, who go on with their work.
+//! The adversary: a user without privileges who may create, read and write files on a mount, and
+//! does the worst he can with it. Watchers (root and another user) go on with their own work on the
+//! same mount.
 //!
-//! An act of his is a process of its own. What he does in it a seed decides
-//! (`VEXFS_VALIDATION_ADVERSARY_SEED`), and his answers he checks by a plain model. Meanwhile:
+//! Each act is a process of its own. A seed decides its requests
+//! (`VEXFS_VALIDATION_ADVERSARY_SEED`), and it checks the answers with a plain model. Meanwhile:
 //!
-//! - every request of the watchers is answered within a [bound](bound::ReplyBound), and rightly;
-//! - SIGKILL ends him within another, whatever he waits for, and little is worked for him after it;
-//! - what the home holds stays within the mount's size and a margin;
-//! - when he is gone and his files are removed, room and memory are as before.
+//! - every request of the watchers is answered correctly and within a [bound](bound::ReplyBound);
+//! - SIGKILL ends the adversary within that bound, whatever he waits for, and the home does little
+//!   work for him after it;
+//! - the home's memory stays within the mount's size and a margin;
+//! - when the adversary is gone and his files are removed, free space and memory are as before.
 
 mod acts;
 mod bound;

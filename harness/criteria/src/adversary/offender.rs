@@ -1,4 +1,4 @@
-//! The adversary's process, from its start to its end, which may be long in coming.
+//! The adversary's process, from its start to its end, for which we may have to wait.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -13,11 +13,11 @@ use super::standing::processor_time;
 
 /// The part's name.
 pub const PART: &str = "adversary";
-/// How long a process that does not end is waited for on the way out.
+/// How long dropping it waits for a process that does not end.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// The process; killed on drop. One in a request that cannot be interrupted is left behind: the trial
-/// has failed by then.
+/// The process, killed on drop. A process in a request that cannot be interrupted is left behind;
+/// the trial has failed by then.
 pub struct Offender(Running);
 
 impl Offender {
@@ -27,44 +27,45 @@ impl Offender {
         Ok(Offender(process.dropped_within(LAST_WAIT)))
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, once it has ended.
     pub fn ended(&self) -> Result<Option<ExitStatus>, Failure> {
         self.0.ended()
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.0.pid().as_raw().cast_unsigned()
     }
 
-    /// Processor time that it has had, in the kernel, too.
+    /// Processor time that it has used, in the kernel as well.
     pub fn worked(&self) -> Duration {
         processor_time(self.pid())
     }
 
-    /// Sends SIGKILL to all of it.
+    /// Sends SIGKILL to its process group.
     pub fn kill(&self) {
         self.0.kill();
     }
 
-    /// Whether what takes no time in particular is done, and the act itself has begun.
+    /// Whether the preparations are done and the act itself has begun.
     pub fn is_ready(&self) -> bool {
         self.said().lines().any(|line| line == READY)
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
         self.0.said().unwrap_or_default()
     }
 
-    /// What it was doing last.
+    /// The last step that it announced.
     pub fn last_words(&self) -> String {
         let said = self.said();
         let last = said.lines().rfind(|line| *line != READY).unwrap_or("nothing");
         last.to_owned()
     }
 
-    /// What it found, or how it ended, where that is not as it should; SIGKILL is ours.
+    /// The fault that it found, or its exit status if that is unexpected. SIGKILL is ours and
+    /// counts as expected.
     pub fn finding(&self, status: ExitStatus) -> Option<String> {
         let said = self.said();
         if let Some(found) = said.find("found: ") {

@@ -1,4 +1,4 @@
-//! The part of a trial in which the adversary acts.
+//! The process in which the adversary acts.
 
 use homes::torture::fuzz::Dice;
 use machine::failure::{Failure, WithContext};
@@ -12,10 +12,10 @@ use super::scene::{Scene, SceneOrder};
 /// A user who owns nothing, and the group of the same number.
 const NOBODY: u32 = 65_534;
 
-/// Plays the adversary.
+/// Plays the adversary, as user nobody if started by root.
 ///
 /// # Errors
-/// What he found.
+/// The first fault that the act found.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: SceneOrder = serde_json::from_str(order).context("the adversary's order")?;
     if geteuid().is_root() {
@@ -24,7 +24,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
         setresgid(gid, gid, gid).context("setresgid")?;
         setresuid(uid, uid, uid).context("setresuid")?;
     }
-    // It goes with a change of credentials.
+    // Set after the change of credentials, which clears it.
     set_pdeathsig(Signal::SIGKILL).context("prctl")?;
     let Some(act) = ACTS.iter().find(|act| act.name == order.act) else {
         machine::fail!("the adversary has no act {}", order.act)

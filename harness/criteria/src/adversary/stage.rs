@@ -1,4 +1,4 @@
-//! An act from its beginning to its end, and what is looked at meanwhile and afterwards.
+//! Runs an act from beginning to end, and checks the home meanwhile and afterwards.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -26,31 +26,33 @@ use crate::trial::Context;
 const SEED: u64 = 1;
 /// Another user, who is not the adversary.
 const SOMEBODY: u32 = 54_321;
-/// How long the watchers are alone, to see how long their requests take.
+/// How long the watchers are alone on the mount, to measure their requests on an idle home.
 const ALONE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
-/// The act counts as begun when he and the home have used this much processor time since he was ready:
-/// on a busy machine the request that makes others wait is sent long after he said he was.
+/// The act counts as begun when the adversary and the home have used this much processor time since
+/// he was ready. On a busy machine the request that makes others wait is sent long after he said he
+/// was.
 const AT_IT: Duration = Duration::from_millis(200);
-/// If a home has not worked for him after this many times the time that he is given, it does its work
-/// where it is not seen.
+/// If the home shows no processor time after this many times the adversary's time, it works where
+/// we cannot see it, and the act counts as begun.
 const IDLE: u32 = 4;
 /// Preparations may take this many times the bound.
 const PREPARATIONS: u32 = 60;
-/// A process that SIGKILL does not end is waited for so long, to say how long it took.
+/// How long a process that survives SIGKILL is waited for, to report how long it took.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Beyond the mount's size a home may hold so much, for requests that are being answered and for
-/// what its allocator keeps.
+/// A home may hold this much beyond the mount's size, for requests in progress and for its
+/// allocator.
 const MARGIN_KIB: u64 = 128 << 10;
-/// What a home may keep when all is over, for its allocator, besides a quarter of the mount's size.
+/// A home may keep this much after the act, for its allocator, besides a quarter of the mount's
+/// size.
 const KEPT_KIB: u64 = 64 << 10;
-/// A daemon has threads for requests, and not one for each.
+/// A daemon may have a pool of threads, but not a thread for each request.
 const THREADS: u64 = 256;
 
 /// Plays `act` on `mounted`.
 ///
 /// # Errors
-/// All that was found, and how to see it again.
+/// All faults found, and how to reproduce them.
 pub fn run(context: &Context, mounted: &Mounted, act: &Act) -> Result<(), Failure> {
     let seed = match std::env::var("VEXFS_VALIDATION_ADVERSARY_SEED") {
         Err(_) => SEED,
@@ -78,13 +80,13 @@ struct Stage<'a> {
     bound: ReplyBound,
     before: Standing,
     most: Standing,
-    /// The most that was worked for him after he was killed.
+    /// The most processor time used for the adversary after he was killed.
     worked: Duration,
     found: Vec<String>,
 }
 
 impl<'a> Stage<'a> {
-    /// Lets the watchers in, and looks at how it is before the adversary comes.
+    /// Prepares the watchers, and records the state before the adversary comes.
     fn new(
         context: &'a Context,
         mounted: &'a Mounted,
@@ -115,7 +117,7 @@ impl<'a> Stage<'a> {
         Ok(Stage { context, mounted, act, order, watchers, bound, before, most, worked, found })
     }
 
-    /// All of it; what was found.
+    /// Runs all rounds, and returns the faults found.
     fn play(mut self) -> Result<Vec<String>, Failure> {
         self.alone()?;
         let mut well = true;
@@ -140,7 +142,7 @@ impl<'a> Stage<'a> {
         Ok(self.found)
     }
 
-    /// How long the watchers' requests take when nobody else asks.
+    /// Measures how long the watchers' requests take when nobody else asks.
     fn alone(&mut self) -> Result<(), Failure> {
         for watcher in &mut self.watchers {
             watcher.start()?;
@@ -158,10 +160,11 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Looks on until he ends, or has had his time; whether everybody is answered.
+    /// Watches until the adversary ends or has had his time. Returns whether all watchers are still
+    /// answered in time.
     fn watch(&mut self, adversary: &mut Offender, until: Until) -> Result<bool, Failure> {
         let began = Instant::now();
-        // When he was ready, and how long had been worked for him by then.
+        // When the adversary was ready, and the processor time used for him by then.
         let mut ready: Option<(Instant, Duration)> = None;
         let mut at_it: Option<Instant> = None;
         loop {
@@ -219,7 +222,7 @@ impl<'a> Stage<'a> {
         all_answered(&self.watchers, self.bound.now()).err().map(|failure| failure.to_string())
     }
 
-    /// Kills him where he has not ended; whether that ended him in time.
+    /// Kills the adversary if he has not ended. Returns whether he is gone within the limit.
     fn end(&mut self, adversary: &mut Offender) -> Result<bool, Failure> {
         let bound = self.bound.now();
         let killed = Instant::now();
@@ -231,7 +234,7 @@ impl<'a> Stage<'a> {
         let limit = bound + LAST_WAIT;
         let ended = wait_for("", limit, || {
             let ended = adversary.ended()?;
-            // Looked at while he is there, and not after.
+            // Read only while he is alive: the entries in /proc go with him.
             worked = if ended.is_none() { before.most_since().max(worked) } else { worked };
             Ok(ended)
         });
@@ -259,7 +262,7 @@ impl<'a> Stage<'a> {
         Ok(ended.is_ok())
     }
 
-    /// Ends the watchers' requests; whether they have all been answered.
+    /// Stops the watchers. Returns whether all their requests have been answered.
     fn hear_the_watchers(&mut self) -> bool {
         let bound = self.bound.now();
         let mut answered = true;
@@ -315,7 +318,7 @@ impl<'a> Stage<'a> {
         )
     }
 
-    /// Removes what he left; room and memory must be as before.
+    /// Removes the adversary's files; free space and memory must then be as before.
     fn leave(&mut self) -> Result<(), Failure> {
         let root = self.mounted.path();
         for entry in fs::read_dir(root).context("listing what he left")? {
@@ -336,7 +339,7 @@ impl<'a> Stage<'a> {
             let room = now.used <= before.used && now.inodes <= before.inodes;
             let kept = KEPT_KIB + self.order.size / 4 / 1024;
             let memory = now.memory_kib <= before.memory_kib + kept;
-            // Of allocations none may be left when it is unmounted, which is looked at then.
+            // Live allocations are checked at unmount, when none may be left.
             Ok((room && memory).then_some(()))
         });
         if as_before.is_err() {
@@ -347,7 +350,7 @@ impl<'a> Stage<'a> {
         }
         self.context.fact(&format!("seed {}, afterwards", self.order.seed), now)?;
         if self.mounted.home() == Home::Fuse {
-            // A daemon that lost a thread to a panic says so, and nothing else says it.
+            // Only the log shows that a thread of the daemon panicked.
             let Mounted::Fuse(mount) = self.mounted else { return Ok(()) };
             if let Some(line) = mount.log().lines().find(|line| line.contains("panicked")) {
                 self.found.push(format!("the FUSE daemon's log: {line}"));

@@ -1,4 +1,4 @@
-//! What a home holds: room on the mount, and memory.
+//! What a home holds: space on the mount, and memory.
 
 use std::fs;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use vexfs_uapi::Home;
 
-/// What is held at a moment.
+/// What a home holds at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// Bytes in use, by statfs(2).
     pub used: u64,
     /// Inodes in use, by statfs(2).
     pub inodes: u64,
-    /// KiB that the home holds: resident in the daemon, or of the kernel's own in the guest.
+    /// Memory in KiB: the daemon's resident set, or the kernel's own memory in the guest.
     pub memory_kib: u64,
     /// The daemon's threads.
     pub threads: u64,
-    /// Allocations of the module's engine.
+    /// Live allocations of the module's engine.
     pub live: u64,
 }
 
 impl Standing {
-    /// What `mounted` holds now; the mount is asked, too, and may not answer.
+    /// Reads all of it. This calls statfs(2) on the mount, which may not answer.
     pub fn now(mounted: &Mounted) -> Result<Standing, Failure> {
         let stat = statvfs(mounted.path()).context("statfs")?;
         let live = if mounted.home() == Home::Kernel {
@@ -42,7 +42,7 @@ impl Standing {
         })
     }
 
-    /// Memory and threads alone, for which nobody has to answer.
+    /// Reads memory and threads alone, which needs no answer from the mount.
     pub fn of_memory(mounted: &Mounted) -> Result<Standing, Failure> {
         let (memory_kib, threads) = match mounted {
             Mounted::Kernel(..) => (u64::try_from(kernel_memory_kib()?)?, 0),
@@ -61,7 +61,8 @@ impl Standing {
         Ok(Standing { memory_kib, threads, ..Standing::default() })
     }
 
-    /// Processor time that a daemon has had; a module works at its callers' expense.
+    /// Processor time that the daemon has used; zero for a module, which works in its callers'
+    /// time.
     pub fn worked(mounted: &Mounted) -> Duration {
         match mounted {
             Mounted::Fuse(mount) => mount.pid().map(processor_time).unwrap_or_default(),
@@ -69,7 +70,7 @@ impl Standing {
         }
     }
 
-    /// The larger of each.
+    /// The larger value of each field.
     #[must_use]
     pub fn or_more(self, other: Standing) -> Standing {
         Standing {
@@ -82,18 +83,18 @@ impl Standing {
     }
 }
 
-/// Processor time of a process, by proc_pid_stat(5); none of one that is not there.
+/// Processor time of a process, from proc_pid_stat(5); zero if it does not exist.
 pub fn processor_time(pid: u32) -> Duration {
     processor_time_of(&format!("/proc/{pid}"))
 }
 
-/// Processor time of a process or a thread, by its directory in /proc.
+/// Processor time of a process or a thread, given its directory in /proc.
 pub fn processor_time_of(directory: &str) -> Duration {
-    /// Of USER_HZ, which is 100 everywhere.
+    /// One tick of USER_HZ, which is 100 everywhere.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string(format!("{directory}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    // utime and stime are fields 14 and 15; behind the name the third is the first.
+    // utime and stime are fields 14 and 15. The split begins behind the name, at field 3.
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks: u32 = ticks.filter_map(|field| field.parse::<u32>().ok()).sum();
     TICK * ticks

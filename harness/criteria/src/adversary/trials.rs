@@ -1,4 +1,4 @@
-//! Both homes with an adversary on them: see [`crate::adversary`].
+//! The trials of both homes with an adversary on them: see [`crate::adversary`].
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::stage::run;
 use crate::both_homes::trial;
 use crate::trial::Trial;
 
-/// An act takes seconds, and ends by itself; what hangs has been told by then.
+/// An act takes seconds and ends by itself. Within this limit a hanging act has been reported.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// His acts on `home`, a trial each.
+/// One trial of `home` for each act.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     ACTS.iter().map(move |act| {
         let name = format!("adversary_{}", act.name);
         let trial =
             trial(home, &name, act.size_option(), |context, mounted| run(context, mounted, act));
-        // A scale that is none fails the trial itself.
+        // An invalid scale fails the trial itself.
         let trial = trial.within(LIMIT * scale().unwrap_or(1));
         if home == Home::Fuse && !act.everywhere { trial.only_in(Place::Host) } else { trial }
     })

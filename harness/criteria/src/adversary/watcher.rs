@@ -1,4 +1,4 @@
-//! Somebody else on the mount: his requests go on, and are timed.
+//! A watcher: another user of the mount, whose requests go on and are timed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -22,20 +22,20 @@ use vexfs_uapi::client::{Declaration, Searcher, attach};
 const DIM: usize = 8;
 const ROWS: usize = 64;
 const K: u32 = 5;
-/// Between two rounds of requests.
+/// Pause between two rounds of requests.
 const PAUSE: Duration = Duration::from_millis(3);
-/// What his files' names begin with.
+/// Prefix of the watchers' file names.
 pub const PREFIX: &str = "watcher-";
 
-/// What is known of his requests.
+/// What the watcher's thread reports of its requests.
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    /// The request that waits for its answer.
+    /// The request in progress, and when it was sent.
     waiting: Mutex<Option<(&'static str, Instant)>>,
-    /// The longest that each took.
+    /// The longest time that each kind of request took.
     worst: Mutex<BTreeMap<&'static str, Duration>>,
-    /// The first that failed, or was answered wrongly.
+    /// The first request that failed or was answered wrongly.
     wrong: Mutex<Option<String>>,
 }
 
@@ -56,10 +56,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watcher {
-    /// Gives `who`, whose number is `uid` if it is not ours, a small vector file in `root`.
+    /// Makes a small vector file in `root` for `who`, a user with the number `uid` (`None`:
+    /// ourselves).
     ///
     /// # Errors
-    /// What the home refuses.
+    /// A request that the home refuses.
     pub fn prepare(root: &Path, who: &'static str, uid: Option<u32>) -> Result<Watcher, Failure> {
         let data = Dataset::generate(19, ROWS, DIM, 1);
         let path = root.join(format!("{PREFIX}{}.f32", who.replace(' ', "-")));
@@ -74,7 +75,7 @@ impl Watcher {
         Ok(Watcher { who, uid, root, file, data, due, shared, thread: None })
     }
 
-    /// Begins to ask, in a thread which may come to wait for ever and is not waited for.
+    /// Starts the requests in a thread. It may come to hang for ever, so nothing joins it.
     pub fn start(&mut self) -> Result<(), Failure> {
         let round = WatchRound {
             who: self.who,
@@ -101,40 +102,40 @@ impl Watcher {
         Ok(())
     }
 
-    /// The longest that a request took, of those that were answered.
+    /// The slowest request that was answered, and its time.
     pub fn worst(&self) -> (&'static str, Duration) {
         let worst = lock(&self.shared.worst);
         let longest = worst.iter().max_by_key(|(_, took)| **took);
         longest.map_or(("nothing", Duration::ZERO), |(what, took)| (*what, *took))
     }
 
-    /// Forgets what was seen.
+    /// Clears the times measured so far.
     pub fn forget(&self) {
         lock(&self.shared.worst).clear();
     }
 
-    /// The request that waits, and for how long it has.
+    /// The request in progress, and how long it has waited.
     pub fn waits(&self) -> Option<(&'static str, Duration)> {
         lock(&self.shared.waiting).map(|(what, since)| (what, since.elapsed()))
     }
 
-    /// Who it is.
+    /// Who this watcher is.
     pub fn who(&self) -> &'static str {
         self.who
     }
 
-    /// The longest of each request, in ms.
+    /// The longest time of each kind of request, in ms.
     pub fn told(&self) -> BTreeMap<&'static str, f64> {
         let worst = lock(&self.shared.worst);
         worst.iter().map(|(what, took)| (*what, took.as_secs_f64() * 1e3)).collect()
     }
 
-    /// What was answered wrongly, if anything.
+    /// The first wrong answer, if any.
     pub fn wrong(&self) -> Option<String> {
         lock(&self.shared.wrong).clone()
     }
 
-    /// Ends his requests; whether he has an answer to the last one within `limit`.
+    /// Stops the requests. Returns whether the last one is answered within `limit`.
     pub fn stop(&mut self, limit: Duration) -> bool {
         self.shared.stop.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + limit;
@@ -155,7 +156,7 @@ impl Drop for Watcher {
     }
 }
 
-/// This thread is user `uid` from now on (credentials are a thread's in Linux).
+/// Makes this thread user `uid` (credentials belong to a thread in Linux).
 fn become_user(uid: u32) -> Result<(), Failure> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
     set_thread_groups(&[]).context("setgroups")?;
@@ -163,7 +164,7 @@ fn become_user(uid: u32) -> Result<(), Failure> {
     set_thread_res_uid(user, user, user).context("setresuid")
 }
 
-/// His requests, one after the other.
+/// The watcher's requests, one after the other.
 struct WatchRound {
     who: &'static str,
     root: PathBuf,
@@ -178,7 +179,7 @@ impl WatchRound {
         lock(&self.shared.wrong).get_or_insert(what);
     }
 
-    /// Asks once, and times the answer, which may be one of `errnos`, too.
+    /// Sends one request and times it. An error is a fault unless it is one of `errnos`.
     fn ask<T>(
         &self,
         what: &'static str,
@@ -209,7 +210,7 @@ impl WatchRound {
     }
 
     fn all(&self, number: u64) {
-        // A full mount has no room for others either; it has to say so in time.
+        // On a full mount others get ENOSPC, too, but they must get it in time.
         const FULL: &[i32] = &[libc::ENOSPC];
         self.ask("stat of the root directory", &[], || fs::metadata(&self.root));
         let nobody = self.root.join(format!("nobody-has-{number}"));
@@ -217,7 +218,7 @@ impl WatchRound {
         let new = self.root.join(format!("{PREFIX}{}-new", self.who.replace(' ', "-")));
         let created = self.ask("create", FULL, || File::create_new(&new)).is_some();
         if created && self.ask("unlink", &[], || fs::remove_file(&new)).is_none() {
-            // Who is stopped between the two leaves nothing behind either.
+            // If stopped between the two requests, leave nothing behind.
             let _ = fs::remove_file(&new);
         }
         self.ask("readdir of the root directory", &[], || {
@@ -226,7 +227,7 @@ impl WatchRound {
         self.ask("statfs", &[], || statvfs(&self.root).map_err(io::Error::from));
         let row = DIM * size_of::<f32>();
         let bytes = &dataset::bytes(&self.data.base)[3 * row..4 * row];
-        // Its pages and its index are there already; the index may ask for room for a moment.
+        // Overwrites a row: its pages and index exist, but the index may need memory for a moment.
         self.ask("write", FULL, || self.file.write_all_at(bytes, 3 * row as u64));
         let mut read = vec![0; row];
         if self.ask("read", &[], || self.file.read_exact_at(&mut read, 3 * row as u64)).is_some()
@@ -247,10 +248,10 @@ impl WatchRound {
     }
 }
 
-/// That all of `watchers` have been answered by now, within `limit`.
+/// Checks that no request of `watchers` has waited longer than `limit`.
 ///
 /// # Errors
-/// Who waits, for what, and how long.
+/// Which watcher waits, for what, and the limit.
 pub fn all_answered(watchers: &[Watcher], limit: Duration) -> Result<(), Failure> {
     for watcher in watchers {
         if let Some((what, since)) = watcher.waits() {

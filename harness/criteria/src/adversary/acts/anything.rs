@@ -1,5 +1,5 @@
-//! All requests, on files of the adversary's own, in random order from a seed, with the largest, the
-//! least and ordinary parameters.
+//! Random requests of all kinds from a seed, on the adversary's own files, with the largest, the
+//! smallest and ordinary parameters.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,12 +20,12 @@ use crate::adversary::scene::{Scene, open_new};
 
 const THREADS: u64 = 4;
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
-/// What a home may say to what is too much.
+/// Errors with which a home may refuse a request that is too large.
 const REFUSED: &[i32] = &[libc::EINVAL, libc::ENOSPC, libc::ENOMEM];
-/// Components of a file at most: the adversary's own check must keep up.
+/// At most this many components in a file, so that the adversary's own check keeps up.
 const MOST: usize = 60_000;
 
-/// Until he is killed.
+/// Sends random requests until the adversary is killed.
 pub fn at_random(scene: &mut Scene) -> Result<(), Failure> {
     scene.ready();
     let (seed, most) = (scene.order.seed, scene.sized(MOST, MOST / 8));
@@ -39,11 +39,12 @@ pub fn at_random(scene: &mut Scene) -> Result<(), Failure> {
                 })
             })
             .collect();
-        // The first that finds something has found enough.
+        // A thread that finds a fault ends the whole process, so here we only watch for one that
+        // stops.
         loop {
             for one in &threads {
                 if one.is_finished() {
-                    // The others do not end by themselves.
+                    // The other threads never end by themselves.
                     return Ok(());
                 }
             }
@@ -52,7 +53,7 @@ pub fn at_random(scene: &mut Scene) -> Result<(), Failure> {
     })
 }
 
-/// One of his threads.
+/// One thread of the adversary.
 struct Hand<'a> {
     scene: &'a Scene,
     number: u64,
@@ -62,11 +63,11 @@ struct Hand<'a> {
     links: u64,
 }
 
-/// A file of his.
+/// A file of the adversary, with what it must hold.
 struct Own {
     file: File,
     shape: Shape,
-    /// The file's bytes, and by the slots' metrics what is due.
+    /// The file's expected bytes, from which expected answers are computed by each slot's metric.
     model: Model,
     slots: Vec<(u32, Kind, Metric)>,
 }
@@ -76,8 +77,8 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 impl Hand<'_> {
-    /// Works until something is found, and says it: nobody waits for a thread that found something
-    /// while others are in requests that take long.
+    /// Sends requests until one is answered wrongly; then prints the fault and ends the process. It
+    /// does not wait for the other threads, whose requests may take long.
     fn works(mut self) {
         for step in 0_u64.. {
             if let Err(failure) = self.step() {
@@ -194,19 +195,20 @@ impl Hand<'_> {
         let finite = own.slots.is_empty() || follow(&mut own.model, &change);
         require!(refused || finite, "{told}: done, though a row of it is not finite");
         if refused || own.slots.is_empty() {
-            // What of it was done, the file tells.
+            // The home may have done a part of the change; the file shows which.
             self.learn(own)?;
         }
         Ok(())
     }
 
-    /// Takes the file's bytes for what is due.
+    /// Takes the file's bytes as the expected ones.
     fn learn(&mut self, own: &mut Own) -> Result<(), Failure> {
         let mut bytes = vec![0; usize::try_from(own.file.metadata()?.len())?];
         own.file.read_exact_at(&mut bytes, 0).context("read")?;
         own.model = Model::new(own.shape.dim, Metric::L2);
         if own.model.write(0, &bytes).is_none() {
-            // Without an index a file may hold anything; rows that are finite are of more use.
+            // A file without an index may hold any bytes. Start again with an empty one: finite
+            // rows are of more use.
             require!(own.slots.is_empty(), "an indexed file holds a row that is not finite");
             own.file.set_len(0).context("truncate")?;
             own.model = Model::new(own.shape.dim, Metric::L2);
@@ -238,7 +240,7 @@ impl Hand<'_> {
         }
     }
 
-    /// Stores what is there already, in pages far apart.
+    /// Stores the bytes that are there already, through a mapping, in every other page.
     fn maps(&mut self, own: &Own) -> Result<(), Failure> {
         const PAGE: usize = 4096;
         let length = own.model.bytes().len();
@@ -253,7 +255,7 @@ impl Hand<'_> {
         Ok(())
     }
 
-    /// Links, long names and directories, of which some go again.
+    /// Makes a directory of symbolic links with long names, and sometimes removes it again.
     fn links(&mut self) -> Result<(), Failure> {
         let dir = self.scene.path(&format!("links-{}", self.number));
         let full = |result: io::Result<()>| match result {

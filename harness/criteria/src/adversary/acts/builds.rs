@@ -1,4 +1,4 @@
-//! Long builds: ATTACH as slow as its parameters make it.
+//! Long builds: ATTACH with the parameters that make it slowest.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use vexfs_uapi::{Kind, MAX_DIM};
 
 use crate::adversary::scene::Scene;
 
-/// Errors with which a home may refuse what is too much.
+/// Errors with which a home may refuse a request that is too large.
 const REFUSED: &[i32] = &[libc::EINVAL, libc::ENOSPC, libc::ENOMEM, libc::EINTR];
 
 fn refusable<T>(result: io::Result<T>, what: &str) -> Result<Option<T>, Failure> {
@@ -27,8 +27,8 @@ fn refusable<T>(result: io::Result<T>, what: &str) -> Result<Option<T>, Failure>
     }
 }
 
-/// A build of hours; meanwhile its file is written to, looked at, unlinked and made anew, each time
-/// by a thread that may have to wait for it.
+/// Starts a build that takes hours. Meanwhile other threads, which may have to wait for it, write
+/// to its file, read it, unlink it and make new files beside it.
 pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 16;
     let rows = scene.sized(30_000, 20_000);
@@ -60,7 +60,7 @@ pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
             if ended.load(Ordering::SeqCst) {
                 break;
             }
-            // Others of his in the same directory.
+            // The adversary's other files in the same directory.
             let another = scene.path(&format!("another-{}", number % 8));
             let _ = fs::write(&another, [0; 64]);
             let _ = fs::rename(&another, scene.path("renamed"));
@@ -71,9 +71,9 @@ pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
     })
 }
 
-/// One index after the other that is declared with what is largest or least.
+/// Builds one index after the other, declared with the largest and smallest parameters.
 pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
-    // Nearly all rows are alike: most lists stay empty.
+    // Nearly all rows are equal, so most lists stay empty.
     let rows: u32 = scene.sized(262_144, 65_536);
     let alike = scene.file("alike.f32")?;
     alike.write_all_at(&1_f32.to_le_bytes(), 0)?;
@@ -104,13 +104,13 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
         (&wide, broad, (Kind::Ivf, [256, 256, 0, 0, 0, 0, 0, 0])),
         (&wide, broad, (Kind::Lsh, [8_192, 10_000, 0, 0, 0, 0, 0, 0])),
         (&wide, broad, hnsw),
-        // These take minutes on any machine, so that a signal finds him at them.
+        // These take minutes on any machine, so SIGKILL finds the adversary in one of them.
         (&distinct, narrow, most),
         (&distinct, narrow, hnsw),
     ];
     let any = |scene: &mut Scene| scene.dice.below(all.len() as u64) as usize;
-    // In the first round that which a home may take for long and need not; then those that do take
-    // long. Which of the others follow a seed decides.
+    // The first round begins with a build that a naive home takes long for and a good one does not.
+    // The later rounds begin with builds that take long in any home. The seed decides which follow.
     let mut next = match scene.order.round {
         0 => 0,
         round => all.len() - 1 - (round as usize - 1) % 2,

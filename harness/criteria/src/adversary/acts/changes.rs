@@ -1,4 +1,4 @@
-//! Rows that come, go and change.
+//! Appends, changes and removes rows.
 
 use std::os::unix::fs::FileExt;
 
@@ -14,13 +14,14 @@ use crate::adversary::scene::Scene;
 
 const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat];
 
-/// Changes rows, for an index whose changes take long, until he is killed.
+/// Changes the rows of an index whose changes take long, until the adversary is killed.
 pub fn change_without_end(scene: &mut Scene) -> Result<(), Failure> {
     if scene.order.round == 0 { append_without_end(scene) } else { make_lists_without_end(scene) }
 }
 
-/// A write of a megabyte to a graph, which takes minutes: the more of it is done the more there is
-/// to be taken back. A faster machine does it again with other rows.
+/// Writes a megabyte of rows to a graph, which takes minutes: the more rows are inserted, the more
+/// must be taken back when the write is interrupted. A machine that finishes the write does it
+/// again with other rows.
 fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 8;
     let (there, new): (usize, usize) = scene.sized((1_000, 32_000), (200, 8_000));
@@ -42,10 +43,11 @@ fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     }
 }
 
-/// Rows that become as many lists as the contract has, in one write; then they are overwritten, cut
-/// off and put back. None of the writes ends on any machine before he is killed.
+/// Writes, in one write, enough rows for the largest number of lists that the contract allows. Then
+/// overwrites them, cuts them off and writes them again. No machine finishes one of these writes
+/// before the adversary is killed.
 fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
-    // Four rows for a list, which is how many it takes to make lists.
+    // An IVF index makes its lists when it has four rows for each.
     let lists: u32 = scene.sized(65_536, 8_192);
     let rows = 4 * lists as usize;
     let file = scene.file("lists.f32")?;
@@ -54,7 +56,7 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
     let told = format!("IVF of {lists} lists");
     match attach(&file, &declaration) {
         Ok(_) => {}
-        // As much as a home takes is what it can be asked for.
+        // A home may have a lower limit on lists, and then there is nothing to ask of it.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
         Err(error) => return Err(error).context(format!("ATTACH of {told}")),
     }
@@ -63,7 +65,7 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
         let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();
         scene.says(format!("write of {rows} rows of 1 under {told}"));
         file.write_all_at(dataset::bytes(&values), 0).context("write")?;
-        // To one row below a step, and to another step.
+        // To one row below a training step, and to another step.
         let left = [rows - 1, rows / 4 - 1, rows / 2][number % 3];
         scene.says(format!("truncate to {left} rows of {rows} under {told}"));
         file.set_len(left as u64 * 4).context("truncate")?;
@@ -71,7 +73,7 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sequences of changes, all of whose answers he checks.
+/// Makes sequences of changes and checks all answers.
 pub fn across_training_steps(scene: &mut Scene) -> Result<(), Failure> {
     scene.ready();
     for round in 0..scene.order.times {
@@ -117,7 +119,7 @@ fn one_file(
         let finite = follow(&mut model, &change);
         require!(done == finite, "{told}: done {done}, due {finite}");
         if !done {
-            // The kernel may have carried out a part of the write; the file tells.
+            // The kernel may have carried out a part of the write; the file shows which.
             let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
             file.read_exact_at(&mut bytes, 0).context("read")?;
             model = Model::new(shape.dim, metric);
@@ -135,7 +137,8 @@ fn one_file(
     std::fs::remove_file(scene.path(&name)).context("unlink")
 }
 
-/// Does `change` in the model as it is done on a file; whether all of it was finite.
+/// Applies `change` to the model as it is applied to a file. Returns whether all its values were
+/// finite.
 pub fn follow(model: &mut Model, change: &Change) -> bool {
     use homes::sequence::Way;
     match change {
@@ -152,8 +155,8 @@ pub fn follow(model: &mut Model, change: &Change) -> bool {
     }
 }
 
-/// Overwrites all rows again and again, each time with a cloud about another place: what an index
-/// holds must not grow by that.
+/// Overwrites all rows again and again, each time with a cloud of points around another centre: the
+/// memory of an index must not grow by that.
 pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 16;
     const CLOUDS: usize = 64;
@@ -175,7 +178,7 @@ pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
                 let near = query(&mut scene.dice, DIM);
                 centre.iter().zip(near).map(|(centre, near)| 50.0 * centre + near).collect()
             };
-            // The first rows are of all clouds, so that there are lists for each.
+            // The first rows come from all clouds, so that each cloud gets lists.
             let about = |row: usize| if time == 0 { row % CLOUDS } else { time % CLOUDS };
             values = (0..rows).flat_map(|row| cloud(scene, about(row))).collect();
             scene.says(format!("overwriting {rows} rows of {DIM} under {kind:?}, time {time}"));

@@ -16,8 +16,8 @@ use vexfs_uapi::{Hit, Kind, most_queries};
 
 use crate::adversary::scene::Scene;
 
-/// Symbolic links, extended attributes and long names, until the mount is full: what they keep is
-/// counted, so that it comes to be full.
+/// Makes symbolic links, and then extended attributes, until the mount is full. The home must count
+/// the bytes that it keeps for them, or the mount would never be full.
 pub fn names(scene: &mut Scene) -> Result<(), Failure> {
     /// The longest target that symlink(2) takes.
     const TARGET: usize = 4_095;
@@ -49,7 +49,8 @@ pub fn names(scene: &mut Scene) -> Result<(), Failure> {
     fs::remove_dir_all(&attributed).context("removing the attributes")
 }
 
-/// How many bytes are kept by so many times `each` when it is full, or `None` where it is not.
+/// Calls `make` until the mount is full, and returns how many bytes it kept by then, at `each`
+/// bytes a call. `None` if `most` bytes did not fill it.
 fn until_full(
     most: u64,
     each: u64,
@@ -80,7 +81,7 @@ fn counted(kept: Result<Option<u64>, Failure>, size: u64, what: &str) -> Result<
     }
 }
 
-/// Renames each name that he reads, while he reads on.
+/// Renames each name as it is read, while reading on.
 pub fn renames(scene: &mut Scene) -> Result<(), Failure> {
     const NAMES: usize = 300;
     scene.ready();
@@ -105,8 +106,8 @@ pub fn renames(scene: &mut Scene) -> Result<(), Failure> {
     fs::remove_dir_all(&dir).context("removing the names")
 }
 
-/// Stores into every other page of a file with indexes and unmaps it, while another index of it is
-/// built.
+/// Stores into every other page of a file with indexes and unmaps it, again and again, while
+/// another index of the file is built.
 pub fn pages(scene: &mut Scene) -> Result<(), Failure> {
     const PAGE: usize = 4096;
     let length = scene.sized(16 << 20, 4 << 20);
@@ -132,14 +133,14 @@ pub fn pages(scene: &mut Scene) -> Result<(), Failure> {
     })
 }
 
-/// Many threads that search all the time, by descriptors that may only read, each time for as many
+/// Searches without pause in many threads, through read-only descriptors, each time with as many
 /// queries as a request carries.
 pub fn searches(scene: &mut Scene) -> Result<(), Failure> {
     const THREADS: usize = 12;
     const DIM: usize = 4;
     let rows = scene.sized(1_000_000, 20_000);
     let mut values = vec![0_f32; rows * DIM];
-    // No two rows are alike, and each is far from the next.
+    // All rows differ, and each is far from the next.
     for (row, values) in values.chunks_exact_mut(DIM).enumerate() {
         values[0] = (row % 1_000) as f32;
         values[1] = (row / 1_000) as f32;

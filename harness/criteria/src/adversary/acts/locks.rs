@@ -1,5 +1,5 @@
-//! Changes that keep the indexes of a file busy, while the kernel may hold the file's lock until they
-//! are answered: whoever removes the file waits for that lock, and others for him.
+//! Changes that keep the indexes of a file busy. The kernel may hold the file's lock until they are
+//! answered: a process that removes the file waits for that lock, and others wait for that process.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -15,12 +15,12 @@ use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use crate::adversary::scene::Scene;
 
-/// The kernel asks for no more at a time.
+/// The kernel sends no more bytes in one request.
 const MOST: usize = 1 << 20;
-/// Others of his come to wait, one after the other.
+/// Time between the adversary's other threads, so that they queue up one after the other.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// A graph whose rows cost as much as they can.
+/// A graph into which each row is as slow to insert as parameters make it.
 fn slow(dim: usize) -> Declaration {
     let params = [128, 65_536, 0, 0, 0, 0, 0, 0];
     Declaration { kind: Kind::Hnsw, params, ..Declaration::flat(dim as u32) }
@@ -30,8 +30,8 @@ fn values(dice: &mut Dice, count: usize) -> Vec<f32> {
     (0..count).map(|_| dice.component()).collect()
 }
 
-/// Writes a megabyte of rows to a graph, cuts them off and allocates them anew, and meanwhile renames
-/// the file, removes it and makes it empty.
+/// Writes a megabyte of rows to a graph, and meanwhile renames the file, truncates it to zero,
+/// extends it and removes it.
 pub fn writes_and_removes(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 16;
     let rows = values(&mut scene.dice, MOST / size_of::<f32>());
@@ -46,7 +46,7 @@ pub fn writes_and_removes(scene: &mut Scene) -> Result<(), Failure> {
         ));
         let other = scene.path("renamed.f32");
         thread::scope(|scope| {
-            // What he is told does not matter: the others are looked at.
+            // The results do not matter here: what counts is how long the others on the mount wait.
             scope.spawn(|| file.write_all_at(dataset::bytes(&rows), 0));
             thread::sleep(MOMENT);
             scope.spawn(|| fs::rename(&path, &other));
@@ -60,7 +60,7 @@ pub fn writes_and_removes(scene: &mut Scene) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stores a megabyte of rows of a graph through a mapping, unmaps it, and searches.
+/// Stores a megabyte of a graph's rows through a mapping, unmaps it, and searches.
 pub fn unmaps(scene: &mut Scene) -> Result<(), Failure> {
     const DIM: usize = 16;
     let file = scene.file("unmapped.f32")?;
@@ -69,7 +69,7 @@ pub fn unmaps(scene: &mut Scene) -> Result<(), Failure> {
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
     scene.says("ATTACH over rows of zeros");
     let flat = Declaration { index: 1, ..Declaration::flat(DIM as u32) };
-    // Before there are rows: a graph of rows that are alike takes as long as any.
+    // Attach while the file is empty: a graph of equal rows takes as long to build as any.
     file.set_len(0)?;
     attach(&file, &slow(DIM)).context("ATTACH")?;
     attach(&file, &flat).context("ATTACH of Flat")?;

@@ -1,4 +1,4 @@
-//! What the adversary does.
+//! The acts: what the adversary does.
 
 mod anything;
 mod builds;
@@ -10,29 +10,31 @@ use machine::failure::Failure;
 
 use super::scene::Scene;
 
-/// When a round of an act is over.
+/// When a round of an act ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// He is done.
+    /// When the adversary is done.
     Done,
-    /// Another user has waited too long for him this many times; then he is killed.
+    /// After so long that another user would have waited too long this many times over. The
+    /// adversary is then killed.
     Killed(u32),
-    /// The home has used this many seconds of processor time for him, natively and on an emulated CPU,
-    /// which is enough to hurt the others; then he is killed.
+    /// When the home has used this many seconds of processor time for the adversary (first number:
+    /// native, second: emulated CPU), which is enough to hurt others. The adversary is then killed.
     Worked(u64, u64),
 }
 
 /// An act.
 pub struct Act {
-    /// Its name, which goes on after "the adversary who".
+    /// Its name, which continues "the adversary who".
     pub name: &'static str,
     /// The mount's size in MiB.
     mib: u64,
-    /// How often he plays it, and until when.
+    /// The rounds in which it is played, and when each ends.
     pub rounds: &'static [Until],
-    /// Whether FUSE in an emulated guest, where each request costs a millisecond, is tried as well.
+    /// Whether it is also tried on FUSE in an emulated guest, where each request costs a
+    /// millisecond.
     pub everywhere: bool,
-    /// What he does.
+    /// The act itself.
     pub(super) work: fn(&mut Scene) -> Result<(), Failure>,
 }
 
@@ -42,8 +44,8 @@ impl Act {
         self.mib << 20
     }
 
-    /// The mount's size, as `size=` takes it, and what follows. More inodes than fit by default: what
-    /// each of them keeps must fit, too.
+    /// The mount's size, as `size=` takes it, and further mount options. The small mount gets more
+    /// inodes than by default, since each inode's own memory must fit as well.
     pub fn size_option(&self) -> &'static str {
         match self.mib {
             8 => "8M,nr_inodes=100000",
