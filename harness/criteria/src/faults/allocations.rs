@@ -1,5 +1,5 @@
-//! Each of the module's allocations fails once, and on a kernel with fault injection each that the
-//! kernel makes for it.
+//! Lets each of the module's allocations fail once. On a kernel with fault injection, also those
+//! that the kernel makes for the module.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,20 @@ use serde::Serialize;
 
 use crate::trial::Context;
 
-/// Passes of the work, each with one allocation that fails. If there are more allocations, the
-/// first half of the passes takes the first of them, and the others are spread over the rest.
+/// Passes of the work, in each of which one allocation fails. If the work makes more allocations,
+/// the first half of the passes takes the first of them, and the rest are spread over the others.
 const PASSES: u32 = 300;
 
-/// What came of it, for the evidence.
+/// The counts for the evidence.
 #[derive(Debug, Default, Serialize)]
 struct AllocationCounts {
     allocations_of_loading: u32,
     allocations_of_the_work: u32,
-    /// How many of those were made to fail, one a pass.
+    /// How many of them were made to fail, one in each pass.
     failed: u32,
-    /// Failures that nobody noticed, since the module did without.
+    /// Failures that no step reported, because the module did without the memory.
     done_without: u32,
-    /// The others by the step that failed, which was then done again.
+    /// The other failures, by the step that failed and was then repeated.
     by_step: BTreeMap<&'static str, u32>,
 }
 
@@ -38,7 +38,8 @@ pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
     let allocations_of_loading = loading_fails_cleanly(&file)?;
     let loaded = file.load()?;
     let (by_module, by_kernel) = in_thread(|| -> Result<_, Failure> {
-        // Memory that each CPU takes when it first searches comes at the same place of each pass.
+        // A CPU allocates memory when it first searches. On a single CPU that comes at the same
+        // place in each pass.
         let mut one = CpuSet::new();
         one.set(0)?;
         sched_setaffinity(Pid::from_raw(0), &one).context("staying on CPU 0")?;
@@ -59,7 +60,7 @@ pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Lets each allocation of loading fail; how many there are.
+/// Lets each allocation of loading fail in turn. Returns how many there are.
 fn loading_fails_cleanly(file: &ModuleFile) -> Result<u32, Failure> {
     for nth in 1..=100 {
         match file.load_with(&format!("fail_nth={nth}")) {
@@ -82,7 +83,7 @@ fn out_of_memory(failure: &Failure) -> bool {
     failure.to_string().contains("ENOMEM")
 }
 
-/// Does the work with each allocation failing in turn, until it makes no further.
+/// Does the work with each allocation failing in turn, and once more without a failure.
 fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
     let mut outcome = AllocationCounts::default();
     let (left, _) = pass(injector, u32::MAX)?;
@@ -102,8 +103,8 @@ fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
     Ok(outcome)
 }
 
-/// At most `most` of the numbers from 1 to `all`: the first half of them without a gap, and the
-/// last.
+/// At most `most` of the numbers from 1 to `all`: the first `most / 2` without a gap, and others
+/// spread up to the last.
 fn spread(all: u32, most: u32) -> Vec<u32> {
     let dense = if all <= most { all } else { most / 2 };
     let stride = (all - dense).div_ceil((most - dense).max(1)).max(1);
@@ -112,8 +113,9 @@ fn spread(all: u32, most: u32) -> Vec<u32> {
     numbers
 }
 
-/// Mounts, does the work and unmounts while allocation `nth` fails: what is left of `nth`, and
-/// the step that failed. It is done again, and all is as if nothing had failed.
+/// Mounts, does the work and unmounts while allocation `nth` fails. A step that fails is repeated,
+/// and afterwards all must be as if nothing had failed. Returns how many of the `nth` allocations
+/// were not made, and the step that failed.
 fn pass(injector: &Injector, nth: u32) -> Result<(u32, Option<&'static str>), Failure> {
     injector.fail_nth(nth)?;
     let mut failed = None;

@@ -1,6 +1,6 @@
-//! The FUSE daemon is ended while it refuses a write, and has the kernel write back what was stored
-//! beside it. The kernel sleeps then for what only the daemon can let go of, deaf to SIGKILL, and a
-//! daemon that ends without more ado is never gone: nor is who waits for its answers.
+//! Ends the FUSE daemon while it refuses a write and makes the kernel write back pages stored
+//! beside it. A thread of the daemon then sleeps in the kernel, deaf to SIGKILL, until the daemon
+//! itself answers. A daemon that simply exits is never gone, and its callers wait for ever.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -22,18 +22,18 @@ use vexfs_uapi::client::{Declaration, attach};
 use crate::requirement::Requirement;
 use crate::trial::Trial;
 
-/// The part that stores and is refused.
+/// The child process that stores, and whose writes are refused.
 pub const PART: &str = "refused";
-/// Times that a daemon is ended by each signal.
+/// How often a daemon is ended by each signal.
 const TIMES: u32 = 3;
-/// Refused writes after which it is.
+/// The daemon is ended after this many refused writes.
 const REFUSED: usize = 5;
-/// For that many in an emulated guest, and for the answer to one when the daemon is ended: it takes a
-/// few seconds, or comes never.
+/// Limit for those writes in an emulated guest, and for the last answer after the daemon is ended:
+/// the answer takes a few seconds, or never comes.
 const LIMIT: Duration = Duration::from_secs(30);
 const PAGE: usize = 4096;
 
-/// What the part is to write.
+/// The child's order: the file to write.
 #[derive(Serialize, Deserialize)]
 struct Order {
     path: PathBuf,
@@ -56,7 +56,8 @@ fn ends_by(signal: Signal) -> Result<(), Failure> {
     let mount = FuseMount::for_trial(&["-o", "size=64M"])?;
     let order = Order { path: mount.path().join("f") };
     let writer = Running::start(&mut part::command(PART, &order)?)?;
-    // A writer that is stuck hears SIGKILL when the mount is gone, which so goes first.
+    // Move `mount` behind `writer`, so that it is dropped first: a stuck writer dies of SIGKILL
+    // only when the mount is gone.
     let mount = mount;
     wait_for("writes that are refused", LIMIT, || {
         let said = writer.said()?;
@@ -69,7 +70,7 @@ fn ends_by(signal: Signal) -> Result<(), Failure> {
     let Ok(status) = wait_for("", LIMIT, || writer.ended()) else {
         fail!("after {signal} in the middle of a refused write whoever wrote waits for an answer");
     };
-    // The page that is stored into may be gone.
+    // The page that is stored into may be gone, hence SIGBUS.
     let well = status.success() || status.signal() == Some(libc::SIGBUS);
     require!(well, "the one who writes {}: {}", in_words(status), writer.said()?);
     match signal {
@@ -79,10 +80,10 @@ fn ends_by(signal: Signal) -> Result<(), Failure> {
     .context(format!("{signal} in the middle of a refused write"))
 }
 
-/// Stores through a mapping, and writes what is refused, until the daemon is gone.
+/// Stores through a mapping and sends writes that must be refused, until the daemon is gone.
 ///
 /// # Errors
-/// A write that is to be refused is done.
+/// A write succeeds or fails with another error.
 pub fn play(order: &str) -> Result<(), Failure> {
     const ROW: usize = 4;
     let Order { path } = serde_json::from_str(order).context("what is to be written")?;
@@ -93,7 +94,8 @@ pub fn play(order: &str) -> Result<(), Failure> {
     let mut refused = 0;
     loop {
         mapping.store(0, &[refused as u8]);
-        // Neither the first page nor at the beginning of one, which is kept locked for that.
+        // Not the page that is stored into, and not the beginning of a page, which would be kept
+        // locked for the write.
         let written = file.write_all_at(&f32::NAN.to_le_bytes(), 2 * PAGE as u64 + 400);
         match written.map_err(|error| error.raw_os_error()) {
             Err(Some(libc::EINVAL)) => refused += 1,

@@ -1,4 +1,4 @@
-//! The FUSE daemon dies in the middle of its work.
+//! Kills the FUSE daemon in the middle of its work.
 
 use evidence::place::Place;
 use homes::filesystem::requests_end_well;
@@ -8,7 +8,7 @@ use crate::both_homes::ENDED;
 use crate::requirement::Requirement;
 use crate::trial::Trial;
 
-/// Times that a daemon is killed.
+/// How often a daemon is killed.
 const TIMES: u32 = 3;
 
 pub(super) fn trial() -> Trial {

@@ -1,5 +1,5 @@
-//! Memory failure under a page of a file: reads and writes of it give EIO, as on tmpfs, and neither old
-//! bytes nor zeros.
+//! Memory failure under a page of a file: reads and writes of the page must give EIO, as on tmpfs,
+//! and neither stale bytes nor zeros.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -21,28 +21,28 @@ use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use crate::trial::Context;
 
-/// The part in whose memory a page fails.
+/// The child process in whose memory a page fails.
 pub const PART: &str = "memory";
-/// A moment's work.
+/// Limit for the child, which takes only a moment.
 const LIMIT: Duration = Duration::from_secs(60);
 const PAGE: usize = 4096;
 const DIM: usize = 16;
 const ROW: usize = DIM * size_of::<f32>();
 const ROWS_OF_A_PAGE: usize = PAGE / ROW;
 const PAGES: usize = 8;
-/// A page that was read through a mapping, and one that was stored into as well.
+/// A page that was only read through a mapping, and one that was stored into as well.
 const READ: usize = 2;
 const STORED: usize = 5;
 
-/// What the kernel says of a page that fails, and of nothing else. The page stays in the page
-/// cache, which it calls a failure for all file systems but its own.
+/// What the kernel logs for a page that fails, and nothing else. The page stays in the page cache,
+/// which the kernel reports as a failure for all file systems but its own.
 const SAID: [&str; 3] = [
     "Injecting memory failure for pfn",
     "LRU page still referenced by 1 users",
     "recovery action for dirty unevictable LRU page: Failed",
 ];
 
-/// Newer kernels say as well whom they have told.
+/// Newer kernels also log which process they have signalled.
 const SIGNALLED: &str = "due to hardware memory corruption";
 
 pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
@@ -65,17 +65,17 @@ pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
         requests_fail(&file, &data, page)?;
         let row = data.row(page * ROWS_OF_A_PAGE + 1);
         if page == READ {
-            // The index has rows of its own, and knows of no others.
+            // The index has copies of the rows, and has not learned of any change.
             expect_nearest(&file, row, page * ROWS_OF_A_PAGE + 1)?;
         } else {
-            // What was stored is lost, and the index cannot learn of it.
+            // The stored rows are lost, and the index cannot learn of them.
             let found = Searcher::new(DIM as u32, 1, 0)?.search(&file, row).map(<[_]>::to_vec);
             expect_errno(found, libc::EIO, "SEARCH for rows whose memory has failed")?;
         }
     }
     said_no_more(context, &mut log)?;
 
-    // Other memory takes the place of what is cut out.
+    // After a hole is punched, the page gets new memory.
     for page in [READ, STORED] {
         let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         fallocate(&file, how, (page * PAGE) as i64, PAGE as i64).context("punching the page")?;
@@ -94,7 +94,7 @@ pub(super) fn is_an_error(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// What the part is to do: whose memory fails, and what is stored there before.
+/// The child's order: the page whose memory fails, and what to store there before.
 #[derive(Serialize, Deserialize)]
 struct FaultOrder {
     path: PathBuf,
@@ -102,11 +102,11 @@ struct FaultOrder {
     stored: Vec<f32>,
 }
 
-/// Lets the memory of `page` fail for a process that has it mapped, and has `stored` into it.
+/// Lets the memory of `page` fail for a process that has it mapped and has stored `stored` into it.
 fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> {
     let order = FaultOrder { path: path.to_owned(), page, stored: stored.to_vec() };
     let ended = Running::start(&mut part::command(PART, &order)?)?.finish(LIMIT)?;
-    // A process that has it mapped gets the signal at once, or on its next access.
+    // The process that has the page mapped gets SIGBUS at once or on its next access.
     require!(
         ended.status.success() || ended.status.signal() == Some(libc::SIGBUS),
         "whose memory failed ended with {}: {}",
@@ -116,10 +116,10 @@ fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Tells the kernel that a page of a mapping has failed.
+/// Tells the kernel that a page of the mapping has failed.
 ///
 /// # Errors
-/// What it says of that, or of what comes before.
+/// The kernel refuses that, or the preparation fails.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: FaultOrder = serde_json::from_str(order).context("what is to fail")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
@@ -134,13 +134,13 @@ pub fn play(order: &str) -> Result<(), Failure> {
     let failed = unsafe { libc::madvise(page, PAGE, libc::MADV_HWPOISON) };
     match io::Error::last_os_error() {
         _ if failed == 0 => Ok(()),
-        // Since the page stays where it is.
+        // EBUSY, because the page stays in the page cache.
         error if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
         error => Err(error).context("madvise(MADV_HWPOISON)"),
     }
 }
 
-/// Reading, writing and mapping `page` fails; the pages beside it are as they were.
+/// Checks that reading, writing and mapping `page` fails, and that the pages beside it are intact.
 fn requests_fail(file: &File, data: &Dataset, page: usize) -> Result<(), Failure> {
     let what = "of a page whose memory has failed";
     let mut bytes = [0; ROW];
@@ -170,7 +170,7 @@ fn expect_nearest(file: &File, query: &[f32], row: usize) -> Result<(), Failure>
     Ok(())
 }
 
-/// That the kernel has told of the two pages, and of nothing else.
+/// Checks that the kernel has logged the two failures, and nothing else.
 fn said_no_more(context: &Context, log: &mut KernelLog) -> Result<(), Failure> {
     let said: Vec<String> = log.read()?.records.into_iter().map(|one| one.text).collect();
     context.fact("the kernel said", &said)?;

@@ -1,5 +1,5 @@
-//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) or
-//! a truncate(2) that is killed, of the FUSE daemon, of unloading, of the guest's power.
+//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) or a
+//! truncate(2) that is killed, of the FUSE daemon, of unloading, and of the guest's power.
 
 mod allocations;
 pub(crate) mod ended_daemon;

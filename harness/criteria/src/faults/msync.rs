@@ -24,24 +24,24 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use crate::trial::Context;
 
-/// The part that is killed in its msync(2).
+/// The child process that is killed in its msync(2).
 pub const PART: &str = "msync";
 const PAUSES: &str = "/sys/module/vexfs/parameters/pauses";
 const DIM: usize = 16;
 const ROW: usize = DIM * size_of::<f32>();
-/// For a few thousand rows on an emulated CPU.
+/// Enough for a few thousand rows on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How many pauses two identical calls may differ by: one for each entry into the engine.
+/// Two identical calls may differ by this many pauses: one for each entry into the engine.
 const MARGIN: u64 = 50;
 
-/// What the part is to store.
+/// The child's order: how many rows to store into which file.
 #[derive(Serialize, Deserialize)]
 struct MsyncOrder {
     path: PathBuf,
     rows: usize,
 }
 
-/// How often the engine has paused in `work`.
+/// Runs `work`, and returns how often the engine paused in it.
 fn pauses(work: impl FnOnce() -> Result<(), Failure>) -> Result<u64, Failure> {
     fs::write(PAUSES, "0").context(PAUSES)?;
     work()?;
@@ -52,14 +52,15 @@ fn pauses_by_now() -> Result<u64, Failure> {
     fs::read_to_string(PAUSES).context(PAUSES)?.trim().parse().context(PAUSES)
 }
 
-/// The rows that all files begin with, or those that are written over them.
+/// Rows by seed: [`BEFORE`] for those that a file begins with, [`AFTER`] for those that replace
+/// them.
 fn rows(count: usize, seed: u32) -> Dataset {
     Dataset::generate(seed, count, DIM, 1)
 }
 const BEFORE: u32 = 31;
 const AFTER: u32 = 32;
 
-/// A file of `count` rows with a graph.
+/// Makes a file of `count` rows with a graph.
 fn graph(path: &Path, count: usize) -> Result<File, Failure> {
     fs::write(path, dataset::bytes(&rows(count, BEFORE).base))?;
     let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -68,7 +69,8 @@ fn graph(path: &Path, count: usize) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// What all rows of a file of `count` take to be written by write(2), and through a mapping.
+/// How many pauses it takes to replace all rows of a file of `count`, by write(2) and through a
+/// mapping.
 fn written_and_stored(mount: &Path, count: usize) -> Result<(u64, u64), Failure> {
     let after = rows(count, AFTER);
     let bytes = dataset::bytes(&after.base);
@@ -81,7 +83,7 @@ fn written_and_stored(mount: &Path, count: usize) -> Result<(u64, u64), Failure>
     Ok((written, stored))
 }
 
-/// A store into each row, and msync(2).
+/// Stores into each row and calls msync(2).
 pub(super) fn indexes_each_row_once(context: &Context) -> Result<(), Failure> {
     let loaded = fault::test_build()?.load()?;
     let mount = KernelMount::new("size=64M")?;
@@ -150,8 +152,8 @@ pub(super) fn keeps_its_progress(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// A search behind munmap(2) that finds no memory for the rows that were stored is ENOMEM, and the
-/// next one takes them over: each allocation of the search fails in turn.
+/// A search after munmap(2) that finds no memory to index the stored rows must fail with ENOMEM,
+/// and the next search must index them. Each allocation of the search fails in turn.
 pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
     const COUNT: usize = 300;
     const STORED: usize = 40;
@@ -201,10 +203,10 @@ pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Stores all rows and synchronises them, which is where it is killed.
+/// Stores all rows and calls msync(2), in which it is killed.
 ///
 /// # Errors
-/// What is no kill.
+/// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: MsyncOrder = serde_json::from_str(order).context("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;

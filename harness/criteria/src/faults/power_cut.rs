@@ -1,5 +1,5 @@
-//! The guest's power is cut in the middle of a trial: what was finished before stands, and the
-//! verdict says where it ended.
+//! Cuts the guest's power in the middle of a trial: trials finished before must count, and the
+//! verdict must say in which trial the guest ended.
 
 use std::fs;
 use std::path::Path;
@@ -23,10 +23,10 @@ use verdict::{self, Evidence, State};
 
 use crate::trial::Context;
 
-/// The trial that ends before the power is cut, and the one in which it is.
+/// The trial that ends before the power is cut, and the trial in which it is cut.
 const FINISHED: &str = "module::loads_and_is_listed";
 const CUT: &str = "module::survives_300_cycles";
-/// From the start to the middle of the second.
+/// From the guest's start to the middle of the second trial.
 const LIMIT: Duration = Duration::from_secs(400);
 
 pub(super) fn is_told(context: &Context) -> Result<(), Failure> {
@@ -91,13 +91,13 @@ fn cut_power(dir: &Path) -> Result<guest::GuestOutcome, Failure> {
     })
 }
 
-/// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
+/// Builds the VexFS whose sources `vexfs.toml` names, for the kernel to boot.
 fn build_own_vexfs(kernel: &Kernel) -> Result<(), Failure> {
     let _interruptible = Signals::begin()?;
     own_sources::build_all(&kernel.release, || kernel.headers())
 }
 
-/// The QEMU that this process has started, by way of virtme-ng.
+/// The QEMU that this process has started through virtme-ng.
 fn qemu() -> Option<Pid> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -110,7 +110,7 @@ fn qemu() -> Option<Pid> {
         .map(Pid::from_raw)
 }
 
-/// The name of a process and its parent's number (proc_pid_stat(5)).
+/// The name and the parent's id of a process (proc_pid_stat(5)).
 fn process(pid: i32) -> Option<(String, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
@@ -129,7 +129,7 @@ fn has_ended(trail: &Trail, name: &str) -> bool {
     trail.records.iter().any(|record| ends(&record.event))
 }
 
-/// The guest's words are in its evidence.
+/// Ignores the guest's output, which is in its evidence.
 struct Unobserved;
 
 impl guest::Observer for Unobserved {

@@ -1,5 +1,5 @@
-//! A truncate(2) that is killed halfway: the file has shrunk a part of the way. That is a change like any
-//! other, so its times move and its set-ID bits are cleared.
+//! Kills a truncate(2) halfway, when the file has shrunk a part of the way. That is a change like
+//! any other, so the file's times must move and its set-ID bits must be cleared.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -22,27 +22,27 @@ use vexfs_uapi::client::{Declaration, attach, stats};
 
 use crate::trial::Context;
 
-/// The part that is killed in its truncate(2).
+/// The child process that is killed in its truncate(2).
 pub const PART: &str = "truncate";
 const DIM: usize = 16;
 const ROW: usize = DIM * size_of::<f32>();
 const ROWS: usize = 1_600;
-/// More than half of them, so that no new graph is made for them.
+/// More than half of the rows, because with fewer the module makes a new graph.
 const LEFT: usize = 900;
-/// For a few hundred rows of a graph on an emulated CPU.
+/// Enough for a few hundred rows of a graph on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How often to try until a signal arrives in the middle of the call.
 const TIMES: usize = 30;
 const NAME: &str = "f";
 
-/// What the part is to cut off.
+/// The child's order: the length to truncate to.
 #[derive(Serialize, Deserialize)]
 struct TruncateRequest {
     directory: PathBuf,
     length: i64,
 }
 
-/// What came of a truncate(2) that a signal ended.
+/// When the signal arrived, seen from the truncate(2).
 #[derive(PartialEq)]
 enum KilledWhen {
     Before,
@@ -68,8 +68,8 @@ pub(super) fn moves_the_times(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// A truncate(2) by somebody who may write to the file and does not own it, killed once its first
-/// rows are gone.
+/// Kills a truncate(2) once its first rows are gone. The caller may write to the file and does not
+/// own it.
 fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
     let path = mount.join(NAME);
     fs::write(&path, dataset::bytes(&data.base))?;
@@ -128,13 +128,13 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
     })
 }
 
-/// Cuts the file off as somebody, which is where it is killed.
+/// Truncates the file as another user; it is killed in that call.
 ///
 /// # Errors
-/// What is no kill.
+/// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: TruncateRequest = serde_json::from_str(order).context("what is to be cut off")?;
-    // Where the mount is nobody but root may look; from there on a name will do.
+    // Only root can reach the directory of the mount; from inside it the name is enough.
     std::env::set_current_dir(&order.directory).context("chdir")?;
     as_user(SOMEBODY, SOMEBODY, || {
         nix::unistd::truncate(NAME, order.length).context("truncate to a smaller size")

@@ -1,4 +1,4 @@
-//! Unloading the module while it is in use, and while others begin to use it.
+//! Tries to unload the module while it is in use, and while others begin to use it.
 
 use std::fs;
 use std::process::Command;
@@ -16,9 +16,9 @@ use tempfile::TempDir;
 
 use crate::trial::Context;
 
-/// Attempts to unload a module that is at work.
+/// Attempts to unload a module in use.
 const ATTEMPTS: u32 = 300;
-/// Cycles of loading and unloading, while another process mounts.
+/// Cycles of loading and unloading while another process mounts.
 const CYCLES: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ pub(super) fn refused_under_load(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// How many times to try to unload a module that is in use.
+/// Tries `attempts` times to unload a module in use; each attempt must be refused.
 pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failure> {
     for _ in 0..attempts {
         match loaded.try_unload() {
@@ -43,7 +43,7 @@ pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failur
     Ok(())
 }
 
-/// A mount point of another process, which may leave a mount there.
+/// The mount point of the other process, which may leave a mount there.
 struct MountPoint(TempDir);
 
 impl Drop for MountPoint {
@@ -52,8 +52,8 @@ impl Drop for MountPoint {
     }
 }
 
-/// Mounts by the command that comes last, and unmounts, as long as $1 is there; a byte goes to $3
-/// for each mount on $2 that succeeds.
+/// Mounts with the command in the remaining arguments and unmounts, as long as the file $1 exists.
+/// Appends a byte to $3 for each mount on $2 that succeeds.
 const MOUNTER: &str = r#"
 wanted=$1 point=$2 mounts=$3
 shift 3
@@ -82,7 +82,8 @@ pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
     for cycle in 0..CYCLES * scale()? {
         let before = done()?;
         let loaded = file.load()?;
-        // Every other time while the other process mounts, or else as soon as it can go.
+        // In every other cycle, wait until the other process has mounted; in the rest, unload as
+        // soon as possible.
         if cycle % 2 == 0 {
             wait_for("a mount by another process", LIMIT, || Ok((done()? > before).then_some(())))?;
         }

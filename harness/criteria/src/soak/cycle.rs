@@ -1,4 +1,4 @@
-//! One cycle: load, load and unload under load, unload.
+//! One cycle of the soak: load the module, use it, try to unload it under load, and unload it.
 
 use std::fs::File;
 use std::time::Instant;
@@ -15,18 +15,18 @@ use crate::faults::unloading;
 use crate::trial::Context;
 use crate::watched::{nothing_left, use_it};
 
-/// Attempts to unload the module in each cycle, while it is searched and written to.
+/// Attempts to unload the module in each cycle while it is searched and written to.
 const ATTEMPTS: u32 = 100;
 /// One cycle in this many runs each of the other loads, in turn.
 const OTHER_LOADS_EVERY: u32 = 10;
 
-/// What a cycle needs to know of the time before the first.
+/// The state before the first cycle.
 pub(super) struct Before {
-    /// [`leaked_allocations`] then: what other modules have left.
+    /// [`leaked_allocations`] at that time, left by other modules.
     pub(super) leaked_allocations: u64,
 }
 
-/// Does a cycle. Its log is looked at by the caller.
+/// Runs one cycle. The caller checks the kernel's log.
 pub(super) fn run(
     context: &Context,
     module: &File,

@@ -1,4 +1,4 @@
-//! Cycles until the time is up or one fails.
+//! Runs cycles until the time is up or one fails.
 
 use std::fs::File;
 use std::time::Duration;
@@ -15,12 +15,11 @@ use crate::trial::Context;
 use crate::watched::check_log;
 
 /// Loads, uses and unloads the module under load until the cycles have taken `time`, and at least
-/// once. Each cycle
-/// is recorded; the first that fails ends it.
+/// once. Each cycle is recorded; the first one that fails ends it.
 ///
 /// # Errors
-/// What a cycle found: in its work, in the kernel's log, in what is left; or the module is loaded
-/// already, missing or another kernel's.
+/// A fault in a cycle's work, in the kernel's log or in what is left behind; or a module that is
+/// already loaded, missing or built for another kernel.
 pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
     require!(!is_listed()?, "{} is loaded already; unload it first", names().module);
     load_needed()?;
@@ -37,7 +36,7 @@ pub fn endure(context: &Context, time: Duration) -> Result<(), Failure> {
         let done = cycle::run(context, &open, &before, number);
         let logged = log.read()?;
         let lines = logged.lines();
-        // Two lines tell that the module taints, once; each cycle leaves our mark.
+        // A cycle logs our mark; in the first one the kernel also logs two lines about the taint.
         if lines.len() > 1 || done.is_err() {
             context.kernel_log(lines)?;
         }

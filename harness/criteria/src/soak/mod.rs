@@ -1,6 +1,6 @@
 //! Soak: load/unload cycles of the module under load, in the guest, until the time is up.
 //!
-//! Each cycle is a record; `verdict::soak` reads back what they prove.
+//! Each cycle is recorded; `verdict::soak` computes from the records what they prove.
 
 mod cycle;
 mod endure;
