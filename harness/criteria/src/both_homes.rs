@@ -1,4 +1,4 @@
-//! One trial, both homes: whatever one does, the other does.
+//! One trial, both homes: whatever one home does, the other does as well.
 //!
 //! A trial of FUSE is `fuse::NAME`, on the host and in the guest; its twin on the kernel module is
 //! `module::NAME`, in the guest.
@@ -16,8 +16,8 @@ use super::watched::{NEEDS, log_watched, watched};
 use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
 
-/// The trial `name` on `home`: `body` is given the mount, of `size`, and the kernel's log is
-/// watched in the guest.
+/// The trial `name` on `home`. `body` is given a mount of `size`; in the guest the kernel's log is
+/// watched.
 pub fn trial(
     home: Home,
     name: &str,
@@ -31,7 +31,7 @@ pub fn trial(
     })
 }
 
-/// The trial `name` of `home`, whose `body` mounts and unmounts it.
+/// The trial `name` of `home`, for a `body` that mounts and unmounts by itself.
 fn unmounted(
     home: Home,
     name: &str,
@@ -53,13 +53,13 @@ fn unmounted(
     }
 }
 
-/// None of them takes a tenth of it where the machine is quiet.
+/// On a quiet machine no operation takes a tenth of this.
 const OPERATION_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long an operation may take to end whose daemon was killed.
+/// How long an operation may take to end after its daemon was killed.
 const FREED_LIMIT: Duration = Duration::from_secs(60);
 
-/// The requirement that stands for what an operation needs.
+/// The requirement that provides what an operation needs.
 fn requirement(need: Need) -> Requirement {
     match need {
         Need::Root => Requirement::Root,
@@ -67,7 +67,7 @@ fn requirement(need: Need) -> Requirement {
     }
 }
 
-/// What both homes do alike: an ordinary file system, the contract, and its limits.
+/// The trials that both homes have: an ordinary file system, the contract, and its limits.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     let operations = all_operations().into_iter().map(move |operation| {
         let limit = OPERATION_LIMIT * scale().unwrap_or(1);
@@ -86,7 +86,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         if home == Home::Fuse && operation.effort == Effort::ManyRequests {
             trial.only_in(Place::Host)
         } else if operation.needs.contains(&Need::Root) {
-            // Whoever runs the host's trials need not be root; in the guest everybody is.
+            // The host's trials may be run by an ordinary user; in the guest everybody is root.
             trial.only_in(Place::Guest)
         } else {
             trial
@@ -95,8 +95,8 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     operations.chain([forced_unmount(home)])
 }
 
-/// What a request is answered with whose mount is taken away by force, or whose daemon is killed:
-/// one that waits, and one that comes later.
+/// The errors that requests may get when their mount is taken away by force or their daemon is
+/// killed: a request in progress gets the first, a later one the second.
 pub const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
 
 fn forced_unmount(home: Home) -> Trial {

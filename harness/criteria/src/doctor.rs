@@ -1,4 +1,4 @@
-//! What of this machine the suite can use, and the command that provides what it lacks.
+//! Examines what the suite can use on this machine, and which command provides what is missing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use machine::under_test::{self, Program};
 
 use crate::requirement::{Missing, Requirement, own_is_of_use};
 
-/// What `fixtures/vexfs/kernel/build.sh` runs beside its compiler, by Debian's package.
+/// The programs that `fixtures/vexfs/kernel/build.sh` needs besides its compiler, with their Debian
+/// packages.
 const BUILDERS: [(&str, &str); 5] = [
     ("make", "make"),
     ("gcc", "gcc"),
@@ -25,37 +26,37 @@ const BUILDERS: [(&str, &str); 5] = [
     ("flock", "util-linux"),
 ];
 
-/// What was found of one thing.
+/// The condition of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// It works; with details.
     Works(String),
-    /// A validation runs without it, with the consequence and what to do about it.
+    /// A validation runs without it; with the consequence and the remedy.
     Limited(Missing),
-    /// A validation needs it, and it is not there.
+    /// A validation needs it, and it is missing.
     Missing(Missing),
 }
 
-/// One thing that was looked at.
+/// One thing that was examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
     /// Its name.
     pub what: String,
-    /// How it is.
+    /// Its condition.
     pub condition: Condition,
 }
 
-/// Things that belong together, under a heading.
+/// A heading, and the things examined under it.
 pub type Group = (&'static str, Vec<Examined>);
 
-/// Looks at this machine. To tell whether KVM works a kernel is booted on it, once.
+/// Examines this machine. To tell whether KVM works, a kernel is booted on it once.
 #[must_use]
 pub fn examine() -> Vec<Group> {
     let mut groups = vec![
         ("what runs the trials", vec![program("cargo", "make setup"), nextest("cargo")]),
         (
             "FUSE and the file-system tests",
-            // Trials that need root belong to the guest, where everybody is.
+            // Trials that need root run in the guest, where everybody is root.
             required(&[
                 Requirement::DevFuse,
                 Requirement::Fusermount,
@@ -68,7 +69,7 @@ pub fn examine() -> Vec<Group> {
         ),
         (
             "programs under test",
-            // Those of vexfs.toml where it names others.
+            // Or the programs named in vexfs.toml.
             [Program::FuseDaemon, Program::Vexctl, Program::Benchmark]
                 .map(|one| built(one.title(), one.path(), &one.build_command(), cargo()))
                 .into(),
@@ -98,7 +99,7 @@ pub fn examine() -> Vec<Group> {
     groups
 }
 
-/// Whether everything is there that a validation needs.
+/// Whether nothing is missing that a validation needs.
 #[must_use]
 pub fn is_fit(groups: &[Group]) -> bool {
     let mut all = groups.iter().flat_map(|(_, examined)| examined);
@@ -117,7 +118,7 @@ fn needed(what: &str, found: Result<String, impl Into<Missing>>) -> Examined {
     Examined { what: what.to_owned(), condition }
 }
 
-/// Whether cargo is there, which builds what is not built yet.
+/// Whether cargo is installed, which builds programs that are not built yet.
 fn cargo() -> bool {
     programs::on_path("cargo").is_some()
 }
@@ -133,7 +134,8 @@ fn program(name: &str, command: &str) -> Examined {
     )
 }
 
-/// A program under test. Trials build it where cargo is there; until then it is none to start.
+/// A program under test. If it is not built yet, trials build it with cargo; without cargo it is
+/// missing.
 fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool) -> Examined {
     let condition = match path {
         Ok(path) if path.exists() => Condition::Works(path.display().to_string()),
@@ -152,7 +154,8 @@ fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool)
     Examined { what: what.to_owned(), condition }
 }
 
-/// cargo itself is asked, as a run asks it: the set-up's own is found with the set-up's path only.
+/// Asks cargo itself, as a run does: the copy of the set-up is found only if its directory is in
+/// PATH.
 fn nextest(cargo: &str) -> Examined {
     let said = Command::new(cargo).args(["nextest", "--version"]).output();
     let version = said.ok().filter(|said| said.status.success()).map(|said| {
@@ -176,14 +179,14 @@ fn nextest(cargo: &str) -> Examined {
 fn builders() -> Vec<Examined> {
     let tools =
         BUILDERS.map(|(name, package)| program(name, &format!("apt-get install {package}")));
-    // As the build script has it.
+    // The same defaults as in the build script.
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "/usr/bin/rustc".into());
     let library = std::env::var_os("LIBRARY");
     tools.into_iter().chain(module_compiler(&compiler, library.map(PathBuf::from))).collect()
 }
 
-/// The compiler of the module's Rust, and the source of its standard library: where `library` is
-/// not named, in the compiler's own directory.
+/// The compiler for the module's Rust code, and the source of its standard library. If `library` is
+/// `None`, the source is looked for in the compiler's own directory.
 fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 2] {
     let said = Command::new(compiler).args(["--print", "sysroot"]).output();
     let sysroot = said
@@ -222,7 +225,8 @@ fn guest() -> Vec<Examined> {
     examined
 }
 
-/// What is missing of a kernel of the matrix but the default keeps that one from being validated alone.
+/// If something is missing for a kernel of the matrix other than the default, only that kernel
+/// cannot be validated.
 fn of_another_kernel(one: Examined) -> Examined {
     match one.condition {
         Condition::Missing(why) => Examined {
@@ -342,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_cargo_without_nextest_runs_no_trial() {
-        // As cargo is where it has no such command: true(1) says nothing, false(1) fails.
+        // Stand-ins for cargo: true(1) succeeds without output, false(1) fails.
         assert!(matches!(nextest("true").condition, Condition::Works(_)));
         assert!(matches!(nextest("false").condition, Condition::Missing(_)));
         assert!(matches!(nextest("/nonexistent/cargo").condition, Condition::Missing(_)));
@@ -374,7 +378,7 @@ mod tests {
         assert!(words(&compiler).contains("rustc-web"));
         assert!(words(&library).contains("apt-get install rust-web-src"));
 
-        // One that says where it lies, with the source there.
+        // A compiler that prints its sysroot, with the source there.
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("lib/rustlib/src/rust/library/core/src/lib.rs");
         std::fs::create_dir_all(source.parent().unwrap()).unwrap();

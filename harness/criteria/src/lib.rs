@@ -1,11 +1,12 @@
-//! The five criteria: their trials, what those need, and the policy that decides which run.
+//! The five criteria: their trials, what the trials need, and the policy that decides which of them
+//! run.
 //!
 //! A criterion (`tests/*.rs` of the workspace) is one call of [`main`] with a list of
-//! [`trial::Trial`]s: a name, the places that it belongs to, what it needs ([`requirement`]) and a
-//! body. One policy, [`trial::decide`], says what runs, what is skipped and what fails for want of
-//! something. Bodies write `evidence`, and `verdict` judges it later.
+//! [`trial::Trial`]s: each has a name, the places where it runs, what it needs ([`requirement`])
+//! and a body. One policy, [`trial::decide`], says which trials run, which are skipped and which
+//! fail because something is missing. Bodies write `evidence`, and `verdict` judges it later.
 //!
-//! It stands on all crates but the command line. Begin with [`trial`], then one criterion:
+//! This crate may use all crates except the command line. Begin with [`trial`], then one criterion:
 //! [`fuse`], [`dataset`], [`baseline`], [`mod@module`] or [`kernel_vs_fuse`].
 
 pub mod adversary;

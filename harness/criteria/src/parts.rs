@@ -1,4 +1,5 @@
-//! Where a process of a criterion begins: as the criterion, or as a part of one of its trials.
+//! The entry point of a criterion's process: it runs the criterion, or plays a part of one of its
+//! trials.
 
 use std::process::ExitCode;
 
@@ -20,8 +21,8 @@ const PARTS: &[(&str, Part)] = &[
     (truncate::PART, truncate::play),
 ];
 
-/// The `main` of a criterion: does the part that this process was started for, if it was started
-/// for one, and else runs or lists `trials` as the command line asks.
+/// The `main` of a criterion. If this process was started to play a part, it plays it; otherwise it
+/// runs or lists `trials` as the command line asks.
 #[must_use]
 pub fn main(trials: Vec<Trial>) -> ExitCode {
     part::main(PARTS).unwrap_or_else(|| trial::main(trials))

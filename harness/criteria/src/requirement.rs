@@ -1,4 +1,4 @@
-//! What a trial needs of the machine, and what provides it.
+//! What a trial needs from the machine, and what provides it.
 
 use evidence::competitor::Competitor;
 use std::fs;
@@ -11,36 +11,37 @@ use machine::failure::Failure;
 use machine::under_test::{self, Program};
 use machine::{config, project};
 
-/// A thing that a trial needs. Declared, never coded into the trial.
+/// Something that a trial needs. It is declared, never coded into the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// Effective user id 0: mounting directly, loading modules.
     Root,
     /// `/dev/fuse`, open for reading and writing.
     DevFuse,
-    /// `fusermount3` on the path.
+    /// `fusermount3` in PATH.
     Fusermount,
-    /// The FUSE daemon under test; it is built on demand where cargo is there.
+    /// The FUSE daemon under test; built on demand if cargo is installed.
     FuseDaemon,
-    /// `vexctl`; it is built on demand where cargo is there.
+    /// `vexctl`; built on demand if cargo is installed.
     Vexctl,
-    /// The benchmark whose claims are checked; ours is built on demand where cargo is there.
+    /// The benchmark whose claims are checked; ours is built on demand if cargo is installed.
     Benchmark,
     /// A kernel that loads modules.
     ModuleLoading,
     /// `vexfs.ko`, built for the running kernel.
     Module,
-    /// `vexfs.ko` for the running kernel as `build.sh --fault-injection` builds it.
+    /// `vexfs.ko` for the running kernel, built with `build.sh --fault-injection`.
     FaultInjectionModule,
     /// A competitor's driver and its Python packages: `chromadb` or `qdrant`.
     Competitor(Competitor),
     /// numpy in the project's virtual environment.
     Numpy,
-    /// A program that the set-up installs, by its name: into `.cache/tools`, or as a package.
+    /// A program, by its name, that the set-up installs into `.cache/tools` or as a package.
     Program(&'static str),
-    /// QEMU, virtme-ng and the guest's kernel with the module built for it: a guest can be booted.
+    /// What it takes to boot a guest: QEMU, virtme-ng and the guest's kernel with the module built
+    /// for it.
     BootableGuest,
-    /// A CPU whose SIMD computes what scalar code computes: emulators have failed at it.
+    /// A CPU whose SIMD gives the same results as scalar code; some emulators fail at that.
     SoundCpu,
 }
 
@@ -50,12 +51,12 @@ pub enum Requirement {
 pub struct Missing {
     /// What is missing.
     pub what: String,
-    /// The command that provides it, or what to do.
+    /// The command that provides it, or another remedy.
     pub remedy: String,
 }
 
 impl From<VmError> for Missing {
-    /// The launcher's words end with what to do.
+    /// The launcher's messages end with the remedy, after a semicolon.
     fn from(error: VmError) -> Self {
         let words = error.to_string();
         let (what, remedy) =
@@ -69,7 +70,7 @@ fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Result<(), Mis
 }
 
 impl Requirement {
-    /// What it is called, for a person.
+    /// Its name in messages.
     #[must_use]
     pub fn title(self) -> String {
         match self {
@@ -90,7 +91,7 @@ impl Requirement {
         }
     }
 
-    /// Looks whether this machine meets the requirement.
+    /// Checks whether this machine meets the requirement.
     ///
     /// # Errors
     /// [`Missing`], with the command that provides it.
@@ -152,8 +153,8 @@ fn dev_fuse(path: &Path) -> Result<(), Missing> {
     }
 }
 
-/// It is built from this checkout where it is not there yet; only a machine that has neither it
-/// nor cargo is lacking.
+/// The program is built from this checkout when it is needed, so it is missing only on a machine
+/// that has neither it nor cargo.
 fn program(program: Program) -> Result<(), Missing> {
     let path = configured(program.path())?;
     if path.exists() || on_path("cargo") {
@@ -162,12 +163,12 @@ fn program(program: Program) -> Result<(), Missing> {
     file(&path, program.title(), &program.build_command())
 }
 
-/// Whether `vexfs.toml`, which is refused where the program is not there, names a benchmark.
+/// Whether `vexfs.toml` names a benchmark; the file is refused if the benchmark does not exist.
 fn configured_benchmark() -> Result<bool, Missing> {
     configured(config::current().map(|config| config.benchmark.is_some()))
 }
 
-/// What `vexfs.toml` decides.
+/// Turns a failure to read `vexfs.toml` into a missing requirement.
 fn configured<T>(decided: Result<T, Failure>) -> Result<T, Missing> {
     decided.map_err(|failure| Missing {
         what: failure.to_string(),
@@ -190,8 +191,8 @@ fn module(release: &str) -> Result<(), Missing> {
     own_is_of_use(&path, release)
 }
 
-/// That a module which is not the reference can be loaded at all, by the kernel `release`. Its file is
-/// read once a process.
+/// Checks that a module other than the reference can be loaded by the kernel `release` at all. The
+/// file is read once per process.
 pub(crate) fn own_is_of_use(path: &Path, release: &str) -> Result<(), Missing> {
     static TOLD: OnceLock<Result<(), Missing>> = OnceLock::new();
     if !configured(config::current().map(|config| config.module.is_some()))? {
@@ -211,7 +212,7 @@ pub(crate) fn own_is_of_use(path: &Path, release: &str) -> Result<(), Missing> {
 
 fn bootable_guest() -> Result<(), Missing> {
     match guest::Host::of_environment() {
-        // It is built before the guest boots.
+        // The module is built before the guest boots.
         Ok(_) if configured(own_module_sources())? => Ok(()),
         Ok(host) => module(&host.kernel.release),
         Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! What every trial with the module must leave: a quiet log, no taint, and nothing behind.
+//! What every trial with the module must leave behind: a quiet log, no taint, and nothing else.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -24,11 +24,11 @@ use crate::trial::Context;
 pub(crate) const NEEDS: &[Requirement] =
     &[Requirement::Root, Requirement::ModuleLoading, Requirement::Module];
 
-/// How long what is no business of the module's may show itself beside it.
+/// Other activity of the kernel may leave traces for this long.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Runs `body` and looks at what every trial with the module must leave: a quiet log, no taint
-/// except the one for an out-of-tree module, and nothing loaded or registered.
+/// Runs `body`, and then checks for a quiet log, no taint except the one for an out-of-tree module,
+/// and nothing left loaded or registered.
 pub(crate) fn watched(
     context: &Context,
     body: impl FnOnce(&Context) -> Result<(), Failure>,
@@ -36,7 +36,7 @@ pub(crate) fn watched(
     may_be_tried()?;
     let name = &names().module;
     if is_listed()? {
-        // It is red itself, and one cause is one failure.
+        // The earlier trial is red already, and one cause is one failure.
         return Err(Failure::not_tried(format!(
             "not tried: {name} is loaded already; an earlier trial could not unload it"
         )));
@@ -45,7 +45,7 @@ pub(crate) fn watched(
     let before = SideEffects::now()?;
     log_watched(context, body)?;
     nothing_left()?;
-    // What others do meanwhile is gone in a moment.
+    // Traces of other activity in the kernel go away in a moment.
     let mut left = Vec::new();
     let gone = wait_for("", LINGER, || {
         left = SideEffects::now()?.beyond(&before);
@@ -57,7 +57,7 @@ pub(crate) fn watched(
     Ok(())
 }
 
-/// That the module is neither loaded nor registered, and has left no directory.
+/// Checks that the module is neither loaded nor registered, and has left no directory.
 pub(crate) fn nothing_left() -> Result<(), Failure> {
     let Names { module, file_system } = names();
     require!(!is_listed()?, "{module} is still in /proc/modules");
@@ -91,7 +91,8 @@ pub(crate) fn log_watched(
     Ok(())
 }
 
-/// Our own mark must be there too: a log without it is not the log of this trial.
+/// Checks the trial's part of the kernel log. Our own mark must be in it: without the mark lines
+/// were lost.
 pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     let marked = logged.records.iter().any(|one| one.text.starts_with("vexfs-validation: "));
     logged.check()?;
@@ -102,10 +103,10 @@ pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes rows, indexes them, searches, and asks who served it.
+/// Writes rows, indexes and searches them, and checks by STATS that the module served.
 ///
 /// # Errors
-/// What went wrong; ENOTTY of a module that knows no requests of the contract.
+/// The first failure; ENOTTY from a module that does not know the contract's ioctls.
 pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
     let data = Dataset::generate(3, 256, DIM, 1);
@@ -142,11 +143,11 @@ fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {
     Ok(fs::remove_file(path)?)
 }
 
-/// That the files of a module which is not the reference know the contract's requests: asked first by
-/// trials that would wait for one, or run a program that does.
+/// Checks that the files of a module other than the reference know the contract's ioctls. Trials
+/// that wait for an ioctl, or run a program that sends one, check this first.
 ///
 /// # Errors
-/// ENOTTY, or whatever else ATTACH is answered with.
+/// ENOTTY, or another error of ATTACH.
 pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
     if config::current()?.module.is_none() {
         return Ok(());
@@ -158,8 +159,8 @@ pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
     Ok(fs::remove_file(path)?)
 }
 
-/// As [`use_it`], but that a module which is not the reference may be used as a file system alone:
-/// for cycles, which are about loading and unloading.
+/// Like [`use_it`], but a module other than the reference may also be used as a plain file system.
+/// This serves the load/unload cycles.
 pub(crate) fn use_what_there_is(mount: &Path) -> Result<Used, Failure> {
     match use_it(mount) {
         Ok(()) => Ok(Used::AsVexfs),

@@ -1,4 +1,4 @@
-//! The context that a trial's body gets: its name, its place, and where to record what it saw.
+//! The context that a trial's body gets: its name, its place, and the writer of its evidence.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use evidence::{Event, Measurement, Writer};
 use machine::failure::Failure;
 use serde::Serialize;
 
-/// The place a trial runs in and the evidence that it writes.
+/// The place in which a trial runs, and the evidence that it writes.
 pub struct Context {
     trial: String,
     place: Place,
@@ -17,22 +17,22 @@ pub struct Context {
 }
 
 impl Context {
-    /// For the trial called `trial`.
+    /// A context for the trial called `trial`.
     pub(super) fn new(trial: &str, place: Place, evidence: Writer) -> Self {
         Context { trial: trial.to_owned(), place, evidence, time: OnceLock::new() }
     }
 
-    /// The trial has `limit` from now on, if it was not said before.
+    /// Starts the trial's time limit, if it has not been started before.
     pub(super) fn begins(&self, limit: Duration) {
         self.time.get_or_init(|| (Instant::now(), limit));
     }
 
-    /// How long the trial may take, where it has a limit.
+    /// The trial's time limit, if it has one.
     pub fn limit(&self) -> Option<Duration> {
         self.time.get().map(|&(_, limit)| limit)
     }
 
-    /// When that is over.
+    /// When the limit is over.
     pub fn ends(&self) -> Option<Instant> {
         self.time.get().map(|&(began, limit)| began + limit)
     }
@@ -47,7 +47,7 @@ impl Context {
         self.place
     }
 
-    /// Whether floating-point SIMD is computed by an emulator here (TCG).
+    /// Whether the CPU, with its floating-point SIMD, is emulated here (TCG).
     pub fn emulated(&self) -> bool {
         machine::place::hypervisor_vendor().starts_with("TCG")
     }
@@ -63,7 +63,7 @@ impl Context {
         self.record(Event::Measurement(Box::new(measurement)))
     }
 
-    /// Writes kernel-log lines that fell into this trial into the evidence.
+    /// Writes lines that the kernel logged during this trial into the evidence.
     pub fn kernel_log(&self, lines: Vec<String>) -> Result<(), Failure> {
         self.record(Event::KernelLog { trial: self.trial.clone(), lines })
     }

@@ -12,7 +12,7 @@ use crate::requirement::Requirement;
 use machine::file_lock::Sharing;
 
 type TrialBody = dyn Fn(&Context) -> Result<(), Failure> + Send + Sync;
-/// What a trial does, where it captures nothing.
+/// The body of a trial that captures nothing.
 pub type Body = fn(&Context) -> Result<(), Failure>;
 
 /// A test of a criterion.
@@ -27,8 +27,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A trial called `name`, which begins with its criterion (`fuse::`), that belongs to
-    /// `places` and is done by `body`.
+    /// Declares the trial `name`, which begins with its criterion (`fuse::`), for `places`.
     pub fn new(
         name: impl Into<String>,
         places: &[Place],
@@ -44,7 +43,7 @@ impl Trial {
         }
     }
 
-    /// Adds what the trial needs. In a place of its own, a missing requirement fails it.
+    /// Adds requirements. If one is missing in a place where the trial belongs, the trial fails.
     #[must_use]
     pub fn needs(mut self, needs: &[Requirement]) -> Self {
         self.needs.extend_from_slice(needs);
@@ -58,15 +57,15 @@ impl Trial {
         self
     }
 
-    /// Gives the trial the machine for itself: it measures, or loads the module.
+    /// Runs the trial alone on the machine, because it measures or loads the module.
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.machine_lock = Some(Sharing::Alone);
         self
     }
 
-    /// Leaves the machine, and the limits, to the trials that this one starts in processes of their
-    /// own.
+    /// For a trial that starts others in processes of their own: takes neither the machine's lock
+    /// nor a time limit, since they have both.
     #[must_use]
     pub fn starts_trials(mut self) -> Self {
         self.machine_lock = None;

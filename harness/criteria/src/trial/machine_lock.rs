@@ -1,8 +1,8 @@
-//! Trials that must have the machine for themselves, across threads and processes.
+//! The lock that lets a trial run alone on the machine, across threads and processes.
 //!
-//! Every trial holds the lock shared while it runs; one that measures, or that loads the module,
-//! holds it alone. nextest's own `threads-required` does the same within one run; this also holds
-//! under `cargo test` and between two runs, of whichever users.
+//! Every trial holds the lock shared while it runs; a trial that measures or loads the module holds
+//! it alone. nextest's `threads-required` does the same within one run; this lock also works under
+//! `cargo test` and between two runs, also of different users.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use machine::failure::{Failure, WithContext};
 use machine::file_lock::{FileLock, Sharing};
 
-/// Longest wait for others to finish: more than the longest trial takes under emulation.
+/// The longest wait for other trials: more than the longest trial takes under emulation.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Directories in which every user may make a file, and none may remove another's. The first that
-/// is one is the same for all, whatever their TMPDIR is.
+/// Directories in which every user may make a file and none may remove another's. All users take
+/// the first that exists, whatever their TMPDIR is.
 const FOR_ALL: [&str; 2] = ["/run/lock", "/tmp"];
 
 fn lock_file() -> PathBuf {
@@ -31,11 +31,12 @@ fn is_for_all(path: &Path) -> bool {
         .is_ok_and(|there| there.is_dir() && there.permissions().mode() & for_all == for_all)
 }
 
-/// Opens the lock file, and makes it where it is not there yet. Reading is enough for a lock of
-/// either sort, and `fs.protected_regular` lets nobody create over another user's file.
+/// Opens the lock file, and makes it if it does not exist. It is opened for reading, which is
+/// enough for either kind of lock: with `fs.protected_regular`, nobody may open another user's file
+/// with O_CREAT.
 fn open(path: &Path) -> Result<File, Failure> {
     let open = || {
-        // What another user has put there is neither followed nor waited for.
+        // If another user has put a symlink or a FIFO there, neither follow it nor wait for it.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         OpenOptions::new().read(true).custom_flags(flags).open(path)
     };
@@ -45,7 +46,7 @@ fn open(path: &Path) -> Result<File, Failure> {
             options.read(true).write(true).create_new(true).mode(0o666);
             match options.open(path) {
                 Ok(file) => {
-                    // The umask has no say: others are to open it, too.
+                    // Undo the umask, so that other users can open it, too.
                     file.set_permissions(Permissions::from_mode(0o666)).context(path.display())?;
                     Ok(file)
                 }
@@ -64,10 +65,10 @@ fn open(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Waits for the machine; it is released when the result is dropped.
+/// Waits for the lock, and releases it when the result is dropped.
 ///
 /// # Errors
-/// Where the lock file cannot be opened, or the others take longer than half an hour.
+/// The lock file cannot be opened, or the others take longer than half an hour.
 pub fn take(how: Sharing) -> Result<FileLock, Failure> {
     let path = lock_file();
     let what =

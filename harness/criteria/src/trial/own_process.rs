@@ -16,36 +16,37 @@ use machine::require;
 
 use super::MOST_VARIABLE;
 
-/// This program once more, which runs trials on what `config` names and leaves their evidence.
+/// Starts this test program again to run trials on the VexFS that `config` names, with evidence of
+/// its own.
 #[derive(Debug)]
 pub struct OwnProcess<'a> {
-    /// The environment variable that makes it run them, and its value.
+    /// The environment variable that makes the program run those trials, and its value.
     pub mark: (&'a str, &'a str),
-    /// The `vexfs.toml`.
+    /// The path of its `vexfs.toml`.
     pub config: &'a Path,
-    /// A directory that others may enter, in which it makes its own.
+    /// A directory that other users may enter, for its temporary files and evidence.
     pub room: &'a Path,
     /// Seconds that a trial may take.
     pub most_seconds: &'a str,
-    /// For all of them.
+    /// Limit for all trials together.
     pub limit: Duration,
 }
 
 impl OwnProcess<'_> {
-    /// Its TMPDIR. The name is short, for there are sockets beneath it.
+    /// Its TMPDIR. The name is short, because paths of sockets in it must be short.
     pub fn temporary(&self) -> PathBuf {
         self.room.join("t")
     }
 
-    /// Where its evidence is.
+    /// Its evidence directory.
     pub fn evidence(&self) -> PathBuf {
         self.room.join("evidence")
     }
 
-    /// Runs it, whatever the trials find.
+    /// Runs the program; trials may fail.
     ///
     /// # Errors
-    /// It ended neither as passed nor as failed, or not within the limit.
+    /// It ended neither with success nor with failed trials, or not within the limit.
     pub fn run(&self) -> Result<Finished, Failure> {
         let (temporary, evidence) = (self.temporary(), self.evidence());
         for directory in [&temporary, &evidence] {

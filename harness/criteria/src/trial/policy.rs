@@ -9,19 +9,19 @@ use evidence::place::Place;
 
 use crate::requirement::Missing;
 
-/// What becomes of a trial here.
+/// What happens to a trial in this place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrialDecision {
     /// It runs.
     Run,
     /// It does not belong here; the reason reaches the person, CI and the evidence.
     Skip(String),
-    /// It belongs here and cannot be done.
+    /// It belongs here and cannot run.
     Fail(String),
 }
 
-/// Decides for a trial that belongs to `places`, being at `here`; `missing` looks at its
-/// requirements, and is asked only where the trial belongs.
+/// Decides about the trial `name`, which belongs to `places`, in the place `here`. `missing` checks
+/// its requirements, and is only called if the trial belongs here.
 pub fn decide(
     name: &str,
     here: Place,

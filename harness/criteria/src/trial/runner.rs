@@ -44,7 +44,8 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         && let Some(filter) = &arguments.filter
         && !trials.iter().any(|trial| trial.name() == filter)
     {
-        // libtest runs nothing and succeeds; a trial that vanished must not look like success.
+        // libtest would run nothing and succeed, and a trial that vanished must not look like
+        // success.
         eprintln!("error: no trial is called {filter}; --list shows all");
         return exit::USAGE.into();
     }
@@ -57,18 +58,19 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
     let here = place::here().place;
     let tests = trials
         .into_iter()
-        // nextest runs every trial in a process of its own: look at that one's requirements only.
+        // nextest runs every trial in a process of its own, so only check that trial's
+        // requirements.
         .filter(|trial| !arguments.exact || arguments.filter.as_deref() == Some(trial.name()))
         .map(|trial| prepare(trial, here, &arguments))
         .collect();
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-/// Variable that makes a criterion print its declarations as JSON and run nothing: the
-/// expected-tests manifest is made of them.
+/// Environment variable that makes a criterion print its declarations as JSON and run nothing. The
+/// manifest of expected tests is made from them.
 pub const DECLARATIONS_VARIABLE: &str = "VEXFS_VALIDATION_DECLARATIONS";
 
-/// A trial as it is declared, apart from what it does.
+/// A trial's declaration without its body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Declaration {
     /// Its name.
@@ -99,9 +101,9 @@ fn doubled(trials: &[Trial]) -> Option<&str> {
     trials.iter().map(Trial::name).find(|name| !seen.insert(*name))
 }
 
-/// nextest counts a skip at run time as a pass, so there, and wherever ignored tests are asked
-/// for, a skip is the list-time flag. Under plain `cargo test` a skip at run time is shown with
-/// its reason.
+/// Turns a trial into one of libtest-mimic. nextest counts a skip at run time as a pass, so under
+/// nextest, and wherever ignored tests are asked for, a skipped trial gets the list-time `ignored`
+/// flag. Under plain `cargo test` it is skipped at run time, which shows the reason.
 fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::Trial {
     let decision = decide(&trial.name, here, &trial.places, || {
         trial.needs.iter().filter_map(|need| need.check().err()).collect()
@@ -113,14 +115,15 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
     let name = trial.name.clone();
     match decision {
         TrialDecision::Skip(reason) => {
-            // nextest lists twice, all trials and the ignored ones; the second leaves the reason.
+            // nextest lists twice: all trials, and then the ignored ones. The second listing
+            // records the reason.
             let noted = if arguments.list && !arguments.ignored {
                 Ok(())
             } else {
                 note_skip(&name, here, &reason)
             };
             if by_flag {
-                // Asked for by name it still cannot be done here, and must not pass.
+                // If it is run by name after all, it must not pass, since it cannot run here.
                 let body = move || Err(Failed::from(format!("not run: {reason}")));
                 libtest_mimic::Trial::test(name, body).with_ignored_flag(noted.is_ok())
             } else {
@@ -150,8 +153,8 @@ fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {
     written.map_err(|error| Failed::from(format!("skip in the {place} not recorded: {error}")))
 }
 
-/// Runs a body between its two records. The state is pessimistic: a trial that began and has no
-/// end in the evidence died.
+/// Runs a body, and records its start and its end. This is pessimistic: a trial that has a start
+/// and no end in the evidence has died.
 pub fn run_recorded(
     trial: &str,
     place: Place,
@@ -162,10 +165,10 @@ pub fn run_recorded(
     context.record(Event::TrialStarted { trial: trial.to_owned() })?;
     let started = Instant::now();
     trial_name::set(Some(trial.to_owned()));
-    // A panic is a failure of this trial; guards of its mounts and children have run by then.
+    // A panic is a failure of this trial. The guards of its mounts and children have run by then.
     let marked = || {
         if place == Place::Guest {
-            // By it a reader finds the trial's lines on the console.
+            // The mark shows a reader where the trial's lines begin on the console.
             KernelLog::mark(trial)?;
         }
         body(&context)

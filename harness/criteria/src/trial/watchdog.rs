@@ -11,26 +11,26 @@ use machine::failure::Failure;
 
 use super::context::Context;
 
-/// An emulated CPU takes as many times as long.
+/// Factor on an emulated CPU.
 const EMULATED: u32 = 10;
 
-/// A little less than nextest grants (`nextest.toml`), in the guest as on the host: what hangs says
-/// so itself, and does under `cargo test` as well.
+/// A little less than nextest grants (`nextest.toml`), on the host and in the guest, so that a
+/// hanging trial reports it itself, and also under `cargo test`.
 const USUAL: Duration = Duration::from_secs(28 * 60);
 
 /// How long a trial may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// As long as any; as many times as long as `make torture` is asked to do.
+    /// The usual limit, multiplied by the scale of `make torture`.
     Usual,
-    /// So long; ten times as long on an emulated CPU.
+    /// This limit; ten times as long on an emulated CPU.
     Of(Duration),
-    /// What it starts has limits of its own.
+    /// No limit, because the trials that it starts have their own.
     None,
 }
 
-/// Variable that names the most seconds that a trial may take, for daemons that are known to hang:
-/// who tries many of them does not wait two minutes for each.
+/// Environment variable: the most seconds that any trial may take. Tests against many daemons that
+/// are known to hang use it, to wait less than two minutes for each.
 pub const MOST_VARIABLE: &str = "VEXFS_VALIDATION_MOST_SECONDS";
 
 fn shortened() -> Option<Duration> {
@@ -50,10 +50,10 @@ impl Limit {
     }
 }
 
-/// Runs `body`, whose daemons are killed after `limit`.
+/// Runs `body`, and kills its daemons after `limit`.
 ///
 /// # Errors
-/// The error of `body`, or that it took too long and what happened then.
+/// The error of `body`, or that it took longer than `limit`.
 pub(super) fn within(
     limit: Limit,
     context: &Context,
