@@ -1,4 +1,4 @@
-//! Makes the same changes in both homes, and demands the same answers after each.
+//! Makes the same changes in both homes and checks that both give the same answers after each.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -26,7 +26,7 @@ const KINDS: [(Kind, Metric, usize); 5] = [
     (Kind::Lsh, Metric::Cosine, 1_300),
 ];
 
-/// A file of a home, with an index.
+/// A file in one home, with an index.
 struct HomeFile {
     home: &'static str,
     file: File,
@@ -53,10 +53,10 @@ impl HomeFile {
     }
 }
 
-/// Changes files in both homes alike, and compares what they answer, bit for bit.
+/// Makes the same changes to files in both homes, and compares the answers bit for bit.
 ///
 /// # Errors
-/// The first difference, and the changes that led to it.
+/// The first difference, and the change after which it appeared.
 pub fn changed_rows(context: &Context, kernel: &Path, fuse: &Path) -> Result<(), Failure> {
     let mut compared = 0_u64;
     for round in 0..u64::from(scale()?) {
@@ -86,7 +86,8 @@ fn one_pair(sides: &[HomeFile; 2], shape: Shape, declaration: Declaration) -> Re
         let change = Change::draw(&mut dice, shape, length);
         let told = format!("change {number} of a file of {length} bytes, {change}");
         let [kernel, fuse] = sides;
-        // What is in the page cache is written by one request over FUSE, and refused as a whole.
+        // Read the file first: when its pages are in the page cache, a FUSE write goes to the
+        // daemon in one request, and is refused as a whole.
         fuse.file.read_exact_at(&mut vec![0; length], 0).context(&told)?;
         let done = (
             apply(&kernel.file, &change).context(&told)?,

@@ -50,13 +50,13 @@ pub fn trials() -> Vec<Trial> {
         on_fuse("baseline::qdrant", BOTH, |context, mount| live(context, &Rival::qdrant(), mount))
             .needs(&[Requirement::Competitor(Competitor::Qdrant)]),
         on_fuse("baseline::recorded", BOTH, recorded),
-        // In the guest it is held against both homes (kernel_vs_fuse).
+        // In the guest, kernel_vs_fuse checks the claims against both homes.
         on_fuse("baseline::benchmark_claims", &[Place::Host], claimed::on_fuse)
             .needs(&[Requirement::Benchmark]),
     ]
 }
 
-/// A trial that has the machine, and a freshly mounted FUSE daemon, for itself.
+/// A trial that runs alone on the machine, on a freshly mounted FUSE daemon.
 fn on_fuse(
     name: &str,
     places: &[Place],
@@ -80,16 +80,16 @@ fn on_fuse(
 pub struct Rival {
     program: ContenderProgram,
     insertion: &'static Rule,
-    /// What FUSE's rows are inserted into.
+    /// The index that FUSE's rows are inserted into.
     inserted: Index,
     searches: Vec<Search>,
 }
 
-/// An index of FUSE's.
+/// An index on the FUSE side.
 #[derive(Clone, Copy)]
 struct Index {
     kind: Kind,
-    /// By kind, see `VEXFS_PARAM_*`.
+    /// Parameters of the kind, see `VEXFS_PARAM_*`.
     params: [u32; 8],
 }
 
@@ -97,14 +97,14 @@ impl Index {
     const FLAT: Index = Index { kind: Kind::Flat, params: [0; 8] };
     const PQ: Index = Index { kind: Kind::Pq, params: [0; 8] };
     const HNSW: Index = Index { kind: Kind::Hnsw, params: [0, 0, EF_SEARCH, 0, 0, 0, 0, 0] };
-    /// A graph that is built with ChromaDB's parameters.
+    /// A graph built with ChromaDB's parameters.
     const CHROMADBS_HNSW: Index = Index {
         kind: Kind::Hnsw,
         params: [CHROMADB_M, CHROMADB_EF_CONSTRUCTION, EF_SEARCH, 0, 0, 0, 0, 0],
     };
 }
 
-/// A search of FUSE's that stands against the rival's.
+/// A search of FUSE that is compared with the rival's.
 struct Search {
     index: Index,
     rule: &'static Rule,
@@ -129,9 +129,9 @@ impl Rival {
         }
     }
 
-    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, and a graph against a graph
-    /// that was built with the same parameters. It takes a store of its own: changed later, the
-    /// number is read back and the answers stay what they were.
+    /// ChromaDB at its default `ef_search` of 100 and a recall of 0.82, compared with a graph that
+    /// was built with the same parameters. It needs a store of its own: when `ef_search` is changed
+    /// later, ChromaDB reads the new number back, but its answers do not change.
     #[must_use]
     pub fn chromadb_default() -> Self {
         Rival {
@@ -148,7 +148,7 @@ impl Rival {
         }
     }
 
-    /// Qdrant's engine with its defaults, which answer by brute force at this size.
+    /// Qdrant's engine with its defaults, which search by brute force at this size.
     #[must_use]
     pub fn qdrant() -> Self {
         Rival {
@@ -160,17 +160,17 @@ impl Rival {
     }
 }
 
-/// FUSE, mounted at `mount`, against a live competitor: insertion of the protocol's rows, and
-/// then searches in them.
+/// Measures FUSE, mounted at `mount`, against a live competitor: insertion of the protocol's rows,
+/// and then searches in them.
 ///
 /// # Errors
-/// FAIL by a rule that decides here, or work that was not done as claimed.
+/// A rule that decides here FAILs, or a side did not do the work that it claims.
 pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
     if context.emulated() && rival.inserted.kind == Kind::Hnsw {
         return searches_alone(context, rival, mount);
     }
     let mut filled = None;
-    // Where the insertion falls short the searches are measured all the same.
+    // The searches are measured even if the insertion falls short.
     let inserted = judge(context, rival.insertion, PROTOCOL.insertion_batch, |pass| {
         let (driver, pass) = insertion(context, rival, mount, pass)?;
         filled = Some(driver);
@@ -178,7 +178,7 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     });
     let Some(mut driver) = filled else { return inserted };
     let mut outcome = inserted;
-    // One for all searches: each of them asks the same rival.
+    // All searches share these queries, since each of them asks the same rival.
     let mut unseen = Unseen::behind(Dataset::of_protocol()?, further_queries(context));
     for search in &rival.searches {
         let searched = searches(context, search, mount, None, &mut driver, &mut unseen);
@@ -188,8 +188,9 @@ pub fn live(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failur
     outcome
 }
 
-/// Where the CPU is emulated, and each of the fifteen files of an insertion would have a graph of its
-/// own, for a ratio that is reported elsewhere: one graph each is built, both at once, and searched.
+/// Measures the searches alone, on an emulated CPU. There an insertion would build a graph for each
+/// of its fifteen files, for a ratio that only counts elsewhere. So one graph is built on each
+/// side, all at once, and searched.
 fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let mut driver = Driver::start(&rival.program, &PROTOCOL, DriverLimits::default())?;
@@ -209,15 +210,16 @@ fn searches_alone(context: &Context, rival: &Rival, mount: &Path) -> Result<(), 
     close(rival, driver)
 }
 
-/// Takes a rival down, whose index must have been the one that its rules name.
+/// Closes the rival, and checks that its index was configured as its rules say.
 fn close(rival: &Rival, mut driver: Driver) -> Result<(), Failure> {
     let described = driver.describe()?;
     driver.close()?;
     competitor_index::check(&rival.program, &described["configuration"], &PROTOCOL)
 }
 
-/// How many stores FUSE's sides of a search have. A graph takes seconds to build, and is held against
-/// twice a rival's speed: places in memory make per cents.
+/// How many stores FUSE's sides of a search have. A graph gets one: it takes seconds to build, and
+/// FUSE has to be twice as fast as the rival, while where a store lies in memory changes its speed
+/// by some per cent.
 fn stock(context: &Context, search: &Search) -> Stock {
     match Stock::of(context.emulated()) {
         Stock::Many if search.index.kind == Kind::Hnsw => Stock::One,
@@ -240,7 +242,8 @@ fn filled_files(
     Ok(fuse)
 }
 
-/// The protocol's rows into FUSE and into the rival, from empty; the rival comes back full.
+/// Inserts the protocol's rows into FUSE and into the rival, both empty before. Returns the rival,
+/// filled.
 fn insertion(
     context: &Context,
     rival: &Rival,
@@ -270,7 +273,8 @@ fn insertion(
     Ok((driver, Pass { rounds, disturbed: vec![], a, b }))
 }
 
-/// Searches in the protocol's rows, which the rival holds already, and FUSE if it is `given` with them.
+/// Searches in the protocol's rows. The rival holds them already; so does FUSE if its files are
+/// `given`.
 fn searches(
     context: &Context,
     search: &Search,
@@ -280,7 +284,7 @@ fn searches(
     unseen: &mut Unseen<'_>,
 ) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
-    // What an emulated CPU says of a ratio that decides nothing there is not worth minutes.
+    // On an emulated CPU, a ratio that decides nothing there gets fewer queries, to save minutes.
     let brief = context.emulated() && !bound_here(context, search.rule)?.decides;
     let protocol = if brief { of_first_queries() } else { PROTOCOL };
     let queries = &dataset.queries[..protocol.queries * dataset.dim];
@@ -323,9 +327,8 @@ fn searches(
     Ok(())
 }
 
-/// Recall@k on the protocol's queries and on the further ones, with what another draw of queries
-/// might have given (bootstrap over queries, 2.5 % on either side), into the evidence, and of each
-/// query how many neighbours were found.
+/// Records recall@k on the protocol's queries and on the further ones, with its bootstrap interval
+/// over queries (2.5 % on either side), and for each query how many neighbours were found.
 fn recall_with_error(
     context: &Context,
     rule: &Rule,

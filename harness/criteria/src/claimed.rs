@@ -1,4 +1,4 @@
-//! What a benchmark program claims of a home: see [`measure::claims`].
+//! Checks what a benchmark program claims of a home: see [`measure::claims`].
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use vexfs_uapi::client::Declaration;
 
 use crate::trial::Context;
 
-/// On FUSE alone.
+/// Runs the benchmark on FUSE alone.
 ///
 /// # Errors
 /// Claims that are not authentic.
@@ -20,10 +20,10 @@ pub(super) fn on_fuse(context: &Context, mount: &Path) -> Result<(), Failure> {
     context.fact("benchmark on FUSE", report)
 }
 
-/// On the kernel's mount and on FUSE's, in turn, while the other stays idle.
+/// Runs the benchmark on the kernel's mount and on FUSE's in turn, while the other stays idle.
 ///
 /// # Errors
-/// Claims that are not authentic, or another home that was asked.
+/// Claims that are not authentic, or requests to the home that should have been idle.
 pub(super) fn on_both(context: &Context, kernel: &Path, fuse: &Path) -> Result<(), Failure> {
     let benchmark = claims::configured(context.emulated())?;
     for (name, home, mount, other) in [
@@ -38,7 +38,8 @@ pub(super) fn on_both(context: &Context, kernel: &Path, fuse: &Path) -> Result<(
     Ok(())
 }
 
-/// A home that nobody is to ask: an index whose counters must stand still, and no file besides.
+/// A home that must stay idle: the counters of an index on it must stand still, and no file may be
+/// made on it.
 struct Idle {
     file: VexfsFile,
     new_files: NewFiles,

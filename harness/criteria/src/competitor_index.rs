@@ -8,22 +8,22 @@ use machine::{fail, require};
 use measure::contender::ContenderProgram;
 use serde_json::Value;
 
-/// `ef_search` of ChromaDB where no other is asked for.
+/// `ef_search` of ChromaDB when none is asked for.
 const CHROMADB_DEFAULT_EF_SEARCH: u64 = 100;
-/// What ChromaDB builds its graph with where nobody says otherwise, and nobody does here: its
-/// `max_neighbors` and `ef_construction`. FUSE's graph is built alike where both are timed.
+/// ChromaDB's default `max_neighbors`, which is not changed here. Where both are timed, FUSE's
+/// graph is built with the same parameters.
 pub(super) const CHROMADB_M: u32 = 16;
-/// See [`CHROMADB_M`].
+/// ChromaDB's default `ef_construction`, see [`CHROMADB_M`].
 pub(super) const CHROMADB_EF_CONSTRUCTION: u32 = 100;
 
 /// Checks the `configuration` of a driver's description.
 ///
-/// ChromaDB reads its configuration back; it always has a graph. Qdrant answers by brute force
-/// for what is below its indexing threshold, and counts the vectors that it indexed: either will
-/// do, where the count bears out the word.
+/// ChromaDB reads its configuration back; it always has a graph. Qdrant searches by brute force
+/// below its indexing threshold, and counts the vectors that it indexed. Either is accepted if the
+/// count agrees with the index that it names.
 ///
 /// # Errors
-/// What does not fit, with both sides of it.
+/// What does not match, with the expected and the reported value.
 pub fn check(
     program: &ContenderProgram,
     configuration: &Value,

@@ -1,4 +1,4 @@
-//! What operations cost.
+//! Measures what one insertion and one search cost, by home and kind of index.
 
 use std::fs;
 use std::path::Path;
@@ -17,19 +17,20 @@ use vexfs_uapi::{Home, Kind};
 
 use crate::declared;
 
-/// What a guest leaves in the evidence directory.
+/// The file in the evidence directory in which a guest leaves its costs.
 pub const COSTS_FILE: &str = "costs.json";
 
-/// Rows of the protocol's dimension: an emulated CPU builds a graph over them in seconds.
+/// Rows of the protocol's dimension: few enough that an emulated CPU builds a graph in seconds.
 const ROWS: usize = 1_000;
 const QUERIES: usize = 50;
 const BATCH: usize = 100;
-/// Work that is done first and does not count, and then this often.
+/// Searches that are not counted, before those that are.
 const WARM_UPS: usize = 2;
 const REPEATS: usize = 15;
-/// How often an index is filled, first without counting and then counting. The more storing a row
-/// costs beside indexing it, the more shows what a daemon's memory has not been through yet: FUSE's
-/// Flat becomes steady after some fifteen fills. Building a graph takes a hundred times as long.
+/// How often an index is filled, first without counting and then counting. The memory of a daemon
+/// slows its first fills, which shows most where storing a row costs much beside indexing it:
+/// FUSE's Flat becomes steady after some fifteen fills. Building a graph takes a hundred times as
+/// long.
 const fn fills(kind: Kind) -> (usize, usize) {
     match kind {
         Kind::Flat => (30, 45),
@@ -100,14 +101,15 @@ fn of_home(home: Home, directory: &Path) -> Result<Vec<Cost>, Failure> {
     Ok(costs)
 }
 
-/// A file with all rows, and how long they took.
+/// Makes a file with all rows, and returns it with the time that inserting them took.
 fn filled(
     home: &str,
     directory: &Path,
     kind: Kind,
     data: &Dataset,
 ) -> Result<(Duration, VexfsFile), Failure> {
-    // A graph is walked, as in the criteria: left to itself it may compare every row.
+    // efSearch is declared, as in the criteria, so that a graph is walked: by default it may
+    // compare every row.
     let declaration = declared::of_rows(kind, data.dim)?;
     let mut file = VexfsFile::create(home, &directory.join("costs.f32"), declaration)?;
     let mut took = Duration::ZERO;
@@ -117,13 +119,13 @@ fn filled(
     Ok((took, file))
 }
 
-/// Leaves `costs` in `evidence`.
+/// Writes `costs` into the directory `evidence`.
 pub fn write(evidence: &Path, costs: &[Cost]) -> Result<(), Failure> {
     let path = evidence.join(COSTS_FILE);
     fs::write(&path, serde_json::to_vec_pretty(costs)?).context(path.display())
 }
 
-/// What a guest has left in `evidence`.
+/// Reads the costs that a guest has left in the directory `evidence`.
 pub fn read(evidence: &Path) -> Result<Vec<Cost>, Failure> {
     let path = evidence.join(COSTS_FILE);
     let bytes = fs::read(&path).context(path.display())?;

@@ -1,7 +1,7 @@
-//! Criterion 3: the competitors' data and protocol, exactly.
+//! Criterion 3: the same data and protocol as the competitors, bit for bit.
 //!
-//! Ratios mean something only where everyone has the same rows and is asked the same queries. So
-//! the generator is held against numpy's, and every contender is asked for its rows back.
+//! A ratio means something only if all contenders have the same rows and get the same queries. So
+//! our generator is compared with numpy's, and every contender is asked for its rows back.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ use super::watched::watched;
 use crate::requirement::Requirement;
 use crate::trial::{Context, Trial};
 
-/// Queries beyond the protocol's that the generator is compared on.
+/// Queries beyond the protocol's on which the generators are compared.
 const FURTHER_QUERIES: usize = 1_000;
 /// Importing numpy takes 10 s in an emulated guest.
 const NUMPY_LIMIT: Duration = Duration::from_secs(180);
@@ -53,8 +53,8 @@ pub fn trials() -> Vec<Trial> {
         Trial::new("dataset::kernel", &[Place::Guest], |context| watched(context, kernel))
             .needs(&[Requirement::Root, Requirement::ModuleLoading, Requirement::Module])
             .alone(),
-        // It searches for every row: minutes under emulation, where kernel_vs_fuse compares the
-        // engine's answers with the homes'.
+        // It searches for every row, which takes minutes under emulation; there kernel_vs_fuse
+        // compares the engine's answers with those of the homes.
         Trial::new("dataset::in_process", &[Place::Host], in_process),
     ]
 }
@@ -68,8 +68,7 @@ fn generator(context: &Context) -> Result<(), Failure> {
     )
 }
 
-/// Our generator gives what the numpy that is installed gives, bit for bit, further queries
-/// included.
+/// Our generator gives the same bits as the installed numpy, further queries included.
 fn numpy(context: &Context) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let dir = tempfile::tempdir()?;
@@ -93,17 +92,17 @@ fn numpy(context: &Context) -> Result<(), Failure> {
     context.fact("numpy", json!({ "version": said["numpy"], "values_compared": ours.len() }))
 }
 
-/// The recorded figures are there and well-formed.
+/// The recorded figures exist and are well-formed.
 fn recorded_figures(context: &Context) -> Result<(), Failure> {
     context.fact("recorded figures", Baselines::load(&project::recorded_figures())?)
 }
 
-/// A competitor is given the protocol, and its rows come back as they went in.
+/// A competitor repeats the protocol that it was given, and returns the rows as they were inserted.
 ///
 /// # Errors
 /// The first difference, or a driver that fails.
 pub fn competitor(context: &Context, competitor: Competitor) -> Result<(), Failure> {
-    // Refuses a driver that repeats another protocol.
+    // This fails if the driver repeats another protocol.
     let mut driver = Driver::start(
         &ContenderProgram::competitor(competitor, json!({})),
         &PROTOCOL,
@@ -128,7 +127,7 @@ fn kernel(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// The rows of a vector file on the VexFS mounted at `mount` come back as they went in.
+/// A vector file on the VexFS mounted at `mount` returns the rows as they were inserted.
 ///
 /// # Errors
 /// The first difference, or the errno of a request.

@@ -1,4 +1,4 @@
-//! How insertions are measured and judged, whichever two contenders are compared.
+//! How an insertion is judged, for any two contenders.
 
 use std::thread;
 
@@ -16,15 +16,15 @@ use vexfs_uapi::Home;
 
 use crate::trial::Context;
 
-/// Rounds of an insertion, and what their times count.
+/// The rounds of an insertion that are judged, and what their times cover.
 pub(super) struct Judged {
     pub rounds: Vec<Round>,
     pub counted: &'static str,
 }
 
-/// Whichever time of a batch favours A less, until its call returned or until the first search
-/// after it was answered: what puts work off until it is asked wins nothing by it. Both go into the
-/// evidence.
+/// Judges by the time that favours A less: until the call of a batch returned, or until the first
+/// search after it was answered. So a contender gains nothing by putting work off until the first
+/// search. Both times go into the evidence.
 pub(super) fn less_favourable(context: &Context, done: InsertionRounds) -> Result<Judged, Failure> {
     let (a_found, b_found) = (done.a_found, done.b_found);
     let (judged, [stored, searchable]) = choose(done)?;
@@ -58,8 +58,8 @@ fn ratio_of(rounds: &[Round]) -> Result<Ratio, Failure> {
         .ok_or_else(|| Failure::new(format!("{} rounds are too few for a bound", logs.len())))
 }
 
-/// Files that were given the protocol's rows, the first of which was asked once a batch: what each
-/// counts, in the home that it was to be in.
+/// Checks the counters of files that were filled with the protocol's rows, in the expected home.
+/// The first file was asked once for each batch, the others never.
 pub(super) fn check_counters(home: Home, files: &[VexfsFile]) -> Result<(), Failure> {
     for (number, file) in files.iter().enumerate() {
         let stats = file.stats()?;
@@ -77,13 +77,13 @@ pub(super) fn check_counters(home: Home, files: &[VexfsFile]) -> Result<(), Fail
     Ok(())
 }
 
-/// Asks a contender for the protocol's rows back.
+/// Checks that a contender returns the protocol's rows.
 pub(super) fn read_back(contender: &mut dyn Contender, dataset: &Dataset) -> Result<(), Failure> {
     let name = contender.name().to_owned();
     compare(&dataset.base, &contender.vectors()?, PROTOCOL.dim).context(name)
 }
 
-/// Fills all at once: an emulated CPU takes minutes to build a graph.
+/// Fills all contenders in parallel, because an emulated CPU takes minutes to build a graph.
 pub(super) fn fill_at_once<'a>(
     all: impl IntoIterator<Item = &'a mut (dyn Contender + Send)>,
     dataset: &Dataset,
@@ -97,14 +97,14 @@ pub(super) fn fill_at_once<'a>(
         let end = |one: thread::ScopedJoinHandle<'_, _>| {
             one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
-        // Each is waited for, whatever became of the others.
+        // Join all of them, even if some failed.
         let ends: Vec<Result<(), Failure>> = started.into_iter().map(end).collect();
         ends.into_iter().collect()
     })
 }
 
-/// Fills the stores of all sides, those of `sides` by the numbers of [`Arm::ALL`](evidence::protocol::Arm):
-/// one after the other, or where there is one of each at once.
+/// Fills the stores of all `sides`, which are numbered as in [`Arm::ALL`](evidence::protocol::Arm):
+/// one after the other, or in parallel if each side has only one.
 pub(super) fn fill_sides(
     sides: [Option<&mut Stores<VexfsFile>>; 4],
     stock: Stock,
@@ -128,7 +128,7 @@ mod tests {
         vec![Round { order: Order::AB, a_ns, b_ns, controls: None, noise: None }; PROTOCOL.rounds()]
     }
 
-    /// A stores twice as fast as B, and both are searched for the first time in `a_ns` and `b_ns`.
+    /// A stores twice as fast as B; the first searches take `a_ns` and `b_ns`.
     #[rstest::rstest]
     #[case::a_puts_work_off(5_000, 1_000, "until the first answer after the batch", 0.5)]
     #[case::b_puts_work_off(1_000, 9_000, "until the call returned", 2.0)]

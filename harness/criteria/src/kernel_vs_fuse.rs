@@ -1,8 +1,8 @@
 //! Criterion 5: the kernel module against FUSE, on the same guest, data and queries.
 //!
-//! Both homes run one engine, so their answers must be the same bits, and what is left to compare
-//! is the place. STATS proves who served: the counters of the home that was asked move by exactly
-//! the queries sent.
+//! Both homes run the same engine, so their answers must be the same bits, and a difference in
+//! speed comes from the home alone. STATS proves which home served: the counters of the home that
+//! was asked grow by exactly the queries sent.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ use crate::trial::{Context, Trial};
 use crate::watched::watched;
 use crate::{alike, claimed};
 
-/// What a trial does on both mounts.
+/// The body of a trial on both mounts.
 type MountsBody = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
 
 /// The trials of the criterion.
@@ -59,7 +59,7 @@ pub fn trials() -> Vec<Trial> {
     alike.into_iter().chain([changes, claims, insertion]).chain(searches).collect()
 }
 
-/// Search by each kind of index, and its rule.
+/// The searches: trial, kind of index and rule.
 const SEARCHES: [(&str, Kind, &Rule); 5] = [
     ("kernel_vs_fuse::flat_search", Kind::Flat, &thresholds::KERNEL_OVER_FUSE_FLAT),
     ("kernel_vs_fuse::hnsw_search", Kind::Hnsw, &thresholds::KERNEL_OVER_FUSE_HNSW),
@@ -103,7 +103,7 @@ struct Mounts<'a> {
 }
 
 impl Mounts<'_> {
-    /// Creates an empty vector file with an index, called `name`, in a home.
+    /// Creates an empty vector file `name` with an index in a home.
     ///
     /// # Errors
     /// A home that refuses, or that is not the one its mount should be.
@@ -125,7 +125,7 @@ impl Mounts<'_> {
 }
 
 impl Mounts<'_> {
-    /// The protocol's rows in indexes of their own for all sides of a search, kernel over FUSE.
+    /// Makes files with the protocol's rows for all sides of a search, kernel (A) over FUSE (B).
     ///
     /// # Errors
     /// A home that refuses, or that is not the one its mount should be.
@@ -161,10 +161,10 @@ struct HomesPair {
     fuse: VexfsFile,
 }
 
-/// The same answers, bit for bit, from kernel, FUSE and the engine in process.
+/// Kernel, FUSE and the engine in process must give the same answers, bit for bit.
 ///
 /// # Errors
-/// The first difference, or a vector that does not come back as it was written.
+/// The first difference, or rows that do not come back as they were written.
 fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     let declaration = of_protocol(Kind::Flat)?;
     let mut pair = mounts.pair(declaration)?;
@@ -191,13 +191,13 @@ fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), F
     context.fact("queries answered alike by kernel, fuse and in process", 200)
 }
 
-/// All five kinds by all three metrics: the same answers, bit for bit, from kernel, FUSE and the
-/// engine in process at every instruction set that this processor has.
+/// With all five kinds and all three metrics, kernel, FUSE and the engine in process must give the
+/// same answers, bit for bit; the engine at every instruction set that this processor has.
 ///
 /// # Errors
 /// The first difference, or an answer of the wrong length.
 fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
-    // Rows enough for structures to be trained, and trained anew by the second batch.
+    // Enough rows for an index to be trained, and trained again by the second batch.
     let data = Dataset::generate(11, 1200, 48, 20);
     let (first, second) = data.base.split_at(700 * data.dim);
     for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
@@ -230,11 +230,11 @@ fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Res
     context.fact("kinds and metrics answered alike by kernel, fuse and in process", 15)
 }
 
-/// Rows inserted by write(2), the protocol's batches, kernel over FUSE, by the time that favours the
-/// kernel less.
+/// Measures insertion by write(2) in the protocol's batches, kernel over FUSE, by the time that
+/// favours the kernel less.
 ///
 /// # Errors
-/// FAIL by its rule, or work that was not done as claimed.
+/// The rule FAILs, or a side did not do the work that it claims.
 fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     let declaration = of_protocol(Kind::Flat)?;
     let dataset = Dataset::of_protocol()?;
@@ -267,16 +267,16 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
     })
 }
 
-/// The protocol, or its first queries in an emulated guest. No competitor is asked here, and both
-/// homes are asked the same.
+/// The protocol, or only its first queries in an emulated guest. That is fair here, because no
+/// competitor is asked, and both homes get the same queries.
 fn protocol(context: &Context) -> Protocol {
     if context.emulated() { of_first_queries() } else { PROTOCOL }
 }
 
-/// Queries to an index of `kind`, the protocol's rounds, kernel over FUSE.
+/// Measures searches of an index of `kind` over the protocol's rounds, kernel over FUSE.
 ///
 /// # Errors
-/// FAIL by its rule, other answers than the other home's, or counters that do not fit.
+/// The rule FAILs, the homes' answers differ, or the counters do not match the queries.
 fn search(context: &Context, mounts: &Mounts<'_>, kind: Kind, rule: &Rule) -> Result<(), Failure> {
     let dataset = Dataset::of_protocol()?;
     let protocol = protocol(context);

@@ -1,4 +1,4 @@
-//! What every measuring trial does: plan, rounds, checks, the record, and the ratio.
+//! The frame of every measuring trial: plan, rounds, checks, the record, and the ratio.
 
 mod forecast;
 
@@ -21,33 +21,33 @@ use crate::trial::Context;
 
 pub use forecast::{Coming, Forecast};
 
-/// Environment variable: how many of the preset looks a measurement may take, all of them where it
-/// is not set. A test of the suite itself is content with the first, and says INCONCLUSIVE sooner.
+/// Environment variable: how many of the preset looks a measurement may take (default: all). Tests
+/// of the suite itself take one, and reach INCONCLUSIVE sooner.
 pub const LOOKS_VARIABLE: &str = "VEXFS_VALIDATION_LOOKS";
 
-/// The fact that a trial's forecasts are in the evidence as.
+/// The name of the fact that holds a trial's forecasts.
 const FORECAST: &str = "what the looks will cost and can resolve";
 
-/// Further looks leave one part in this many of the trial's time for what comes after them.
+/// Further looks leave this fraction (1/3) of the trial's time for what comes after them.
 const KEPT_FREE: u32 = 3;
 
-/// The protocol, once, on all four sides.
+/// One pass: the protocol, once, on all four sides.
 pub struct Pass {
-    /// Its rounds, warm-ups first.
+    /// The rounds, warm-ups first.
     pub rounds: Vec<Round>,
-    /// Rounds that were disturbed and done again.
+    /// Rounds that were disturbed and repeated.
     pub disturbed: Vec<Round>,
-    /// A, after it.
+    /// A's description after the pass.
     pub a: Side,
-    /// B, after it.
+    /// B's description after the pass.
     pub b: Side,
 }
 
-/// Measures pass after pass until a preset look decides, writes the samples down, and fails on
-/// FAIL. INCONCLUSIVE is for the verdict to say: a busy machine must not turn a test red.
+/// Measures pass after pass until a preset look decides, records the samples, and fails on FAIL.
+/// INCONCLUSIVE is left to the verdict: a busy machine must not turn a test red.
 ///
 /// # Errors
-/// FAIL, where the rule decides here; a pass that fails; or evidence that cannot be written.
+/// FAIL, if the rule decides here; a pass that fails; or evidence that cannot be written.
 pub fn judge(
     context: &Context,
     rule: &Rule,
@@ -56,8 +56,8 @@ pub fn judge(
 ) -> Result<(), Failure> {
     let clock = clock::here()?;
     let bound = bound_here(context, rule)?;
-    // Rounds on the instruction clock are as good as equal: more of them say no more. What decides
-    // nothing is not worth the time.
+    // On the instruction clock rounds hardly differ, so more of them add nothing. A ratio that
+    // decides nothing is not worth more looks either.
     let looks = if clock == Clock::Instructions || !bound.decides { 1 } else { looks_allowed()? };
     let until = context.ends().map(|ends| ends - context.limit().unwrap_or_default() / KEPT_FREE);
     let subject = RatioSubject { rule: rule.id, trial: context.trial(), bound, clock, until };
@@ -88,25 +88,25 @@ pub fn judge(
     Ok(())
 }
 
-/// What is measured, in the evidence's terms.
+/// What is measured, in the terms of the evidence.
 #[derive(Debug, Clone, Copy)]
 pub struct RatioSubject<'a> {
-    /// The rule's name.
+    /// The rule's id.
     pub rule: &'a str,
-    /// The trial's.
+    /// The trial's name.
     pub trial: &'a str,
-    /// What the ratio is held against.
+    /// The threshold for the ratio.
     pub bound: Bound,
-    /// What times count.
+    /// The clock that times are taken from.
     pub clock: Clock,
-    /// When no look may still be going on, but the first.
+    /// All looks but the first must be over by then.
     pub until: Option<Instant>,
 }
 
-/// Writes a forecast down.
+/// Records a forecast.
 pub type Tell<'a> = dyn Fn(&Forecast) -> Result<(), Failure> + 'a;
 
-/// A pass that is going on.
+/// A pass in progress.
 pub struct PassProgress<'a> {
     /// Its number, from 0.
     pub number: usize,
@@ -115,7 +115,7 @@ pub struct PassProgress<'a> {
 }
 
 impl PassProgress<'_> {
-    /// Must be called after each round. After the warm-up rounds of the first pass it writes down the
+    /// Must be called after each round. After the warm-up rounds of the first pass it records the
     /// forecast.
     pub fn seen(&self, rounds: &[Round]) -> Result<(), Failure> {
         if self.number > 0 || rounds.len() != PROTOCOL.warmups {
@@ -125,8 +125,8 @@ impl PassProgress<'_> {
     }
 }
 
-/// Measures pass after pass until one of the first `looks` decides, or the next would not end in time:
-/// it is expected to take as long as those before it.
+/// Measures pass after pass until one of the first `looks` decides, or until the next look would
+/// not end in time (its passes are expected to take as long as those before).
 ///
 /// # Errors
 /// The first pass that fails.
@@ -172,7 +172,7 @@ pub fn measure(
                 pass(&PassProgress { number: measurement.passes.len(), looks, tell })?;
             measurement.passes.push(rounds);
             measurement.disturbed.extend(disturbed);
-            // The worst recall of ours and the best of the other's count.
+            // Our worst recall and the other side's best one count.
             measurement.a = Side { recall: least(measurement.a.recall, a.recall), ..a };
             measurement.b = Side { recall: most(measurement.b.recall, b.recall), ..b };
         }
@@ -186,18 +186,18 @@ fn too_long(rounds: usize, due: Duration, until: Instant) -> Option<CutShort> {
     (due > left).then_some(CutShort { rounds, seconds, left: left_seconds })
 }
 
-/// What a ratio is held against in the trial's place.
+/// The threshold for a ratio in this trial's place, on this CPU and clock.
 ///
 /// # Errors
-/// The launcher's word on the clock cannot be read.
+/// The launcher's note on the clock cannot be read.
 pub fn bound_here(context: &Context, rule: &Rule) -> Result<Bound, Failure> {
     let (place, emulated, clock) = (context.place(), context.emulated(), clock::here()?);
     Ok(rule.at(RuleScene { place, emulated, clock }))
 }
 
-/// Queries of the same stream beside the protocol's, on which recall is taken, too; what opens the
-/// turns of a pass comes behind them ([`measure::contender::Unseen`]). An emulated guest answers some
-/// tens of them a second, and is asked fewer.
+/// How many queries of the same stream, beyond the protocol's, recall is also measured on. The
+/// queries that open the turns of a pass come after them ([`measure::contender::Unseen`]). An
+/// emulated guest answers only some tens of queries a second, so it gets fewer.
 pub fn further_queries(context: &Context) -> usize {
     if context.emulated() { 400 } else { 1_000 }
 }
@@ -221,7 +221,7 @@ fn looks_allowed() -> Result<usize, Failure> {
     })
 }
 
-/// A side of a ratio, which describes itself under the name `what`.
+/// Describes one side of a ratio; its contender's description goes under the name `what`.
 pub(crate) fn side(
     what: &str,
     contender: &mut dyn Contender,

@@ -1,4 +1,4 @@
-//! Criterion 2: FUSE against the recorded figures, where they are comparable.
+//! Criterion 2: FUSE against the recorded figures, as far as they are comparable.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,17 +22,18 @@ use vexfs_uapi::client::Declaration;
 
 use crate::trial::Context;
 
-// The figures are checked on a floor that does not know the contract.
+// `evidence` checks the figures, and must not depend on the contract, so it repeats this limit.
 const _: () = assert!(MAX_DIM == vexfs_uapi::MAX_DIM, "evidence repeats the contract's limit");
 
-/// Inserts into FUSE, mounted at `mount`, at every size at which an insertion was recorded, and
-/// holds its rates against the recorded ones. ChromaDB's decide; Qdrant's are reported. What is
-/// not comparable is written down with the reason. A ratio whose bounds lie on both sides of the
-/// threshold is for the verdict to call INCONCLUSIVE, which recomputes it from the same times.
+/// Inserts into FUSE, mounted at `mount`, at every size for which an insertion was recorded, and
+/// compares the rates with the recorded ones. ChromaDB's figures decide; Qdrant's are reported.
+/// Figures that are not comparable are recorded with the reason. If the bounds of a ratio lie on
+/// both sides of the threshold, the verdict, which recomputes the ratio from the same times, calls
+/// it INCONCLUSIVE.
 ///
 /// # Errors
-/// A ratio to ChromaDB's recorded insertion whose upper bound is below the threshold, where that
-/// decides: not on an emulated CPU, since the figures were recorded on a real one.
+/// The upper bound of a ratio to ChromaDB's recorded insertion is below the threshold. On an
+/// emulated CPU that decides nothing, since the figures were recorded on a real one.
 pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     let baselines = Baselines::load(&project::recorded_figures())?;
     let rule = &thresholds::FUSE_OVER_RECORDED_INSERTION;
@@ -75,14 +76,14 @@ pub fn recorded(context: &Context, mount: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sizes at which an insertion was recorded.
+/// The sizes (rows, components) for which an insertion was recorded.
 fn sizes(baselines: &Baselines) -> BTreeSet<(usize, u32)> {
     let insertions =
         baselines.figures.iter().filter(|one| one.operation == RatedOperation::Insertion);
     insertions.map(|figure| (figure.rows as usize, figure.dim)).collect()
 }
 
-/// Why the other figures are compared with nothing.
+/// The reasons why the other figures are not compared.
 fn incomparable(baselines: &Baselines) -> Vec<String> {
     let searches = baselines.figures.iter().filter(|one| one.operation == RatedOperation::Search);
     let recall = searches.map(|figure| format!("not comparable: {figure}: {}", figure.note));
@@ -94,8 +95,8 @@ fn incomparable(baselines: &Baselines) -> Vec<String> {
     recall.chain(of_protocol).collect()
 }
 
-/// The times of the protocol's measured rounds of inserting `rows` rows of `dim` components,
-/// which are read back and compared afterwards.
+/// Inserts `rows` rows of `dim` components in the protocol's rounds, reads them back and compares
+/// them. Returns the times of the measured rounds.
 fn insert(mount: &Path, rows: usize, dim: u32) -> Result<Vec<Duration>, Failure> {
     let rounds = PROTOCOL.rounds();
     require!(rows.is_multiple_of(rounds), "{rows} rows do not make {rounds} equal batches");

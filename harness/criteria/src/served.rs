@@ -1,5 +1,5 @@
-//! Checks that searches were served as claimed: STATS before and after must have counted exactly the
-//! queries and the work that were asked for.
+//! Checks that searches were served as claimed: between two readings, STATS must have counted
+//! exactly the queries sent, and the work that the index takes for them.
 
 use evidence::protocol::PROTOCOL;
 use machine::failure::Failure;
@@ -8,7 +8,7 @@ use measure::contender::{Searchable, VexfsFile};
 use measure::home;
 use vexfs_uapi::{Home, Kind};
 
-/// Searches answered, and rows compared with their queries.
+/// Counters of STATS: searches answered, and rows compared with queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Served {
     /// Searches.
@@ -17,7 +17,7 @@ pub struct Served {
     pub distances: u64,
 }
 
-/// What was asked of an index.
+/// What an index was asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     /// The kind of the index.
@@ -31,7 +31,7 @@ pub struct Asked {
 }
 
 impl Served {
-    /// What `files` have counted together, ever.
+    /// The counters of `files`, added up.
     ///
     /// # Errors
     /// STATS fails.
@@ -45,7 +45,7 @@ impl Served {
         Ok(all)
     }
 
-    /// What was counted since it was `before`.
+    /// The difference to an earlier reading.
     #[must_use]
     pub fn since(self, before: Served) -> Served {
         Served {
@@ -54,9 +54,10 @@ impl Served {
         }
     }
 
-    /// Whether `name` answered all of it, and by an index of that kind. Flat compares every row,
-    /// and PQ and LSH the code of every row; a graph is there to compare fewer, though no fewer than
-    /// it names. Inverted lists are, too, but compare every row where that is cheaper.
+    /// Checks that `name` answered all queries, with an index of that kind. Flat compares every
+    /// row, and PQ and LSH the code of every row. A graph must compare fewer rows than there are,
+    /// but no fewer than it names. Inverted lists as well, but they may also compare every row
+    /// where that is cheaper.
     ///
     /// # Errors
     /// What was asked, and what was counted.
@@ -77,11 +78,12 @@ impl Served {
     }
 }
 
-/// What each of A's sides was asked, store by store: a copy that asks A's store is none.
+/// The counters of A and of its copies, store by store, which also show that a copy did not ask A's
+/// stores.
 pub struct OfSides(Vec<Served>);
 
 impl OfSides {
-    /// Before the searches.
+    /// Reads the counters before the searches.
     ///
     /// # Errors
     /// STATS fails.
@@ -89,8 +91,8 @@ impl OfSides {
         sides.asked().iter().map(|one| Served::by(one.files)).collect::<Result<_, _>>().map(OfSides)
     }
 
-    /// After them: the stores of each side have served `queries` for each side that asks them, by an
-    /// index of `kind`.
+    /// Checks after the searches that each store has served `queries` for each side that asks it,
+    /// with an index of `kind`.
     ///
     /// # Errors
     /// As [`Served::check`].

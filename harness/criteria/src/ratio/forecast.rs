@@ -1,4 +1,4 @@
-//! What a measurement will cost and can resolve, as its warm-up shows it.
+//! Forecasts, from its warm-up, what a measurement will cost and what it can resolve.
 
 use std::fmt;
 
@@ -7,31 +7,33 @@ use evidence::protocol::PROTOCOL;
 use evidence::stats::{LOOKS, Look, median, resolvable};
 use serde::Serialize;
 
-/// What the warm-up of the first pass says of the rounds to come.
+/// What the warm-up of the first pass tells about the rounds to come.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
-    /// A round, seconds: the median.
+    /// Seconds of a round, the median.
     pub round_seconds: f64,
-    /// Standard deviation of ln(A/B) from round to round, from the median of its deviations.
+    /// Standard deviation of ln(A/B) from round to round, estimated from the median absolute
+    /// deviation.
     pub spread: f64,
     /// The looks that may be taken.
     pub looks: Vec<Coming>,
 }
 
-/// A look that may come.
+/// A look to come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Coming {
-    /// After this many rounds that count.
+    /// The look is taken after this many rounds, without warm-ups.
     pub rounds: usize,
-    /// Seconds from now on, for the rounds alone.
+    /// Seconds until the look, for the rounds alone.
     pub seconds: f64,
-    /// A ratio that is this many times its threshold, or less than the inverse, is about what can be told
-    /// from it.
+    /// The look can roughly tell a ratio from its threshold if the ratio is at least this many
+    /// times the threshold, or at most the inverse of that.
     pub resolves: f64,
 }
 
 impl Forecast {
-    /// From the rounds of a warm-up, where they were timed and have controls; of the first `looks`.
+    /// Forecasts the first `looks` from the rounds of a warm-up; `None` unless they are timed and
+    /// have controls.
     pub fn of(warmups: &[Round], looks: usize) -> Option<Forecast> {
         let seconds = |round: &Round| Some(round.noise?.wall_us as f64 / 1e6);
         let round_seconds = median(&warmups.iter().filter_map(seconds).collect::<Vec<_>>())?;
@@ -53,8 +55,8 @@ impl Forecast {
     }
 }
 
-/// Standard deviation of a normal distribution with the same median deviation from the median: one
-/// warm-up round among five that is far off, as the first is, does not make it.
+/// Standard deviation of the normal distribution with the same median absolute deviation. One
+/// outlier among the five warm-up rounds, as the first round is, does not distort it.
 fn spread(logs: &[f64]) -> Option<f64> {
     let middle = median(logs)?;
     let deviations: Vec<f64> = logs.iter().map(|log| (log - middle).abs()).collect();
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn five_rounds_say_what_two_hundred_will_cost() {
-        // The first is cold, and makes nothing of the spread.
+        // The first round is cold, and does not affect the spread.
         let warmups = [
             round(9_000, 1_000),
             round(2_000, 1_100),

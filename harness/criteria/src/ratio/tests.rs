@@ -1,4 +1,4 @@
-//! Going on over looks, and what a store that answers from memory gains by it.
+//! Tests of going on over looks, and of a store that gains by answering from memory.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -30,12 +30,12 @@ fn untold(_: &Forecast) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The protocol's rounds on little data.
+/// The protocol's rounds on small data.
 const SMALL: Protocol =
     Protocol { rows: 100, dim: 4, queries: 5, k: 3, insertion_batch: 4, ..PROTOCOL };
 
-/// A store that remembers queries. By its own words a search takes it 1 ms, and an answer from
-/// memory 0.1 ms.
+/// A store that remembers queries. It claims 1 ms for a search, and 0.1 ms for an answer from
+/// memory.
 struct Remembering {
     engine: InProcess,
     known: Rc<RefCell<HashSet<Vec<u32>>>>,
@@ -80,7 +80,7 @@ fn what_answers_from_memory_is_found_after_any_number_of_passes() {
     let dataset = Dataset::generate(9, SMALL.rows, SMALL.dim, SMALL.queries);
     let oracle = Oracle::new(&dataset, &dataset.queries, SMALL.k);
     let mut unseen = Unseen::behind(&dataset, 0);
-    // A and its copies have one memory, as files of one daemon may.
+    // A and its copies share one memory, as files of one daemon may.
     let (ours, theirs) = (Rc::default(), Rc::default());
     let mut a = Remembering::new(&ours, 1.0);
     let mut b = Remembering::new(&theirs, 3.0);
@@ -113,7 +113,7 @@ fn side(recall: Option<f64>) -> Side {
     Side { contender: "x".to_owned(), recall, description: json!({}) }
 }
 
-/// A pass of rounds in each of which B takes what `b_ns` says of its number; A takes 1000.
+/// A pass in which A takes 1000 ns a round, and B what `b_ns` gives for the round's number.
 fn pass(b_ns: fn(usize) -> u64, recalls: (Option<f64>, Option<f64>)) -> Pass {
     let round = |index| Round {
         order: controlled_order_of(index),
@@ -153,7 +153,7 @@ fn passes_go_on_until_a_look_decides(
     assert_eq!(decided, passes == 1 && looks > 1);
 }
 
-/// A trial whose time is over stops at the look that it has, and one that has time goes on.
+/// A trial without time left stops at the look that it has; a trial with time left goes on.
 #[rstest::rstest]
 #[case::no_limit(None, 3, None)]
 #[case::time_enough(Some(600), 3, None)]
@@ -176,7 +176,8 @@ fn a_look_that_does_not_fit_is_not_begun(
     assert_eq!(Decision::of(&measured).unwrap().outcome(), Outcome::Inconclusive);
 }
 
-/// The forecast is told once, after the first pass's warm-up and before its first round that counts.
+/// The forecast is recorded once, after the first pass's warm-up and before its first counted
+/// round.
 #[test]
 fn what_it_will_cost_is_told_before_the_first_look() {
     let told = RefCell::new(Vec::new());
@@ -218,7 +219,7 @@ fn a_pass_that_fails_ends_it() {
     assert_eq!(failed.unwrap_err().to_string(), "driver died");
 }
 
-/// The rounds that are measured are those that the verdict decides on.
+/// The verdict decides on the very rounds that were measured.
 #[test]
 fn what_is_measured_is_decided_on() {
     let pass = |_: &PassProgress<'_>| {
