@@ -1,4 +1,4 @@
-//! While one user's index builds for hours, all other users of the mount are served.
+//! While one user's index builds for hours, all other users of the mount must be served.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -27,12 +27,12 @@ const DIM: usize = 16;
 const ROWS: usize = 20_000;
 /// A graph over [`ROWS`] that takes hours.
 const SLOW: [&str; 6] = ["--kind", "hnsw", "--m", "128", "--ef-construction", "20000"];
-/// What starting the program and reading the file take is long over by then.
+/// Processor time by which the program has certainly started and read the file, and is building.
 const AT_IT: Duration = Duration::from_secs(2);
-/// No request takes a thousandth of it, and the index takes longer.
+/// No request takes a thousandth of this, and the build takes longer.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A request to the mount whose root this is.
+/// A request to the mount with this root.
 pub(super) type Request = fn(&Path) -> io::Result<()>;
 
 /// The file that the offender keeps busy.
@@ -40,8 +40,8 @@ pub(super) fn busy(root: &Path) -> PathBuf {
     root.join("busy.f32")
 }
 
-/// What is asked for by root and by another user than the one who keeps the file busy. One takes away
-/// a name of that file, which holds the directory while it waits.
+/// The requests that root and another user send, neither of whom keeps the file busy. One removes a
+/// name of that file, which holds the directory's lock while it waits.
 pub(super) const REQUESTS: &[(&str, Request)] = &[
     ("stat of the busy file", |root| fs::metadata(busy(root)).map(drop)),
     ("read of the busy file", |root| File::open(busy(root))?.read_exact_at(&mut [0; 64], 64)),
@@ -79,7 +79,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
         answered(who, uid, root, REQUESTS, "while another user's index is built")?;
     }
     context.fact("requests that were answered meanwhile", 2 * REQUESTS.len())?;
-    // Had it ended before, nothing would have been shown.
+    // If the build had ended before, the answers would have shown nothing.
     kill(pid, Signal::SIGKILL).context("kill")?;
     let ended = building.finish(LIMIT)?;
     require!(
@@ -92,7 +92,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Lets all users reach the root of a mount, and make files there.
+/// Lets all users reach the root of a mount and make files there.
 pub(super) fn open_to_all(root: &Path) -> Result<(), Failure> {
     if let Some(parent) = root.parent() {
         fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
@@ -100,8 +100,8 @@ pub(super) fn open_to_all(root: &Path) -> Result<(), Failure> {
     fs::set_permissions(root, Permissions::from_mode(0o777)).context("chmod of the root")
 }
 
-/// That each request of user `uid` is answered. One that is not is left behind: it ends with what it
-/// waits for.
+/// Checks that each request of user `uid` is answered. A thread whose request is not answered is
+/// left behind, and ends when the request does.
 pub(super) fn answered(
     who: &str,
     uid: u32,

@@ -17,8 +17,8 @@ use vexfs_uapi::client::{detach, stats};
 use crate::trial::Context;
 use crate::watched::own_knows_requests;
 
-/// A mount may take half of the memory, so that who is root in a name space of their own only must
-/// not make one.
+/// A mount may take half of the machine's memory, so a user who is root only in a user namespace
+/// must not be able to make one.
 pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = |kind: &str| {
@@ -30,7 +30,7 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
             .output()
             .context("unshare(1)")
     };
-    // What any name space may mount shows that this one works.
+    // A tmpfs can be mounted in any user namespace, so this shows that the namespace works.
     let other = mount("tmpfs")?;
     let said = String::from_utf8_lossy(&other.stderr);
     require!(other.status.success(), "a tmpfs cannot be mounted there either: {said}");
@@ -45,8 +45,8 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// A process in a cgroup of its own declares an index. Ends with it: the process is gone, so that
-/// what DETACH gives back to the cgroup is the index.
+/// Checks that a process in a cgroup of its own is charged for the index that it attaches. The
+/// process has ended by the time of DETACH, so what DETACH gives back to the cgroup is the index.
 pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure> {
     const DIM: usize = 64;
     const ROWS: usize = 20_000;
@@ -68,7 +68,7 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
     require!(memory >= (ROWS * DIM) as u64, "an index of {ROWS} rows holds {memory} bytes");
     let attached = cgroup.charged()?;
     detach(&file, 0).context("DETACH")?;
-    // The kernel gives charges back in batches; an index within 5 % is none of them.
+    // The kernel gives charges back in batches, so 5 % of the index may be missing.
     let given_back = format!("{memory} bytes of an index, given back to the cgroup of who made it");
     let detached = wait_for(given_back, Duration::from_secs(5), || {
         let charged = cgroup.charged()?;

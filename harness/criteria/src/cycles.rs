@@ -1,4 +1,4 @@
-//! Load/unload cycles, many of them: none may fail, and none may leave memory behind.
+//! Many load/unload cycles: none may fail, and none may leave memory behind.
 
 use std::fs::File;
 use std::time::Instant;
@@ -17,10 +17,10 @@ use crate::trial::Context;
 
 /// Load/unload cycles of the stability trial.
 pub const CYCLES: u32 = 300;
-/// Every how many cycles the module is also mounted and used.
+/// In one cycle of this many the module is also mounted and used.
 const USED_EVERY: u32 = 10;
-/// Memory that the kernel may hold more after all cycles than after the first fifty, which fill
-/// its own caches: a leak of 4 KiB a cycle is four times as much here.
+/// The kernel may hold this much more memory after all cycles than after the first fifty, which
+/// fill its own caches. A leak of 4 KiB a cycle adds four times as much.
 const MEMORY_TOLERANCE_KIB: i64 = 256;
 
 pub(super) fn survives(context: &Context) -> Result<(), Failure> {
@@ -31,7 +31,7 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     let mut done = Vec::with_capacity(CYCLES as usize);
     let mut used = None;
     for number in 0..CYCLES {
-        // The console then says in which cycle a kernel went down.
+        // If a kernel goes down, the console then shows in which cycle.
         KernelLog::mark(&format!("{}: cycle {number}", context.trial()))?;
         let mut cycle = || -> Result<LoadCycle, Failure> {
             let started = Instant::now();
@@ -70,15 +70,15 @@ pub(super) fn survives(context: &Context) -> Result<(), Failure> {
     if let Some(number) = live.iter().position(|&left| left > 0) {
         machine::fail!("{} allocations of the module outlive cycle {number}", live[number]);
     }
-    // A kernel that looks for leaks has debts of its own to keep; it names what it finds.
+    // A kernel with kmemleak uses memory for its own records, so its leak report decides instead.
     match kmemleak {
         Some(kmemleak) => kmemleak.check(),
         None => check_memory(&memory),
     }
 }
 
-/// Loads, perhaps uses, and unloads the module: its allocations that were alive when it went, and
-/// how it was used.
+/// Loads, perhaps uses, and unloads the module. Returns its live allocations just before unloading,
+/// and how it was used.
 fn one_cycle(module: &File, is_used: bool) -> Result<(u64, Option<Used>), Failure> {
     let loaded: LoadedModule = load_open(module)?;
     let mut used = None;
@@ -89,12 +89,12 @@ fn one_cycle(module: &File, is_used: bool) -> Result<(u64, Option<Used>), Failur
     }
     let left = live_allocations()?;
     loaded.unload()?;
-    // Of a module that keeps no count those tell that outlive it.
+    // For a module without such a counter, the caller counts the allocations that outlive it.
     Ok((left.unwrap_or_default(), used))
 }
 
-/// The medians of two stretches of cycles, after the first fifty and at the end: single values
-/// jump by what other parts of the kernel hold for a moment.
+/// Compares the medians of two stretches of cycles, after the first fifty and at the end. Medians,
+/// because single values jump with what other parts of the kernel hold for a moment.
 fn check_memory(kib: &[i64]) -> Result<(), Failure> {
     let median = |part: &[i64]| {
         let values: Vec<f64> = part.iter().map(|&one| one as f64).collect();

@@ -1,4 +1,5 @@
-//! Criterion 1: FUSE works as a file system, and goes on doing so around the module.
+//! Criterion 1: FUSE works as a file system, and goes on working while the module is loaded and
+//! unloaded.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -28,15 +29,15 @@ use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 
 const EVERYWHERE: &[Place] = &[Place::Host, Place::Guest];
-/// For one operation of many, in an emulated guest.
+/// Limit for one operation, in an emulated guest.
 const EACH_LIMIT: Duration = Duration::from_secs(600);
-/// None of these trials takes a tenth of it where the machine is quiet.
+/// On a quiet machine none of these trials takes a tenth of this.
 const OWN_LIMIT: Duration = Duration::from_secs(300);
-/// In which a daemon says that it cannot mount there.
+/// A daemon must refuse a bad mount point within this time.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
 const NEEDS: &[Requirement] = &[Requirement::DevFuse, Requirement::FuseDaemon];
 
-/// The trials that need nothing but FUSE.
+/// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
     let own: [(&str, Body); 7] = [
@@ -62,8 +63,8 @@ pub fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// No regression: the same operations on FUSE before the module is loaded, while it is, and
-/// after it is gone.
+/// No regression: the same operations on FUSE before the module is loaded, while it is loaded, and
+/// after it is gone must end the same way.
 fn around_the_module() -> Trial {
     Trial::new("fuse::no_regression_around_the_module", &[Place::Guest], |context| {
         watched(context, |context| {
@@ -94,7 +95,7 @@ fn around_the_module() -> Trial {
     .alone()
 }
 
-/// What failed, by operation; `None` where nothing did.
+/// The failure of each operation, or `None` if it passed.
 type Outcomes = BTreeMap<&'static str, Option<String>>;
 
 fn all_operations() -> Result<Outcomes, Failure> {
@@ -136,7 +137,7 @@ fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
     for _ in 0..3 {
         let mount = FuseMount::under_test()?;
         fs::write(mount.path().join("f"), "gone afterwards")?;
-        // What `unmount` checks: mount, directory, process.
+        // `unmount` checks that mount, directory and process are gone.
         mount.unmount()?;
     }
     Ok(())
@@ -157,8 +158,8 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
     mount.fusermount()
 }
 
-/// Whoever unmounts and mounts again at once, as an update does, has the new mount: the old daemon,
-/// which takes a moment to end, takes down nothing but its own.
+/// After unmounting and at once mounting again, as an update does, the new mount must stay: the old
+/// daemon, which takes a moment to end, may take down only its own mount.
 fn successors(_: &Context) -> Result<(), Failure> {
     const ROUNDS: u32 = 10;
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
@@ -173,7 +174,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
     let mut predecessor: Option<Foreground> = None;
     for round in 0..ROUNDS {
         let daemon = Foreground::start(&mountpoint)?;
-        // Before it is mounted the directory beneath is there.
+        // Until the daemon has mounted, the directory beneath is visible.
         let mounted = wait_for("the daemon's mount", REFUSAL_LIMIT, || {
             let mounted = daemon.has_mounted()?;
             Ok((mounted || daemon.has_ended()?).then_some(mounted))
@@ -181,7 +182,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
         if !mounted.context(format!("round {round}"))? {
             let ended = daemon.finish(REFUSAL_LIMIT).context(format!("round {round}"))?;
             ended.must_succeed(&format!("round {round}: the daemon, before it had mounted,"))?;
-            // It was told that it is unmounted, before anybody looked.
+            // Its mount was taken down before we saw it.
             return Err(gone(round));
         }
         let file = mountpoint.join("f");
@@ -225,8 +226,9 @@ fn served_by_fuse(context: &Context) -> Result<(), Failure> {
     mount.unmount()
 }
 
-/// What cannot be mounted on is refused, and nothing is left. Nobody can mount on what is not there;
-/// libfuse may mount on a file and on what is mounted already, the reference may not.
+/// A bad mount point must be refused, and nothing may be left behind. No daemon can mount on a path
+/// that does not exist. A daemon on libfuse may mount on a file and on an existing mount; the
+/// reference may not.
 fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let config = config::current()?;
     let own = config.fuse.is_some() || config.mount.fuse.is_some();
@@ -240,7 +242,7 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         let left = Foreground::end_all_of(path)?;
         let Finished { status, output } =
             ended.context(format!("a mount point that is {word:?}: it goes on"))?;
-        // How it says so is its own affair where it is not the reference.
+        // Exit code and message are only fixed for the reference.
         let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(
             as_due && (own || output.contains(word)),
@@ -255,7 +257,7 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     if !own {
         refused(&file, "not a directory")?;
         let mount = FuseMount::under_test()?;
-        // What it would leave goes with the mount's own daemon.
+        // If this daemon leaves anything, it goes with the mount's own daemon.
         let Finished { status, output } = Foreground::start(mount.path())?.finish(REFUSAL_LIMIT)?;
         require!(
             status.code() == Some(3) && output.contains("in use"),

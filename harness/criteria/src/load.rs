@@ -1,4 +1,4 @@
-//! Both homes under the load of others' programs: see [`homes::torture`].
+//! Runs load generators of others (fio, stress-ng) on both homes: see [`homes::torture`].
 
 use homes::torture::{fio, stress_ng};
 use vexfs_uapi::Home;

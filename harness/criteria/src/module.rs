@@ -1,4 +1,4 @@
-//! Criterion 4: the module loads, is used, and unloads, hundreds of times, without a trace.
+//! Criterion 4: the module loads, is used and unloads hundreds of times, and leaves nothing behind.
 
 use std::fs;
 
@@ -67,7 +67,8 @@ pub fn trials() -> Vec<Trial> {
 fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
     let module = ModuleFile::of_running_kernel()?;
     module.must_match(&project::running_kernel())?;
-    // Kbuild gives one to modules that have a version, as the reference has, or to none.
+    // Kbuild gives a srcversion to modules with a version, as the reference has; others may have
+    // none.
     let own = config::current()?.module.is_some();
     require!(own || !module.srcversion.is_empty(), "the module has no srcversion");
     context.fact(MODULE, module.identity())
@@ -107,7 +108,7 @@ fn mounts_and_is_used(context: &Context) -> Result<(), Failure> {
 fn refuses_while_mounted(_: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=1M")?;
-    // EWOULDBLOCK is what delete_module(2) says of a module in use when it must not wait.
+    // With O_NONBLOCK, delete_module(2) gives EWOULDBLOCK for a module in use.
     match loaded.try_unload() {
         Err(Errno::EWOULDBLOCK | Errno::EBUSY) => {}
         other => machine::fail!("unloading while mounted gave {other:?}, EWOULDBLOCK is due"),
@@ -126,7 +127,7 @@ fn refuses_to_load_twice(_: &Context) -> Result<(), Failure> {
             require!(words.contains("EEXIST"), "a second load failed otherwise: {words}");
         }
         Ok(second) => {
-            // One module, two guards: the first one unloads it.
+            // There are now two guards for one module; the first one unloads it.
             std::mem::forget(second);
             machine::fail!("the module loads twice");
         }
@@ -139,7 +140,7 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
     for options in ["nosuchoption", "size=-1", "size=many", "mode=9"] {
         match KernelMount::new(options) {
             Err(failure) if failure.to_string().contains("EINVAL") => {}
-            // It was refused, and the errno is not known.
+            // The mount was refused by a command, which does not tell the errno.
             Err(_) if mounts_by_command()? => {}
             Err(failure) => machine::fail!("{options}: {failure}, EINVAL is due"),
             Ok(_mounted) => {

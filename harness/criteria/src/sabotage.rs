@@ -1,4 +1,4 @@
-//! Saboteurs that were found (`fixtures/saboteurs`) are written down, for the tables made of them.
+//! Records which saboteurs (`fixtures/saboteurs`) were found, for the tables made from these files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +7,7 @@ use machine::failure::{Failure, WithContext};
 use machine::{atomic, environment, project};
 use verdict::sabotage::{Found, REGISTER};
 
-/// Writes what was found into `target/sabotage`, with the paths in its message as seen from the
-/// checkout.
+/// Writes a finding into `target/sabotage`. Paths in its message become relative to the checkout.
 pub fn keep(mut found: Found) -> Result<(), Failure> {
     found.commit = environment::commit();
     found.message = found.message.replace(&format!("{}/", project::root().display()), "");
@@ -18,22 +17,22 @@ pub fn keep(mut found: Found) -> Result<(), Failure> {
     fs::write(&path, serde_json::to_string_pretty(&found)? + "\n").context(path.display())
 }
 
-/// Forgets an earlier run's.
+/// Removes the finding of an earlier run.
 pub fn forget(saboteur: &str) {
-    // Where it was never found there is nothing to forget.
+    // A saboteur that was never found has no file.
     let _ = fs::remove_file(directory().join(saboteur).with_extension("json"));
 }
 
-/// Where they are written.
+/// The directory of the findings.
 pub fn directory() -> PathBuf {
     project::root().join("target/sabotage")
 }
 
-/// Writes down which saboteurs there are, so that one that nobody found is missed.
+/// Writes the list of all saboteurs, so that one that was not found is missed.
 pub fn register(names: &[&str]) -> Result<(), Failure> {
     let directory = directory();
     fs::create_dir_all(&directory).context(directory.display())?;
-    // Each trial does so, and several run at once: nobody may find half of it.
+    // Several trials do this at once, so the write must be atomic.
     let register = directory.join(REGISTER);
     atomic::write(&register, (names.join("\n") + "\n").as_bytes()).context(register.display())
 }

@@ -1,5 +1,5 @@
-//! What searches of a mount take in the kernel: one user's expensive ones leave room for all others',
-//! and whoever asks for much of it pays in his memory cgroup.
+//! The kernel memory of searches on a mount: one user's expensive searches leave memory for other
+//! users, and each search is charged to its caller's memory cgroup.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -25,26 +25,27 @@ use crate::trial::Context;
 use crate::watched::own_knows_requests;
 
 const DIM: u32 = 8;
-/// More than an expensive search looks at again: all of them would be searched exactly.
+/// More rows than an expensive search refines; with fewer it would be an exact search of all rows.
 const ROWS: usize = 70_000;
 const BITS: u32 = 64;
-/// So many rows to look at again for so many neighbours are a mebibyte of candidates, which is the most
-/// that a search keeps: with what it needs beside them it takes more than what is anybody's in any case.
+/// An expensive search refines `K * REFINE` candidates, which take a mebibyte, the most that a
+/// search keeps. With its other memory that is more than the amount that any user may always have.
 const K: u32 = 60;
 const REFINE: u32 = 1_092;
-/// Of the process whose cgroup is looked at meanwhile: seconds, on an emulated CPU.
+/// Queries of the process whose cgroup is watched: seconds of work, on an emulated CPU.
 const QUERIES: usize = 60;
 const MEBIBYTE: u64 = 1 << 20;
-/// A quarter of the mount's size, of which one user alone may have half: eight such searches.
+/// Searches may take a quarter of the mount's size, and one user alone half of that: eight such
+/// searches.
 const MOUNT: &str = "size=64M";
-/// Searches of one user at once: more than there is room for.
+/// Concurrent searches of one user: more than there is memory for.
 const AT_ONCE: usize = 16;
-/// Expensive searches of another meanwhile.
+/// Expensive searches of another user meanwhile.
 const OTHERS: usize = 8;
-/// For all of them on an emulated CPU.
+/// Limit for all of them on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A file that anybody may read, with an index whose searches may be made expensive.
+/// Makes a file that anybody may read, with an index whose searches can be made expensive.
 fn file(root: &Path) -> Result<(PathBuf, Dataset), Failure> {
     let path = root.join("base.f32");
     let data = Dataset::generate(41, ROWS, DIM as usize, QUERIES);
@@ -57,7 +58,7 @@ fn file(root: &Path) -> Result<(PathBuf, Dataset), Failure> {
     Ok((path, data))
 }
 
-/// One search, expensive by `param` or not; whether there was memory for it.
+/// Searches once; `param` makes it expensive. Returns whether there was memory for it.
 fn search(file: &File, query: &[f32], param: u32) -> io::Result<bool> {
     let mut searcher = Searcher::new(DIM, K, 0)?.with_param(param);
     match searcher.search(file, query) {
@@ -67,7 +68,7 @@ fn search(file: &File, query: &[f32], param: u32) -> io::Result<bool> {
     }
 }
 
-/// What the searches of the one who has as many as he can have come to.
+/// What became of the searches of the user who takes all memory that he can have.
 #[derive(Default)]
 struct Greedy {
     answered: AtomicUsize,
@@ -76,7 +77,7 @@ struct Greedy {
 }
 
 impl Greedy {
-    /// Searches until it is over.
+    /// Searches until `over` is set.
     fn search(&self, path: &Path, query: &[f32]) -> Result<(), Failure> {
         let file = File::open(path)?;
         while !self.over.load(Ordering::Relaxed) {
@@ -91,8 +92,8 @@ impl Greedy {
     }
 }
 
-/// As many expensive searches of one user as there is room for, and then some: meanwhile an expensive
-/// one of another, and any modest one, are answered.
+/// One user runs more expensive searches than there is memory for. Meanwhile the expensive and
+/// modest searches of another user must be answered.
 pub(super) fn a_user_has_a_share(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new(MOUNT)?;
@@ -127,7 +128,7 @@ pub(super) fn a_user_has_a_share(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Searches of another user, between two refusals of the first one's each.
+/// Searches as another user, each time after the first user has been refused again.
 fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
     let file = File::open(path)?;
     let deadline = Instant::now() + LIMIT;
@@ -153,7 +154,8 @@ fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The same queries, modest and expensive, by a process in a cgroup of its own.
+/// A process in a cgroup of its own sends the same queries, modest and expensive. The cgroup must
+/// be charged for the difference.
 pub(super) fn counts_in_the_searchers_cgroup(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new(MOUNT)?;
@@ -177,7 +179,7 @@ pub(super) fn counts_in_the_searchers_cgroup(context: &Context) -> Result<(), Fa
     loaded.unload()
 }
 
-/// The most kernel memory that a process is charged with while it asks for all queries.
+/// The most kernel memory that a process is charged for while it sends all queries.
 fn most_charged(path: &Path, queries: &Path, param: u32) -> Result<u64, Failure> {
     let cgroup = MemoryCgroup::new()?;
     let mut command = Command::new(Program::Vexctl.build_if_missing()?);

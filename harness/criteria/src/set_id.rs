@@ -1,5 +1,5 @@
-//! A set-ID bit that a file is given while rows are written to it: the file's bytes change afterwards, so
-//! that the bit must not outlive the write.
+//! A file gets a set-ID bit while rows are written to it. Its bytes change afterwards, so the bit
+//! must not outlive the write.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -22,10 +22,10 @@ use crate::watched::own_knows_requests;
 
 const DIM: usize = 16;
 const ROW: u64 = (DIM * size_of::<f32>()) as u64;
-/// What a graph takes for a while, in less than the mebibyte that the module takes at once: a look at
-/// the mode for each of those would find the bit.
+/// Enough rows to keep a graph busy for a while, but less than the mebibyte that the module takes
+/// at once: if the module checked the mode before each mebibyte, it would find the bit.
 const ROWS: usize = 3_000;
-/// A write may be through before the bit is set, on a machine that is quick or busy.
+/// On a machine that is fast or busy, the write may end before the bit is set.
 const TRIES: usize = 10;
 const SET_ID: u32 = 0o4777;
 
@@ -44,7 +44,8 @@ pub(super) fn end_with_the_write(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// Whether the bit was set when some rows had changed, and others had not.
+/// Sets the bit during a write. Returns whether the write was under way, so that some rows had
+/// changed and others had not.
 fn is_given_within(root: &Path) -> Result<bool, Failure> {
     let path = root.join("rows.f32");
     let rows = Dataset::generate(43, ROWS, DIM, 1);
@@ -61,7 +62,7 @@ fn is_given_within(root: &Path) -> Result<bool, Failure> {
         as_user(SOMEBODY, SOMEBODY, || {
             let file = OpenOptions::new().write(true).open(&writable)?;
             let changed = file.write_all_at(dataset::bytes(&rows.base), ROW);
-            // Nobody hears it where the bit was not set in time.
+            // The receiver may be gone if the bit was not set in time.
             let _ = tells.send(());
             Ok(changed?)
         })

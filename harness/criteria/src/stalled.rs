@@ -1,5 +1,5 @@
-//! While a write waits for memory that nobody provides, all other users of the mount are served, and
-//! what they do meanwhile is as if it had not begun.
+//! A write waits for memory that never comes (userfaultfd). Meanwhile all other users of the mount
+//! must be served, as if the write had not begun.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ use crate::trial::Context;
 const PAGE: usize = 4096;
 const LENGTH: NonZeroUsize = NonZeroUsize::new(2 * PAGE).unwrap();
 const WRITTEN: u8 = 0x5A;
-/// Last: the write goes on into a file that has become a set-ID program meanwhile.
+/// Sent last: the file becomes a set-ID program, and then the write goes on.
 const SET_ID: &[(&str, Request)] =
     &[("chmod of the busy file", |root| fs::set_permissions(busy(root), mode(0o4777)))];
 
@@ -55,8 +55,8 @@ const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 nix::ioctl_readwrite!(uffdio_api, 0xAA, 0x3F, Api);
 nix::ioctl_readwrite!(uffdio_register, 0xAA, 0x00, Register);
 
-/// Two pages, of which the second is to come from whoever reads the descriptor, who never gives
-/// it. Who needs it waits until the descriptor is closed, and then finds zeros.
+/// Two pages of memory, the second of which is missing. A thread that needs it waits until the
+/// userfaultfd descriptor is closed, and then finds zeros.
 struct Stalled {
     provider: OwnedFd,
     base: NonNull<u8>,
@@ -65,7 +65,7 @@ struct Stalled {
 impl Stalled {
     fn new() -> Result<Stalled, Failure> {
         let flags = UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::NONBLOCK;
-        // SAFETY: the memory that it takes over is only this one's.
+        // SAFETY: the descriptor only serves the memory of this struct.
         let provider = unsafe { userfaultfd(flags) }.context("userfaultfd")?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, at an address of the kernel's choice.
@@ -73,7 +73,7 @@ impl Stalled {
             .context("mmap")?
             .cast::<u8>();
         let stalled = Stalled { provider, base };
-        // SAFETY: the first page is there, and nobody else knows of it.
+        // SAFETY: the first page is mapped and writable, and nobody else knows its address.
         unsafe { base.as_ptr().write_bytes(WRITTEN, PAGE) };
         let descriptor = stalled.provider.as_raw_fd();
         let mut api = Api { api: UFFD_API, features: 0, ioctls: 0 };
@@ -83,20 +83,21 @@ impl Stalled {
             mode: UFFDIO_REGISTER_MODE_MISSING,
             ioctls: 0,
         };
-        // SAFETY: the descriptor is open, and the structure is the kernel's.
+        // SAFETY: the descriptor is open, and the structure has the kernel's layout.
         unsafe { uffdio_api(descriptor, &raw mut api) }.context("UFFDIO_API")?;
-        // SAFETY: the same; the range lies in the mapping above.
+        // SAFETY: the same, and the range lies in the mapping above.
         unsafe { uffdio_register(descriptor, &raw mut second) }.context("UFFDIO_REGISTER")?;
         Ok(stalled)
     }
 
-    /// Its bytes, for the kernel to read.
+    /// The bytes of both pages, for the kernel to read.
     fn bytes(&self) -> &'static [u8] {
-        // SAFETY: the mapping is readable, and stays for as long as the process.
+        // SAFETY: the mapping is readable. It is unmapped only when its reader has ended, or with
+        // the process.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), 2 * PAGE) }
     }
 
-    /// Waits until somebody needs the second page.
+    /// Waits until a thread needs the second page.
     fn is_needed(&self) -> Result<(), Failure> {
         let timeout = PollTimeout::try_from(LIMIT).context("a timeout")?;
         let mut asked = [PollFd::new(self.provider.as_fd(), PollFlags::POLLIN)];
@@ -153,8 +154,8 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     loaded.unload()
 }
 
-/// What a mapping stores behind the end of a file, while a write waits that is to go behind it, is no
-/// more a part of the file than what it had stored before.
+/// Bytes that a mapping stores behind the end of the file, while a write that begins further behind
+/// it waits, must not become a part of the file, just like bytes that it had stored before.
 pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure> {
     const SIZE: usize = 100;
     const AT: usize = 200;
@@ -168,7 +169,7 @@ pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure>
 
     let stalled = Stalled::new()?;
     let (tells, ended) = channel();
-    // Of the page that is not there.
+    // These bytes lie in the missing page.
     let bytes = &stalled.bytes()[PAGE..PAGE + LENGTH];
     let writing = file.try_clone()?;
     thread::spawn(move || tells.send(writing.write_at(bytes, AT as u64)));
@@ -189,7 +190,7 @@ pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure>
     );
     drop(mapping);
     drop(file);
-    // SAFETY: mapped by Stalled::new(), and whoever read it has ended.
+    // SAFETY: mapped by Stalled::new(), and its reader has ended.
     unsafe { munmap(base.cast(), 2 * PAGE) }.context("munmap")?;
     mount.unmount()?;
     loaded.unload()

@@ -1,4 +1,4 @@
-//! Both homes under torture: see [`homes::torture`].
+//! Runs the torture tests on both homes: see [`homes::torture`].
 
 use homes::torture::{fsx, fuzz, pjdfstest};
 use vexfs_uapi::Home;
@@ -7,10 +7,10 @@ use super::both_homes::trial;
 use crate::requirement::Requirement;
 use crate::trial::Trial;
 
-/// Room for what the suites of others write; as much as the table of operations has.
+/// The mount's size for the test suites of others, the same as for the table of operations.
 const SIZE: &str = "256M";
 
-/// What both homes are put through.
+/// The trials of `home`.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     [
         trial(home, "pjdfstest", SIZE, |context, mounted| {
