@@ -1,4 +1,4 @@
-//! Criterion 1 as `tests/fuse.rs` runs it, for tests of what it says.
+//! Runs criterion 1 as `tests/fuse.rs` does, for tests of its output.
 
 use std::process::ExitCode;
 

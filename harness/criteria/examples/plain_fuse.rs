@@ -1,8 +1,7 @@
-//! A FUSE file system that knows nothing of VexFS: files and directories in memory, without
-//! rename, links and the contract's requests. Somebody's first daemon: `plain_fuse [-o X] DIR`.
+//! A FUSE file system that is no VexFS: files and directories in memory, without rename, links and
+//! the contract's ioctls. It stands for somebody's first daemon: `plain_fuse [-o X] DIR`.
 //!
-//! `PLAIN_FUSE` makes it one that is dangerous to its users: `forgets` what is unlinked though it is
-//! in use, `waits-for-itself`, or `dies-at-write`.
+//! The environment variable `PLAIN_FUSE` gives it a fault that hurts its users, see [`Fault`].
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -30,25 +29,25 @@ struct Inode {
     data: Vec<u8>,
 }
 
-/// Inodes by number; one that is unlinked stays, for whoever has it open.
+/// Inodes by number. An unlinked inode stays for processes that still have it open.
 struct Plain {
     inodes: Mutex<BTreeMap<INodeNo, Inode>>,
     fault: Fault,
     mountpoint: PathBuf,
 }
 
-/// What it does wrong.
+/// The fault named by `PLAIN_FUSE`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// An inode ends when it is unlinked: whoever has mapped it gets SIGBUS.
+    /// Drops an inode when it is unlinked, so that a process that has mapped the file gets SIGBUS.
     Forgets,
-    /// Making a directory it makes something else on its own mount, whose root is locked by then:
-    /// it sleeps for ever, and no signal ends it.
+    /// mkdir makes another directory on the daemon's own mount. The kernel holds the root's lock by
+    /// then, so the daemon sleeps for ever, and no signal ends it.
     WaitsForItself,
-    /// It has no mkdir(2).
+    /// Refuses mkdir(2) with EPERM.
     NoDirectories,
-    /// It ends at the first write(2), with last words.
+    /// Exits at the first write(2), with a message on stderr.
     DiesAtWrite,
 }
 
@@ -138,7 +137,7 @@ impl Plain {
     }
 }
 
-/// More than a machine has is refused: a hole takes memory here, too.
+/// Sizes above `MAX_SIZE` are refused, because holes take memory here, too.
 fn resize(inode: &mut Inode, size: u64) -> Result<(), Errno> {
     if size > MAX_SIZE {
         return Err(Errno::EFBIG);

@@ -1,5 +1,5 @@
-//! Daemons that harm their users harm one trial and not the process that runs them all, and
-//! nothing of them is left.
+//! A daemon that harms its users may fail one trial, but not the process that runs all trials, and
+//! nothing of it may be left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use machine::temporary::room;
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
-/// For a trial that takes a second, on a machine that does other things.
+/// Limit for a trial that takes a second, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A room for one run: configuration, evidence, and the directory for temporary files.
 struct Workplace(TempDir);
 
 impl Workplace {
-    /// With `fault` of `plain_fuse`.
+    /// A workplace whose `vexfs.toml` names `plain_fuse`.
     fn new() -> Workplace {
-        // All that the run leaves would lie there.
+        // TMPDIR of the run, so that everything it leaves would be here.
         let room = room().unwrap();
         let config = format!("fuse = {:?}\n", example("plain_fuse"));
         fs::write(room.path().join("vexfs.toml"), config).unwrap();
@@ -33,7 +33,7 @@ impl Workplace {
         self.0.path()
     }
 
-    /// Criterion 1, to be run with `arguments` on a daemon with `fault`.
+    /// A command that runs criterion 1 with `arguments` on a daemon with `fault`.
     fn criterion(&self, fault: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(example("fuse_criterion"));
         command.args(arguments).env_remove("NEXTEST").env("TMPDIR", self.path());
@@ -41,14 +41,14 @@ impl Workplace {
         command
     }
 
-    /// What is mounted in it by now.
+    /// The mounts in it now.
     fn mounts(&self) -> Vec<String> {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         let path = self.path().to_str().unwrap();
         mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
     }
 
-    /// Commands of processes that run for it by now.
+    /// The command lines of processes that mention it.
     fn processes(&self) -> Vec<String> {
         let all = fs::read_dir("/proc").unwrap().flatten();
         let lines = all.map(|one| fs::read(one.path().join("cmdline")).unwrap_or_default());
@@ -56,7 +56,7 @@ impl Workplace {
         lines.filter(|line| line.contains(self.path().to_str().unwrap())).collect()
     }
 
-    /// That neither mounts nor processes are left in it, in a while.
+    /// Checks that within the limit no mounts or processes are left in it.
     fn is_empty(&self) {
         let left = || (self.mounts(), self.processes());
         let empty = wait_for("", LIMIT, || Ok((left() == (vec![], vec![])).then_some(())));
@@ -64,7 +64,7 @@ impl Workplace {
     }
 }
 
-/// A program among the examples, which cargo builds with tests.
+/// An example program, which cargo builds with the tests.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().join("examples").join(name)
@@ -77,7 +77,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn sigbus_ends_one_trial() {
     let room = Workplace::new();
-    // Both of them in one process: the second is tried after the first.
+    // Two trials in one process: the second must still run after the first.
     let arguments = ["mapping", "--test-threads=1"];
     let output = room.criterion("forgets", &arguments).output().unwrap();
     let text = said(&output);
@@ -101,7 +101,7 @@ fn a_daemon_that_no_signal_ends_is_taken_down() {
     room.is_empty();
 }
 
-/// Ended in the middle of a trial, with a daemon that hangs.
+/// The run is killed in the middle of a trial, with a daemon that hangs.
 #[test]
 fn nothing_is_left_of_a_run_that_is_killed() {
     let room = Workplace::new();

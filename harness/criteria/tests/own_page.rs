@@ -1,7 +1,7 @@
-//! docs/own-vexfs.md as its reader types it: the files that it shows are those of fixtures/own, its
-//! commands are run, and each line that it prints for them comes.
+//! Runs docs/own-vexfs.md as its reader would: the files that it shows must be those of
+//! fixtures/own, its commands are run, and each line of output that it shows must come.
 //!
-//! The guest's commands are run by `make foreign`, which looks for the page's lines in the evidence.
+//! `make foreign` runs the guest's commands, and looks for the page's lines in the evidence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ fn page() -> String {
     fs::read_to_string(project::root().join("docs/own-vexfs.md")).unwrap()
 }
 
-/// The blocks of the page that are in `language`.
+/// The code blocks of the page in `language`.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     let blocks = page.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.map(str::to_owned).collect()
 }
 
-/// Words with one blank between them: libtest pads names.
+/// Joins words by single blanks, because libtest pads names.
 fn squeezed(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -30,8 +30,8 @@ fn fuse_criterion() -> PathBuf {
     test.ancestors().nth(2).unwrap().join("examples/fuse_criterion")
 }
 
-/// Runs a command of the page in the checkout, and gives what it prints. `tests/fuse.rs` is what
-/// `fuse_criterion` is, and cargo has built that.
+/// Runs a command of the page in the checkout, and returns its output. `fuse_criterion` stands in
+/// for `tests/fuse.rs`: it does the same, and cargo has built it.
 fn run(line: &str, config: Option<&str>) -> String {
     let mut words = line.split_whitespace();
     let mut command = match line.strip_prefix("cargo test --test fuse ") {
@@ -54,7 +54,8 @@ fn run(line: &str, config: Option<&str>) -> String {
     [output.stdout, output.stderr].map(|one| String::from_utf8_lossy(&one).into_owned()).concat()
 }
 
-/// That the set-up installs what the page does, so that its commands find it here.
+/// Checks that the set-up installs the packages that the page installs, so that its commands work
+/// here.
 fn is_in_the_set_up(packages: &str) {
     let path = project::root().join("fixtures/guest/setup/packages.txt");
     let text = fs::read_to_string(path).unwrap();

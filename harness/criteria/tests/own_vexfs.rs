@@ -1,5 +1,5 @@
-//! What is said of a VexFS that lacks part of the contract: each operation that fails by itself,
-//! with its errno, and whatever it does have passes.
+//! What a VexFS that lacks a part of the contract is told: each operation that it lacks fails by
+//! itself, with its errno, and the others pass.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use homes::kernel::ModuleFile;
 use machine::mount::is_mounted;
 use machine::own_sources::{cargo_program, kbuild_module};
 
-/// A daemon among the examples, which cargo builds with tests.
+/// An example daemon, which cargo builds with the tests.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
-/// A daemon without rename and without the contract's requests.
+/// A daemon without rename and without the contract's ioctls.
 fn plain_fuse() -> PathBuf {
     example("plain_fuse")
 }
@@ -40,7 +40,7 @@ fn what_is_lacking_is_named_with_its_errno() {
     }
 }
 
-/// What hangs in a daemon is neither waited for without end nor left behind.
+/// A daemon that hangs is neither waited for for ever nor left behind.
 #[test]
 fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
     let options = ["left-by-the-mute"];
@@ -55,7 +55,7 @@ fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
     assert!(!lines.any(|line| line.windows(16).any(|part| part == options[0].as_bytes())));
 }
 
-/// The criterion itself, as a person runs it, on a daemon that `vexfs.toml` names.
+/// Runs the criterion itself, as a user would, on a daemon that `vexfs.toml` names.
 #[test]
 fn criterion_1_runs_in_full_on_a_daemon_of_ones_own() {
     let directory = tempfile::tempdir().unwrap();
@@ -87,7 +87,8 @@ fn criterion_1_runs_in_full_on_a_daemon_of_ones_own() {
     }
 }
 
-/// Criterion 1 with `vexfs.toml` as it is given, some of its trials in one process.
+/// Runs some trials of criterion 1 in one process, with `config` as `vexfs.toml`, and returns the
+/// output.
 fn criterion(config: &str, arguments: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vexfs.toml");
@@ -123,7 +124,7 @@ fn what_keeps_a_daemon_from_starting_is_said_once() {
     assert_eq!(said.count(), 1, "{text}");
     let cause = "the FUSE daemon does not start with -o size=256M";
     assert!(text.contains(cause) && text.contains("exited with status 7"), "{text}");
-    // As a shell would be told: it may be copied from the page.
+    // Quoted for a shell, so that it can be copied.
     assert!(text.contains("it was run as: cd ") && text.contains("sh -c 'echo the disk"), "{text}");
     let others = text.matches("\nnot tried: the FUSE daemon does not start; fuse::rename");
     assert!(others.count() > 3, "{text}");
@@ -143,20 +144,21 @@ fn a_daemon_without_options_is_told_what_to_leave_out() {
     assert!(text.contains("test result: ok. 1 passed"), "{text}");
 }
 
-/// `fuse` alone, with an argument that is a path beside the file.
+/// `fuse` has an argument that is a path beside `vexfs.toml`.
 #[test]
 fn a_command_runs_where_its_file_is() {
     let config = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
     let config = format!("{config}mount.fuse = '{{program}} {{mountpoint}}'\n");
     let text = criterion(&config, &["fuse::append", "--exact"]);
     assert!(text.contains("test result: ok. 1 passed"), "{text}");
-    // As it is without `mount.fuse`: the script takes the options for its mount point, and fails.
+    // Without `mount.fuse` the script works for trials that mount without options; otherwise it
+    // would take `-o` for the mount point.
     let alone = format!("fuse = {:?}\n", ["sh", "./daemon.sh", plain_fuse().to_str().unwrap()]);
     let text = criterion(&alone, &["fuse::unmount_leaves_nothing", "--exact"]);
     assert!(text.contains("test result: ok. 1 passed"), "{text}");
 }
 
-/// It goes to the background and says that all is well, as libfuse's examples do without `-f`.
+/// The daemon goes to the background and exits with 0, as libfuse's examples do without `-f`.
 #[test]
 fn a_daemon_that_goes_to_the_background_refuses_nothing() {
     let background = "setsid --fork \"$0\" \"$@\"";

@@ -1,6 +1,6 @@
-//! What real trials write is as `docs/evidence.schema.json` says: those of a criterion that is run
-//! here, and those of whole runs, whose directories `VEXFS_VALIDATION_RUNS` names, with `:` between
-//! them (`make test` names what it has left in the guest).
+//! Checks what real trials write against `docs/evidence.schema.json`: trials of a criterion that is
+//! run here, and whole runs, whose directories `VEXFS_VALIDATION_RUNS` lists, separated by `:`
+//! (`make test` names those that it has left in the guest).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Schema {
         Schema { schemas, record }
     }
 
-    /// Checks every record in a run's directory; how many there are.
+    /// Checks every record in a run's directory, and returns how many there are.
     fn check(&self, dir: &Path) -> usize {
         let mut records = 0;
         for file in ["host.jsonl", "guest.jsonl"].map(|name| dir.join(name)) {
@@ -52,7 +52,7 @@ fn a_criterion_writes_what_the_schema_says() {
     let mount = "'{program} {options} {mountpoint}'";
     let daemon = examples.join("plain_fuse");
     fs::write(&config, format!("fuse = {daemon:?}\nmount.fuse = {mount}\n")).unwrap();
-    // One that passes, one that fails, and one that belongs elsewhere.
+    // One trial that passes, one that fails, and one that belongs elsewhere.
     for trial in ["fuse::append", "fuse::rename", "fuse::no_regression_around_the_module"] {
         let mut command = Command::new(examples.join("fuse_criterion"));
         command.args(["--exact", trial]).env("VEXFS_CONFIG", &config).env_remove("NEXTEST");

@@ -1,5 +1,5 @@
-//! The rule against known distributions and an independent implementation, and what it does to
-//! systems whose ratio is known: how often it errs, how often it decides.
+//! Tests the rule against known distributions and an independent implementation, and simulates how
+//! often it errs and how often it decides for systems with a known ratio.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,7 +15,7 @@ use rand_mt::Mt;
 use serde_json::Value;
 use verdict::Decision;
 
-/// P(Bin(n, 1/2) <= k) by adding a coin at a time.
+/// P(Bin(n, 1/2) <= k), by adding one coin at a time.
 fn binomial_at_most(n: usize, k: usize) -> f64 {
     let mut heads = vec![1.0];
     for _ in 0..n {
@@ -65,7 +65,7 @@ const DISTRIBUTIONS: [(&str, Draw); 4] = [
     ("normal", Random::normal),
     ("exponential", |random| -random.uniform().ln() - std::f64::consts::LN_2),
     ("Cauchy", |random| (std::f64::consts::PI * (random.uniform() - 0.5)).tan()),
-    // A machine that is disturbed now and then, always to the same side.
+    // A machine that is disturbed now and then, always in the same direction.
     ("disturbed", |random| {
         let here = random.normal();
         if here > 0.0 && random.uniform() < 0.3 { here + 20.0 } else { here }
@@ -92,7 +92,7 @@ fn bounds_miss_the_median_of_known_distributions_as_often_as_stated() {
     }
 }
 
-/// What noise the machine adds to the ln of each time.
+/// The noise that a simulated machine adds to the ln of each time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum MadeNoise {
     /// An AR(1) process with the autocorrelation seen between neighbouring measurements on shared
@@ -107,7 +107,7 @@ enum MadeNoise {
 const NOISES: [MadeNoise; 3] = [MadeNoise::Shared, MadeNoise::HeavyTails, MadeNoise::Drift];
 const AUTOCORRELATION: f64 = 0.7;
 
-/// By which part each side takes longer only because of its place in the instrument.
+/// The fraction by which a side takes longer only because of its place in the instrument.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bias {
     b: f64,
@@ -115,30 +115,30 @@ struct Bias {
 }
 
 impl Bias {
-    /// A's place is the better one: all others take longer.
+    /// A has the best place: all others take longer.
     fn for_a(part: f64) -> Self {
         Bias { b: part, copy: part }
     }
 
-    /// The copy's place is a bad one.
+    /// The copy has a bad place.
     fn against_the_copy(part: f64) -> Self {
         Bias { b: 0.0, copy: part }
     }
 
-    /// The copy's place is as much too good as B's is too bad: no control of A shows B's.
+    /// The copy's place is as much too good as B's is too bad, so no control of A shows B's bias.
     fn apart(part: f64) -> Self {
         Bias { b: part, copy: -part }
     }
 }
 
-/// By how much the stores of the sides differ for where they lie in memory.
+/// How much the stores of the sides differ because of where they lie in memory.
 #[derive(Debug, Clone, Copy)]
 struct MadePlaces {
     /// Standard deviation of the ln of a store's times.
     sd: f64,
-    /// Stores a side, new ones for each pass.
+    /// Stores of each side; each pass has new ones.
     stores: usize,
-    /// Whether A's copies ask A's own stores.
+    /// Whether A's copies search in A's own stores.
     copies_ask_a: bool,
 }
 
@@ -153,7 +153,7 @@ struct MadeMachine {
     sd: f64,
     noise: MadeNoise,
     bias: Bias,
-    /// The part by which the slowed copy is slower.
+    /// The fraction by which the slowed copy is slower.
     slowed_by: f64,
     places: MadePlaces,
     /// What each store of a side adds to the ln of its times, in this pass.
@@ -178,7 +178,7 @@ impl MadeMachine {
         }
     }
 
-    /// Gives the sides the stores of another pass.
+    /// Draws the stores of another pass.
     fn build(&mut self) {
         let MadePlaces { sd, stores, copies_ask_a } = self.places;
         if sd > 0.0 {
@@ -203,8 +203,8 @@ impl MadeMachine {
         self.sd * self.state + if self.noise == MadeNoise::Drift { 0.02 * self.done } else { 0.0 }
     }
 
-    /// A round of four sides in the order that measurements take, where A is `ratio` times as fast
-    /// as B, and the copies are what they should be but for the machine.
+    /// A round of all four sides in the order of a real measurement. A is `ratio` times as fast as
+    /// B, and the copies differ from A only by what the machine adds.
     fn round(&mut self, index: usize, ratio: f64) -> Round {
         let mut times = [0.0; Arm::ALL.len()];
         for arm in ORDERS[index % ORDERS.len()] {
@@ -244,8 +244,8 @@ impl MadeMachine {
     }
 }
 
-/// How often a system that is `ratio` times as fast as the other passes and fails, of `runs`, and as
-/// many times as many in `make torture`.
+/// The fractions of `runs` (times the scale of `make torture`) in which a system that is `ratio`
+/// times as fast as the other passes and fails.
 fn rates(noise: MadeNoise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
     let made = |seed| MadeMachine::new(seed, sd, noise, bias);
     let (passed, failed) = rates_of(made, ratio, looks, runs);
@@ -255,7 +255,7 @@ fn rates(noise: MadeNoise, sd: f64, bias: Bias, ratio: f64, looks: usize, runs: 
     (passed, failed)
 }
 
-/// The same of any machine that is made of a seed.
+/// The same for machines that `made` makes from a seed.
 fn rates_of(made: impl Fn(u32) -> MadeMachine, ratio: f64, looks: usize, runs: u32) -> (f64, f64) {
     let runs = runs * homes::torture::scale().unwrap();
     let (mut passed, mut failed) = (0, 0);
@@ -270,7 +270,7 @@ fn rates_of(made: impl Fn(u32) -> MadeMachine, ratio: f64, looks: usize, runs: u
     (f64::from(passed) / f64::from(runs), f64::from(failed) / f64::from(runs))
 }
 
-/// Of equal systems, over all looks.
+/// Checks that equal systems seldom pass or fail, over all looks.
 fn err_seldom(noise: MadeNoise, sd: f64, bias: Bias, runs: u32) {
     let (passed, failed) = rates(noise, sd, bias, 1.0, LOOKS.len(), runs);
     assert!(passed <= ALPHA_OF_LOOKS, "{noise:?} {sd} {bias:?}: {passed} pass");
@@ -288,7 +288,7 @@ fn simulated_equal_systems_pass_falsely_no_more_often_than_stated() {
 #[case(0.03)]
 #[case(0.10)]
 fn simulated_biased_instruments_pass_nothing_that_is_equal(#[case] part: f64) {
-    // What is due is 0.041 at most; three standard errors of 2,000 runs are 0.013.
+    // At most 0.041 is allowed; three standard errors of 2,000 runs are 0.013.
     for (noise, sd) in
         [(MadeNoise::Shared, 0.03), (MadeNoise::Shared, 0.2), (MadeNoise::HeavyTails, 0.03)]
     {
@@ -309,9 +309,9 @@ fn rates_of_places(sd: f64, places: MadePlaces, looks: usize) -> (f64, f64) {
     (passed, failed)
 }
 
-/// Where a store lies in memory makes it faster or slower. Where each side has several, new ones for
-/// each pass, and asks one a round, the bounds hold that, whether it is less than the rounds' noise or
-/// all that there is.
+/// Where a store lies in memory makes it faster or slower. If each side has several stores, new
+/// ones for each pass, and asks one in each round, the bounds hold for that as well, whether the
+/// effect is smaller than the rounds' noise or larger.
 #[rstest::rstest]
 #[case(0.01)]
 #[case(0.03)]
@@ -320,14 +320,15 @@ fn simulated_places_in_memory_pass_nothing_that_is_equal(#[case] place: f64) {
     for sd in [0.002, 0.01, 0.03, 0.1] {
         let places = MadePlaces { sd: place, stores: STORES, copies_ask_a: false };
         let (passed, failed) = rates_of_places(sd, places, LOOKS.len());
-        // Three standard errors of 1,000 runs at the stated error are 0.02; what is due is half of it.
+        // At the stated error three standard errors of 1,000 runs are 0.02; about half the stated
+        // error is expected.
         assert!(passed <= ALPHA_OF_LOOKS, "{sd} {place}: {passed} pass");
         assert!(failed <= ALPHA_OF_LOOKS, "{sd} {place}: {failed} fail");
     }
 }
 
-/// One store a side is no more than one draw of a place: a copy with a store of its own finds most of
-/// it, and one that asks A's store nothing.
+/// A single store on each side is one draw of a place. A copy with a store of its own detects most
+/// of the effect; a copy that asks A's store detects nothing.
 #[test]
 fn simulated_places_of_single_stores_are_found_in_part() {
     let one = |copies_ask_a| {
@@ -338,8 +339,9 @@ fn simulated_places_of_single_stores_are_found_in_part() {
     assert!(shared > 0.3 && own < 0.2, "{shared} {own}");
 }
 
-/// Where the control proves an error that the ratio has with the other sign, it holds as well; where
-/// noise hides it from the control, no rule that decides in 20 rounds finds it (docs/measurement.md).
+/// If the control proves an error that the ratio has with the opposite sign, the rule still holds.
+/// If noise hides the error from the control, no rule that decides in 20 rounds can find it
+/// (docs/measurement.md).
 #[test]
 fn simulated_errors_of_the_other_sign_are_held_against_the_ratio_once_proven() {
     err_seldom(MadeNoise::Shared, 0.02, Bias::apart(0.1), 1_000);
@@ -356,7 +358,7 @@ fn simulated_a_quarter_above_the_threshold_is_decided_at_the_first_look() {
 
 #[test]
 fn simulated_five_percent_faster_is_found() {
-    // Round to round 10 % of noise in each time, as on a shared machine; and 3 %, a quiet one.
+    // 10 % of noise in each time, as on a shared machine; and 3 %, as on a quiet one.
     let found = |sd| rates(MadeNoise::Shared, sd, Bias::default(), 1.05, LOOKS.len(), 1_000).0;
     let (busy, quiet) = (found(0.1), found(0.03));
     assert!(busy > 0.95 && quiet > 0.99, "{busy} {quiet}");
@@ -373,8 +375,8 @@ fn looking_again_decides_what_one_look_leaves_open() {
     assert!((100..900).contains(&first), "{first} of 1,000 were decided at the first look");
 }
 
-/// `fixtures/second-judge/judge.py` shares no line with the harness, and finds the same bounds in the
-/// golden runs and in simulated measurements of one look and of all.
+/// `fixtures/second-judge/judge.py` shares no code with the harness. It must find the same bounds
+/// in the golden runs and in simulated measurements with one look and with all.
 #[test]
 fn an_independent_implementation_finds_the_same_bounds() {
     let root = machine::project::root();
