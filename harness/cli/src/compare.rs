@@ -1,4 +1,4 @@
-//! `vexfs-validate compare A B`: the rule on any two contenders.
+//! `vexfs-validate compare A B`: measures any two contenders by the rule of the criteria.
 
 mod named;
 mod named_contender;
@@ -58,7 +58,7 @@ pub(super) fn run(options: &CompareOptions) -> Result<ExitCode, Stop> {
     Ok(exit.into())
 }
 
-/// Both measurements, and what they come to.
+/// Makes both measurements, and returns the exit code of their worse outcome.
 fn compare(
     options: &CompareOptions,
     a: &NamedContender<'_>,
@@ -91,7 +91,8 @@ fn compare(
         filled = Some(four);
         Ok(Pass { rounds, disturbed: vec![], a, b })
     });
-    // What cannot be made is missing here; what is made and fails is at fault.
+    // If a contender cannot be made, something is missing on this machine; if it fails later, the
+    // contender is at fault.
     let measured = measured.map_err(if made { failed } else { setup })?;
     let insertion = show("insertion", &measured).map_err(failed)?;
 
@@ -133,8 +134,8 @@ fn compare(
     Ok(worse(insertion, search))
 }
 
-/// A contender that was filled: its rows are the protocol's, in the index that was asked for, and
-/// it counted the query that followed each batch.
+/// Describes a contender after insertion, and checks that it holds the protocol's rows in the index
+/// that was asked for, and counted one query after each batch.
 fn inserted(
     named: &NamedContender<'_>,
     contender: &mut dyn Contender,
@@ -154,7 +155,7 @@ fn inserted(
     Ok(Side { contender: contender.name().to_owned(), recall: None, description })
 }
 
-/// Prints what a measurement says, and returns what it comes to.
+/// Prints the result of a measurement, and returns its exit code.
 fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
     let decision = Decision::of(measured).map_err(Failure::new).context(what)?;
     let (said, exit) = said(&decision, recall_below(measured));
@@ -162,7 +163,7 @@ fn show(what: &str, measured: &Measurement) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// At a lower recall a ratio counts for nothing, whatever it is.
+/// The words and exit code of a decision. At a lower recall no ratio counts.
 fn said(decision: &Decision, below: Option<String>) -> (String, Exit) {
     if let Some(why) = below {
         let ratio = decision.ratio;
@@ -177,7 +178,7 @@ fn said(decision: &Decision, below: Option<String>) -> (String, Exit) {
     (decision.to_string(), exit)
 }
 
-/// FAIL before INCONCLUSIVE before success.
+/// The worse of two: FAIL, then INCONCLUSIVE, then success.
 fn worse(one: Exit, other: Exit) -> Exit {
     [exit::FAIL, exit::INCONCLUSIVE]
         .into_iter()

@@ -16,7 +16,7 @@ use super::stop::Stop;
 use machine::atomic;
 pub(crate) use verify::{Verify, open, public_key, refused, shown, verify};
 
-/// The attestation's name in the run's directory.
+/// The attestation's file name in the run's directory.
 const FILE: &str = "attestation.intoto.json";
 
 /// `attest`.
@@ -35,13 +35,13 @@ pub(super) struct Attest {
     soak: Vec<PathBuf>,
 }
 
-/// Judges the evidence, and signs the verdict where it is PASS.
+/// Judges the evidence, and signs the verdict if it is PASS.
 pub(super) fn attest(options: &Attest) -> Result<ExitCode, Stop> {
     let evidence = super::verdict::read(&options.dir, &options.soak)?;
     let judged_ms = milliseconds(SystemTime::now());
     let statement = Statement::of(&evidence, judged_ms)
         .map_err(|why| Stop::new(::verdict::exit_of(why.state()), why))?;
-    // Only now a passphrase is asked for: nobody types one for what is refused.
+    // Ask for the passphrase only now, so that nobody types one for a run that is refused.
     let signer = secret_key::read(&options.key)?;
     let output = options.output.clone().unwrap_or_else(|| options.dir.join(FILE));
     let envelope = sign(&statement, &signer);
@@ -55,12 +55,12 @@ pub(super) fn attest(options: &Attest) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Unix time.
+/// Unix time in milliseconds.
 fn milliseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Reads a file that a person has named.
+/// Reads a file that the user has named.
 fn named(path: &Path, what: &str) -> Result<Vec<u8>, Stop> {
     std::fs::read(path)
         .map_err(|error| Stop::new(exit::EVIDENCE, format!("{what} {}: {error}", path.display())))

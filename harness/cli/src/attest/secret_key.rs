@@ -1,4 +1,4 @@
-//! Secret keys as signify(1) and minisign(1) write them, with or without a passphrase.
+//! Reads secret keys of signify(1) and minisign(1), with or without a passphrase.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
@@ -16,23 +16,23 @@ use verdict::attestation::Signer;
 use super::named;
 use crate::stop::Stop;
 
-/// What both formats call Ed25519.
+/// The id of Ed25519 in both formats.
 const ED25519: &[u8] = b"Ed";
-/// Memory that deriving a key may take, minisign's own most.
+/// The most memory that deriving a key may take: minisign's own maximum.
 const MOST_MEMORY: u64 = 1 << 30;
-/// Rounds that deriving a key may take: signify's are 42.
+/// The most rounds that deriving a key may take; signify uses 42.
 const MOST_ROUNDS: u32 = 100_000;
 
 const WRONG: &str = "the passphrase is wrong, or the file is damaged";
 
-/// Reads the key in the file at `path`, and asks for its passphrase where it has one.
+/// Reads the key in the file at `path`, and asks for its passphrase if it has one.
 pub(super) fn read(path: &Path) -> Result<Signer, Stop> {
     let text = named(path, "secret key")?;
     of_text(&String::from_utf8_lossy(&text), || ask(path))
         .map_err(|why| Stop::new(exit::USAGE, format!("secret key {}: {why}", path.display())))
 }
 
-/// A terminal is asked; from anything else a line is read, as signify and minisign do.
+/// Prompts on a terminal; otherwise reads a line from standard input, as signify and minisign do.
 fn ask(path: &Path) -> Result<String, String> {
     let stdin = io::stdin();
     let passphrase = if stdin.is_terminal() {
@@ -95,8 +95,8 @@ fn signify(bytes: &[u8], ask: Ask<'_>) -> Result<Signer, String> {
     signer(id, &key)
 }
 
-/// "Ed", "Sc" or nothing, "B2", salt (32), operations, memory, then id (8), key (64), checksum (32),
-/// which the passphrase hides.
+/// "Ed", "Sc" or zeros, "B2", salt (32), operations, memory, and then, masked by the passphrase: id
+/// (8), key (64), checksum (32).
 fn minisign(bytes: &[u8], ask: Ask<'_>) -> Result<Signer, String> {
     let (head, rest) = bytes.split_at(6);
     let (salt, rest) = rest.split_at(32);
@@ -125,7 +125,7 @@ fn minisign(bytes: &[u8], ask: Ask<'_>) -> Result<Signer, String> {
     signer(&id_and_key[..8], &array(&id_and_key[8..]))
 }
 
-/// scrypt's parameters of libsodium's limits, as its `pickparams` has them.
+/// scrypt's parameters for libsodium's limits, computed as its `pickparams` does.
 fn cost(operations: u64, memory: u64) -> Result<scrypt::Params, String> {
     const R: u64 = 8;
     let operations = operations.max(32_768);
@@ -144,7 +144,7 @@ fn cost(operations: u64, memory: u64) -> Result<scrypt::Params, String> {
         .map_err(|error| format!("its passphrase cannot be used: {error}"))
 }
 
-/// A secret key is its seed, then its public key.
+/// A secret key is its seed followed by its public key.
 fn signer(id: &[u8], key: &[u8; 64]) -> Result<Signer, String> {
     let signer = Signer::new(array(id), &array(&key[..32]));
     if signer.public_key().bytes() != key[32..] {
@@ -159,7 +159,7 @@ fn unmask(bytes: &mut [u8], mask: &[u8]) {
     }
 }
 
-/// Bytes that were split off by their number.
+/// Converts a slice of known length into an array.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("as many as were split off")
 }
@@ -170,7 +170,7 @@ mod tests {
 
     const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-    /// A key of nobody's: a seed, then its public key.
+    /// A test key: a seed followed by its public key.
     fn key() -> [u8; 64] {
         let public = Signer::new(ID, &[7; 32]).public_key().bytes();
         array(&[[7; 32], public].concat())
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// minisign's own limits (2^25 operations, 1 GiB) mean N = 2^20, as libsodium has them.
+    /// minisign's own limits (2^25 operations, 1 GiB) give N = 2^20 in libsodium.
     #[test]
     fn the_cost_is_libsodiums() {
         let cost = cost(1 << 25, 1 << 30).unwrap();

@@ -1,4 +1,4 @@
-//! `vexfs-validate verify FILE`: whether an attestation holds, offline.
+//! `vexfs-validate verify FILE`: checks an attestation, offline.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub(crate) struct Verify {
     kernel: Option<String>,
 }
 
-/// Says in one line for what the attestation holds, or why it does not.
+/// Prints in one line what the attestation holds for, or fails with the reason why it does not.
 pub(crate) fn verify(options: &Verify) -> Result<ExitCode, Stop> {
     let key = public_key(&options.key)?;
     let file = |path: &Option<PathBuf>, what| {
@@ -56,14 +56,15 @@ pub(crate) fn public_key(path: &Path) -> Result<PublicKey, Stop> {
         .map_err(|why| Stop::new(exit::USAGE, format!("public key {}: {why}", path.display())))
 }
 
-/// Opens an attestation that `key` must have signed; what it says, and its text.
+/// Opens an attestation that `key` must have signed. Returns its statement and its text.
 pub(crate) fn open(path: &Path, key: &PublicKey) -> Result<(Statement, Vec<u8>), Stop> {
     let text = named(path, "attestation")?;
     let statement = verdict::attestation::open(&text, key).map_err(|why| refused(path, &why))?;
     Ok((statement, text))
 }
 
-/// A file to hold against an attestation, with the bytes that were hashed.
+/// Reads a file to compare with an attestation. Returns it with its bytes, which are those that
+/// were hashed.
 pub(crate) fn shown(path: &Path, what: &str) -> Result<(ShownFile, Vec<u8>), Stop> {
     let bytes = named(path, what)?;
     let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified());
@@ -75,7 +76,7 @@ pub(crate) fn shown(path: &Path, what: &str) -> Result<(ShownFile, Vec<u8>), Sto
     Ok((file, bytes))
 }
 
-/// The attestation does not hold.
+/// The error for an attestation that does not hold.
 pub(crate) fn refused(path: &Path, why: &Refusal) -> Stop {
     Stop::new(exit::REFUSED, format!("{} does not hold: {why}", path.display()))
 }

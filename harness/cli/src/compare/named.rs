@@ -1,4 +1,4 @@
-//! Contenders as the command line names them.
+//! Parses the names of contenders on the command line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 use evidence::competitor::Competitor;
 use vexfs_uapi::Kind;
 
-/// A contender as the command line names it.
+/// A contender named on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Named {
     Engine(Kind),
     Fuse(Kind),
     Directory(PathBuf, Kind),
-    /// `ef_search`, and a server's address.
+    /// `ef_search`, and the server's address.
     ChromaDb(Option<u32>, Option<String>),
-    /// A server's address.
+    /// The server's address.
     Qdrant(Option<String>),
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Named {
     }
 }
 
-/// The address of a server.
+/// Checks the address of a server.
 fn server(url: &str) -> Result<String, String> {
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match host {

@@ -1,4 +1,4 @@
-//! Contenders that are made of their names.
+//! Makes contenders from their names.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use vexfs_uapi::Kind;
 
 use super::named::Named;
 
-/// A contender that can be made, with the mount that it needs.
+/// A named contender, with the mount that it needs.
 pub(super) struct NamedContender<'a> {
     named: &'a Named,
     mount: Option<FuseMount>,
@@ -34,7 +34,7 @@ impl<'a> NamedContender<'a> {
         Ok(NamedContender { named, mount })
     }
 
-    /// An empty one; `file` where it is a file.
+    /// Makes an empty contender; `file` is its file name if it is a file.
     fn make(&self, file: &str) -> Result<Box<dyn Contender>, Failure> {
         let on = |name: &str, directory: &Path, kind| -> Result<Box<dyn Contender>, Failure> {
             Ok(Box::new(VexfsFile::create(name, &directory.join(file), of_protocol(kind)?)?))
@@ -55,7 +55,7 @@ impl<'a> NamedContender<'a> {
         }
     }
 
-    /// The driver of a competitor.
+    /// The driver, if it is a competitor.
     pub(super) fn program(&self) -> Option<ContenderProgram> {
         match self.named {
             Named::ChromaDb(ef_search, url) => {
@@ -75,7 +75,7 @@ impl<'a> NamedContender<'a> {
         }
     }
 
-    /// The kind of index that was asked for, of a contender that is a VexFS.
+    /// The kind of index, if it is a VexFS.
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.named {
             Named::Engine(kind) | Named::Fuse(kind) | Named::Directory(_, kind) => Some(*kind),
@@ -83,14 +83,15 @@ impl<'a> NamedContender<'a> {
         }
     }
 
-    /// Whether its rows can be asked back from it: the engine in process is asked by searches, in
-    /// which only an exact index finds every row.
+    /// Whether it can return its rows. The engine in process finds rows by searching, and only an
+    /// exact index finds every row.
     pub(super) fn gives_rows_back(&self) -> bool {
         matches!(self.named, Named::Engine(Kind::Flat)) || !matches!(self.named, Named::Engine(_))
     }
 
-    /// Whether a side searches in many stores: a competitor's are processes, and on the instruction
-    /// clock no place in memory costs anything.
+    /// Whether a side has several stores to search in. A competitor has one, because it is a
+    /// process; on the instruction clock one is enough, because a store's place in memory costs no
+    /// instructions.
     fn has_many(&self) -> bool {
         self.kind().is_some() && clock::here().is_ok_and(|clock| clock == Clock::Wall)
     }
@@ -100,8 +101,8 @@ impl<'a> NamedContender<'a> {
     }
 }
 
-/// Both contenders and A's copies. Each inserts into one store of its own, and searches in the stores
-/// that it is then given: a VexFS's in many, a competitor's, which is a process, in the one.
+/// Both contenders and A's copies. Each inserts into one store, and then searches in the stores
+/// that it gets by [`Four::stock`]: several for a VexFS, the same one for a competitor.
 pub(super) struct Four {
     pub(super) a: Stores<Box<dyn Contender>>,
     pub(super) b: Stores<Box<dyn Contender>>,
@@ -111,7 +112,7 @@ pub(super) struct Four {
 }
 
 impl Four {
-    /// One empty store each.
+    /// Makes one empty store for each side.
     pub(super) fn new(a: &NamedContender<'_>, b: &NamedContender<'_>) -> Result<Self, Failure> {
         let one = |named: &NamedContender<'_>, arm| {
             Stores::new(1, |number| named.make(&file_name(arm, number)))
@@ -130,7 +131,7 @@ impl Four {
         Sides { a, b, again, slowed, copies_are_equal: *copies_are_equal }
     }
 
-    /// What each side says of itself, by the numbers of [`Arm::ALL`].
+    /// Each side's description of itself, in the order of [`Arm::ALL`].
     pub(super) fn describe(&mut self) -> Result<[Value; 4], Failure> {
         Ok([
             self.a.describe()?,
@@ -140,8 +141,8 @@ impl Four {
         ])
     }
 
-    /// Gives each side the stores that it searches in: at the first pass those that it lacks, at each
-    /// further one new ones.
+    /// Gives each side the stores that it searches in: in the first pass those that are still
+    /// missing, in each further pass new ones.
     pub(super) fn stock(
         &mut self,
         a: &NamedContender<'_>,
@@ -177,7 +178,7 @@ impl Four {
     }
 }
 
-/// What a store is called where it is a file.
+/// The file name of a store.
 fn file_name(arm: Arm, number: usize) -> String {
     format!(".compare-{}-{number}.f32", format!("{arm:?}").to_lowercase())
 }

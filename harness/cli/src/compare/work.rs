@@ -10,24 +10,24 @@ use vexfs_uapi::Kind;
 
 use super::named_contender::NamedContender;
 
-/// What a contender has counted, where it counts.
+/// The counters of a contender that has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counted {
     searches: u64,
-    /// The engine in process tells of none.
+    /// `None` for the engine in process.
     distances: Option<u64>,
 }
 
 impl Counted {
-    /// The counters in a description; `None` of a competitor, which has none.
+    /// The counters in a description; `None` for a competitor.
     pub(super) fn of(description: &Value) -> Option<Counted> {
         let searches = description["searches"].as_u64()?;
         Some(Counted { searches, distances: description["distances"].as_u64() })
     }
 }
 
-/// Checks what was counted while `sent` queries went to a contender: a VexFS must have served
-/// exactly these, by the index that was asked for.
+/// Checks what a contender counted while it was sent `sent` queries: a VexFS must have served
+/// exactly these, with the index that was asked for.
 pub(super) fn check_searches(
     contender: &NamedContender<'_>,
     [before, after]: [&Value; 2],
@@ -42,7 +42,8 @@ pub(super) fn check_searches(
     served(kind, before, after, sent)
 }
 
-/// The criteria's own check, where the contender tells as much as it asks for.
+/// Applies the criteria's own check if the contender counts distances, and otherwise compares the
+/// number of searches.
 fn served(kind: Kind, before: Counted, after: Counted, sent: u64) -> Result<(), Failure> {
     let searches = after.searches.saturating_sub(before.searches);
     let Some((after, before)) = after.distances.zip(before.distances) else {
@@ -75,7 +76,7 @@ pub(super) fn check_index(
     Ok(())
 }
 
-/// The index that answered, in the contender's own words.
+/// The index that answered, as the contender describes it.
 pub(super) fn index_used(description: &Value) -> String {
     let configuration = &description["configuration"];
     if configuration["hnsw"].is_object() {

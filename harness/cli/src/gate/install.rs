@@ -1,4 +1,4 @@
-//! `vexfs-validate gate install`: whether a module may be installed.
+//! `vexfs-validate gate install`: decides whether a module may be installed.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,7 +48,8 @@ pub(super) fn install(options: &Install) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name of the module's file, and the module's. It gets into modprobe's configuration.
+/// The names of the module's file and of the module. Only plain characters are allowed, since the
+/// name goes into modprobe's configuration.
 fn names(module: &Path) -> Result<(String, String), Stop> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let file = module.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -98,7 +99,7 @@ fn must_reach(level: AttestedLevel, statement: &Statement) -> Result<(), Stop> {
     }
 }
 
-/// What keeps the gate shut.
+/// The error for a gate that stays shut.
 fn shut(stop: Stop) -> Stop {
     Stop::new(stop.exit, format!("the gate stays shut, nothing is installed: {}", stop.message))
 }

@@ -1,4 +1,4 @@
-//! `vexfs-validate gate load`: the module that is through the gate, into the kernel that runs.
+//! `vexfs-validate gate load`: loads the installed module into the running kernel.
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::attest::public_key;
 use crate::output::outln;
 use crate::stop::Stop;
 
-/// For modprobe(8), also in an emulated guest.
+/// Limit for modprobe(8), also in an emulated guest.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) fn load(options: &Load) -> Result<ExitCode, Stop> {
@@ -40,7 +40,7 @@ pub(super) fn load(options: &Load) -> Result<ExitCode, Stop> {
         GateState::Broken(why) => return Err(shut(&why)),
     };
     let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_");
-    // modprobe and not the file itself: it prints what is to be said at each load.
+    // Load it with modprobe, which prints the notice of a module that has passed in the VM only.
     Running::start(Command::new("modprobe").arg(&name))
         .and_then(|running| running.finish(LIMIT)?.must_succeed("modprobe"))
         .map_err(|failure| Stop::new(exit::FAIL, format!("{name} is not loaded: {failure}")))?;

@@ -1,7 +1,7 @@
 //! `vexfs-validate gate`: a module gets into `/lib/modules` with an attestation, or not at all.
 //!
-//! [`place`] says what lies where and puts it there, [`install`] decides whether it may, and
-//! [`status`] looks at what is there.
+//! [`place`] knows the files and installs them, [`install`] decides whether a module may be
+//! installed, and [`status`] examines what is installed.
 
 mod install;
 mod load;

@@ -1,9 +1,9 @@
-//! Where a module lies once it is through the gate, and how it gets there in one step.
+//! Where an installed module lies, and how it gets there in one step.
 //!
-//! `lib/modules/RELEASE/updates/vexfs-gate/` holds the module, its attestation, the key that it was
-//! held against and, of a module that may not leave the VM, the notice that each load prints.
-//! depmod(8) searches `updates` before everything else, so that no other module of that name is
-//! loaded in its place, and a kernel's package removes nothing there that is not its own.
+//! `lib/modules/RELEASE/updates/vexfs-gate/` holds the module, its attestation, the key that the
+//! attestation was checked with and, for a module that has passed in the VM only, the notice that
+//! each load prints. depmod(8) searches `updates` first, so no other module of that name is loaded
+//! in its place, and a kernel package removes only its own files there.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -21,23 +21,24 @@ use tempfile::{Builder, TempDir};
 use crate::stop::Stop;
 use machine::atomic::{remove_if_there, sync_directory, write, write_new};
 
-/// The directory of what is through the gate.
+/// The directory of the installed module.
 const HOME: &str = "updates/vexfs-gate";
-/// The attestation in it.
+/// The attestation's file name in it.
 pub(super) const ATTESTATION: &str = "attestation.intoto.json";
-/// The public key in it.
+/// The public key's file name in it.
 pub(super) const KEY: &str = "key.pub";
-/// What each load prints of a module that has passed in the VM only; else it is not there.
+/// The file with the notice that each load prints; only for a module that has passed in the VM
+/// only.
 pub(super) const NOTICE: &str = "load-notice";
-/// Directories that are not finished yet; depmod does not look at them.
+/// Prefix of unfinished directories, which depmod ignores.
 const UNFINISHED: &str = ".vexfs-gate-";
-/// depmod(8) reads every module of a kernel.
+/// Limit for depmod(8), which reads every module of a kernel.
 const DEPMOD_LIMIT: Duration = Duration::from_secs(300);
 
-/// A root directory, whose kernels may have modules.
+/// A root directory with kernels in it.
 pub(super) struct Root(PathBuf);
 
-/// What is to be installed.
+/// The files to install.
 pub(super) struct Parcel<'a> {
     /// Name of the module's file.
     pub(super) file: &'a str,
@@ -59,23 +60,23 @@ impl Root {
         self.0.join("lib/modules")
     }
 
-    /// The modules of a kernel.
+    /// The directory of a kernel's modules.
     pub(super) fn modules(&self, release: &str) -> PathBuf {
         self.kernels().join(release)
     }
 
-    /// What is through the gate of a kernel.
+    /// The directory of the module installed for a kernel.
     pub(super) fn home(&self, release: &str) -> PathBuf {
         self.modules(release).join(HOME)
     }
 
-    /// What modprobe(8) does instead of loading the module called `name`.
+    /// The file that tells modprobe(8) what to do instead of just loading the module `name`.
     pub(super) fn modprobe_snippet(&self, name: &str) -> PathBuf {
         self.0.join("etc/modprobe.d").join(format!("vexfs-gate-{name}.conf"))
     }
 
-    /// Puts `parcel` in the place of what is through the gate of `release`, all of it at once. Where
-    /// that cannot be, everything is as it was. Says what else a person should know.
+    /// Installs `parcel` for `release` in one step, in place of an earlier one. If that fails,
+    /// everything stays as it was. Returns a note for the user, if there is one.
     pub(super) fn put(&self, release: &str, parcel: &Parcel<'_>) -> Result<Option<String>, Stop> {
         let failed = |error: io::Error| {
             Stop::new(
@@ -88,7 +89,7 @@ impl Root {
             )
         };
         let kernels = File::open(self.kernels()).map_err(failed)?;
-        // One at a time: closing the directory unlocks it.
+        // Only one installation at a time; closing the directory releases the lock.
         kernels.lock().map_err(failed)?;
         self.remove_unfinished().map_err(failed)?;
         let stage = self.stage(parcel).map_err(failed)?;
@@ -107,13 +108,13 @@ impl Root {
             }
         });
         if installed.is_err() && undo_snippet {
-            // Best effort: without the notice it does nothing.
+            // Best effort: the snippet does nothing without a notice.
             let _ = remove_if_there(&snippet);
         }
         installed
     }
 
-    /// What an installation that was killed has left.
+    /// Removes what a killed installation has left.
     fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.kernels())? {
             let entry = entry?;
@@ -124,7 +125,7 @@ impl Root {
         Ok(())
     }
 
-    /// The new directory, on the disk, where nobody looks for modules.
+    /// Writes the new directory to the disk, under a name where nobody looks for modules.
     fn stage(&self, parcel: &Parcel<'_>) -> io::Result<TempDir> {
         let stage = Builder::new().prefix(UNFINISHED).tempdir_in(self.kernels())?;
         let at = |name: &str| stage.path().join(name);
@@ -139,7 +140,7 @@ impl Root {
         Ok(stage)
     }
 
-    /// Writes the snippet; whether there was none.
+    /// Writes the snippet. Returns whether it is new.
     fn add_snippet(&self, path: &Path, name: &str) -> io::Result<bool> {
         let is_new = !path.exists();
         fs::create_dir_all(machine::atomic::parent(path))?;
@@ -147,7 +148,7 @@ impl Root {
         Ok(is_new)
     }
 
-    /// Tells modprobe(8) of it; a note where there is no depmod(8).
+    /// Runs depmod(8), so that modprobe(8) finds the module. Returns a note if there is no depmod.
     fn depmod(&self, release: &str) -> Result<Option<String>, Stop> {
         let beside_path = || Some(PathBuf::from("/usr/sbin/depmod")).filter(|path| path.is_file());
         let Some(depmod) = on_path("depmod").or_else(beside_path) else {
@@ -168,9 +169,9 @@ impl Root {
     }
 }
 
-/// modprobe(8)'s configuration for a module that has passed in the VM only. It runs for each load,
-/// also where mount(2) asks the kernel for the file system, and for each kernel finds out by itself
-/// whether there is something to say. insmod(8) passes it by.
+/// modprobe(8)'s configuration for a module that has passed in the VM only. It runs at each load,
+/// also when mount(2) asks the kernel for the file system, and finds out for the running kernel
+/// whether there is a notice to print. insmod(8) ignores it.
 fn snippet(name: &str) -> String {
     format!(
         "# By vexfs-validate gate install --level vm: where {name} has passed in the VM only, each\n\
@@ -181,9 +182,9 @@ fn snippet(name: &str) -> String {
     )
 }
 
-/// A directory that has taken its place.
+/// A new directory that has taken the place of the old one.
 struct Swap {
-    /// What was there before, or an empty name.
+    /// The old directory, or a name that does not exist.
     before: TempDir,
     home: PathBuf,
     replaced: bool,
@@ -200,7 +201,7 @@ impl Swap {
         Ok(Swap { before: stage, home, replaced })
     }
 
-    /// Best effort: it goes on where it came from.
+    /// Puts the old directory back. Best effort.
     fn undo(self) {
         if exchange(&self.home, self.before.path(), self.replaced).is_ok() {
             let _ = sync_directory(machine::atomic::parent(&self.home));
@@ -208,7 +209,7 @@ impl Swap {
     }
 }
 
-/// Renames a directory to a name that is free, or lets two change their places.
+/// Renames a directory to a free name, or swaps two directories if `both` exist.
 fn exchange(from: &Path, to: &Path, both: bool) -> io::Result<()> {
     let flags = if both { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
     Ok(renameat2(AT_FDCWD, from, AT_FDCWD, to, flags)?)
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn where_it_cannot_be_nothing_is_left_of_it() {
         let (_dir, root) = root();
-        // A file where the directory belongs.
+        // A file in the place of the directory.
         fs::write(root.modules("6.12").join("updates"), "").unwrap();
         let stop = root.put("6.12", &parcel(b"one")).unwrap_err();
         assert!(stop.message.contains("nothing is installed"), "{}", stop.message);

@@ -1,4 +1,4 @@
-//! `vexfs-validate gate status`: kernels, and what is through their gates.
+//! `vexfs-validate gate status`: lists kernels and the modules installed for them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::attest::{open, public_key, refused, shown};
 use crate::output::outln;
 use crate::stop::Stop;
 
-/// The gate of a kernel.
+/// The state of a kernel's gate.
 pub(super) enum GateState {
-    /// A module is through it.
+    /// A module is installed, and its attestation holds.
     Open { file: PathBuf, statement: Box<Statement>, key: String, in_the_vm: bool },
-    /// There is none.
+    /// No module is installed.
     Empty,
-    /// There is one that should not be; why.
+    /// A module is installed that should not be; with the reason.
     Broken(String),
 }
 
@@ -60,7 +60,7 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The releases that have modules.
+/// The kernel releases that have modules.
 fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -74,7 +74,7 @@ fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Looks at the gate of `release`, and believes nothing of it but the signature.
+/// Examines the gate of `release`. It trusts nothing there but the signature.
 pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> GateState {
     let modules = match fs::read_dir(home) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return GateState::Empty,
@@ -108,7 +108,7 @@ pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> GateS
     }
 }
 
-/// Other modules called `name`, as depmod has listed them for modprobe.
+/// Other modules called `name` that depmod has listed for modprobe.
 fn others(modules: &Path, name: &str) -> Vec<String> {
     let listed = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
     let paths = listed.lines().filter_map(|line| Some(line.split_once(':')?.0));
