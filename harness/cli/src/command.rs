@@ -127,7 +127,7 @@ fn exit_codes() -> String {
     format!("Exit codes:\n{}", rows.join("\n"))
 }
 
-/// Parts of `try` that are processes of their own.
+/// Parts of `try` that run in processes of their own.
 const PARTS: &[(&str, Part)] = &[(apart::PART, apart::play)];
 
 /// Runs the program.
@@ -138,7 +138,7 @@ pub fn main() -> ExitCode {
     }
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        // Help is one of them.
+        // Help is reported as an error, too.
         Err(said) => {
             let done = said.print().and_then(|()| io::stdout().flush());
             let code = if said.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
@@ -188,7 +188,8 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
 
-    /// A line of a paragraph that ends where our editor's window did would be broken once more.
+    /// A paragraph of help text must be one line: clap would wrap a line that we broke ourselves
+    /// once more.
     #[test]
     fn paragraphs_of_help_are_lines() {
         let running = |line: &str| line.starts_with(|first: char| first.is_ascii_alphanumeric());

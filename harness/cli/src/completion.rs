@@ -28,7 +28,7 @@ pub(super) fn run(shell: Shell, mut command: clap::Command) -> Result<ExitCode, 
         Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, name, &mut script),
         Shell::Fish => clap_complete::generate(shells::Fish, &mut command, name, &mut script),
     }
-    // Written at once: a reader that wanted only the beginning has it.
+    // Written in one piece; a reader may close the pipe early.
     output::put(format_args!("{}", String::from_utf8_lossy(&script)));
     Ok(ExitCode::SUCCESS)
 }

@@ -41,7 +41,8 @@ pub(super) fn run(options: &DoctorOptions) -> Result<ExitCode, Stop> {
     Err(Stop::new(exit::SETUP, message))
 }
 
-/// `console` leaves colours out where NO_COLOR is set or standard output is no terminal.
+/// Prints one thing. `console` uses no colours if NO_COLOR is set or standard output is no
+/// terminal.
 fn show(one: &Examined) {
     let (sign, detail, remedy) = match &one.condition {
         Condition::Works(detail) => (style("ok").green(), detail, None),

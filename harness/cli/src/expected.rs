@@ -1,4 +1,5 @@
-//! The expected-tests manifest: a trial that vanished must be as loud as one that failed.
+//! The manifest of expected trials, which makes a trial that vanished as visible as one that
+//! failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +31,7 @@ impl Expected {
     /// Reads the manifest of the checkout.
     ///
     /// # Errors
-    /// Where it is missing or no manifest.
+    /// It is missing or not a manifest.
     pub fn load() -> Result<Expected, Failure> {
         let path = Expected::path();
         let text = fs::read_to_string(&path).context(format!(
@@ -46,8 +47,8 @@ impl Expected {
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n").context(path.display())
     }
 
-    /// The manifest of the trials that `declared` has, whose levels are those of this one. A new trial
-    /// has none yet.
+    /// A manifest of the trials in `declared`, with the levels of this one. New trials have no
+    /// level yet.
     pub fn updated(self, declared: Expected) -> Expected {
         let mut levels = self.levels;
         let known: BTreeSet<&str> = declared.names_in_levels().collect();
@@ -58,7 +59,7 @@ impl Expected {
         Expected { levels, ..declared }
     }
 
-    /// Trials of a home that no level lists, a line each.
+    /// The homes' trials that have no level, one line each.
     pub fn without_level(&self) -> Vec<String> {
         let listed: BTreeSet<&str> = self.levels.values().flatten().map(String::as_str).collect();
         let missing: BTreeSet<&str> =
@@ -70,7 +71,7 @@ impl Expected {
         self.host.iter().chain(&self.guest).filter_map(|trial| name_in_manifest(trial))
     }
 
-    /// What `declared` has and this has not, and the other way round, a line each.
+    /// The differences to `declared`, one line each: trials that vanished and trials that are new.
     pub fn differences(&self, declared: &Expected) -> Vec<String> {
         let beyond = |more: &Expected, less: &Expected, place| -> Vec<String> {
             let known = less.of(place);
@@ -94,7 +95,7 @@ impl Expected {
         }
     }
 
-    /// The trials of `place`, to add to.
+    /// The trials of `place`, mutable.
     pub fn of_mut(&mut self, place: Place) -> &mut Vec<String> {
         match place {
             Place::Host => &mut self.host,

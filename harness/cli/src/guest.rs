@@ -87,8 +87,9 @@ fn no_evidence(error: impl Display) -> Stop {
     Stop::new(exit::EVIDENCE, error)
 }
 
-/// The command may run a part of the guest's trials: what it did not run is to be told from what does
-/// not exist. Whoever has said before what is expected knows better.
+/// Records the guest's expected trials. The command may run only some of them, and what it did not
+/// run must differ from what does not exist. A caller that has already recorded what it expects
+/// knows better.
 fn expect(dir: &Path, evidence: &Writer) -> Result<(), Stop> {
     let host = read_trail(dir, Place::Host).map_err(no_evidence)?;
     let mut events = host.iter().flat_map(|trail| &trail.records).map(|record| &record.event);
@@ -100,7 +101,7 @@ fn expect(dir: &Path, evidence: &Writer) -> Result<(), Stop> {
     evidence.write(Event::Expected { at: Place::Guest, trials }).map_err(no_evidence)
 }
 
-/// `junit.xml`, and the scripts that repeat what failed, where the command ran trials.
+/// Writes `junit.xml` and the scripts that repeat failed trials, if the command ran trials.
 fn write_for_machines(dir: &Path) -> Result<(), Stop> {
     let run = Run::read(dir, &[]).map_err(no_evidence)?;
     if run.trial_ends(Place::Guest).all(|(_, end)| *end == TrialEnd::NotRun) {
@@ -125,8 +126,7 @@ fn choices(machine: &GuestOptions) -> (KernelChoice, AcceleratorChoice) {
     (machine.kernel.parse().unwrap_or_else(|never| match never {}), accelerator)
 }
 
-/// Refuses a machine without KVM where that is demanded, before anything is done that it would be in
-/// vain for.
+/// Refuses a machine without KVM if KVM is demanded, before anything else is done in vain.
 pub(super) fn must_have_kvm_if_demanded(machine: &GuestOptions) -> Result<(), Stop> {
     let (kernel, choice) = choices(machine);
     if choice != AcceleratorChoice::Only(Accelerator::Kvm) {
@@ -138,16 +138,16 @@ pub(super) fn must_have_kvm_if_demanded(machine: &GuestOptions) -> Result<(), St
     }
 }
 
-/// What kind of boot it is.
+/// The kind of boot.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kind {
-    /// What its time counts.
+    /// The guest's clock.
     pub clock: ClockChoice,
-    /// Whether its kernel looks for misused memory.
+    /// Whether the guest's kernel looks for misused memory.
     pub detectors: bool,
 }
 
-/// Boots a guest and does `work` in it, whose phases `progress` is told of.
+/// Boots a guest and does `work` in it. `progress` learns of its phases.
 pub(super) fn boot(
     machine: &GuestOptions,
     kind: Kind,
@@ -174,7 +174,7 @@ pub(super) fn boot(
     outcome.map_err(|error| Stop::new(error.exit(), error))
 }
 
-/// Builds the VexFS that `vexfs.toml` gives as sources, for the kernel that is to boot.
+/// Builds the VexFS whose sources `vexfs.toml` names, for the kernel to boot.
 fn build_own_vexfs(kernel: &Kernel) -> Result<(), Stop> {
     let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
     own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
@@ -186,7 +186,7 @@ fn build_own_vexfs(kernel: &Kernel) -> Result<(), Stop> {
     })
 }
 
-/// Says why a guest ended other than by its command's end, with the console's tail.
+/// Prints why a guest ended before its command did, with the console's last lines.
 pub(super) fn last_words(outcome: &GuestOutcome) {
     eprintln!("vexfs-validate: {}", outcome.end);
     if !outcome.console_tail.is_empty() {
@@ -197,10 +197,10 @@ pub(super) fn last_words(outcome: &GuestOutcome) {
     }
 }
 
-/// Passes the guest's words on. Below them it shows that it is being waited for, and then the phase
-/// that it is in.
+/// Prints the guest's output. Below it a spinner shows that the guest is being waited for, or the
+/// phase that it is in.
 struct Terminal {
-    /// Draws nothing where standard error is no terminal.
+    /// Draws nothing if standard error is no terminal.
     waiting: ProgressBar,
     progress: Progress,
 }
@@ -208,7 +208,7 @@ struct Terminal {
 impl Terminal {
     fn new(shell: bool, progress: &Progress) -> Self {
         let progress = progress.clone();
-        // A shell has the terminal for itself.
+        // A shell gets the terminal for itself.
         if shell {
             return Terminal { waiting: ProgressBar::hidden(), progress };
         }
@@ -216,7 +216,7 @@ impl Terminal {
         let style = ProgressStyle::default_spinner()
             .with_key("phase", move |_: &ProgressState, to: &mut dyn fmt::Write| {
                 let said = seen.now().unwrap_or_else(|| "waiting for the guest".to_owned());
-                // A line that cannot be drawn is drawn anew in a moment.
+                // If the line cannot be drawn, it is drawn again in a moment.
                 let _ = to.write_str(&said);
             })
             .template("{spinner} {phase}")
@@ -235,7 +235,7 @@ impl guest::Observer for Terminal {
     fn output(&mut self, line: &str) {
         let line = self.progress.reads(line);
         let tell = || {
-            // A closed pipe is no reason to end the guest: its evidence goes on.
+            // A closed pipe must not end the guest, which still writes evidence.
             let _ = writeln!(io::stdout(), "{line}");
         };
         if self.progress.watches() {

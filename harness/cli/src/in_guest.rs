@@ -1,4 +1,4 @@
-//! `vexfs-validate in-guest`: phases 2 and 3, inside the guest.
+//! `vexfs-validate in-guest`: runs phases 2 and 3, inside the guest.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -20,7 +20,7 @@ use super::output::outln;
 use super::phase::{self, Progress};
 use super::stop::Stop;
 
-/// Runs the phases, of their trials those that `filter` names.
+/// Runs the phases, with only those of their trials that `filter` selects.
 pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     let here = place::here();
     let Some(dir) = here.evidence_dir.as_ref().filter(|_| here.place == Place::Guest) else {
@@ -66,17 +66,17 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     Ok(if third == PhaseState::Done { exit::SUCCESS } else { exit::FAIL }.into())
 }
 
-/// A phase that has a boot of its own.
+/// A phase that gets a boot of its own.
 struct Alone {
     phase: &'static str,
-    /// As the JUnit file's name has it.
+    /// The phase in the name of its JUnit file.
     number: &'static str,
-    /// Its trials, as a nextest filterset.
+    /// The phase's trials, as a nextest filterset.
     trials: &'static str,
     what: &'static str,
 }
 
-/// Ratios that guest instructions decide.
+/// The ratios that are decided on guest instructions.
 const INSTRUCTIONS: Alone = Alone {
     phase: phase::INSTRUCTIONS,
     number: "3-instructions",
@@ -84,7 +84,7 @@ const INSTRUCTIONS: Alone = Alone {
     what: "kernel against FUSE",
 };
 
-/// What measures nothing, on a kernel that looks for misused memory.
+/// Trials that measure nothing, on a kernel that looks for misused memory.
 const MODULE: Alone =
     Alone { phase: phase::MODULE, number: "3-module", trials: "binary(module)", what: "module" };
 
@@ -115,7 +115,7 @@ fn state_of(tests: NextestEnd, what: &str) -> (PhaseState, String) {
     }
 }
 
-/// What executes this guest, as its hypervisor says.
+/// What executes this guest, according to its hypervisor.
 pub(super) fn processor() -> Processor {
     let vendor = place::hypervisor_vendor();
     if vendor.starts_with("TCG") {
@@ -127,7 +127,7 @@ pub(super) fn processor() -> Processor {
     }
 }
 
-/// Our own SIMD test, and numpy's sorts, which the competitors' drivers rest on.
+/// Runs our own SIMD test, and checks numpy's sorts, on which the competitors' drivers rely.
 fn self_test(evidence: &Writer) -> Result<(), Failure> {
     let ours = selftest::run();
     let numpy = numpy_sorts();

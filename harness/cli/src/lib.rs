@@ -1,11 +1,11 @@
 //! The command line of `vexfs-validate`, one file a command.
 //!
-//! [`main`] reads the command line and runs one of them: `run` and `matrix` start nextest on the
-//! host and in guests, `guest` boots one for any command, `compare`, `regress` and `soak`
-//! measure, and `verdict`, `report` and `diff` read what runs have left. What a person may
-//! say is in `options`, and what a command says where it cannot go on in `stop`.
+//! [`main`] reads the command line and runs one command: `run` and `matrix` start nextest on the
+//! host and in guests, `guest` boots one for any command, `compare`, `regress` and `soak` measure,
+//! and `verdict`, `report` and `diff` read what runs have left. Options that several commands share
+//! are in `options`; how a command ends early is in `stop`.
 //!
-//! It stands on everything else, and nothing stands on it. Begin with `command`, then `run`.
+//! This crate may use all others, and no crate uses it. Begin with `command`, then `run`.
 
 mod attest;
 mod command;

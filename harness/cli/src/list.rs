@@ -70,8 +70,8 @@ pub(super) fn run(options: ListOptions) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks every criterion's test program what it declares. They are built as `make build` builds
-/// them, with the same choice of packages and so of features: nothing is compiled twice.
+/// Asks every criterion's test program for its declarations. The programs are built with the same
+/// packages, and so the same features, as in `make build`, so that nothing is compiled twice.
 fn declared() -> Result<Expected, Failure> {
     let tests = project::root().join("tests");
     let output = Command::new("cargo")

@@ -1,4 +1,4 @@
-//! `vexfs-validate matrix`: the guest's criteria, kernel by kernel.
+//! `vexfs-validate matrix`: runs the guest's criteria on one kernel after the other.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -50,16 +50,16 @@ fn matrix() -> Vec<String> {
     series::matrix().into_iter().map(|one| one.name).collect()
 }
 
-/// What became of a kernel.
+/// The result of one kernel.
 struct Column {
     kernel: String,
     dir: PathBuf,
-    /// The criteria in the guest; none where it was not begun.
+    /// The criteria in the guest.
     criteria: Vec<CriterionVerdict>,
-    /// What ran its CPU, and its release.
+    /// The guest's kernel release, and what ran its CPU.
     guest: String,
     exit: Exit,
-    /// What happened to it, other than by its trials.
+    /// What happened to the guest apart from its trials.
     note: String,
 }
 
@@ -90,8 +90,7 @@ pub(super) fn run(options: &MatrixOptions) -> Result<ExitCode, Stop> {
     Ok(worst.unwrap_or(exit::USAGE).into())
 }
 
-/// Runs the guest's criteria on `kernel`; what kept its guest from living to its end, if something
-/// did.
+/// Runs the guest's criteria on `kernel`. Returns what ended its guest early, if anything did.
 fn validate(
     options: &MatrixOptions,
     kernel: &str,
@@ -128,8 +127,8 @@ fn column(kernel: &str, dir: PathBuf, stop: Option<Stop>) -> Result<Column, Stop
     Ok(Column { kernel: kernel.to_owned(), dir, criteria, guest, exit, note })
 }
 
-/// Which of two ends is worse: a FAIL, then what kept the trials from being run, then what they
-/// left open.
+/// How bad an exit code is: FAIL is worst, then whatever kept trials from running, then
+/// INCONCLUSIVE.
 fn severity(exit: Exit) -> u8 {
     match exit {
         exit::SUCCESS => 0,

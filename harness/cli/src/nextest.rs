@@ -1,4 +1,4 @@
-//! Runs `cargo nextest` on the criteria and keeps its JUnit file.
+//! Runs `cargo nextest` on the criteria, and keeps its JUnit file.
 
 use std::fs;
 use std::path::Path;
@@ -17,23 +17,23 @@ use verdict::junit;
 /// nextest's exit code for 'tests failed' (its `NextestExitCode::TEST_RUN_FAILED`).
 const TESTS_FAILED: i32 = 100;
 
-/// What a run of nextest came to.
+/// How a run of nextest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextestEnd {
     Passed,
     Failed,
-    /// By a person, before all of them were done.
+    /// By Ctrl-C, before all tests were done.
     Interrupted,
 }
 
-/// How long nextest may take to hear the terminal's own Ctrl-C: a second signal would make it kill
-/// tests that are cleaning up.
+/// How long nextest may take to react to the terminal's own Ctrl-C. A second signal would make it
+/// kill tests that are cleaning up.
 const HEARS_ITSELF: Duration = Duration::from_secs(1);
-/// How long nextest may take to end its tests: it gives them 10 s to clean up.
+/// How long nextest may take to end its tests, which it gives 10 s to clean up.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 const STARTING: &str = "cargo nextest could not be started (make setup provides it)";
 
-/// Runs the criteria that `filter` names with `profile`; the JUnit file goes to `dir`.
+/// Runs the trials that `filter` selects with `profile`, and copies the JUnit file to `dir`.
 pub(super) fn run(
     dir: &Path,
     place: Place,
@@ -42,7 +42,7 @@ pub(super) fn run(
     filter: &str,
 ) -> Result<NextestEnd, Failure> {
     let written = project::root().join("target/nextest").join(profile).join("junit.xml");
-    // An old file must not pass for this run's.
+    // The file of an earlier run must not pass for this one's.
     match fs::remove_file(&written) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error.into());
@@ -52,12 +52,12 @@ pub(super) fn run(
     let mut command = Command::new("cargo");
     command
         .current_dir(project::root())
-        // Every package is named, as in the build before: another choice would be another set of
-        // features, and compile anew.
+        // The same packages as in the build before: others would mean other features, and compiling
+        // again.
         .args(["nextest", "run", "--locked", "--profile", profile])
         .args(["--filterset", &format!("package(vexfs-validation) and ({filter})")])
         .env(machine::place::DIR_VARIABLE, dir)
-        // One test may be all that a filter leaves, or none on a machine that skips them.
+        // A filter may leave no test at all on a machine that skips them.
         .args(["--no-tests", "pass"]);
     let Some(status) = finish(command)? else { return Ok(NextestEnd::Interrupted) };
     if written.exists() {
@@ -73,12 +73,12 @@ pub(super) fn run(
     }
 }
 
-/// Runs `command` to its end, or, on Ctrl-C, to the end that it then makes of itself: nextest ends
-/// its tests, which unmount what they mounted. Where we are killed it is told to as well.
+/// Runs `command` to its end. On Ctrl-C, waits until nextest has ended its tests, which unmount
+/// what they mounted, and returns `None`. If we are killed, nextest gets SIGTERM.
 fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
     let signals = Signals::begin().context("signals cannot be watched")?;
     die_with_us(&mut command, Signal::SIGTERM);
-    // Ctrl-C reaches it in our process group.
+    // It is in our process group, so Ctrl-C reaches it.
     let child = Supervised::of("cargo nextest", command.spawn().context(STARTING)?);
     loop {
         if let Some(status) = child.ended()? {
@@ -91,7 +91,7 @@ fn finish(mut command: Command) -> Result<Option<ExitStatus>, Failure> {
     }
     let heard = Instant::now();
     let mut told = false;
-    // One that does not end is killed when `child` is dropped.
+    // If it does not end, it is killed when `child` is dropped.
     let _ = child.wait(ENDS_WITHIN, || {
         if !told && heard.elapsed() >= HEARS_ITSELF {
             child.signal(Signal::SIGTERM);

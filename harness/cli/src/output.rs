@@ -1,4 +1,5 @@
-//! Standard output: a reader that is gone (`| head`) is no error, and ends nothing that runs.
+//! Writes to standard output. A reader that has closed the pipe (`| head`) is no error, and ends no
+//! work.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,35 +8,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use evidence::exit;
 
-/// As `println!`, which panics where the reader is gone.
+/// Like `println!`, which would panic when the reader is gone.
 macro_rules! outln {
     ($($arguments:tt)*) => {
         $crate::output::put(format_args!("{}\n", format_args!($($arguments)*)))
     };
 }
 
-/// As `print!`, which panics where the reader is gone.
+/// Like `print!`, which would panic when the reader is gone.
 macro_rules! out {
     ($($arguments:tt)*) => { $crate::output::put(format_args!($($arguments)*)) };
 }
 
 pub(super) use {out, outln};
 
-/// Whether something that somebody wants was not written.
+/// Whether some output could not be written although its reader is still there.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Writes `text`; where it cannot be, and somebody still wants it, standard error says so once, and
-/// [`exit_code`] tells.
+/// Writes `text`. If that fails although the reader is still there, prints one message on standard
+/// error, and [`exit_code`] will tell.
 pub(super) fn put(text: fmt::Arguments<'_>) {
     wrote(put_into(&mut io::stdout().lock(), text));
 }
 
-/// What became of writing to standard output.
+/// Handles the result of writing to standard output.
 pub(super) fn wrote(done: io::Result<()>) {
     if let Err(error) = done
         && !LOST.swap(true, Ordering::SeqCst)
     {
-        // Nothing is left to tell it by.
+        // If this fails as well, there is no way left to report it.
         let _ = writeln!(
             io::stderr(),
             "vexfs-validate: standard output cannot be written: {error}; name another file behind >"
@@ -43,18 +44,18 @@ pub(super) fn wrote(done: io::Result<()>) {
     }
 }
 
-/// `code`, or [`exit::EVIDENCE`] where all went well but for what was to be read of it.
+/// `code`, or [`exit::EVIDENCE`] if the command succeeded but its output could not be written.
 pub(super) fn exit_code(code: ExitCode) -> ExitCode {
     let well = code == ExitCode::SUCCESS;
     if well && LOST.load(Ordering::SeqCst) { exit::EVIDENCE.into() } else { code }
 }
 
-/// Writes `text` to `to`, or to nobody.
+/// Writes `text` to `to`; a closed pipe is no error.
 pub(super) fn put_into(to: &mut impl Write, text: fmt::Arguments<'_>) -> io::Result<()> {
     or_gone(to.write_fmt(text).and_then(|()| to.flush()))
 }
 
-/// `done`, for which a reader that is gone is no error.
+/// Turns the error of a closed pipe into success.
 pub(super) fn or_gone(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! Phases of a run: named as it goes, timed, and written into the evidence.
+//! The phases of a run: announced on the terminal, timed, and written into the evidence.
 
 mod progress;
 mod times;
@@ -11,7 +11,7 @@ use machine::failure::Failure;
 use super::output::outln;
 pub(super) use progress::Progress;
 
-/// What a line that names a phase begins with.
+/// Prefix of a line that announces a phase.
 const MARK: &str = "== phase ";
 
 /// The phases, in order.
@@ -21,14 +21,14 @@ pub(super) const VALIDATION: &str = "3 VM validation";
 pub(super) const MODULE: &str = "3 VM validation, module under detectors";
 pub(super) const INSTRUCTIONS: &str = "3 VM validation, guest instructions";
 pub(super) const VERDICT: &str = "4 verdict";
-/// What is said of one that was not run.
+/// The word for a phase that was not run.
 const NOT_RUN: &str = "NOT RUN";
 const ALL: [&str; 6] = [HOST, ENVIRONMENT, VALIDATION, MODULE, INSTRUCTIONS, VERDICT];
 
-/// What a phase's work says of itself.
+/// The result of a phase's work: its state, and a note.
 pub(super) type PhaseResult = Result<(PhaseState, String), Failure>;
 
-/// Does `work` between its two records. An error fails the phase; it does not end the run.
+/// Does `work`, and records its start and end. An error fails the phase, but does not end the run.
 pub(super) fn run(
     evidence: &Writer,
     progress: &Progress,
@@ -45,7 +45,7 @@ pub(super) fn run(
     Ok(state)
 }
 
-/// Records a phase that was not begun, and why.
+/// Records a phase that was not begun, with the reason.
 pub(super) fn not_run(evidence: &Writer, name: &str, why: &str) -> Result<(), EvidenceError> {
     outln!("\n{MARK}{name}");
     finish(evidence, name, PhaseState::NotRun, 0.0, why.to_owned())

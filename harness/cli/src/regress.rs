@@ -1,4 +1,4 @@
-//! `vexfs-validate regress BASE`: this checkout against another commit.
+//! `vexfs-validate regress BASE`: compares the costs of this checkout with those of another commit.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -32,7 +32,7 @@ pub struct RegressOptions {
     machine: GuestOptions,
 }
 
-/// Builds and measures both commits; the exit code says whether an operation got slower.
+/// Builds and measures both commits. The exit code says whether an operation got slower.
 pub(super) fn run(options: &RegressOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
@@ -76,7 +76,7 @@ impl Worktree {
         let named = format!("{commit}^{{commit}}");
         succeed(git(["rev-parse", "--quiet", "--verify", &named]))
             .context(format!("{commit} is no commit here; `git log` lists them"))?;
-        // One that a killed run has left.
+        // A worktree that a killed run has left.
         if path.exists() {
             succeed(git([
                 OsStr::new("worktree"),
@@ -89,7 +89,7 @@ impl Worktree {
         let path = worktree.path.as_os_str();
         let words = ["worktree", "add", "--quiet", "--force", "--detach"].map(OsStr::new);
         succeed(git(words).arg(path).arg(commit))?;
-        // Kernels and tools that the set-up fetched; a checkout has none of its own.
+        // Kernels and tools that the set-up fetched; a new checkout has none.
         let cache = worktree.path.join(".cache");
         if !cache.exists() {
             symlink(project::cache(), &cache).context(cache.display())?;
@@ -120,12 +120,12 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Fail
     Ok(())
 }
 
-/// Builds both homes of `checkout`, and leaves in `out` a `vexfs.toml` that names them.
+/// Builds both homes of `checkout`, and writes a `vexfs.toml` that names them into `out`.
 fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> {
     outln!("building {}", checkout.display());
     fs::create_dir_all(out).context(out.display())?;
-    // A directory of its own: in a common one cargo takes the newer checkout's program for the
-    // other's, whose sources are older than it.
+    // Each checkout gets a target directory of its own. In a common one cargo would take the newer
+    // checkout's program for the other's, whose sources are older than the program.
     let cargo_target = out.join("cargo");
     succeed(
         Command::new("cargo")
@@ -150,7 +150,7 @@ fn build(checkout: &Path, out: &Path, kernel: &str) -> Result<PathBuf, Failure> 
 /// Boots a guest on the instruction clock and measures what `config` names.
 fn costs(machine: &GuestOptions, config: &Path) -> Result<Vec<Cost>, Stop> {
     let dir = config.with_file_name("evidence");
-    // An old file must not pass for this run's.
+    // The file of an earlier run must not pass for this one's.
     match fs::remove_file(dir.join(COSTS_FILE)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Stop::new(exit::EVIDENCE, error));
@@ -175,7 +175,8 @@ fn costs(machine: &GuestOptions, config: &Path) -> Result<Vec<Cost>, Stop> {
     costs::read(&dir).map_err(|failure| Stop::new(exit::EVIDENCE, failure))
 }
 
-/// `vexfs-validate costs`, in the guest: both homes under test, into the evidence directory.
+/// `vexfs-validate costs`: measures both homes in the guest, and writes the costs into the evidence
+/// directory.
 pub(super) fn measure() -> Result<ExitCode, Stop> {
     let here = place::here();
     let Some(dir) = here.evidence_dir.as_ref().filter(|_| here.place == Place::Guest) else {

@@ -1,13 +1,14 @@
-//! Costs of one commit beside those of another.
+//! Compares the costs of two commits.
 
 use criteria::costs::Cost;
 use machine::failure::Failure;
 use machine::require;
 
-/// What is slower by more than this part has regressed: twice what two boots of the same differ by.
+/// An operation that is slower by more than this fraction has regressed. It is twice the difference
+/// between two boots of the same commit.
 pub const BOUND: f64 = 0.01;
 
-/// An operation in both commits.
+/// The costs of one operation in both commits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CostChange {
     /// In the other commit.
@@ -17,7 +18,7 @@ pub struct CostChange {
 }
 
 impl CostChange {
-    /// Cost here over cost there: above 1 where it got slower.
+    /// Cost here divided by cost there: above 1 if it got slower.
     pub fn ratio(&self) -> f64 {
         self.here.nanoseconds / self.base.nanoseconds
     }
@@ -31,7 +32,7 @@ impl CostChange {
 /// Pairs the costs of two commits.
 ///
 /// # Errors
-/// They are not of the same operations, or one of them is no cost.
+/// They are for different operations, or a cost is not a positive number.
 pub fn changes(base: &[Cost], here: &[Cost]) -> Result<Vec<CostChange>, Failure> {
     require!(
         !base.is_empty() && base.len() == here.len(),

@@ -16,13 +16,13 @@ pub(super) fn run(dir: &Path, into: Option<&Path>, soaks: &[PathBuf]) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the report of the run in `from` and of `soaks` beside its own into `into`; the page's
-/// path.
+/// Writes the report of the run in `from`, with `soaks` besides its own, into `into`. Returns the
+/// page's path.
 fn write(from: &Path, into: &Path, soaks: &[PathBuf]) -> Result<PathBuf, Stop> {
     write_run(Run::read(from, soaks), from, into)
 }
 
-/// Writes the report of `run`, whose directory is `from`, into `into`; the page's path.
+/// Writes the report of `run`, whose directory is `from`, into `into`. Returns the page's path.
 pub(super) fn write_run(run: io::Result<Run>, from: &Path, into: &Path) -> Result<PathBuf, Stop> {
     run.and_then(|run| report::write(&run, from, into)).map_err(|error| {
         Stop::new(

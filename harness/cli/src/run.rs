@@ -73,7 +73,7 @@ pub(super) fn run(options: &RunOptions) -> Result<ExitCode, Stop> {
             Ok(code)
         }
         Err(End::Evidence(error)) => Err(no_evidence(error)),
-        // What was finished has a verdict and a report, too.
+        // Write a verdict and a report of what was finished.
         Err(End::Stop(stop)) => {
             if let Err(other) = conclude(&dir, &evidence, &progress, &options.only) {
                 eprintln!("vexfs-validate: {}", other.message);
@@ -83,20 +83,20 @@ pub(super) fn run(options: &RunOptions) -> Result<ExitCode, Stop> {
     }
 }
 
-/// How long it will take is known of runs that do the same.
+/// The forecast is taken from runs with the same options.
 fn progress(options: &RunOptions) -> Progress {
     let GuestOptions { kernel, accelerator, memory, cpus, .. } = &options.machine;
     let only: Vec<&str> = options.only.iter().map(|one| one.id()).collect();
     Progress::of(&format!("kernel {kernel}, {accelerator:?}, {memory:?}, {cpus:?}, {only:?}"))
 }
 
-/// The trials of some criteria, or of all where none is named, as a nextest filterset.
+/// A nextest filterset for the trials of the criteria in `only`; all trials if it is empty.
 fn trials_of(only: &[Criterion]) -> String {
     let binaries: Vec<String> = only.iter().map(|one| format!("binary({})", one.id())).collect();
     if binaries.is_empty() { "all()".to_owned() } else { binaries.join(" or ") }
 }
 
-/// What ends a run before its verdict.
+/// An error that ends a run before its verdict.
 pub(super) enum End {
     Evidence(EvidenceError),
     Stop(Stop),
@@ -133,7 +133,7 @@ pub(super) fn begin(evidence: &Writer, expected: &Expected) -> Result<(), Eviden
     Ok(())
 }
 
-/// Copies the files of `soaks` into directories of the same names in `into`.
+/// Copies the files of each soak into a directory of the same name in `into`.
 fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
     let copy = |from: &Path| -> Result<(), Failure> {
         let soak = Soak::read(from)?;
@@ -147,7 +147,8 @@ fn adopt(soaks: &[PathBuf], into: &Path) -> Result<(), Stop> {
     })
 }
 
-/// Copies what lanes of their own have found into the run's directory, for its report.
+/// Copies the results of separate lanes (sabotage, sanitizers) into the run's directory, for its
+/// report.
 fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
     for (lane, name) in [
         (sabotage::directory(), files::SABOTAGE),
@@ -180,8 +181,9 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Phases 1 to 3. A guest that dies, or a phase that fails, still leads to the verdict; only
-/// evidence that cannot be written and Ctrl-C do not. Whether all of them came to their end.
+/// Runs phases 1 to 3. A guest that dies or a phase that fails still leads to the verdict; only
+/// Ctrl-C and evidence that cannot be written do not. Returns whether the guest phases ran and all
+/// guests lived to their end.
 fn phases(
     options: &RunOptions,
     dir: &Path,
@@ -213,14 +215,13 @@ fn phases(
         }
         return Ok(false);
     }
-    // What the guest's end means for the criteria is the verdict's word.
+    // The verdict decides what the guest's end means for the criteria.
     let lost = in_the_guest(&options.machine, dir, evidence, progress, &options.only, &filter)?;
     Ok(lost.is_none())
 }
 
-/// Phases 2 and 3: what of the criteria belongs in the guest, and of that what `filter` names,
-/// which is of `only` some criteria, or of all where none is named. What kept a guest from living to
-/// its end, if something did.
+/// Runs phases 2 and 3 in guests: the trials that `filter` selects, which belong to the criteria in
+/// `only` (all criteria if it is empty). Returns what ended a guest early, if anything did.
 pub(super) fn in_the_guest(
     machine: &GuestOptions,
     dir: &Path,
@@ -259,7 +260,7 @@ pub(super) fn in_the_guest(
             }
         }
     }
-    // Without KVM guest instructions decide on the kernel against FUSE, in a boot of their own.
+    // Without KVM, guest instructions decide on the kernel against FUSE, in a boot of their own.
     let compared = only.is_empty() || only.contains(&Criterion::KernelVsFuse);
     if outcome.launch.accelerator != Accelerator::Tcg || !compared {
         return Ok(lost);
@@ -280,12 +281,12 @@ pub(super) fn in_the_guest(
     }
 }
 
-/// What became of a guest that did not live to its command's end.
+/// How a guest ended that did not live to its command's end.
 fn lost(outcome: &GuestOutcome) -> Option<Stop> {
     outcome.end.lost().map(|exit| Stop::new(exit, &outcome.end))
 }
 
-/// Boots a guest for `work`, and records how it ended; or why there was none.
+/// Boots a guest for `work` and records how it ended. The inner error says why no guest came up.
 fn boot(
     machine: &GuestOptions,
     kind: Kind,
@@ -313,13 +314,13 @@ fn boot(
     }
 }
 
-/// A failed baseline does not stop the VM; a FUSE that no longer works does: everything after
-/// it is measured against FUSE.
+/// Whether FUSE is preserved on the host. A failed baseline does not keep the VM from running. A
+/// FUSE that no longer works does, because everything after it is measured against FUSE.
 fn fuse_is_preserved(dir: &Path) -> bool {
     Evidence::read(dir).is_ok_and(|evidence| verdict::fuse_is_preserved(&evidence))
 }
 
-/// Phase 4: the verdict, its files and its table.
+/// Runs phase 4: writes the verdict and the report, and prints the table.
 fn conclude(
     dir: &Path,
     evidence: &Writer,
@@ -336,12 +337,12 @@ fn conclude(
     })
     .map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     let mut read = read?;
-    // That phase 4 was done is part of the evidence too.
+    // Read the rest of the evidence: it now also has the end of phase 4.
     read.catch_up(dir).map_err(|error| Stop::new(exit::EVIDENCE, error))?;
     let verdict = verdict::of(&read);
     fs::write(dir.join(files::VERDICT_FILE), verdict_command::to_json(&verdict)?).map_err(
         |error| {
-            // Half a verdict is none.
+            // Leave no half-written verdict.
             let _ = fs::remove_file(dir.join(files::VERDICT_FILE));
             let message = format!(
                 "verdict.json: {error}; free some space, or name another directory with \

@@ -1,4 +1,5 @@
-//! The directory of a run: `target/validation/<UTC time>/`, and `latest` that leads to it.
+//! The directory of a run, `target/validation/<UTC time>/`, and the symlink `latest` to the newest
+//! one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
     let name = Utc::of(SystemTime::now()).compact();
     let attempt = || {
         fs::create_dir_all(parent)?;
-        // Two runs in one second must not share evidence: the pid tells them apart.
+        // Two runs in the same second must not share evidence: add the pid to the second.
         let dir = parent.join(&name);
         let dir = match fs::create_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -45,8 +46,8 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
     })
 }
 
-/// The directory that a person has named, made if it is not there. Others work elsewhere than we
-/// do, so its path is absolute from here on.
+/// Makes the directory that the user has named, if it does not exist. Returns its absolute path,
+/// since other processes have other working directories.
 pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
     fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir)).map_err(|error| {
         Stop::new(
@@ -56,13 +57,15 @@ pub(super) fn given(dir: &Path) -> Result<PathBuf, Stop> {
     })
 }
 
-/// Begins the host's evidence in `dir`. Results that another run left there would pass for this
-/// one's; what is expected may have been written by the command that starts it.
+/// Begins the host's evidence in `dir`. Refuses results of another run there, which would pass for
+/// this one's. Records of expected trials are allowed: the command that starts the run may have
+/// written them.
 pub(super) fn begin(dir: &Path) -> Result<Writer, Stop> {
     let no_evidence = |why: String| Stop::new(exit::EVIDENCE, why);
     for place in Place::ALL {
         let file = dir.join(evidence::files::trail(place));
-        // A device has no end: what keeps it from being written to is the writer's to tell.
+        // Do not read a device, which may have no end. If it cannot be written to, the writer
+        // reports that.
         if !file.is_file() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! `vexfs-validate sabotaged`: the saboteurs that were found.
+//! `vexfs-validate sabotaged`: prints the saboteurs that were found.
 
 use std::fs;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use verdict::sabotage::{Account, markdown};
 use super::output::out;
 use super::stop::Stop;
 
-/// Between these lines stands the table.
+/// The table stands between these lines.
 const BEGIN: &str = "<!-- vexfs-validate sabotaged --update: begin -->";
 const END: &str = "<!-- vexfs-validate sabotaged --update: end -->";
 
@@ -23,7 +23,7 @@ pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
     let table = markdown(&account.found);
     out!("{table}\n{account}\n");
     if !account.missing.is_empty() {
-        // The page tells of all of them.
+        // The page is only updated when all were found.
         let left = if update { "; docs/sabotage.md is left as it is" } else { "" };
         return Err(Stop::new(
             exit::INCONCLUSIVE,

@@ -1,4 +1,4 @@
-//! `vexfs-validate soak`: the module for hours, or a criterion many times.
+//! `vexfs-validate soak`: loads and unloads the module for hours, or runs a criterion many times.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use super::stop::Stop;
 use super::{guest, phase, run_dir};
 use crate::expected::Expected;
 
-/// Time beside the cycles: the boot, and a last cycle that began just before the end.
+/// Time besides the cycles: the boot, and a last cycle that began just before the end.
 const BESIDE: Duration = Duration::from_secs(1800);
 
 /// Options of `soak`.
@@ -127,7 +127,7 @@ fn expect(evidence: &Writer, only: Criterion, at: Place) -> Result<(), Stop> {
     evidence.write(Event::Expected { at, trials }).map_err(no_evidence)
 }
 
-/// Seconds that a guest may take for the repetitions, each of which may take `limit`.
+/// Time limit in seconds for a guest that runs `times` repetitions with a limit of `limit` each.
 fn limit_of_all(limit: u64, times: u32) -> u64 {
     limit.saturating_mul(times.into())
 }
@@ -136,7 +136,7 @@ fn no_evidence(error: EvidenceError) -> Stop {
     Stop::new(exit::EVIDENCE, error)
 }
 
-/// Boots a guest that does what `words` say, and records how it ended.
+/// Boots a guest that runs `in-guest-soak` with these arguments, and records how it ended.
 fn boot(
     machine: &GuestOptions,
     words: impl IntoIterator<Item = String>,
@@ -181,7 +181,7 @@ fn for_time(
     })
 }
 
-/// Repeats `only` in this place, and records each repetition.
+/// Runs the criterion `only` `times` times in this place, and records each repetition.
 fn repeat(
     dir: &Path,
     evidence: &Writer,

@@ -1,13 +1,13 @@
-//! A command's end other than success.
+//! How a command ends without success.
 
 use evidence::exit::Exit;
 
-/// A command's end other than success: what to tell the person, and the exit code.
+/// How a command ends without success: a message for the user and an exit code.
 #[derive(Debug)]
 pub struct Stop {
-    /// What the program ends with.
+    /// The program's exit code.
     pub(super) exit: Exit,
-    /// What to tell the person.
+    /// The message for the user.
     pub(super) message: String,
 }
 

@@ -19,7 +19,7 @@ pub(super) fn run(dir: &Path, soaks: &[PathBuf], json: bool) -> Result<ExitCode,
     Ok(verdict::exit_of(verdict.state).into())
 }
 
-/// Reads the evidence in `dir`, with the soaks beside its own.
+/// Reads the evidence in `dir`, with `soaks` besides its own.
 pub(super) fn read(dir: &Path, soaks: &[PathBuf]) -> Result<Evidence, Stop> {
     let mut evidence = Evidence::read(dir).map_err(|error| {
         Stop::new(

@@ -1,12 +1,13 @@
-//! How far a run is, and how long it will still take if it goes as the last one on this machine.
+//! Shows how far a run is, and how long it will still take if it goes like the last one on this
+//! machine.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::times::{Store, Took};
 
-/// The phases of a run as they come and go, beside those of the last one. Clones are the same run:
-/// phases in the guest are seen in its output.
+/// The phases of a run as they begin and end, compared with those of the last run. Clones belong to
+/// the same run. Phases in the guest are read from its output.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress(Option<Arc<TimedRun>>);
 
@@ -18,7 +19,7 @@ struct TimedRun {
     seen: Mutex<Vec<SeenPhase>>,
 }
 
-/// A phase of this run; without an end it goes on.
+/// A phase of this run; it has no end while it goes on.
 #[derive(Debug, Clone)]
 struct SeenPhase {
     phase: String,
@@ -27,12 +28,12 @@ struct SeenPhase {
 }
 
 impl Progress {
-    /// Of a run that does `what`, in the words of its options.
+    /// For a run that does `what`, described by its options.
     pub(crate) fn of(what: &str) -> Progress {
         Progress::of_store(Store::here(what))
     }
 
-    /// One that forecasts and keeps nothing.
+    /// A `Progress` that forecasts nothing and keeps nothing.
     pub(crate) fn none() -> Progress {
         Progress(None)
     }
@@ -60,21 +61,23 @@ impl Progress {
         Some(format!("the last run here took {} ({})", in_words(total), phases.join("; ")))
     }
 
-    /// Phase `name` begins: which of how many it is, and when it and all may be over.
+    /// Notes that phase `name` begins. Returns its number of all phases, and when it and the run
+    /// may be over, if the last run is known.
     pub(crate) fn begins(&self, name: &str) -> String {
         let Some(run) = &self.0 else { return String::new() };
         run.begins(name, run.now())
     }
 
-    /// Phase `name` ends.
+    /// Notes that phase `name` ends.
     pub(crate) fn ends(&self, name: &str) {
         if let Some(run) = &self.0 {
             run.ends(name, run.now());
         }
     }
 
-    /// A line of the guest's, in which phases announce themselves, with what is to be added. One that
-    /// was not run has no end, and the run is not kept.
+    /// Reads a line of the guest's output, in which phases announce themselves, and returns it with
+    /// the forecast added. A phase that was not run gets no end, so the times of that run are not
+    /// kept.
     pub(crate) fn reads(&self, line: &str) -> String {
         let Some(phase) = line.strip_prefix(super::MARK) else { return line.to_owned() };
         match super::ALL.iter().find(|name| phase.starts_with(&format!("{name}:"))) {
@@ -88,15 +91,15 @@ impl Progress {
         line.to_owned()
     }
 
-    /// The phase that goes on, for how long, and how long all will still take: what a terminal shows
-    /// meanwhile. Nothing between phases, and nothing where nothing is known.
+    /// The line that a terminal shows during a phase: the phase, for how long it has gone on, and
+    /// how long the run will still take. `None` between phases.
     pub(crate) fn now(&self) -> Option<String> {
         let run = self.0.as_ref()?;
         run.shows(run.now())
     }
 
-    /// Keeps the times of a run that did all it should for the next one. That they cannot be kept is
-    /// no fault of this run.
+    /// Keeps the times of a complete run for the next one. If they cannot be written, this run is
+    /// still fine.
     pub(crate) fn keep(&self) {
         let Some(run) = &self.0 else { return };
         let took: Option<Vec<Took>> = run
@@ -145,8 +148,8 @@ impl TimedRun {
         }
     }
 
-    /// What is left of all, `elapsed` after the beginning of a phase that `last` was. One that takes
-    /// longer than it did may be over at any time.
+    /// Seconds left in the run, `elapsed` seconds into a phase that took `last` in the last run. A
+    /// phase that takes longer than last time may be over at any moment.
     fn rest(&self, last: &Took, elapsed: f64) -> f64 {
         let total = self.last.last().map_or(last.ended, |one| one.ended);
         (last.ended - last.began - elapsed).max(0.0) + total - last.ended
@@ -166,7 +169,7 @@ impl TimedRun {
     }
 }
 
-/// As long as a person wants to know it.
+/// A time with the precision that a person wants.
 fn in_words(seconds: f64) -> String {
     let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
     match whole {
@@ -194,7 +197,7 @@ mod tests {
         Progress::of_store(store)
     }
 
-    /// A boot takes 20 s, and so do the words between the guest's end and the verdict.
+    /// A boot takes 20 s, and so does the time between the guest's end and the verdict.
     const LAST: [(&str, f64, f64); 5] = [
         (HOST, 0.0, 230.0),
         (ENVIRONMENT, 250.0, 377.0),

@@ -1,4 +1,4 @@
-//! How long the phases of a run took, kept for the next one on the same machine.
+//! Keeps how long the phases of a run took, for the next run on the same machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,23 +19,23 @@ pub(super) struct Took {
     pub ended: f64,
 }
 
-/// Where the times of complete runs are kept, and under which name those of one sort of run.
+/// Where the times of complete runs are kept, and the key of one sort of run.
 ///
-/// They lie beside what the set-up fetched: `make clean` leaves them.
+/// The file lies beside what the set-up fetched, which `make clean` leaves alone.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     file: PathBuf,
-    /// Runs that did the same on the same machine.
+    /// The key: what the run does, and the machine.
     sort: String,
 }
 
-/// A run of each sort: its phases, in their order.
+/// The phases, in order, of the last run of each sort.
 type Kept = BTreeMap<String, Vec<Took>>;
 
 impl Store {
-    /// For runs that do `what`, in the words of their options.
+    /// The store for runs that do `what`, described by their options.
     pub(super) fn here(what: &str) -> Store {
-        // A checkout may be moved to another machine with all that is in it.
+        // The key names the machine, because a checkout may be moved to another one with its cache.
         let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Store {
@@ -49,8 +49,7 @@ impl Store {
         Store { file: file.to_owned(), sort: sort.to_owned() }
     }
 
-    /// The last complete run of this sort; nothing where there was none, or the file is damaged:
-    /// then nothing can be said, and the run goes on.
+    /// The last complete run of this sort; empty if there was none or the file is damaged.
     pub(super) fn last(&self) -> Vec<Took> {
         all(&self.file).remove(&self.sort).unwrap_or_default()
     }
@@ -62,7 +61,7 @@ impl Store {
     pub(super) fn keep(&self, run: &[Took]) -> io::Result<()> {
         let mut kept = all(&self.file);
         kept.insert(self.sort.clone(), run.to_vec());
-        // Replaced in one step: another run may be reading it.
+        // Written atomically, because another run may be reading it.
         atomic::write(&self.file, &serde_json::to_vec_pretty(&kept)?)
     }
 }
