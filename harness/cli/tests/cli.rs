@@ -1,4 +1,4 @@
-//! `vexfs-validate` as a person meets it: bad input gets a clear message, the next step and a
+//! `vexfs-validate` from the user's side: bad input gets a clear message, the next step and a
 //! documented exit code.
 
 use std::fs;
@@ -36,7 +36,7 @@ fn help_lists_every_exit_code() {
     }
 }
 
-/// As `| head` does, once it has what it wants.
+/// `| head` closes the pipe once it has enough.
 #[test]
 fn a_closed_pipe_ends_nothing_with_a_panic() {
     let words = ["list", "place", "completion bash", "sabotaged", "--help", "list --help"];
@@ -55,7 +55,7 @@ fn a_closed_pipe_ends_nothing_with_a_panic() {
     }
 }
 
-/// It is started once more with a directory that serves, and not for ever.
+/// The program starts itself again with a usable directory, and not for ever.
 #[test]
 fn a_directory_for_temporary_files_need_not_serve() {
     for directory in ["relative", "/nonexistent", "/proc"] {
@@ -114,7 +114,8 @@ fn a_run_that_was_cut_off_has_its_report() {
     vexfs_validate(&["report", "/nonexistent"]).assert().code(code(exit::EVIDENCE));
 }
 
-/// Offline, of the directory alone, byte for byte what was written when the run ended.
+/// Offline and from the directory alone, the verdict is the same, byte for byte, as when the run
+/// ended.
 #[test]
 fn a_verdict_is_recomputed_byte_for_byte() {
     let runs = machine::project::root().join("harness/verdict/tests/runs");
@@ -157,7 +158,7 @@ fn a_machine_without_programs_is_told_what_provides_them() {
         .stdout(contains("\u{1b}").not());
 }
 
-/// The one that is tested, and not the reference's.
+/// The configured program, not the reference's.
 #[test]
 fn the_doctor_names_the_benchmark_that_is_configured() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -272,7 +273,7 @@ fn in_guest_refuses_the_host() {
     }
 }
 
-/// The launcher's own errors; one at a time, since each looks at the machine's programs.
+/// The launcher's own errors. One test at a time, since each examines the machine's programs.
 mod guest {
     use super::*;
 

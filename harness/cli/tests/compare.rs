@@ -1,10 +1,10 @@
-//! `vexfs-validate compare` on contenders that are made at once: the engine with one index against
+//! `vexfs-validate compare` on contenders that are quick to make: the engine with one index against
 //! the engine with another.
 
 use assert_cmd::Command;
 use evidence::exit;
 
-/// Standard output and the exit code.
+/// Both output streams, and the exit code.
 fn compare(a: &str, b: &str) -> (String, u8) {
     let mut command = Command::cargo_bin("vexfs-validate").expect("the program is built");
     let output = command.args(["compare", a, b]).output().expect("it can be started");
@@ -16,7 +16,7 @@ fn compare(a: &str, b: &str) -> (String, u8) {
 #[test]
 fn an_exact_search_stands_against_a_graph() {
     let (said, code) = compare("engine", "engine:hnsw");
-    // A busy machine may leave it open; slower than the graph it is not.
+    // On a busy machine it may stay open, but an exact search is never slower than the graph here.
     assert!([exit::SUCCESS.code, exit::INCONCLUSIVE.code].contains(&code), "{code}: {said}");
     assert!(
         said.contains("insertion, A over B: ") && said.contains("search, A over B: "),
@@ -36,7 +36,7 @@ fn an_exact_search_stands_against_a_graph() {
 
 #[test]
 fn at_a_lower_recall_a_ratio_counts_for_nothing() {
-    // By default a graph, which is built with an efSearch that is declared, walks past neighbours.
+    // A graph that is declared with an efSearch, as here, misses some neighbours.
     let (said, code) = compare("engine:hnsw", "engine");
     assert_eq!(code, exit::FAIL.code, "{said}");
     assert!(said.contains("counts for nothing: recall 0.9"), "{said}");

@@ -1,4 +1,4 @@
-//! A verdict from its evidence, by a signature, through the gate.
+//! Takes a verdict from its evidence, by a signature, through the gate.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ const MODULE: &[u8] = b"the module that was tested";
 const DAEMON: &[u8] = b"the daemon that was tested";
 const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-/// A directory with a run, a key pair, the module and the daemon, and a root with a kernel.
+/// A directory with a run, a key pair, the module, the daemon, and a root directory with a kernel.
 struct Bench(TempDir);
 
 impl Bench {
@@ -39,7 +39,7 @@ impl Bench {
         self.0.path().join(name)
     }
 
-    /// A key pair of signify without a passphrase, made of a seed: it is nobody's.
+    /// A throw-away key pair of signify without a passphrase, made from a seed.
     fn key(&self, name: &str, id: [u8; 8], seed: [u8; 32]) {
         let public = Signer::new(id, &seed).public_key();
         let key = [seed, public.bytes()].concat();
@@ -50,7 +50,7 @@ impl Bench {
         fs::write(self.at(&format!("{name}.pub")), public.to_text()).expect("written");
     }
 
-    /// A golden run whose programs are ours.
+    /// Copies a golden run, with the hashes of our module and daemon.
     fn run(&self, golden: &str) -> PathBuf {
         let from = machine::project::root().join("harness/verdict/tests/runs").join(golden);
         let dir = self.at(golden);
@@ -74,14 +74,14 @@ impl Bench {
         dir
     }
 
-    /// The attestation of a run that passed in the VM, emulated.
+    /// Attests a run that passed in the VM, emulated.
     fn attested(&self) -> PathBuf {
         let dir = self.run("emulated");
         self.validate(&["attest", "emulated", "--key", "me.sec"]).assert().success();
         dir.join("attestation.intoto.json")
     }
 
-    /// The same, as it would be of a module that may leave the VM.
+    /// The same attestation for a module that may leave the VM.
     fn eligible(&self) -> PathBuf {
         let path = self.attested();
         let key = Signer::new(ID, &[7; 32]);
@@ -171,7 +171,7 @@ fn what_does_not_pass_or_is_damaged_is_not_signed() {
         .assert()
         .code(code(exit::INCONCLUSIVE))
         .stderr(contains("the chain of the evidence is broken"));
-    // A verdict that was printed before counts for nothing.
+    // A verdict.json from before counts for nothing.
     fs::write(dir.join("verdict.json"), r#"{"state":"PASS"}"#).expect("written");
     bench
         .validate(&["attest", "emulated", "--key", "me.sec"])
@@ -262,7 +262,7 @@ fn the_gate_lets_in_what_may_leave_the_vm() {
     assert!(!bench.home().join("load-notice").exists() && !bench.at("root/etc").exists());
     let status = bench.status();
     assert!(status.contains(": open: vexfs.ko ") && status.contains("updates/vexfs-gate/vexfs.ko"));
-    // Whoever changes the module shuts the gate.
+    // Changing the module shuts the gate.
     fs::write(bench.home().join("vexfs.ko"), b"another").expect("written");
     let status = bench.status();
     assert!(status.contains(": shut: ") && status.contains("older than the module"), "{status}");
@@ -291,7 +291,7 @@ fn what_has_passed_in_the_vm_only_says_so_at_each_load() {
     assert!(snippet.contains("\ninstall vexfs ") && snippet.contains("--ignore-install vexfs"));
 }
 
-/// The line of modprobe.d as the shell runs it, with a root, a kernel and a modprobe of its own.
+/// Runs the line in modprobe.d in a shell, with our own root, kernel release and modprobe.
 #[test]
 fn the_notice_is_written_before_the_module_is_loaded() {
     let bench = Bench::new();
@@ -325,7 +325,7 @@ fn the_notice_is_written_before_the_module_is_loaded() {
     let said = run(RELEASE);
     assert!(said.starts_with("vexfs: passed in the VM"), "{said}");
     assert!(said.ends_with("\n--ignore-install vexfs a=1\n"), "{said}");
-    // On another kernel nothing is to be said, and the module is loaded all the same.
+    // On another kernel there is no notice, and the module is loaded all the same.
     assert_eq!(run("6.1"), "--ignore-install vexfs a=1\n");
 }
 
@@ -371,13 +371,13 @@ fn a_module_that_went_around_the_gate_is_named() {
     assert_eq!(status.matches("has not passed the gate").count(), 1, "{status}");
 }
 
-/// Not in a script, with or without the words, and not where CI is set.
+/// Not in a script, with or without the option, and not if CI is set.
 #[test]
 fn nothing_is_loaded_into_this_machines_own_kernel_without_a_person() {
     let bench = Bench::new();
     let yes = ["gate", "load", "--yes-on-this-machine"];
     if machine::place::here().place == Place::Guest {
-        // There modules may be loaded, and the gate itself decides.
+        // In the guest modules may be loaded, and the gate itself decides.
         let refused = bench.validate(&yes[..2]).assert().code(code(exit::REFUSED));
         refused.stderr(contains("the gate of kernel").and(contains("no module has passed")));
         return;

@@ -1,5 +1,5 @@
-//! `vexfs-validate guest`, with shell scripts in the places of QEMU and virtme-ng: every end of a
-//! guest has its exit code, and nothing of it is left.
+//! `vexfs-validate guest`, with shell scripts in place of QEMU and virtme-ng: every way in which a
+//! guest ends has its exit code, and nothing of it is left.
 
 mod common;
 
@@ -20,7 +20,8 @@ use rstest::rstest;
 
 const RELEASE: &str = "6.12.0-test";
 
-/// Begins every script in virtme-ng's place: finds the evidence directory as the guest does.
+/// The beginning of every script in virtme-ng's place: finds the evidence directory as a guest
+/// does.
 const VIRTME: &str = r#"#!/bin/sh
 for word; do
   case $word in vexfs_validation.evidence=*) evidence=${word#*=} ;; esac
@@ -30,14 +31,14 @@ up() { say '{"state":"running","root":"virtiofs"}'; }
 exited() { say "{\"state\":\"exited\",\"code\":$1,\"root\":\"virtiofs\"}"; }
 "#;
 
-/// A machine with a QEMU, a virtme-ng and a kernel of our making.
+/// A machine with our own QEMU, virtme-ng and kernel.
 struct Machine {
     room: tempfile::TempDir,
 }
 
 impl Machine {
     fn new(virtme: &str) -> Self {
-        // One that is taken for TMPDIR: what a guest leaves would lie there.
+        // The room is also TMPDIR, so that anything a guest leaves would be in it.
         let machine = Machine { room: room().unwrap() };
         machine.script("qemu", "#!/bin/sh\necho QEMU emulator version 10.0.2");
         machine.script("virtme-run", &format!("{VIRTME}{virtme}\n"));
@@ -80,7 +81,7 @@ impl Machine {
         Command::from_std(process).timeout(Duration::from_secs(60)).assert()
     }
 
-    /// Starts a guest of [`DEAF`]: the launcher, and the number of the machine's process.
+    /// Starts a guest of [`DEAF`]. Returns the launcher, and the pid of the machine's process.
     fn start_deaf(&self) -> (Child, i32) {
         let mut process = self.guest();
         process.args(["--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -96,7 +97,7 @@ impl Machine {
     }
 }
 
-/// A machine that writes down its number, comes up, and hears no signal but SIGKILL.
+/// A machine that writes down its pid, comes up, and ignores the signals that end a launcher.
 const DEAF: &str = "echo $$ >\"$evidence/pid\"; up; trap '' INT TERM HUP; sleep 1000";
 
 /// The header of an x86 kernel image that names its release.
@@ -154,7 +155,7 @@ fn a_full_disk_for_evidence_is_told() {
     machine.run(&[]).code(20).stderr(contains("No space left"));
 }
 
-/// What the person at the keyboard, a service manager and a closed terminal send.
+/// The signals from Ctrl-C, a service manager and a closed terminal.
 #[rstest]
 #[case(Signal::SIGINT)]
 #[case(Signal::SIGTERM)]
@@ -177,7 +178,8 @@ fn a_killed_launcher_takes_its_guest_along() {
     wait_for(|| (!runs(pid) && machine.leftovers().is_empty()).then_some(()));
 }
 
-/// A directory that a killed launcher left can be read: the guest's word is missing, and said to be.
+/// A directory that a killed launcher left can still be read, and the report says that the launcher
+/// recorded no end.
 #[test]
 fn a_killed_launcher_leaves_a_directory_that_works() {
     let machine = Machine::new(DEAF);
@@ -195,7 +197,7 @@ fn a_killed_launcher_leaves_a_directory_that_works() {
     assert!(page.contains("the launcher left no word on how the guest ended"), "{page}");
 }
 
-/// The person at the keyboard has seen it, and the evidence has to say it.
+/// The user has seen the oops, so the evidence has to show it.
 #[test]
 fn an_oops_before_ctrl_c_is_the_kernels_fault() {
     let machine = Machine::new(&format!("echo '[ 1.0] BUG: bad' >&2; {DEAF}"));
@@ -216,7 +218,7 @@ fn a_directory_with_the_evidence_of_another_guest_is_refused() {
     machine.run(&[]).code(20).stderr(contains("host.jsonl is there already"));
 }
 
-/// An hour of tests on the host would be in vain.
+/// Otherwise an hour of tests on the host would be in vain.
 #[test]
 fn a_run_that_demands_kvm_does_not_begin_without() {
     let machine = Machine::new("");
@@ -225,7 +227,7 @@ fn a_run_that_demands_kvm_does_not_begin_without() {
     assert!(!machine.path("evidence").exists());
 }
 
-/// A guest's trial that passed, as the only line of its evidence.
+/// The evidence of a guest in which one trial passed.
 const PASSED: &str = concat!(
     r#"{"v":1,"seq":0,"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
     r#""time_ms":1795358701000,"place":"guest","pid":1,"event":"trial_finished","#,
@@ -253,7 +255,7 @@ fn a_part_of_the_trials_is_told_as_one() {
     assert!(!page.contains("expected-tests manifest"), "{page}");
 }
 
-/// A record of a guest's trial, as the first line of its evidence.
+/// The evidence of a guest in which one trial began.
 const BEGAN: &str = concat!(
     r#"{"v":1,"seq":0,"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
     r#""time_ms":1795358701000,"place":"guest","pid":1,"event":"trial_started","trial":"module::loads"}"#

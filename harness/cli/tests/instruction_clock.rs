@@ -1,5 +1,5 @@
-//! Two boots on the instruction clock count the same, however busy the machine is. It takes
-//! minutes and a guest, so it runs when it is asked for: `make clock`.
+//! Two boots on the instruction clock count the same, however busy the machine is. This takes
+//! minutes and a guest, so it only runs by `make clock`.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,8 @@ use cli::regress_table::{changes, table};
 use criteria::costs::{self, Cost};
 use evidence::clock::REPRODUCIBLE_TO;
 
-/// What both homes cost, in a guest of its own, while `burners` threads keep the host busy.
+/// Measures what both homes cost, in a guest of its own, while `burners` threads keep the host
+/// busy.
 fn costs(burners: usize) -> Vec<Cost> {
     let dir = tempfile::tempdir_in(machine::project::root().join("target")).unwrap();
     let done = AtomicBool::new(false);

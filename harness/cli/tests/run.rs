@@ -1,5 +1,5 @@
-//! `vexfs-validate run`, with a shell script in the place of cargo: however it ends, it leaves a
-//! directory of which `verdict` and `report` work, and no process.
+//! `vexfs-validate run`, with a shell script in place of cargo: however the run ends, it leaves a
+//! directory that `verdict` and `report` can read, and no process.
 
 mod common;
 
@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 
-/// A machine whose cargo is of our making.
+/// A machine with our own cargo.
 struct Machine {
     room: tempfile::TempDir,
 }
@@ -40,7 +40,7 @@ impl Machine {
         self.room.path().join(name)
     }
 
-    /// `program` with the machine's cargo on its path.
+    /// `program`, with the machine's cargo in PATH.
     fn process(&self, program: &Path) -> Process {
         let mut process = Process::new(program);
         let path = std::env::var("PATH").unwrap_or_default();
@@ -49,7 +49,8 @@ impl Machine {
         process
     }
 
-    /// Starts a run and lets it come into a trial; the run, and the number of cargo's process.
+    /// Starts a run and adds the start of a trial to its evidence. Returns the run, and the pid of
+    /// its cargo.
     fn start(&self) -> (Child, i32) {
         let mut process = self.process(&cargo_bin("vexfs-validate"));
         process.args(["run", "--evidence"]).arg(self.path("evidence"));
@@ -62,7 +63,7 @@ impl Machine {
         (run, cargo)
     }
 
-    /// Verdict and report are made of the run's directory, and tell of the trial.
+    /// Checks that `verdict` and `report` work on the run's directory, and name the trial.
     fn check_directory(&self) {
         let evidence = self.path("evidence");
         validate(&["verdict", "--json"], &evidence)
@@ -81,7 +82,7 @@ fn validate(arguments: &[&str], dir: &Path) -> Assert {
     Command::new(cargo_bin("vexfs-validate")).args(arguments).arg(dir).assert()
 }
 
-/// Announces itself and ends on a signal, as nextest does.
+/// Writes down its pid, and ends on a signal, as nextest does.
 const WAITING: &str = "trap 'exit 100' TERM; echo $$ >\"$ROOM/pid.new\"; \
                        mv \"$ROOM/pid.new\" \"$ROOM/pid\"; \
                        sleep 1000 & trap \"kill $!; exit 100\" TERM; wait";
@@ -93,7 +94,7 @@ fn an_interrupted_run_leaves_a_directory_that_works() {
     kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(130));
     assert!(!runs(cargo));
-    // The run's own last acts, of which nothing has to be done by hand.
+    // The run has written these itself, without another command.
     let verdict = fs::read_to_string(machine.path("evidence/verdict.json")).unwrap();
     let page = fs::read_to_string(machine.path("evidence/report.html")).unwrap();
     for said in [verdict, page] {
@@ -112,7 +113,7 @@ fn a_killed_run_leaves_a_directory_that_works() {
     machine.check_directory();
 }
 
-/// The disk is a file system of its own, in a mount namespace that ends with the shell.
+/// The disk is a tmpfs, in a mount namespace that ends with the shell.
 #[test]
 fn a_disk_that_fills_up_ends_the_run_and_leaves_what_was_finished() {
     const FILL: &str = "head -c 1M /dev/zero >\"$ROOM/evidence/console.log\" 2>/dev/null; exit 100";
@@ -149,7 +150,7 @@ fn only_the_criterion_that_is_named_is_run() {
     let machine = Machine::new("echo \"$@\" >\"$ROOM/words\"; exit 100");
     let mut process = machine.process(&cargo_bin("vexfs-validate"));
     process.args(["run", "--only", "fuse", "--evidence"]).arg(machine.path("evidence"));
-    // None of its trials has passed, so that there is no guest.
+    // No trial has passed, so no guest is booted.
     Command::from_std(process).assert().code(3).stdout(contains("FUSE is not preserved"));
     let words = fs::read_to_string(machine.path("words")).unwrap();
     assert!(words.contains("and (binary(fuse))"), "{words}");

@@ -1,5 +1,5 @@
-//! `vexfs-validate try` and `init` as a newcomer meets them, with daemons of every kind: none hangs it, and
-//! nothing is left of any.
+//! `vexfs-validate try` and `init` from a newcomer's side, with daemons of every kind: none of them
+//! makes it hang, and nothing is left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// For what takes a moment on a machine that has nothing else to do.
+/// Limit for what takes a moment on an idle machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A directory in which all that is left would lie, and the file that names the daemon.
+/// A directory for `vexfs.toml`, which is also TMPDIR, so that anything left behind would be in it.
 struct Room(TempDir);
 
 impl Room {
@@ -31,7 +31,7 @@ impl Room {
         room
     }
 
-    /// With a daemon of these words, mounted as by default.
+    /// A room whose `vexfs.toml` names a daemon with these words, mounted as by default.
     fn with_daemon(words: &[&str]) -> Room {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         Room::with(&format!("fuse = {}\n", written(&words)))
@@ -48,7 +48,7 @@ impl Room {
         command
     }
 
-    /// What `try` says, with its exit code; nothing is left of it.
+    /// Runs `try`, and returns its output and exit code. Nothing may be left of it.
     fn tried(&self) -> (String, i32) {
         let began = Instant::now();
         let output = self.validate(&["try"]).output().unwrap();
@@ -60,7 +60,7 @@ impl Room {
         (self.plain(&said), output.status.code().unwrap())
     }
 
-    /// Without what differs from one run to another.
+    /// Removes what differs from one run to another.
     fn plain(&self, said: &str) -> String {
         let text = said.replace(&self.0.path().display().to_string(), "ROOM");
         let text = text.replace(&examples().display().to_string(), "EXAMPLES");
@@ -72,7 +72,7 @@ impl Room {
             rest = &rest[at + "vexfs-fuse-abcdef".len()..];
         }
         plain.push_str(rest);
-        // How long it took to mount.
+        // The time that mounting took.
         let lines = plain.lines().map(|line| match line.split_once(" in ") {
             Some((before, after)) if after.ends_with(" s") && before.contains("mounts,") => before,
             _ => line,
@@ -80,7 +80,7 @@ impl Room {
         lines.map(|line| format!("{}\n", without_line_number(line))).collect()
     }
 
-    /// That neither mounts nor processes are left, in a while.
+    /// Checks that within the limit no mounts, processes or directories are left.
     fn is_empty(&self) {
         let files = || fs::read_dir(self.0.path()).unwrap().flatten().map(|one| one.file_name());
         let made = || files().filter(|name| name.as_encoded_bytes().starts_with(b"vexfs-")).count();
@@ -96,7 +96,7 @@ impl Room {
         mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
     }
 
-    /// Commands of processes that were given a path in it, or started to serve one.
+    /// The command lines of processes that were given a path in the room, or serve a mount in it.
     fn processes(&self) -> Vec<String> {
         let path = self.0.path().to_str().unwrap().to_owned();
         let all = fs::read_dir("/proc").unwrap().flatten();
@@ -111,7 +111,7 @@ impl Room {
     }
 }
 
-/// Looks until there is something to find: a busy machine takes its time.
+/// Calls `look` until it finds something.
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     deadline::wait_for("it", LIMIT, || Ok(look())).unwrap()
 }
@@ -121,7 +121,7 @@ fn said(output: &Output) -> String {
     format!("{out}{error}")
 }
 
-/// Our sources change.
+/// Line numbers in our sources change.
 fn without_line_number(line: &str) -> String {
     let Some((before, behind)) = line.split_once(".rs:") else { return line.to_owned() };
     format!("{before}.rs:LINE{}", behind.trim_start_matches(|glyph: char| glyph.is_ascii_digit()))
@@ -131,7 +131,7 @@ fn is_numbered(line: &str) -> bool {
     line.trim_start().starts_with(|first: char| first.is_ascii_digit()) && !line.starts_with('/')
 }
 
-/// Where cargo builds the daemons among the examples; `cargo test -p cli` builds them as well.
+/// The directory of the example daemons, which `cargo test -p cli` builds as well.
 fn examples() -> PathBuf {
     let directory = cargo_bin("vexfs-validate").parent().unwrap().join("examples");
     assert!(
@@ -171,7 +171,7 @@ fn a_daemon_that_is_not_there_is_named() {
     assert_eq!(code, 10);
 }
 
-/// It says so, and which line to write instead.
+/// The message names the refused option, and the line to write instead.
 #[test]
 fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
     let refuses = "case $1 in -o) echo unknown option -o >&2; exit 1;; esac; exec \"$0\" \"$1\"";
@@ -183,11 +183,11 @@ fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
         "leave {options} out; add to vexfs.toml, under [mount]: fuse = \"{program} {mountpoint}\"";
     assert!(said.contains(advice), "{said}");
     assert!(said.contains("  2 works     creates files"), "{said}");
-    // As a shell reads it.
+    // Quoted for a shell.
     assert!(said.contains("it was run as: cd ROOM && "), "{said}");
     assert!(said.contains("/sh -c 'case $1 in -o) echo unknown option -o >&2;"), "{said}");
     assert_eq!(code, 1);
-    // As it was advised.
+    // Follow the advice.
     let config = fs::read_to_string(room.config()).unwrap();
     fs::write(room.config(), config + "\n[mount]\nfuse = \"{program} {mountpoint}\"\n").unwrap();
     let (said, _) = room.tried();
@@ -198,14 +198,14 @@ fn a_daemon_that_takes_no_options_is_told_what_to_leave_out() {
     );
 }
 
-/// Programs that are no FUSE daemons.
+/// Programs that are not FUSE daemons.
 #[test]
 fn a_program_that_mounts_nothing_is_not_waited_for() {
     for (words, says) in [
         (&["sleep", "1000"][..], "invalid option -- 'o'"),
         (&["yes"], "and without options: the FUSE daemon's mount: not within 8 s"),
         (&["sh", "-c", "sleep 1000 & wait"], "the FUSE daemon's mount: not within 8 s"),
-        // Without end, on the stream that is listened to.
+        // Endless output, on the stream that is read.
         (&["sh", "-c", "yes >&2"], "| y\n"),
         (&["false"], "exited with status 1"),
     ] {
@@ -216,10 +216,10 @@ fn a_program_that_mounts_nothing_is_not_waited_for() {
     }
 }
 
-/// As libfuse's examples do without `-f`: the program ends, and another process serves the mount.
+/// As with libfuse's examples without `-f`, the program ends and another process serves the mount.
 #[test]
 fn a_daemon_that_goes_to_the_background_is_told_to_stay() {
-    // One ends at once, the other once it is mounted.
+    // One program ends at once, the other when it has mounted.
     let waits = "setsid --fork \"$0\" \"$@\"; for last; do :; done; \
                  until grep -q \" $last \" /proc/mounts; do sleep 0.1; done";
     for script in ["setsid --fork \"$0\" \"$@\"", waits] {
@@ -245,7 +245,7 @@ fn a_daemon_that_is_told_to_leave_is_told_no_more() {
     assert_eq!(code, 1);
 }
 
-/// It is said where, and what is mounted there goes with it.
+/// The message says where it mounted, and that mount is taken down.
 #[test]
 fn a_daemon_that_mounts_somewhere_else_leaves_nothing() {
     let room = Room::new();
@@ -260,7 +260,7 @@ fn a_daemon_that_mounts_somewhere_else_leaves_nothing() {
     assert_eq!(code, 1);
 }
 
-/// The reference's daemon says nothing of it, and a host does not load it.
+/// Trying the reference's daemon would say nothing about the module, and the host does not load it.
 #[test]
 fn a_module_alone_is_told_where_it_is_tried() {
     let room = Room::with("module = 'kernel'\n");
@@ -278,7 +278,7 @@ fn a_module_alone_is_told_where_it_is_tried() {
     assert_eq!((said.lines().count(), output.status.code()), (2, Some(1)), "{said}");
 }
 
-/// Behind `>` there may be a disk that is full.
+/// Output may be redirected to a disk that is full.
 #[test]
 fn what_cannot_be_written_is_said() {
     let room = Room::new();
@@ -324,7 +324,7 @@ fn a_daemon_that_hangs_is_ended() {
     assert_eq!(code, 1);
 }
 
-/// Ctrl-C, and a kill that no handler sees, while a daemon hangs.
+/// Ctrl-C, and a SIGKILL, while a daemon hangs.
 #[test]
 fn nothing_is_left_of_a_try_that_is_ended() {
     let name = example("plain_fuse");
@@ -342,7 +342,7 @@ fn nothing_is_left_of_a_try_that_is_ended() {
     }
 }
 
-/// From nothing to a daemon that is tried, as docs and help say.
+/// From nothing to a daemon that is tried, as docs and help describe it.
 #[test]
 fn init_writes_what_try_reads() {
     let room = Room::new();
@@ -356,7 +356,7 @@ fn init_writes_what_try_reads() {
     );
     let (tried, _) = room.tried();
     assert!(tried.contains("  1 works     mounts"), "{tried}");
-    // Not over a file that is there.
+    // An existing file is not overwritten.
     let before = fs::read_to_string(room.config()).unwrap();
     let refused = room.validate(&["init", "--fuse", "yes"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
@@ -392,7 +392,7 @@ fn init_says_what_it_needs() {
     assert_eq!(output.status.code(), Some(20), "{}", said(&output));
 }
 
-/// On a terminal, which script(1) is for it.
+/// On a terminal, which script(1) provides.
 #[test]
 fn init_asks_on_a_terminal() {
     let room = Room::new();

@@ -33,7 +33,7 @@ use measure::peers::turns::MeasuringEffort;
 use measure::peers::write_json;
 use vexfs_uapi::Kind;
 
-/// Rows from which a set has to be asked for.
+/// Sets with at least this many rows are only measured when asked for.
 const MANY_ROWS: usize = 200_000;
 
 /// Measures the engine, in this process, beside other libraries, in theirs: on one core, in turns,
@@ -92,7 +92,7 @@ struct EngineOptions {
     bench: bool,
 }
 
-/// What a run, or an earlier run's file, has to show.
+/// The results of this run, or of an earlier run's file.
 #[derive(Default)]
 struct Shown {
     rows: Vec<Row>,
@@ -106,7 +106,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs while signals are watched, so that drivers and files are gone when it ends.
+/// Runs with signals caught, so that drivers and files are gone when it ends.
 fn supervised(options: &EngineOptions) -> Result<ExitCode, Failure> {
     let signals = Signals::begin()?;
     match run(options) {
@@ -153,7 +153,7 @@ fn run(options: &EngineOptions) -> Result<Shown, Failure> {
     Ok(shown)
 }
 
-/// An earlier run's JSON, of either kind.
+/// Reads the JSON of an earlier run, of either form.
 fn read(file: &Path) -> Result<Shown, Failure> {
     let text = fs::read_to_string(file).context(file.display())?;
     if let Ok(sets) = serde_json::from_str(&text) {
@@ -229,7 +229,7 @@ impl EngineOptions {
             && searched_or_built
     }
 
-    /// What `--data` names: data of comparisons kind beside kind, and sets.
+    /// What `--data` names: data on which kinds are compared, and sets.
     fn data(&self) -> Result<(Vec<Data>, Vec<String>), Failure> {
         let (mut data, mut sets) = (Vec::new(), Vec::new());
         for name in &self.data {

@@ -1,5 +1,5 @@
-//! `make bench`: what FUSE and the kernel module add to the engine, call by call. On the host it
-//! measures FUSE, in the guest the kernel as well. `--help` has the options.
+//! `make bench`: measures what FUSE and the kernel module add to the engine, call by call. On the
+//! host it measures FUSE, in the guest the kernel as well. `--help` has the options.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs while signals are watched, so that nothing stays mounted when it ends.
+/// Runs with signals caught, so that nothing stays mounted when it ends.
 fn supervised(options: &HomesOptions) -> Result<ExitCode, Failure> {
     let signals = Signals::begin()?;
     match run(options) {

@@ -1,4 +1,4 @@
-//! What tests of whole programs share.
+//! Helpers for tests of whole programs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ pub fn runs(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Looks until there is something to find, for 30 s at most.
+/// Calls `look` until it finds something, for 30 s at most.
 pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
