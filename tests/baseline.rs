@@ -1,4 +1,5 @@
-//! Criterion 2, baseline: FUSE against the competitors, live and recorded, like with like.
+//! Criterion 2, baseline: FUSE against the competitors, live and recorded, comparing like with
+//! like.
 
 use std::process::ExitCode;
 

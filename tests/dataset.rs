@@ -1,5 +1,5 @@
 //! Criterion 3, dataset and protocol equivalence: exactly the competitors' data, bit for bit, and
-//! every contender's rows asked back.
+//! every contender is asked for its rows back.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
 //! Criterion 1, FUSE preservation: it mounts, writes, reads, behaves as a file system, unmounts,
-//! and leaves nothing behind; before the module is loaded, while it is, and after.
+//! and leaves nothing behind, before the module is loaded, while it is, and afterwards.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Criterion 5, kernel against FUSE: the same guest, data and queries, in pairs, at least 1.0x,
-//! and the same answers bit for bit.
+//! Criterion 5, kernel against FUSE: in the same guest, on the same data and queries, measured in
+//! pairs, at least 1.0x, with the same answers bit for bit.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Criterion 4, module stability: load, in the module list, used, unloaded, hundreds of times,
+//! Criterion 4, module stability: it is loaded, listed, used and unloaded hundreds of times,
 //! without an oops, a warning, a taint, a leak or a leftover.
 
 use std::process::ExitCode;

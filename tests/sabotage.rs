@@ -1,5 +1,5 @@
-//! A check that has never failed proves nothing: every saboteur must be found, for the right reason,
-//! and nobody else accused.
+//! A check that has never failed proves nothing: every saboteur must be found, for the right
+//! reason, and nobody else may be accused.
 
 use std::process::ExitCode;
 
