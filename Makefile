@@ -58,7 +58,8 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
-  test-two-lanes test-deciding test-guest test-two-guests test-module test-others test-evidence \
+  test-two-lanes test-deciding test-guest test-two-guests test-module test-fuse test-others \
+  test-evidence \
   test-sabotage fuzz-daemon foreign second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
@@ -124,25 +125,30 @@ test-host: ## unit tests and the host's criteria
 test-lanes:
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
 	  $(MAKE) --no-print-directory test-two-lanes; \
-	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-others; fi
+	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-fuse \
+	    test-others; fi
 
 test-two-lanes:
-	$(call beside,test-deciding test-module test-sabotage,test-host test-others)
+	$(call beside,test-deciding test-module test-fuse,test-host test-sabotage test-others)
 
 test-guest: ## the guest's criteria
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
 	  $(MAKE) --no-print-directory test-two-guests; \
-	else $(MAKE) --no-print-directory test-module test-others; fi
+	else $(MAKE) --no-print-directory test-module test-fuse test-others; fi
 
 test-two-guests:
-	$(call beside,test-module,test-others)
+	$(call beside,test-module,test-fuse test-others)
 
-# Two guests, since each trial of the module has its guest for itself.
+# A guest for the module, since each of its trials has the guest for itself.
 test-module:
 	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS),--detectors)
 
+# Guests of their own, so that both lists of `test-two-lanes` take about as long.
+test-fuse:
+	$(call in_guest,guest-fuse,$(IN_GUEST)-fuse,binary(fuse))
+
 test-others:
-	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING)))
+	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(/^(fuse|module)$$/) or $(MEASURING)))
 
 # Runs trials in a guest: the name of its JUnit file, the evidence, which trials, and how to boot.
 define in_guest
@@ -160,7 +166,7 @@ test-deciding: ## kernel against FUSE, in a guest of its own
 # The schema of the evidence is held against what real trials wrote.
 test-evidence:
 	$(begin)
-	VEXFS_VALIDATION_RUNS=$(IN_GUEST)-module:$(IN_GUEST)-others:$(DECIDING) \
+	VEXFS_VALIDATION_RUNS=$(IN_GUEST)-module:$(IN_GUEST)-fuse:$(IN_GUEST)-others:$(DECIDING) \
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
