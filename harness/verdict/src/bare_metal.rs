@@ -1,7 +1,7 @@
 //! Whether the module may be loaded on bare metal: four conditions, all of which must be met.
 //!
-//! Each condition lists the evidence for it and what is still missing. It is met when nothing is
-//! missing; without evidence, everything is.
+//! Each condition lists the evidence for it and what is still missing. It is met if there is
+//! evidence and nothing is missing.
 
 use evidence::baselines::Figure;
 use evidence::clock::Clock;
@@ -86,7 +86,7 @@ impl BareMetalCondition {
         if holds { &mut self.evidence } else { &mut self.missing }.push(text.into());
     }
 
-    /// Notes the state of a criterion that the condition rests on.
+    /// Notes the state of a criterion that this condition depends on.
     fn rests_on(&mut self, criteria: &[CriterionVerdict], id: Criterion) {
         let state =
             criteria.iter().find(|one| one.id == id).map_or(State::Inconclusive, |one| one.state);
@@ -201,7 +201,8 @@ fn endurance(evidence: &Evidence) -> BareMetalCondition {
                 ),
             );
         }
-        // A longer soak makes up for one that was too short; nothing makes up for one that failed.
+        // A longer soak makes up for one that was too short; nothing makes up for a soak that
+        // failed.
         let counts = |soak: &&&Soak| short(soak, module.as_ref()).is_empty();
         let counting = soaks.iter().find(counts);
         for soak in &soaks {
@@ -240,8 +241,9 @@ impl<'e> ModuleUnderTest<'e> {
         })
     }
 
-    /// Why `soak` tested another module. `srcversion` only covers the C sources. For the engine the file
-    /// must be the same on the same kernel, and built from the same commit on another.
+    /// Why `soak` tested another module. `srcversion` covers only the C sources, not the engine. On
+    /// the same kernel the module file must therefore be the same, and on another kernel it must be
+    /// built from the same commit.
     fn differs(&self, soak: &Soak) -> Option<String> {
         if soak.srcversion != self.srcversion {
             return Some(format!(
@@ -265,13 +267,13 @@ impl<'e> ModuleUnderTest<'e> {
     }
 }
 
-/// Whether a commit identifies the sources that were built: a checkout with uncommitted changes does
-/// not.
+/// Whether a commit identifies the sources that were built. It does not if the checkout had
+/// uncommitted changes.
 fn says_all(commit: &str) -> bool {
     commit != "unknown" && !commit.ends_with("-dirty")
 }
 
-/// What keeps `soak` from counting for the run.
+/// Why `soak` does not count for the run.
 fn short(soak: &Soak, module: Option<&ModuleUnderTest>) -> Vec<String> {
     let mut short = soak.shortfall(&ENDURANCE);
     match module {

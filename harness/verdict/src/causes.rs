@@ -1,5 +1,5 @@
-//! Groups reasons by their cause: when a hundred trials fail for the same reason, a person wants that
-//! reason once, with the number of trials.
+//! Groups reasons by their cause. When a hundred trials fail for the same reason, a person wants to
+//! read that reason once, with the number of trials.
 
 use evidence::place::Place;
 
@@ -19,7 +19,8 @@ pub(crate) struct ReasonCause {
     pub(crate) text: String,
 }
 
-/// `reasons` grouped by cause: failures first, then those that most trials share, otherwise in order.
+/// Groups `reasons` by cause: failures first, then the causes that most trials share, otherwise in
+/// order.
 pub(crate) fn causes<'r>(reasons: impl IntoIterator<Item = &'r Reason>) -> Vec<ReasonCause> {
     let mut groups: Vec<Vec<&Reason>> = Vec::new();
     for reason in reasons {
@@ -58,7 +59,7 @@ fn cause(group: &[&Reason]) -> Option<ReasonCause> {
     Some(ReasonCause { state: first.state, count: group.len(), text })
 }
 
-/// Names the first of them, and counts the rest. The place is named once if all share it.
+/// Names the first trials and counts the rest. The place is named once if all share it.
 fn named(trials: &[(&str, Place)]) -> String {
     let places: Vec<Place> = trials.iter().map(|&(_, place)| place).collect();
     let one_place = places.windows(2).all(|pair| pair[0] == pair[1]);
@@ -78,8 +79,8 @@ fn named(trials: &[(&str, Place)]) -> String {
     format!("{where_}{}{more}", first.join("; "))
 }
 
-/// The part of a message that trials with one cause have in common: the first line, without the trial's
-/// own name and the names of temporary directories.
+/// The part of a message that trials with one cause have in common: the first line, without the
+/// trial's own name and the names of temporary directories.
 fn key(of: &OfTrial) -> String {
     let name = of.trial.rsplit("::").next().unwrap_or_default();
     let line = of.why.lines().next().unwrap_or_default();
@@ -88,14 +89,15 @@ fn key(of: &OfTrial) -> String {
     without_random_parts(&without_place(&line))
 }
 
-/// Removes the place in our sources: two places may have one cause.
+/// Removes the position in our source code, because a cause may show at two positions.
 fn without_place(line: &str) -> String {
     const PLACE: &str = ", at harness/";
     let Some((before, behind)) = line.split_once(PLACE) else { return line.to_owned() };
     format!("{before}{}", behind.trim_start_matches(|glyph: char| glyph != ')'))
 }
 
-/// `/tmp/vexfs-fuse-Xa81Kd/mnt` is another directory in each trial.
+/// Removes random parts of names: `/tmp/vexfs-fuse-Xa81Kd/mnt` is a different directory in each
+/// trial.
 fn without_random_parts(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;

@@ -27,6 +27,6 @@ pub struct CriterionVerdict {
     /// Its comparisons with recorded figures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recorded: Vec<JudgedFigure>,
-    /// What else its evidence proves, for a person.
+    /// Other things that its evidence proves, for a person.
     pub notes: Vec<String>,
 }

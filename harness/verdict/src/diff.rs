@@ -14,10 +14,10 @@ use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
 use crate::trails::Evidence;
 
-/// What is in one run and not in the other.
+/// The word for something that only one of the runs has.
 const ABSENT: &str = "absent";
 
-/// A run as far as it is compared.
+/// The parts of a run that are compared.
 struct JudgedRun {
     verdict: Verdict,
     /// How each trial ended, in words.
@@ -41,15 +41,15 @@ impl Display for RunChange {
     }
 }
 
-/// All that changed from one run to another.
+/// Everything that changed from one run to the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     /// The verdict, bare metal, accelerators and criteria.
     pub states: Vec<RunChange>,
     /// Trials that ended differently, including skips and their reasons.
     pub trials: Vec<RunChange>,
-    /// Ratios whose outcome changed, or whose intervals do not overlap, which noise alone rarely
-    /// causes.
+    /// Ratios whose outcome changed or whose intervals do not overlap. Noise alone rarely causes
+    /// that.
     pub ratios: Vec<RunChange>,
 }
 
@@ -180,7 +180,7 @@ fn words(one: &JudgedRatio) -> String {
 mod tests {
     use super::*;
 
-    /// The golden runs of the report.
+    /// Compares two golden runs of the report.
     fn between(before: &str, after: &str) -> Difference {
         let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runs");
         Difference::of(&runs.join(before), &runs.join(after)).unwrap()

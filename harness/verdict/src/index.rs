@@ -1,4 +1,4 @@
-//! What a trail's records say, sorted once: by trial, by fact.
+//! An index of a trail's records, built once: by trial and by fact.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,16 +19,17 @@ pub(crate) struct Fact<'e> {
 /// The index of the records of one place.
 #[derive(Debug, Default)]
 pub(crate) struct TrailIndex {
-    /// The trials that the manifest demanded here when the run began.
+    /// The trials that the manifest demanded in this place when the run began.
     pub(crate) expected: BTreeSet<String>,
-    /// How each trial ended: those that were expected, and all others.
+    /// How each trial ended, whether it was expected or not.
     ends: BTreeMap<Criterion, BTreeMap<String, TrialEnd>>,
     /// Positions of facts among the records, by the fact's name.
     facts: HashMap<String, Vec<usize>>,
 }
 
 impl TrailIndex {
-    /// The index of `records`, which `place` wrote. The `host` says what was expected of it.
+    /// Builds the index of `records`, which `place` wrote. The `host` records say which trials were
+    /// expected there.
     pub(crate) fn of(place: Place, records: &[Record], host: &[Record]) -> TrailIndex {
         let mut index = TrailIndex::default();
         for record in host {
@@ -60,12 +61,12 @@ impl TrailIndex {
         ends.map(|(trial, end)| (trial.as_str(), end))
     }
 
-    /// How `trial` ended, where it is one of a criterion and anything is known of it.
+    /// How `trial` ended, if it belongs to a criterion and anything is known about it.
     pub(crate) fn end(&self, trial: &str) -> Option<&TrialEnd> {
         self.ends.get(&Criterion::of_trial(trial)?)?.get(trial)
     }
 
-    /// The facts called `name` among `records`, which are those of this index.
+    /// The facts called `name`. `records` must be the ones that this index was built from.
     pub(crate) fn facts<'e>(
         &'e self,
         records: &'e [Record],

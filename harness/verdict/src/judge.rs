@@ -1,7 +1,7 @@
 //! Judges a run: all criteria, in both places.
 //!
 //! It fails closed. Whatever is missing, cut off, skipped in its own place or not in the
-//! expected-tests manifest is INCONCLUSIVE, and only five times PASS is success.
+//! expected-tests manifest is INCONCLUSIVE, and a run succeeds only if all five criteria PASS.
 
 use evidence::criterion::Criterion;
 use evidence::exit::{self, Exit};
@@ -28,7 +28,7 @@ pub struct Verdict {
     pub state: State,
     /// The exit code that goes with it.
     pub exit_code: u8,
-    /// What executed the guest; `none` where no guest ran.
+    /// What executed the guest; `none` if no guest ran.
     #[serde(with = "or_none")]
     pub accelerator: Option<Processor>,
     /// The five criteria.
@@ -70,7 +70,7 @@ pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
     criteria(evidence, &[Place::Guest], &evidence.damage())
 }
 
-/// Whether FUSE is preserved on the host: everything later is measured against it.
+/// Whether FUSE is preserved on the host. Everything later is measured against FUSE.
 pub fn fuse_is_preserved(evidence: &Evidence) -> bool {
     let fuse = judge(Criterion::Fuse, evidence, &[Place::Host], &evidence.damage());
     fuse.state == State::Pass
@@ -116,7 +116,7 @@ fn judge(
     }
 }
 
-/// What the load/unload cycles of passed trials prove, recomputed from their number.
+/// What the load/unload cycles of passed trials prove, computed again from their number.
 fn stability(evidence: &Evidence) -> Vec<String> {
     let held =
         |fact: &Fact| evidence.trial_end(fact.trial, Place::Guest) == Some(&TrialEnd::Passed);

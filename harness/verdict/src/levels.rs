@@ -10,13 +10,13 @@ use crate::rule::judgement::{Reason, State};
 use crate::trails::Evidence;
 use crate::trial_end::TrialEnd;
 
-/// A home, by the criterion that tries it.
+/// A home, named after the criterion that tests it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhichHome {
-    /// Tried by criterion 1.
+    /// Tested by criterion 1.
     Fuse,
-    /// Tried by criterion 4.
+    /// Tested by criterion 4.
     Module,
 }
 
@@ -24,7 +24,7 @@ impl WhichHome {
     /// Both.
     pub const ALL: [WhichHome; 2] = [WhichHome::Fuse, WhichHome::Module];
 
-    /// What it is called, for a person.
+    /// Human-readable name.
     pub fn title(self) -> &'static str {
         match self {
             WhichHome::Fuse => "FUSE daemon",
@@ -40,7 +40,7 @@ impl WhichHome {
     }
 }
 
-/// Where a home stands at a level, over both places.
+/// What a home has reached at a level, over both places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelStanding {
     /// The home.
@@ -51,9 +51,9 @@ pub struct LevelStanding {
     pub passed: usize,
     /// Trials that failed.
     pub failed: usize,
-    /// Trials of which nothing is known: not run, not tried, not decided, cut off.
+    /// Trials without a result: not run, not tried, not decided, cut off.
     pub open: usize,
-    /// The causes that fail or block most of its trials; empty if all passed.
+    /// The causes of most failed or blocked trials; empty if all passed.
     pub why: Vec<String>,
 }
 
@@ -64,7 +64,8 @@ impl LevelStanding {
     }
 }
 
-/// All levels of each home that has at least one trial that ran, or that should have and could not.
+/// All levels of each home that has at least one trial that ran, or that should have run and could
+/// not.
 pub(crate) fn of(evidence: &Evidence) -> Vec<LevelStanding> {
     let homes = WhichHome::ALL.into_iter();
     homes

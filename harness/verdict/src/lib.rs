@@ -1,12 +1,13 @@
-//! The judge: what a run's directory proves, and the reports on it for people and machines.
+//! The judge: what a run's directory proves, and the reports about it for people and machines.
 //!
 //! Everything here is a pure function of the evidence: the verdict, the account of a soak, the
 //! report, `junit.xml`, and the difference between two runs. So anyone who doubts a verdict can
 //! build this crate alone, on any machine, and compute it again.
 //!
-//! It stands on `evidence` and knows files, and nothing of mounts, guests, processes or devices.
-//! Begin with [`Evidence`], which reads a directory once, and [`of`], which judges it; [`report`]
-//! and [`junit`] write down what came of it, and [`soak`] and [`diff`] answer their own questions.
+//! It depends on the crate `evidence` and knows files, but nothing of mounts, guests, processes or
+//! devices. Begin with [`Evidence`], which reads a directory once, and [`of`], which judges it.
+//! [`report`] and [`junit`] write down the result; [`soak`] and [`diff`] answer questions of their
+//! own.
 
 pub mod attestation;
 mod bare_metal;

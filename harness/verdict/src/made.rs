@@ -1,4 +1,4 @@
-//! Runs made up record by record, which the verdict and what is made of it are tried on.
+//! Runs made up record by record, to test the verdict and the reports.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::judge::{self, Verdict};
 use crate::trails::Evidence;
 
-/// A machine that is the same everywhere.
+/// The record of a machine, the same on every host.
 pub(crate) fn machine(accelerator: Processor) -> Environment {
     Environment {
         place_reason: "made up".into(),
@@ -74,7 +74,7 @@ fn trials(place: Place) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// A run in which everything holds, as events of host and guest.
+/// A run in which everything passes, as events of host and guest.
 pub(crate) struct MadeRun {
     pub(crate) host: Vec<Event>,
     pub(crate) guest: Vec<Event>,
@@ -188,7 +188,7 @@ pub(crate) fn finished(trial: &str, state: TrialState, message: &str) -> [Event;
 }
 
 impl MadeRun {
-    /// In an emulated guest.
+    /// A healthy run in an emulated guest.
     pub(crate) fn healthy() -> MadeRun {
         MadeRun::healthy_on(Accelerator::Tcg)
     }

@@ -14,18 +14,18 @@ use crate::text::{named, shortened};
 pub struct Found {
     /// Its name.
     pub saboteur: String,
-    /// What it is a twin of.
+    /// The program that it is a faulty copy of.
     pub twin_of: String,
     /// What it does wrong.
     pub fault: String,
     /// The criterion that went red.
     pub criterion: Criterion,
-    /// Trials of other criteria that use what it breaks, and failed too.
+    /// Trials of other criteria that use what it breaks, and therefore failed too.
     #[serde(default)]
     pub falls_with: Vec<String>,
     /// The trials that found it.
     pub found_by: Vec<String>,
-    /// What the first of them said.
+    /// The message of the first of them.
     pub message: String,
     /// How long it took to find it.
     pub seconds: f64,
@@ -33,10 +33,10 @@ pub struct Found {
     pub commit: String,
 }
 
-/// File in which the names of all saboteurs stand, one a line.
+/// The file that lists the names of all saboteurs, one a line.
 pub const REGISTER: &str = "all.txt";
 
-/// The saboteurs that there are, and which of them were found.
+/// All saboteurs, and which of them were found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Account {
     /// Those that were found, by name.
@@ -46,10 +46,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Reads what was written into `directory`.
+    /// Reads the results in `directory`.
     ///
     /// # Errors
-    /// A file cannot be read, the one with all names among them.
+    /// If a file cannot be read, including the one with all names.
     pub fn read(directory: &Path) -> io::Result<Account> {
         let register = directory.join(REGISTER);
         let names = fs::read_to_string(&register).map_err(named(&register))?;
@@ -92,10 +92,10 @@ impl fmt::Display for Account {
     }
 }
 
-/// Characters of a message in the table.
+/// How many characters of a message the table shows.
 const SHOWN: usize = 240;
 
-/// What [`Found::cells`] are.
+/// The headings of [`Found::cells`].
 pub(crate) const COLUMNS: [&str; 8] = [
     "saboteur",
     "twin of",
@@ -123,7 +123,7 @@ impl Found {
     }
 }
 
-/// A table of them, in Markdown.
+/// A Markdown table of saboteurs that were found.
 pub fn markdown(found: &[Found]) -> String {
     let mut table = format!(
         "| {} |\n| --- | --- | --- | --- | --- | --- | --- | ---: |\n",
@@ -163,7 +163,7 @@ mod tests {
             let text = serde_json::to_string(&found(one, commit)).unwrap();
             fs::write(dir.path().join(one).with_extension("json"), text).unwrap();
         }
-        // One that there is no more counts for nobody.
+        // A result of a saboteur that no longer exists is ignored.
         fs::write(dir.path().join("gone.json"), "{}").unwrap();
         let account = Account::read(dir.path()).unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The verdict as a person reads it on a terminal.
+//! The verdict for a person at a terminal.
 
 use std::fmt::Write;
 
@@ -92,7 +92,7 @@ fn ratios(verdict: &Verdict, text: &mut String) {
     }
 }
 
-/// Where a ratio was measured, on what, and what its times count.
+/// Where a ratio was measured, on which processor, and what its times count.
 fn scene(one: &JudgedRatio) -> (Place, Option<Processor>, Clock) {
     (one.place, one.accelerator, one.clock)
 }
@@ -112,7 +112,7 @@ fn reasons(verdict: &Verdict, text: &mut String) {
     }
 }
 
-/// How far a home is that is not whole, and what its author may do next.
+/// How far an unfinished home has come, and what its author can do next.
 fn levels(verdict: &Verdict, text: &mut String) {
     for home in WhichHome::ALL {
         let Some(lacking) = first_lacking(&verdict.levels, home) else { continue };

@@ -19,12 +19,12 @@ use crate::index::{Fact, TrailIndex};
 use crate::soak::account::Soak;
 use crate::trial_end::TrialEnd;
 
-/// Records in an older format, which is still read.
+/// Records in an older format, which can still be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OlderRecords {
     /// Their version; see [`evidence::SCHEMA_VERSION`].
     pub version: u32,
-    /// The commit that wrote them, where it was recorded.
+    /// The commit that wrote them, if it was recorded.
     pub commit: Option<String>,
 }
 
@@ -49,11 +49,11 @@ pub struct Phase {
     pub state: PhaseState,
     /// Wall time, by the clock of its place.
     pub seconds: f64,
-    /// More, for a person.
+    /// Details for a person.
     pub note: String,
 }
 
-/// The evidence of a run, both places, and the soaks that go with it.
+/// The evidence of a run, from both places, and the soaks that belong to it.
 #[derive(Default)]
 pub struct Evidence {
     host: Option<Trail>,
@@ -64,10 +64,10 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Reads a run's directory, with the soaks in it.
+    /// Reads a run's directory, including the soaks in it.
     ///
     /// # Errors
-    /// Where the directory or a file in it cannot be read, or holds no evidence at all.
+    /// If the directory or a file in it cannot be read, or it holds no evidence at all.
     pub fn read(dir: &Path) -> io::Result<Evidence> {
         let [host, guest] = [read_trail(dir, Place::Host)?, read_trail(dir, Place::Guest)?];
         let mut evidence = Evidence::of(host, guest);
@@ -88,7 +88,7 @@ impl Evidence {
         Evidence { host, guest, host_index, guest_index, soaks: Vec::new() }
     }
 
-    /// Reads on from where [`Evidence::read`] stopped: what the host has written since.
+    /// Reads what the host has written since [`Evidence::read`].
     pub fn catch_up(&mut self, dir: &Path) -> io::Result<()> {
         let host = read_trail(dir, Place::Host)?;
         let soaks = std::mem::take(&mut self.soaks);
@@ -96,10 +96,10 @@ impl Evidence {
         Ok(())
     }
 
-    /// Reads further soaks, which are judged with the run's own.
+    /// Reads further soaks, which are judged together with the run's own.
     ///
     /// # Errors
-    /// Where a directory cannot be read, or holds no soak.
+    /// If a directory cannot be read, or holds no soak.
     pub fn add_soaks(&mut self, dirs: &[PathBuf]) -> io::Result<()> {
         for dir in dirs {
             self.soaks.push(Soak::read(dir)?);
@@ -129,7 +129,7 @@ impl Evidence {
         records(self.trail(place)).iter()
     }
 
-    /// The machine of `place`, as its first record of one tells.
+    /// The machine of `place`, from its first environment record.
     pub fn environment(&self, place: Place) -> Option<&Environment> {
         self.records(place).find_map(|record| match &record.event {
             Event::Environment(environment) => Some(&**environment),
@@ -141,7 +141,7 @@ impl Evidence {
         Place::ALL.into_iter().flat_map(|place| self.records(place))
     }
 
-    /// How the guest ended; of several boots the one that ended worst.
+    /// How the guest ended; if there were several boots, the worst end.
     pub fn guest_end(&self) -> Option<&GuestEnded> {
         let ends = self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(end),
@@ -154,7 +154,7 @@ impl Evidence {
         })
     }
 
-    /// Files of the host's that changed while a guest ran on them.
+    /// Files of the host that changed while a guest was running on them.
     pub(crate) fn host_changes(&self) -> Vec<&str> {
         let ends = self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(&end.host_changes),
@@ -172,7 +172,8 @@ impl Evidence {
             .then(|| OlderRecords { version, commit: environment().map(|one| one.commit.clone()) })
     }
 
-    /// What executed the instructions of `place`, as the guest saw it; `None` without a guest.
+    /// What executed the instructions of `place`; in the guest, as the guest saw it. `None` without
+    /// a guest.
     pub(crate) fn processor(&self, place: Place) -> Option<Processor> {
         match place {
             Place::Host => Some(Processor::Native),
@@ -234,7 +235,7 @@ impl Evidence {
         }
     }
 
-    /// How the trials of `criterion` ended in `place`, by name: those expected, and all others.
+    /// How the trials of `criterion` ended in `place`, by name, whether they were expected or not.
     pub fn trial_ends(
         &self,
         criterion: Criterion,
@@ -243,7 +244,7 @@ impl Evidence {
         self.index(place).ends(criterion)
     }
 
-    /// How `trial` ended in `place`; `None` where it was not expected and nothing is known of it.
+    /// How `trial` ended in `place`; `None` if it was not expected and nothing is known about it.
     pub(crate) fn trial_end(&self, trial: &str, place: Place) -> Option<&TrialEnd> {
         self.index(place).end(trial)
     }
@@ -258,13 +259,13 @@ impl Evidence {
         Place::ALL.into_iter().flat_map(move |place| self.facts(place, name))
     }
 
-    /// The trials that `place` must run, as the manifest was when the run began.
+    /// The trials that `place` must run, according to the manifest when the run began.
     pub fn expected(&self, place: Place) -> &BTreeSet<String> {
         &self.index(place).expected
     }
 
-    /// Kernel trouble on the guest's console that is in no trial's part of the kernel log: it came
-    /// between trials, before or after them, and so failed none of them.
+    /// Kernel trouble on the guest's console that no trial's part of the kernel log contains. It
+    /// came between trials, before or after them, and so made none of them fail.
     pub(crate) fn trouble_beside_trials(&self) -> Vec<&str> {
         let logged: Vec<&str> = self
             .records(Place::Guest)
@@ -287,8 +288,9 @@ impl Evidence {
             .collect()
     }
 
-    /// Whether it was written by a command in the guest (`vexfs-validate guest`), which may run only some
-    /// of the guest's trials and expects nothing of the host. It never shows a whole run.
+    /// Whether a command in the guest wrote it (`vexfs-validate guest`). Such a command may run
+    /// only some of the guest's trials and expects nothing of the host, so it never shows a whole
+    /// run.
     pub fn is_part(&self) -> bool {
         self.expected(Place::Host).is_empty() && !self.expected(Place::Guest).is_empty()
     }
@@ -298,7 +300,7 @@ fn records(trail: Option<&Trail>) -> &[Record] {
     trail.map_or(&[], |trail| &trail.records)
 }
 
-/// The directories in `dir`, by name; none where it is not there.
+/// The directories in `dir`, sorted by name; empty if `dir` does not exist.
 fn soaks_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! How a trial ended, and the words for it.
+//! How a trial ended, in types and in words.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use evidence::{Event, Record, TrialState};
 
 use crate::rule::judgement::{State, What};
 
-/// How a trial ended, or why it did not run to an end.
+/// How a trial ended, or why it did not reach an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrialEnd {
-    /// It was expected, and there is no record of it.
+    /// It was expected, but there is no record of it.
     NotRun,
     /// It was skipped, with the reason.
     Skipped(String),
-    /// It began, and its end is missing.
+    /// It began, but its end is missing.
     Began,
     /// It passed.
     Passed,
@@ -21,12 +21,13 @@ pub enum TrialEnd {
     Failed(String),
     /// It could not be decided, and why.
     Undecided(String),
-    /// It was not tried, because an earlier trial found a fault that makes it fail; which.
+    /// It was not tried, because of a fault that an earlier trial found and that would make it
+    /// fail.
     NotTried(String),
 }
 
 impl TrialEnd {
-    /// A word or two for it, as in `fuse::rename: not decided`.
+    /// One or two words for it, as in `fuse::rename: not decided`.
     pub(crate) fn words(&self) -> &'static str {
         match self {
             TrialEnd::NotRun => "not run",
@@ -66,7 +67,8 @@ impl TrialEnd {
 /// The words for a trial or a phase that began and has no end.
 pub(crate) const UNENDED: &str = "began and never ended";
 
-/// The final state of each trial. A failed or undecided trial stays so, even if a retry passes.
+/// The final state of each trial. A trial that failed or was undecided stays so, even if a retry
+/// passes.
 pub(crate) fn of_records(records: &[Record]) -> BTreeMap<String, TrialEnd> {
     let mut ends: BTreeMap<String, TrialEnd> = BTreeMap::new();
     for record in records {
@@ -87,8 +89,8 @@ pub(crate) fn of_records(records: &[Record]) -> BTreeMap<String, TrialEnd> {
             }
             _ => continue,
         };
-        // The guest is booted once more for the instruction clock. A trial that begins again there must
-        // not hide that it did not end before.
+        // For the instruction clock, the guest is booted a second time. A trial that begins again
+        // there must not hide that it did not end before.
         if let (TrialEnd::Began, Some(TrialEnd::Began)) = (&end, ends.get(trial)) {
             end = TrialEnd::Failed("it began twice, and did not end the first time".to_owned());
         }

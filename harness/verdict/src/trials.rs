@@ -10,14 +10,14 @@ use crate::rule::judgement::{Judgement, Reason, State, What};
 use crate::trails::Evidence;
 use crate::trial_end::{TrialEnd, UNENDED};
 
-/// How many trials a criterion has, and how many held.
+/// How many trials of a criterion were expected, and how many passed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count {
     pub passed: usize,
     pub expected: usize,
 }
 
-/// What the verdict says about an expected trial without a record.
+/// What the verdict says about an expected trial that has no record.
 pub fn not_run(trial: &str, place: Place) -> String {
     format!("{trial} ({place}) was not run")
 }
@@ -77,7 +77,7 @@ pub(super) fn judge(
                 _ => judgement.add(Reason::of_trial(state, trial, place, what, end.why())),
             }
         }
-        // Without any expectation no trial is unknown; that case is reported above.
+        // If nothing was expected, no trial is unexpected; that case is reported above.
         for (trial, end) in others.into_iter().filter(|_| !nothing_expected) {
             if !matches!(end, TrialEnd::Skipped(_)) {
                 judgement.inconclusive(format!(
@@ -90,10 +90,10 @@ pub(super) fn judge(
     count
 }
 
-/// Whether the host may have made a trial in the guest fail: its files changed meanwhile, and the
-/// message reports a stale file.
+/// Whether the host may have caused a trial in the guest to fail: files of the host changed
+/// meanwhile, and the message reports a stale file.
 fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<String> {
-    /// How the kernel, the C library and the loader spell ESTALE.
+    /// The spellings of ESTALE in the kernel, the C library, Rust and the loader.
     const STALE: [&str; 4] = ["ESTALE", "Stale file handle", "os error 116", "Error 116"];
     let changes = evidence.host_changes();
     if place == Place::Host || changes.is_empty() || !STALE.iter().any(|one| message.contains(one))
@@ -107,8 +107,8 @@ fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<Stri
     ))
 }
 
-/// Judges a trial that never ended. If the kernel went down, that is the module's fault; otherwise
-/// somebody stopped it.
+/// Judges a trial that never ended. If the kernel went down, the module is to blame; otherwise
+/// somebody stopped the trial.
 fn died(trial: &str, place: Place, evidence: &Evidence, judgement: &mut Judgement) {
     match evidence.guest_end() {
         Some(end) if place == Place::Guest && end.fault == GuestFault::Kernel => {

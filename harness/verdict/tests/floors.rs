@@ -1,22 +1,22 @@
-//! Each crate under `harness/` depends on what is listed here and on nothing else, as cargo sees it.
+//! Checks with cargo that each crate under `harness/` depends only on the crates listed here.
 //!
-//! What is written down stands below, what runs stands beside it, and no crate reaches upwards. A
-//! pure crate may not reach anything that mounts, boots, forks or opens a device either: below it,
-//! however deep, the crates that make system calls are looked for.
+//! Each crate has its allowed dependencies in the list below, and no crate depends on a higher one.
+//! A pure crate must also not reach anything that mounts, boots, forks or opens a device: its whole
+//! dependency tree is searched for crates that make system calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// A crate and what it may stand on.
+/// A crate and its allowed dependencies.
 struct Floor {
     name: &'static str,
-    /// It makes no system call, nor does what it stands on.
+    /// Neither it nor anything that it depends on makes system calls.
     pure: bool,
-    /// Crates of this workspace, also for its tests.
+    /// Crates of this workspace, including those that its tests use.
     ours: &'static [&'static str],
-    /// Crates of others; those for its tests are free.
+    /// Crates of others; those that only its tests use are not restricted.
     others: &'static [&'static str],
 }
 
@@ -144,11 +144,11 @@ const FLOORS: [Floor; 8] = [
     },
 ];
 
-/// Crates that make system calls, which must not be found below a pure one, however deep.
+/// Crates that make system calls, which must not be anywhere in a pure crate's dependency tree.
 const SYSTEM_CALLS: [&str; 8] =
     ["fuser", "libc", "linux-raw-sys", "mio", "nix", "rustix", "signal-hook", "tokio"];
 
-/// What is not allowed in a workspace, edge by edge.
+/// The edges of a workspace that are not allowed.
 fn forbidden(metadata: &Value) -> Vec<String> {
     let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -158,7 +158,7 @@ fn forbidden(metadata: &Value) -> Vec<String> {
         .collect();
     let members: BTreeSet<String> =
         list(&metadata["workspace_members"]).iter().map(|id| names[&text(id)].clone()).collect();
-    // From each crate: the crates that it uses, and whether it does so outside of its tests.
+    // For each crate: the crates that it uses, and whether it uses them outside its tests.
     let mut uses: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
     for node in list(&metadata["resolve"]["nodes"]) {
         let edges = list(&node["deps"]).into_iter().map(|edge| {
@@ -216,7 +216,7 @@ fn no_crate_stands_on_more_than_is_listed() {
     assert!(found.is_empty(), "edges that are not allowed: {}", found.join(", "));
 }
 
-/// A workspace of these crates, with these edges beside those that are allowed.
+/// A workspace of these crates, with the given edges in addition to allowed ones.
 fn workspace(edges: &[(&str, &str, Option<&str>)]) -> Value {
     let names = [
         "evidence", "verdict", "machine", "guest", "measure", "homes", "criteria", "cli", "serde",

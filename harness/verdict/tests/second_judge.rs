@@ -1,7 +1,7 @@
-//! `fixtures/second-judge/judge.py` was written from the documents alone, and says the same of every run:
-//! of the golden ones, of those that `VEXFS_VALIDATION_RUNS` names (with `:` between them), and of runs
-//! whose evidence was changed by chance, most of them with their chain made anew. Where the two disagree
-//! one of them, or the document, is wrong.
+//! `fixtures/second-judge/judge.py` was written from the documents alone, and must give the same
+//! verdict for every run: the golden runs, the runs that `VEXFS_VALIDATION_RUNS` names (separated
+//! by `:`), and runs whose evidence was changed at random, most of them with the hash chain
+//! computed again. If the two disagree, one of them or the document is wrong.
 
 mod mutation;
 
@@ -16,10 +16,10 @@ use verdict::{Evidence, State, Verdict};
 
 use mutation::Mutated;
 
-/// Runs that are changed, by seed, each of them a number from `FIRST..LAST`.
+/// The seeds of the runs that are changed, as `FIRST..LAST`.
 const SEEDS_VARIABLE: &str = "VEXFS_VALIDATION_SEEDS";
 const RUNS_VARIABLE: &str = "VEXFS_VALIDATION_RUNS";
-/// As many as `make test` changes.
+/// The seeds that `make test` uses.
 const SEEDS: std::ops::Range<u32> = 0..60;
 
 fn root() -> &'static Path {
@@ -34,7 +34,7 @@ fn golden_runs() -> Vec<PathBuf> {
     all
 }
 
-/// The second judge, with these arguments.
+/// Runs the second judge with these arguments, and returns its output and exit code.
 fn second(arguments: &[&str], dirs: &[&Path]) -> (String, i32) {
     let mut command = Command::new("python3");
     command.arg(root().join("fixtures/second-judge/judge.py")).args(arguments).args(dirs);
@@ -44,7 +44,7 @@ fn second(arguments: &[&str], dirs: &[&Path]) -> (String, i32) {
     (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
 }
 
-/// What the two say otherwise of a run.
+/// The points in which the two judges disagree about a run.
 fn differences(dir: &Path, theirs: &Value) -> Vec<String> {
     let Ok(evidence) = Evidence::read(dir) else {
         let is_none = theirs["exit_code"] == evidence::exit::EVIDENCE.code;
@@ -103,7 +103,7 @@ fn words(value: &Value) -> String {
     value.as_str().unwrap_or("nothing").to_owned()
 }
 
-/// Whether bounds are the same, to what their computation rounds.
+/// Whether the bounds are equal apart from rounding.
 fn same(ours: Option<Ratio>, theirs: &Value) -> bool {
     let Some(ours) = ours else { return theirs.is_null() };
     let pairs = [("estimate", ours.estimate), ("lower", ours.lower), ("upper", ours.upper)];
@@ -111,7 +111,7 @@ fn same(ours: Option<Ratio>, theirs: &Value) -> bool {
     pairs.iter().all(|&(name, ours)| theirs[name].as_f64().is_some_and(|one| near(one, ours)))
 }
 
-/// Judges all of `dirs` and names those of which the two say something else.
+/// Lets both judges judge all `dirs`, and returns those about which they disagree.
 fn compare(dirs: &[&Path]) -> Vec<(usize, Vec<String>)> {
     let (said, code) = second(&["--json"], dirs);
     assert_eq!(code, 0);
@@ -148,8 +148,8 @@ fn the_second_judge_ends_with_the_codes_of_the_first(#[case] run: &str, #[case] 
     assert!(code == 20 || said.lines().count() >= 6, "{said}");
 }
 
-/// Of each hundred, runs that PASS and that FAIL must be left, and bounds: judges that agree on nothing
-/// but damage have not been compared.
+/// Runs of every state must be left without damage: two judges that agree only about damage have
+/// not been compared.
 #[test]
 fn both_judges_agree_on_runs_that_were_changed() {
     let seeds = match std::env::var(SEEDS_VARIABLE) {

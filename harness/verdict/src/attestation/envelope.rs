@@ -1,4 +1,4 @@
-//! The DSSE envelope: a statement and who has signed it.
+//! The DSSE envelope: a statement and its signatures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,13 +28,14 @@ struct Signed {
     sig: String,
 }
 
-/// DSSE's PAE, the bytes that are signed: the lengths keep type and payload apart.
+/// DSSE's PAE: the bytes that are signed. It includes lengths, so type and payload cannot be
+/// confused.
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }
 
-/// The envelope, as JSON, in which `signer` has signed `statement`.
+/// Signs `statement` with `signer`, and returns the envelope as JSON.
 pub fn sign(statement: &Statement, signer: &Signer) -> String {
     let payload = serde_json::to_vec(statement).expect("a statement has only text for keys");
     let signature = signer.sign(&pre_authentication_encoding(PAYLOAD_TYPE, &payload));
@@ -46,12 +47,12 @@ pub fn sign(statement: &Statement, signer: &Signer) -> String {
     serde_json::to_string_pretty(&envelope).expect("an envelope has only text for keys") + "\n"
 }
 
-/// The statement in the envelope `text`, which `key` must have signed. Nothing in it is looked at
-/// before the signature has been found right.
+/// Returns the statement in the envelope `text`, which `key` must have signed. Nothing in the
+/// envelope is trusted before its signature has been checked.
 ///
 /// # Errors
-/// It is no envelope, nobody or another key has signed it, the signature is not of these bytes, or
-/// what was signed is no attestation.
+/// If `text` is no envelope, it is not signed or only by other keys, the signature does not match
+/// these bytes, or what was signed is no attestation.
 pub fn open(text: &[u8], key: &PublicKey) -> Result<Statement, Refusal> {
     let no_envelope = |why: &str| Refusal::NoEnvelope(why.to_owned());
     let envelope: Envelope =

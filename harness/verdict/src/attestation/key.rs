@@ -4,14 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-/// What both formats call Ed25519.
+/// The name of Ed25519 in both formats.
 const ALGORITHM: &[u8] = b"Ed";
 const ID: usize = 8;
 const PUBLIC: usize = ALGORITHM.len() + ID + 32;
 /// Sizes of the secret keys of signify and minisign.
 const SECRET: [usize; 2] = [104, 158];
 
-/// How a key is called: the eight bytes of its id, as minisign(1) prints them.
+/// The printed form of a key's eight-byte id, as minisign(1) prints it.
 pub fn key_id(id: [u8; 8]) -> String {
     format!("{:016X}", u64::from_le_bytes(id))
 }
@@ -27,7 +27,7 @@ impl PublicKey {
     /// Reads the text of a `.pub` file of signify or minisign: a line of comment, a line of base64.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn read(text: &str) -> Result<Self, String> {
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
         let bytes = STANDARD.decode(line).map_err(|_| {
@@ -55,7 +55,7 @@ impl PublicKey {
         key_id(self.id)
     }
 
-    /// The text of its file, as signify and minisign read it.
+    /// The text of its `.pub` file, which signify and minisign can read.
     pub fn to_text(&self) -> String {
         let bytes = [ALGORITHM, &self.id, self.key.as_bytes()].concat();
         format!("untrusted comment: public key {}\n{}\n", self.id(), STANDARD.encode(bytes))
@@ -80,7 +80,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// The key with this id whose Ed25519 seed is `seed`.
+    /// The key with this id and the Ed25519 seed `seed`.
     pub fn new(id: [u8; 8], seed: &[u8; 32]) -> Self {
         Signer { id, key: SigningKey::from_bytes(seed) }
     }

@@ -1,12 +1,12 @@
-//! Attestations: a verdict that can be carried to another machine, and is believed there.
+//! Attestations: verdicts that another machine can believe.
 //!
 //! A [`Statement`] says for which files, on which kernel and from which evidence the verdict was
-//! PASS. It is an in-toto statement with the predicate `test-result`, in a DSSE envelope
-//! ([`sign`], [`open`]) that a person's Ed25519 key has signed. [`Statement::of`] judges the evidence
-//! itself, so that nothing can be attested but what the judge has just found, and
-//! [`Statement::must_hold_for`] says what an attestation does not hold for, and why.
+//! PASS. It is an in-toto statement with the predicate `test-result`, in a DSSE envelope ([`sign`],
+//! [`open`]) that is signed with a person's Ed25519 key. [`Statement::of`] judges the evidence
+//! itself, so only a verdict that the judge has just reached can be attested.
+//! [`Statement::must_hold_for`] says why an attestation does not hold for the given files.
 //!
-//! `docs/attestation.md` has the format and what a signature says and does not say.
+//! `docs/attestation.md` has the format, and says what a signature means and what it does not.
 
 mod envelope;
 mod key;

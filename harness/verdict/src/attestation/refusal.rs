@@ -6,7 +6,7 @@ use evidence::utc::Utc;
 
 use crate::rule::judgement::State;
 
-/// How many reasons of a verdict a message names; it only counts the others.
+/// How many of a verdict's reasons a message names; it only counts the others.
 const NAMED: usize = 3;
 
 /// Why nothing is attested.
@@ -14,14 +14,14 @@ const NAMED: usize = 3;
 pub enum NotAttested {
     /// The chain of the evidence is broken.
     Damaged(Vec<String>),
-    /// The verdict is not PASS; the criteria that are not, with their first reason.
+    /// The verdict is not PASS; the criteria that are not PASS, each with its first reason.
     NotPassed(State, Vec<String>),
-    /// The evidence does not say what was tested; what it lacks.
+    /// The evidence does not say what was tested; what is missing.
     Untold(String),
 }
 
 impl NotAttested {
-    /// The verdict that keeps it from being attested.
+    /// The verdict that prevents an attestation.
     pub fn state(&self) -> State {
         match self {
             NotAttested::NotPassed(state, _) => *state,
@@ -68,10 +68,10 @@ pub enum Refusal {
     OtherKey {
         /// The key that was named.
         key: String,
-        /// Those that have signed.
+        /// The keys that have signed it.
         signed_by: Vec<String>,
     },
-    /// It says that the key has signed it, and the key has not signed these bytes.
+    /// It claims to be signed by the key, but the signature does not match these bytes.
     Forged {
         /// The key.
         key: String,
@@ -80,9 +80,9 @@ pub enum Refusal {
     NoAttestation(String),
     /// It attests another result than PASSED.
     NotPassed(String),
-    /// It was judged by other thresholds than are registered here.
+    /// It was judged by thresholds that differ from those registered here.
     OtherThresholds,
-    /// It is of another file of that name.
+    /// It is about another file of that name.
     OtherFile {
         /// What the file is.
         what: String,
@@ -93,7 +93,7 @@ pub enum Refusal {
         /// The SHA-256 that is attested.
         attested_sha256: String,
     },
-    /// It is of an earlier build: the file that was shown was changed after the verdict.
+    /// It is about an earlier build: the file that was shown was changed after the verdict.
     OlderThanFile {
         /// What the file is.
         what: String,
@@ -104,7 +104,7 @@ pub enum Refusal {
         /// When the file was changed.
         changed_ms: u64,
     },
-    /// It is of another kernel.
+    /// It is about another kernel.
     OtherKernel {
         /// The kernel that was named.
         named: String,

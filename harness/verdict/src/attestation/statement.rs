@@ -1,4 +1,4 @@
-//! The statement: what was tested, on what, and what came of it.
+//! The statement: what was tested, on which kernel and machine, and the result.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::trails::Evidence;
 pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub(super) const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
-/// The module and the daemon, as the evidence and the subjects call them.
+/// The names of the module and the daemon in the evidence and among the subjects.
 const MODULE: &str = "vexfs.ko";
 const FUSE: &str = "vexfs_fuse";
 const THRESHOLDS: &str = "thresholds";
@@ -35,7 +35,7 @@ pub struct Statement {
     /// The type of the predicate.
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
-    /// What came of it.
+    /// The result.
     pub predicate: TestResult,
 }
 
@@ -49,7 +49,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// `name`, whose SHA-256 is `sha256`.
+    /// The subject called `name` with this SHA-256.
     pub fn new(name: &str, sha256: &str) -> Self {
         Subject { name: name.to_owned(), digest: Sha256 { sha256: sha256.to_owned() } }
     }
@@ -62,22 +62,22 @@ pub struct Sha256 {
     pub sha256: String,
 }
 
-/// The predicate `test-result` with what this suite adds to it.
+/// The predicate `test-result` with the fields that this suite adds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TestResult {
     /// `PASSED`.
     pub result: String,
-    /// What the tests were configured by: the registered thresholds.
+    /// What configured the tests: the registered thresholds.
     pub configuration: Vec<Subject>,
     /// The criteria that PASS.
     pub passed_tests: Vec<Criterion>,
-    /// What the predicate has no field for.
+    /// Facts for which the predicate has no field.
     #[serde(rename = "vexfs_validation")]
     pub tested: Tested,
 }
 
-/// On what it was tested, and from what it was judged.
+/// What it was tested on, and the evidence that it was judged from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tested {
     /// `uname -r` of the guest.
@@ -144,15 +144,15 @@ pub struct ShownFile {
     pub path: String,
     /// Its SHA-256.
     pub sha256: String,
-    /// When it was changed last, Unix time in milliseconds, where that is known.
+    /// When it was last changed, as Unix time in milliseconds, if known.
     pub changed_ms: Option<u64>,
 }
 
 impl Statement {
-    /// Judges `evidence`, and states the verdict where it is PASS.
+    /// Judges `evidence`, and states the verdict if it is PASS.
     ///
     /// # Errors
-    /// The evidence is damaged, its verdict is not PASS, or it does not say what was tested.
+    /// If the evidence is damaged, its verdict is not PASS, or it does not say what was tested.
     pub fn of(evidence: &Evidence, judged_ms: u64) -> Result<Statement, NotAttested> {
         let verdict = judge::of(evidence);
         if !verdict.damage.is_empty() {
@@ -227,7 +227,7 @@ impl Statement {
         self.digest_of(FUSE).unwrap_or_default()
     }
 
-    /// What was tested, on what, and from what it was judged.
+    /// What it was tested on, and the evidence that it was judged from.
     pub fn tested(&self) -> &Tested {
         &self.predicate.tested
     }
@@ -250,10 +250,10 @@ impl Statement {
         Ok(())
     }
 
-    /// Checks that it holds for what is shown.
+    /// Checks that the attestation holds for the files and the kernel that are shown.
     ///
     /// # Errors
-    /// The first thing that it is not of.
+    /// The first file or kernel that it does not hold for.
     pub fn must_hold_for(&self, shown: ShownFiles<'_>) -> Result<(), Refusal> {
         let tested = self.tested();
         for (what, attested, file) in [
@@ -261,7 +261,7 @@ impl Statement {
             ("FUSE daemon", self.fuse_sha256(), shown.fuse),
         ] {
             let Some(file) = file.filter(|file| file.sha256 != attested) else { continue };
-            // The hash has decided; that the file is younger only explains it.
+            // The hash has decided; the newer time stamp only explains the difference.
             return Err(match file.changed_ms.filter(|&changed| changed > tested.judged_ms) {
                 Some(changed_ms) => Refusal::OlderThanFile {
                     what: what.to_owned(),
@@ -303,7 +303,7 @@ impl Statement {
     }
 }
 
-/// One line: for what, on which kernel, how far, from when.
+/// One line: which files, which kernel, how far the module may go, when it was judged.
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tested = self.tested();
@@ -325,7 +325,7 @@ fn untold(what: impl fmt::Display) -> NotAttested {
     NotAttested::Untold(format!("the evidence does not say what was tested: {what}"))
 }
 
-/// What each record of an environment in `places` says; a run may have several boots.
+/// What each environment record of `places` says; a run may have several boots.
 fn environments(
     evidence: &Evidence,
     places: &[Place],
@@ -339,7 +339,7 @@ fn environments(
     told.collect()
 }
 
-/// The one that all of them name.
+/// The single value in `told`, or why there is none.
 fn one_of(what: &str, told: BTreeSet<String>) -> Result<String, NotAttested> {
     let all: Vec<String> = told.into_iter().collect();
     match <[String; 1]>::try_from(all) {
@@ -352,7 +352,7 @@ fn one_of(what: &str, told: BTreeSet<String>) -> Result<String, NotAttested> {
     }
 }
 
-/// SHA-256 of the program called `name`, the same in all `places`.
+/// SHA-256 of the program called `name`, which must be the same in all `places`.
 fn program(evidence: &Evidence, name: &str, places: &[Place]) -> Result<String, NotAttested> {
     let hash = |one: &evidence::Environment| one.programs.get(name).cloned().unwrap_or_default();
     let hash = one_of(name, environments(evidence, places, hash))?;

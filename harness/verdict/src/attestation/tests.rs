@@ -1,4 +1,4 @@
-//! What is attested, what is not, and what an attestation does not hold for.
+//! What is attested, what is not, and when an attestation does not hold.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ fn hash(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
-/// The run, with programs in all of its environments.
+/// Adds the programs to every environment of the run.
 fn told(mut run: MadeRun) -> MadeRun {
     for event in run.host.iter_mut().chain(&mut run.guest) {
         if let Event::Environment(one) = event {
@@ -84,7 +84,7 @@ fn a_module_that_may_leave_the_vm_is_attested_as_eligible_with_its_soaks() {
     let (_dir, mut evidence) = read(told(on_kvm()));
     let mut all = named_soaks(soaks());
     for soak in &mut all {
-        // As the soaks of this module: the file itself on the run's own kernel.
+        // Make them soaks of this module: the same file on the run's own kernel.
         soak.module_sha256 = hash('a');
     }
     evidence.soaks = all;
@@ -213,7 +213,7 @@ fn another_key_is_told_from_a_forgery() {
     let refusal = open(envelope.as_bytes(), &other.public_key()).unwrap_err();
     let words = refusal.to_string();
     assert!(words.contains("another key: by 0807060504030201, and not by 0808080808080808"));
-    // With the id of ours, and a secret of its own.
+    // It claims the id of our key, but has a secret of its own.
     let forger = Signer::new([1, 2, 3, 4, 5, 6, 7, 8], &[9; 32]);
     let refusal = open(sign(&statement, &forger).as_bytes(), &signer().public_key()).unwrap_err();
     assert!(matches!(refusal, Refusal::Forged { .. }), "{refusal}");
@@ -267,7 +267,7 @@ fn it_holds_for_its_own_files_and_kernel_and_for_no_others() {
     let module = shown(&hash('a'), JUDGED_MS + 1);
     let fuse = shown(&hash('b'), 0);
     let all = ShownFiles { module: Some(&module), fuse: Some(&fuse), kernel: Some(RELEASE) };
-    // The same file, copied since.
+    // The same file, copied since the verdict.
     statement.must_hold_for(all).unwrap();
     statement.must_hold_for(ShownFiles::default()).unwrap();
     let refusal = |shown| statement.must_hold_for(shown).unwrap_err();
@@ -296,7 +296,7 @@ fn what_is_no_public_key_is_refused(#[case] line: &str, #[case] says: &str) {
     assert!(words.contains(says), "{words}");
 }
 
-/// Every rule in three scenes, and the soaks: a threshold that changes changes the hash.
+/// Covers every rule in three scenes, and the soaks: changing any threshold changes the hash.
 #[test]
 fn the_hash_of_the_thresholds_is_of_every_figure() {
     let text = figures();

@@ -1,4 +1,4 @@
-//! The registered thresholds as one hash, which exposes a verdict by other thresholds.
+//! The registered thresholds as one hash, which exposes a verdict that used other thresholds.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use evidence::thresholds::{
     ALL, Bound, ENDURANCE, FUSE_OVER_RECORDED_INSERTION, RuleScene, SOAK_ALPHA,
 };
 
-/// SHA-256 of every threshold that a verdict rests on. Figures are hashed, not the file that has
-/// them: another comment or title changes nothing.
+/// SHA-256 of every threshold that a verdict rests on. The figures are hashed and not their source
+/// file, so changing a comment or a title changes nothing.
 pub fn thresholds_sha256() -> String {
     sha256(figures().as_bytes())
 }

@@ -1,4 +1,4 @@
-//! What makes a module eligible, and what is missing where one of its conditions is not met.
+//! What makes a module eligible, and what is reported missing for each condition that is not met.
 
 use evidence::guest::Accelerator;
 use evidence::processor::Processor;
@@ -21,7 +21,7 @@ pub(crate) fn guest_environment(run: &mut MadeRun) -> &mut evidence::Environment
     found.unwrap()
 }
 
-/// A run on KVM in which everything was measured, and of whose module something is known.
+/// A run on KVM in which everything was measured and the module is identified.
 pub(crate) fn on_kvm() -> MadeRun {
     let mut run = MadeRun::healthy();
     run.guest.retain(|event| !matches!(event, Event::Measurement(_)));
@@ -37,7 +37,7 @@ pub(crate) fn on_kvm() -> MadeRun {
     environment.kernel_release = RELEASE.into();
     environment.commit = "c0ffee".into();
     environment.programs = [("vexfs.ko".into(), "5ha".into())].into();
-    // What an emulated CPU says of recorded figures decides nothing.
+    // On an emulated CPU, recorded figures decide nothing.
     let recorded_there = "baseline::recorded";
     run.guest
         .retain(|event| !matches!(event, Event::Fact { trial, .. } if trial == recorded_there));
@@ -50,7 +50,7 @@ pub(crate) fn on_kvm() -> MadeRun {
     run
 }
 
-/// Takes a fact out of both places.
+/// Removes a fact from both places.
 fn forget(run: &mut MadeRun, fact: &str) {
     for events in [&mut run.host, &mut run.guest] {
         events.retain(|event| !matches!(event, Event::Fact { name, .. } if name == fact));
@@ -88,7 +88,7 @@ fn another_environment(made: &mut MadeSoak, change: fn(&mut evidence::Environmen
     }
 }
 
-/// Has the run and the soak built from `commit`.
+/// Makes `commit` the one that the run and the soak were built from.
 fn of_commit(run: &mut MadeRun, made: &mut MadeSoak, commit: &str) {
     guest_environment(run).commit = commit.into();
     for event in &mut made.guest {
@@ -98,7 +98,7 @@ fn of_commit(run: &mut MadeRun, made: &mut MadeSoak, commit: &str) {
     }
 }
 
-/// Takes the bounds of every measurement of `rule` to where A is as fast as B.
+/// Makes A as fast as B in every measurement of `rule`.
 fn as_fast(run: &mut MadeRun, rule: &str) {
     for event in &mut run.guest {
         if let Event::Measurement(one) = event

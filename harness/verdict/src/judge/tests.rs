@@ -1,4 +1,4 @@
-//! The verdict on evidence made up record by record.
+//! The verdict on evidence that is made up record by record.
 
 use std::path::Path;
 
@@ -61,7 +61,8 @@ fn what_is_not_shown_is_inconclusive(#[case] instead: Option<Event>, #[case] rea
     assert!(verdict.criteria[3].reasons[0].text.contains(reason));
 }
 
-/// A user was added on the host while a program ran in the guest, whose root it is.
+/// A user was added on the host while a program ran in the guest, which uses the host's root file
+/// system.
 #[test]
 fn what_the_host_did_to_the_guests_files_accuses_nobody() {
     const STALE: &str = "fio: error while loading shared libraries: libssl.so.3: Error 116";
@@ -79,12 +80,12 @@ fn what_the_host_did_to_the_guests_files_accuses_nobody() {
     assert_eq!(reason.state, State::Inconclusive);
     assert!(reason.text.contains("changed meanwhile (/etc/passwd)"), "{}", reason.text);
     assert!(reason.text.ends_with(STALE), "{}", reason.text);
-    // Neither without the host's doing, nor for another fault beside it.
+    // A failure counts in full without a change on the host, and for any other error despite one.
     assert_eq!(failed(STALE, &[]).state, State::Fail);
     assert_eq!(failed("rename: EIO", &["/etc/passwd"]).state, State::Fail);
 }
 
-/// What a daemon that does not start leaves of its trials.
+/// The state of its trials when a daemon does not start.
 #[test]
 fn what_was_not_tried_counts_as_not_run_and_is_one_line() {
     const WHY: &str = "not tried: the FUSE daemon does not start; fuse::append says why";
@@ -112,7 +113,7 @@ fn what_was_not_tried_counts_as_not_run_and_is_one_line() {
     insta::assert_snapshot!("a_daemon_that_does_not_start", told);
 }
 
-/// A kernel that warns between two trials, or after the last.
+/// A kernel that warns between two trials, or after the last one.
 #[test]
 fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
     const WARNING: &str = "WARNING: CPU: 0 PID: 9 at fs/inode.c:417 drop_nlink+0x2c/0x40";
@@ -137,7 +138,7 @@ fn trouble_that_fell_into_no_trial_leaves_the_module_open() {
         verdict.criteria[3].reasons[0].text,
         format!("the guest's kernel told of trouble that fell into no trial: {WARNING}")
     );
-    // That trial has looked at it.
+    // If the trial logged the warning, it has already judged it.
     assert_eq!(states(&warned(true)), PASSED);
 }
 
@@ -310,7 +311,7 @@ fn a_launcher_that_disagrees_with_the_guest_is_damage() {
     assert!(verdict.damage[0].contains("accelerator"));
 }
 
-/// All trials have passed, and the launcher was killed, or its last records are gone.
+/// All trials have passed, but the launcher was killed or its last records are gone.
 #[test]
 fn a_guest_without_the_launchers_word_is_damage() {
     let mut run = MadeRun::healthy();
@@ -320,7 +321,7 @@ fn a_guest_without_the_launchers_word_is_damage() {
     assert!(verdict.damage[0].contains("no word of the launcher"), "{:?}", verdict.damage);
 }
 
-/// A command in the guest ran them: they are counted, and nothing is damaged.
+/// A command in the guest ran them: they are counted, and no damage is reported.
 #[test]
 fn trials_of_the_guest_alone_are_no_validation() {
     let mut run = MadeRun::healthy();
@@ -369,7 +370,8 @@ fn a_directory_without_evidence_is_an_error() {
     assert!(Evidence::read(dir.path()).is_err());
 }
 
-/// Writes the records of `dir` anew, each with a `change` that belongs to the format of its time.
+/// Rewrites the records of `dir`, and applies `change` to each to give it the format of an older
+/// version.
 fn rewrite(dir: &Path, change: fn(&mut Value)) {
     let mut end_of_guest = Value::Null;
     for place in [Place::Guest, Place::Host] {

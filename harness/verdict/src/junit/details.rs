@@ -1,5 +1,5 @@
-//! Details of a failed trial for a reader of CI: why, its output, its part of the kernel log, and the
-//! console's last lines.
+//! Details of a failed trial for a reader of CI: why, its output, its part of the kernel log, and
+//! the console's last lines.
 
 use evidence::Event;
 use evidence::place::Place;
@@ -8,12 +8,12 @@ use super::suite::{Bad, CaseResult};
 use crate::report::run::Run;
 use crate::trial_end::{TrialEnd, UNENDED};
 
-/// Lines of each excerpt: CI shows it on a page.
+/// Lines of each excerpt, few because CI shows it on a page.
 const LINES: usize = 60;
 /// How our marks in the kernel log begin (see `KernelLog::mark`).
 const MARK: &str = "vexfs-validation: ";
 
-/// The outcome of a trial whose `end` is neither a pass nor a rightful skip.
+/// The outcome of a trial whose `end` is neither a pass nor a permitted skip.
 pub(super) fn bad(
     run: &Run,
     place: Place,
@@ -69,8 +69,8 @@ fn details(run: &Run, place: Place, trial: &str, message: &str, output: Option<&
     text
 }
 
-/// The lines that the trial itself wrote down; else what the console says between its mark and the
-/// next one.
+/// The kernel-log lines that the trial itself recorded, or else the console's lines between its
+/// mark and the next one.
 fn kernel_log(run: &Run, place: Place, trial: &str) -> Vec<String> {
     let mut recorded = run.evidence.records(place).filter_map(|record| match &record.event {
         Event::KernelLog { trial: of, lines } if of == trial => Some(lines),
@@ -84,7 +84,7 @@ fn kernel_log(run: &Run, place: Place, trial: &str) -> Vec<String> {
     let Some(at) = console.iter().rposition(|line| marked(line).as_deref() == Some(trial)) else {
         return Vec::new();
     };
-    // A trial's own marks within it begin with its name and a colon.
+    // Marks that a trial writes while it runs begin with its name and a colon.
     let own = |of: String| of == trial || of.starts_with(&format!("{trial}: "));
     let still = |line: &&String| marked(line).is_none_or(own);
     console[at..].iter().take_while(still).cloned().collect()

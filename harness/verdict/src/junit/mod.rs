@@ -1,16 +1,16 @@
-//! The run's JUnit file, for GitHub, GitLab and Jenkins: one suite per place and criterion, made of
-//! the evidence.
+//! The run's JUnit file for GitHub, GitLab and Jenkins, made from the evidence: one suite per place
+//! and criterion.
 //!
-//! nextest's own file has a generic message for every skip, and knows nothing about a guest that went
-//! down during a trial, the kernel's log, or an undecided ratio. Only two things are taken from it: the
-//! output of failed trials, and the tests that are not trials.
+//! nextest's own file has a generic message for every skip, and knows nothing about a guest that
+//! went down during a trial, the kernel's log, or an undecided ratio. Only two things are taken
+//! from it: the output of failed trials, and the tests that are not trials.
 //!
-//! The verdict has a suite of its own, with a case per criterion. It is red for what no trial reports:
-//! damage, a guest that went down after its trials, an undecided ratio.
+//! The verdict has a suite of its own, with a case per criterion. That suite is red for faults that
+//! no trial reports: damage, a guest that went down after its trials, an undecided ratio.
 //!
-//! A trial that never ended, was not run, or was skipped in its own place is an error. A trial whose
-//! deciding ratio is INCONCLUSIVE counts as skipped, with the ratio, so that CI does not take it for a
-//! pass.
+//! A trial that never ended, was not run, or was skipped in its own place is an error. A trial
+//! whose deciding ratio is INCONCLUSIVE counts as skipped, with the ratio, so that CI does not take
+//! it for a pass.
 
 mod details;
 mod nextest;
@@ -46,7 +46,7 @@ pub const FILE: &str = "junit.xml";
 /// Writes the JUnit text of `run`, whose directory is `dir`.
 ///
 /// # Errors
-/// None that an environment can cause: the text is written to memory.
+/// None that the environment can cause: the text is written to memory.
 pub fn of(run: &Run, dir: &Path) -> io::Result<String> {
     let nextest = Nextest::read(dir);
     let mut suites = Vec::new();
@@ -91,7 +91,8 @@ fn suite(run: &Run, place: Place, criterion: Criterion, nextest: &Nextest) -> Su
     }
     let undecided = undecided(run, place, criterion);
     let expected = run.evidence.expected(place);
-    // A part of the trials, as of `vexfs-validate guest`, is no accusation of the others.
+    // If only a part of the trials was run, as by `vexfs-validate guest`, the others are not
+    // reported.
     let part = run.evidence.is_part();
     let ends = run.evidence.trial_ends(criterion, place);
     let ends = ends.filter(|(_, end)| !(part && **end == TrialEnd::NotRun));
@@ -123,7 +124,8 @@ fn suite(run: &Run, place: Place, criterion: Criterion, nextest: &Nextest) -> Su
     }
 }
 
-/// Why trials of a criterion in a place that ended well count as skipped: their ratio is open.
+/// Why trials of a criterion that passed in `place` still count as skipped: their ratio is
+/// undecided.
 fn undecided(run: &Run, place: Place, criterion: Criterion) -> BTreeMap<String, String> {
     let trial_of: BTreeMap<&str, &str> = run
         .measurements()
@@ -173,8 +175,8 @@ fn properties(run: &Run, place: Place, clocks: BTreeSet<&str>) -> Vec<(&'static 
     ]
 }
 
-/// A case per criterion of a whole run, which is one that expects trials of both places:
-/// `vexfs-validate guest` and the guests of a matrix are no verdict.
+/// A case per criterion, but only for a whole run, which expects trials in both places.
+/// `vexfs-validate guest` and the guests of a matrix give no verdict.
 fn verdict(run: &Run) -> Option<Suite> {
     if Place::ALL.iter().any(|at| run.evidence.expected(*at).is_empty()) {
         return None;
@@ -206,7 +208,7 @@ fn verdict(run: &Run) -> Option<Suite> {
     })
 }
 
-/// Why a criterion is not PASS; what decides comes first.
+/// Why a criterion is not PASS; the reasons that decide come first.
 fn reasons(one: &CriterionVerdict) -> Bad {
     let mut reasons: Vec<_> = one.reasons.iter().collect();
     reasons.sort_by_key(|reason| reason.state != one.state);
@@ -228,9 +230,9 @@ fn reasons(one: &CriterionVerdict) -> Bad {
     }
 }
 
-/// What the verdict says of the criterion, over both places.
+/// The verdict on the criterion, over both places.
 fn verdict_of(run: &Run, criterion: Criterion) -> String {
-    // `vexfs-validate guest` runs a part, and so judges nothing.
+    // `vexfs-validate guest` runs only a part of the trials, and so judges nothing.
     let judged = !run.evidence.expected(Place::Host).is_empty();
     let found = run.verdict.criteria.iter().find(|one| one.id == criterion);
     let Some(one) = found.filter(|_| judged) else { return String::new() };

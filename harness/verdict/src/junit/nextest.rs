@@ -9,19 +9,19 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 
 use super::suite::{Bad, Case, CaseResult, Suite};
 
-/// What `fixtures/guest/init.sh` leaves of a guest's last run of nextest.
+/// The report of a guest's last nextest run, which `fixtures/guest/init.sh` leaves behind.
 const GUESTS_LAST: &str = "nextest-junit.xml";
 
-/// Where the JUnit file of a place lies in a run's directory, as nextest wrote it.
+/// The path, in a run's directory, of the JUnit file that nextest wrote for a place and phase.
 pub fn raw_file(place: Place, phase: &str) -> String {
     format!("junit-{place}-{phase}.xml")
 }
 
-/// What nextest left.
+/// The reports that nextest left behind.
 pub(super) struct Nextest {
     reports: Vec<(Place, Report)>,
     outputs: BTreeMap<(Place, String), String>,
-    /// Files that are none of its own, and why.
+    /// Files that are not valid reports, and why.
     unreadable: Vec<String>,
 }
 
@@ -53,12 +53,12 @@ impl Nextest {
         read
     }
 
-    /// What a trial printed, where nextest kept it: it does where the trial failed.
+    /// What a trial printed. nextest keeps it only for trials that failed.
     pub(super) fn output(&self, place: Place, trial: &str) -> Option<&str> {
         self.outputs.get(&(place, trial.to_owned())).map(String::as_str)
     }
 
-    /// Tests that the evidence knows nothing of, and files that could not be read.
+    /// Tests that the evidence does not know, and files that could not be read.
     pub(super) fn others(&self, trials: &BTreeSet<(Place, String)>) -> Vec<Suite> {
         let mut suites: Vec<Suite> = Vec::new();
         for (place, report) in &self.reports {
@@ -86,7 +86,8 @@ impl Nextest {
     }
 }
 
-/// The files and the place of each. `vexfs-validate guest` has but the one that its guest left.
+/// The files and the place of each. `vexfs-validate guest` has only the file that its guest left
+/// behind.
 fn files(dir: &Path) -> Vec<(Place, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<String> =

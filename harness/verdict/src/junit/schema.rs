@@ -1,16 +1,18 @@
-//! A strict check of JUnit text, in the schema that is in most use: JUnit.xsd of Apache Ant's JUnit
-//! tasks by Windy Road Technology (Apache License 2.0, github.com/windyroad/JUnit-Schema), said
-//! again as the tables below. They are a little stricter: `skipped` has the attributes that Jenkins'
-//! xUnit plugin knows (its junit-10.xsd, MIT License). Whatever passes is valid by both.
+//! A strict check of JUnit text against the schema that is used most: JUnit.xsd of Apache Ant's
+//! JUnit tasks by Windy Road Technology (Apache License 2.0, github.com/windyroad/JUnit-Schema),
+//! written as the tables below. They are a little stricter: `skipped` has the attributes that
+//! Jenkins' xUnit plugin knows (its junit-10.xsd, MIT License). Text that passes is valid by both
+//! schemas.
 //!
-//! And what no schema can say: counts are those of the cases, and no two cases have one name.
+//! It also checks what no schema can express: the counts match the cases, and no two cases share a
+//! name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// An element as XML has it.
+/// An XML element.
 #[derive(Debug, Default)]
 pub(super) struct Element {
     pub(super) name: String,
@@ -19,17 +21,17 @@ pub(super) struct Element {
     pub(super) text: String,
 }
 
-/// What an element may hold.
+/// What an element may contain.
 struct ElementRule {
     element: &'static str,
-    /// Name, kind of value, whether it must be there.
+    /// Name, kind of value, whether it is required.
     attributes: &'static [(&'static str, Value, bool)],
-    /// In this order.
+    /// Children in this order.
     children: &'static [(&'static str, Times)],
     text: bool,
 }
 
-/// Kinds of values, after their XML Schema types.
+/// Kinds of values, named after their XML Schema types.
 #[derive(Debug, Clone, Copy)]
 enum Value {
     /// `xs:string`.
@@ -48,7 +50,7 @@ enum Value {
 enum Times {
     Once,
     Any,
-    /// One of all that say so, at most.
+    /// At most one among all children marked with this.
     OneOfThese,
 }
 
@@ -140,7 +142,7 @@ impl Value {
     }
 }
 
-/// Checks `text`; its root.
+/// Checks `text` and returns its root.
 pub(super) fn check(text: &str) -> Result<Element, String> {
     let root = parse(text)?;
     if root.name != "testsuites" {

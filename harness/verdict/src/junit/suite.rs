@@ -1,4 +1,4 @@
-//! Tests and what became of them, as a JUnit file has them.
+//! Tests and their results, as a JUnit file lists them.
 
 /// Tests of one kind that ran in one place.
 #[derive(Debug, Clone, Default)]
@@ -8,13 +8,13 @@ pub(super) struct Suite {
     /// Unix time of its first test.
     pub(super) began_ms: u64,
     pub(super) cases: Vec<Case>,
-    /// What there is to say of all of it.
+    /// Remarks on the whole suite.
     pub(super) notes: String,
     /// What could not be read.
     pub(super) errors: String,
 }
 
-/// A test and what became of it.
+/// A test and its result.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) class: String,
@@ -26,15 +26,15 @@ pub(super) struct Case {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CaseResult {
     Passed,
-    /// Not run, and rightly so; the reason.
+    /// Not run, for an acceptable reason.
     Skipped(String),
-    /// It did not hold.
+    /// The test failed.
     Failure(Bad),
-    /// It was not seen to hold.
+    /// The test did not get as far as a result.
     Error(Bad),
 }
 
-/// What a test that did not pass reports.
+/// The report of a test that did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
     /// One of a few fixed words, so that CI can group by it.

@@ -1,4 +1,4 @@
-//! JUnit of golden runs.
+//! JUnit files of golden runs.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn junit_says_why(#[case] case: &str) {
     insta::assert_snapshot!(case, text(case));
 }
 
-/// The test `name` of a class.
+/// Finds the test `name` of `class`.
 fn find<'e>(root: &'e Element, class: &str, name: &str) -> &'e Element {
     let is_it = |one: &&Element| {
         let attribute = |key: &str| one.attributes.get(key).map(String::as_str);
@@ -73,7 +73,7 @@ fn the_verdict_is_told_by_criterion(
     assert!(told.contains(words), "{told}");
 }
 
-/// Trials that all passed say nothing of a kernel that failed after them.
+/// Trials that all passed say nothing about a kernel that failed after them.
 #[test]
 fn a_guest_that_failed_after_its_trials_is_red() {
     let mut run = crate::made::MadeRun::healthy();
@@ -93,7 +93,8 @@ fn a_guest_that_failed_after_its_trials_is_red() {
     assert!(failure.attributes["message"].contains("Oops: 0000"));
 }
 
-/// What `vexfs-validate guest` leaves expects nothing, and is no verdict.
+/// A directory that `vexfs-validate guest` leaves behind expects no trials on the host, so it has
+/// no verdict.
 #[test]
 fn trials_alone_have_no_verdict() {
     assert!(!with_nextest("junit-host-1.xml", NEXTEST).contains("verdict::"));
@@ -107,7 +108,8 @@ fn a_death_has_the_kernels_last_words() {
     assert!(error.text.contains("vexfs_search+0x1c"), "{}", error.text);
 }
 
-/// What nextest writes: output of what failed, a generic message for a skip, tests of all packages.
+/// What nextest writes: the output of failed tests, a generic message for a skip, tests of all
+/// packages.
 const NEXTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="vexfs-validation host" tests="3" failures="1" errors="0">
   <testsuite name="vexfs-validation::fuse" tests="2" disabled="0" errors="0" failures="1">

@@ -1,6 +1,7 @@
-//! JUnit as XML, in the part of the format that all readers and both schemas in use agree on: Ant's
-//! (by Windy Road) requires attributes and elements that others leave out, and has no output of a
-//! single test; the schema of Jenkins' xUnit plugin allows no attribute that Ant's lacks.
+//! Writes JUnit as XML, using only the part of the format that all readers and both common schemas
+//! agree on. Ant's schema (by Windy Road) requires attributes and elements that others leave out,
+//! and has no output of a single test; the schema of Jenkins' xUnit plugin allows no attribute that
+//! Ant's lacks.
 
 use std::io;
 
@@ -10,7 +11,7 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::suite::{Bad, Case, CaseResult, Suite};
 
-/// Characters of a `message`, which readers show on one line.
+/// Maximum characters of a `message`, which readers show on one line.
 const MESSAGE: usize = 300;
 
 /// Writes `suites`.
@@ -42,7 +43,7 @@ impl Out {
                 ("name", &suite.name),
                 ("package", "vexfs-validation"),
                 ("id", &id.to_string()),
-                // The evidence does not say; this is what the schema has for it.
+                // The evidence does not name the host; the schema's default is used.
                 ("hostname", "localhost"),
                 ("timestamp", &Utc::of_milliseconds(suite.began_ms).iso8601()),
                 ("tests", &suite.cases.len().to_string()),
@@ -120,12 +121,12 @@ fn start<'a>(element: &'a str, attributes: &[(&str, &str)]) -> BytesStart<'a> {
     start
 }
 
-/// `text` in the characters that XML has.
+/// `text` with only those characters that XML allows.
 fn plain(text: &str) -> String {
     crate::text::clean(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
-/// A line break in an attribute is a space to its reader.
+/// Joins lines, because XML readers turn a line break in an attribute into a space.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     crate::text::shortened(&words.join(" "), MESSAGE)

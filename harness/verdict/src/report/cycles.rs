@@ -1,4 +1,4 @@
-//! What the kernel held, and how long it took, over the load/unload cycles.
+//! Memory that the kernel held over the load/unload cycles, and how long they took.
 
 use evidence::facts::{LIVE_AFTER_USE, LOAD_CYCLE, LOAD_CYCLES, LoadCycle, SoakCycle};
 use evidence::stats::median;
@@ -11,7 +11,7 @@ use super::run::Run;
 use super::section::{Section, Table};
 use crate::index::Fact;
 
-/// The cycles of a trial, as far as it came.
+/// The cycles of a trial that were recorded.
 struct TrialCycles<'r> {
     trial: &'r str,
     /// In the order of [`SERIES`].
@@ -20,7 +20,7 @@ struct TrialCycles<'r> {
     all: bool,
 }
 
-/// A series that a trial may record with its cycles: its name in the fact, a title, the unit.
+/// A series that a trial may record with its cycles: its name in the fact, its title, its unit.
 const SERIES: [(&str, &str, &str); 3] = [
     ("kernel_memory_kib", "Kernel memory", "KiB"),
     ("live_allocations", "Live allocations of the module", "allocations"),
@@ -89,8 +89,8 @@ pub(super) fn section(run: &Run) -> Section {
     section
 }
 
-/// What the trials of a run recorded: each cycle for itself, and all of them at the end. Evidence of
-/// older runs has the end only.
+/// The cycles that the trials of a run recorded: each cycle on its own, and all of them at the end.
+/// Evidence of older runs has only the record at the end.
 fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<TrialCycles<'r>> {
     let mut found: Vec<TrialCycles<'_>> = Vec::new();
     for record in records {
@@ -107,7 +107,7 @@ fn of_trials<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<TrialCycles<'
         } else if name == LOAD_CYCLE
             && let Ok(cycle) = LoadCycle::deserialize(value)
         {
-            // A trial that is run again begins anew.
+            // A trial that is run again starts a new list.
             let at = open.filter(|_| cycle.number > 0).unwrap_or_else(|| {
                 found.push(TrialCycles { trial, series: Default::default(), all: false });
                 found.len() - 1
@@ -177,7 +177,8 @@ mod tests {
         Event::Fact { trial: "module::a".into(), name: LOAD_CYCLES.into(), value }
     }
 
-    /// How many cycles each run of the trial did, the last one's memory, and whether that was all.
+    /// For each run of the trial: how many cycles it did, the last cycle's memory, and whether it
+    /// did all.
     fn told(events: impl IntoIterator<Item = Event>) -> Vec<(usize, f64, bool)> {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::open(dir.path(), Place::Guest).unwrap();
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn cycles_that_were_all_done_are_told_once() {
         assert_eq!(told((0..300).map(cycle).chain([all(300)])), [(300, 61_299.0, true)]);
-        // As older evidence has them.
+        // As in older evidence.
         assert_eq!(told([all(300)]), [(300, 61_299.0, true)]);
     }
 

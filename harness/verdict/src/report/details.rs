@@ -1,4 +1,4 @@
-//! Details beside the numbers: trials, machine, kernel log, how to reproduce the run.
+//! Details besides the numbers: trials, machine, kernel log, how to reproduce the run.
 
 use evidence::clock::Clock;
 use evidence::facts::{COMPARED, LOAD_CYCLE, NOT_COMPARABLE, PROVENANCE};
@@ -13,13 +13,13 @@ use super::run::Run;
 use super::section::{Section, SectionPart, Table};
 use crate::trial_end::TrialEnd;
 
-/// Lines of the console's end that are shown.
+/// How many of the console's last lines are shown.
 const TAIL: usize = 60;
-/// Lines of the console before a headline of trouble.
+/// Lines shown before a headline of trouble.
 const BEFORE: usize = 5;
-/// Lines from a headline on: an oops with its registers and its trace has some fifty.
+/// Lines shown from a headline on. An oops with its registers and its trace has about fifty.
 const AFTER: usize = 60;
-/// Headlines whose lines are shown; the first ones are the cause.
+/// How many headlines are shown with their lines; the first ones are the cause.
 const EXCERPTS: usize = 5;
 /// Characters of a fact's value that are shown.
 const SHOWN: usize = 160;
@@ -199,7 +199,7 @@ fn around_trouble(console: &[String], section: &mut Section) {
     let mut left_out = 0;
     let mut excerpts = 0;
     for (at, line) in console.iter().enumerate() {
-        // A headline that an earlier excerpt shows already, as with the lines of one oops, gets none.
+        // Skip a headline that an earlier excerpt already shows, such as further lines of one oops.
         let Some(finding) = trouble_in(line).filter(|_| at >= shown_to) else { continue };
         if excerpts == EXCERPTS {
             left_out += 1;

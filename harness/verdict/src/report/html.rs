@@ -11,7 +11,7 @@ use crate::text::class_of;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Rows of a table from which on it is closed until asked for.
+/// A table with at least this many rows is folded until a reader opens it.
 const LONG: usize = 24;
 
 /// Writes the whole page.
@@ -78,7 +78,7 @@ fn write(part: &SectionPart, id: &str) -> Markup {
     }
 }
 
-/// A table; a long one is closed until asked for.
+/// A table; a long one is folded until a reader opens it.
 fn foldable(one: &Table) -> Markup {
     if one.rows.len() < LONG {
         return table(one);
@@ -108,7 +108,7 @@ fn table(one: &Table) -> Markup {
     }
 }
 
-/// States have their colour and a sign, numbers stand to the right.
+/// States get a colour and a sign; numbers are aligned to the right.
 fn cell(text: &str) -> Markup {
     let states = [State::Pass, State::Fail, State::Inconclusive];
     if let Some(state) = states.into_iter().find(|state| state.to_string() == text) {
@@ -129,7 +129,7 @@ fn is_of_numbers(table: &Table, column: usize) -> bool {
     table.rows.iter().filter_map(|row| row.get(column)).all(|text| is_number(text))
 }
 
-/// For those who cannot tell the colours.
+/// A sign for readers who cannot tell the colours apart.
 fn sign(state: State) -> char {
     match state {
         State::Pass => '✓',

@@ -1,7 +1,8 @@
 //! The run as KTAP 1 (the kernel's Documentation/dev-tools/ktap.rst), for kernel CI.
 //!
-//! Criteria are tests, the trials of both places their subtests. What fails closed is `not ok`:
-//! an INCONCLUSIVE criterion, a trial that never ended, was not run or was skipped in its place.
+//! Criteria are tests, and the trials of both places are their subtests. Whatever fails closed is
+//! `not ok`: an INCONCLUSIVE criterion, or a trial that never ended, was not run or was skipped in
+//! its own place.
 
 use std::fmt::Write;
 
@@ -34,7 +35,7 @@ fn criterion(run: &Run, number: usize, one: &CriterionVerdict, text: &mut String
         .flat_map(|place| {
             let expected = run.evidence.expected(place);
             let ends = run.evidence.trial_ends(one.id, place);
-            // A command in the guest leaves out what it was not asked for.
+            // A command in the guest leaves out the trials that it was not asked to run.
             let part = run.evidence.is_part();
             ends.filter(move |(_, end)| !(part && **end == TrialEnd::NotRun)).map(
                 move |(trial, end)| {
@@ -84,7 +85,8 @@ fn diagnostic(indent: &str, words: &str, text: &mut String) {
     }
 }
 
-/// A directive's reason ends with its line, and a `#` in it would begin another.
+/// Joins lines and replaces `#`: a directive's reason ends with the line, and a `#` would begin
+/// another one.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('#', "no.")
 }

@@ -1,4 +1,4 @@
-//! The report for a pull request: words and tables, no drawing.
+//! The report for a pull request: words and tables, no drawings.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::section::{SectionPart, Table};
 use super::sections::sections;
 use super::summary;
 
-/// Lines of a log that a pull request is shown; the page has them all.
+/// How many lines of a log a pull request is shown; the page has all of them.
 const LINES: usize = 30;
 
 /// Writes the whole report.
@@ -66,14 +66,14 @@ fn table(table: &Table, text: &mut String) {
     }
 }
 
-/// A block that no line in it can end: indented, not fenced.
+/// An indented code block, because no line can end it, unlike a fenced one.
 fn code(lines: &[String], text: &mut String) {
     for line in lines {
         let _ = writeln!(text, "    {line}");
     }
 }
 
-/// Text that Markdown takes as it is, on one line.
+/// Text on one line, with the characters that Markdown would interpret escaped.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for glyph in text.chars() {

@@ -1,8 +1,9 @@
 //! The report of a run: a page for a person, Markdown for a pull request, KTAP for kernel CI.
 //!
-//! A pure function of the run's directory. [`Run`] reads it, also where it is cut short; modules
-//! make [`Section`]s of it, in words, tables and drawings; [`html`] and [`markdown`] write those
-//! down. No drawing is without its table, so Markdown has every number that the page has.
+//! The report is a pure function of the run's directory. [`Run`] reads the directory, even if the
+//! run was cut short; modules turn it into [`Section`]s of words, tables and drawings; [`html`] and
+//! [`markdown`] write those down. Every drawing has a table beside it, so Markdown has every number
+//! that the page has.
 
 mod cycles;
 mod details;

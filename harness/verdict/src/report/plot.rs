@@ -1,7 +1,7 @@
 //! SVG drawings: a frame with axes, and marks in it.
 //!
-//! Colours are classes, so that one style sheet serves light, dark and paper. A drawing is as wide
-//! as a telephone, and a wide page shows several beside each other.
+//! Colours are CSS classes, so one style sheet serves light, dark and paper. A drawing is as wide
+//! as a telephone, and a wide page shows several side by side.
 
 use maud::{Markup, html};
 
@@ -11,10 +11,10 @@ const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 46.0;
-/// Width of a glyph of the labels, about.
+/// Approximate width of a glyph of the labels.
 const GLYPH: f64 = 6.4;
 
-/// A drawing with what it shows in words.
+/// A drawing, and a description of it in words.
 pub struct Plot {
     title: String,
     alt: String,
@@ -24,7 +24,7 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// An empty one. `alt` tells a person who cannot see it what it shows.
+    /// An empty drawing. `alt` describes it to a person who cannot see it.
     pub fn new(title: impl Into<String>, alt: impl Into<String>, height: f64) -> Self {
         Plot { title: title.into(), alt: alt.into(), height, marks: Vec::new(), keys: Vec::new() }
     }
@@ -33,12 +33,12 @@ impl Plot {
         self.marks.push(mark);
     }
 
-    /// Says what a line of `class` shows.
+    /// Adds a legend entry for the lines of `class`.
     pub(super) fn key(&mut self, class: &'static str, name: &str) {
         self.keys.push((class, name.to_owned()));
     }
 
-    /// As a figure with an SVG; `id` is unique on the page.
+    /// The drawing as a figure with an SVG; `id` is unique on the page.
     pub(super) fn figure(&self, id: &str) -> Markup {
         html! {
             figure.plot {
@@ -57,7 +57,7 @@ impl Plot {
     }
 }
 
-/// `text` in lines of at most `glyphs`, broken between words.
+/// Breaks `text` between words into lines of at most `glyphs`.
 pub(super) fn lines(text: &str, glyphs: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -81,7 +81,7 @@ pub enum Scale {
     Log,
 }
 
-/// An axis: its values, and what they are.
+/// An axis: its range, and what its values are.
 #[derive(Debug, Clone)]
 pub struct Axis {
     /// What it shows, with the unit.
@@ -92,8 +92,8 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From the least to the greatest of `values`, and a little more. Values that cannot be shown
-    /// (not finite; not above 0 on a logarithmic axis) are left out.
+    /// An axis from the least to the greatest of `values`, with a small margin. Values that cannot
+    /// be shown (not finite, or not above 0 on a logarithmic axis) are ignored.
     pub fn around(label: &str, scale: Scale, values: impl IntoIterator<Item = f64>) -> Self {
         let shown =
             values.into_iter().filter(|v| v.is_finite() && (scale == Scale::Linear || *v > 0.0));
@@ -103,7 +103,7 @@ impl Axis {
         let (low, high) = match scale {
             Scale::Linear => {
                 let margin = ((high - low) * 0.06).max(high.abs() * 0.01);
-                // Nothing but zeros has no extent of its own.
+                // All values are zero, so the range needs a margin of its own.
                 let margin = if margin > 0.0 { margin } else { 1.0 };
                 (low - margin, high + margin)
             }
@@ -115,12 +115,13 @@ impl Axis {
         Axis { label: label.to_owned(), scale, low, high }
     }
 
-    /// From `low` to `high`, evenly.
+    /// A linear axis from `low` to `high`.
     pub fn exactly(label: &str, low: f64, high: f64) -> Self {
         Axis { label: label.to_owned(), scale: Scale::Linear, low, high }
     }
 
-    /// Where on the axis `value` lies, from 0 to 1; beyond its ends, at them.
+    /// The position of `value` on the axis, from 0 to 1; values beyond an end are placed at that
+    /// end.
     fn part(&self, value: f64) -> f64 {
         let part = match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
@@ -129,7 +130,7 @@ impl Axis {
         if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 }
     }
 
-    /// Values worth a line: 1, 2 or 5 times a power of ten, at most about six.
+    /// The values that get a tick: 1, 2 or 5 times a power of ten, about six at most.
     fn ticks(&self) -> Vec<f64> {
         let fine = match self.scale {
             Scale::Log => self.log_ticks(&[1.0, 2.0, 5.0]),
@@ -162,7 +163,8 @@ impl Axis {
     }
 }
 
-/// A number as an axis or a table shows it: three digits that count, or all before the point.
+/// Formats a number for an axis or a table: three significant digits, or all digits before the
+/// point.
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
     let decimals = match magnitude {
@@ -179,7 +181,7 @@ pub fn number(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Digits in groups of three, a narrow space between them.
+/// Groups digits in threes, separated by narrow spaces.
 fn grouped(digits: &str) -> String {
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
     let mut text = sign.to_owned();
@@ -192,7 +194,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// The place of the marks in a drawing, between its axes.
+/// Positions marks between the axes of a drawing.
 pub struct Frame {
     x: Axis,
     y: Axis,
@@ -221,7 +223,7 @@ impl Frame {
         frame
     }
 
-    /// Draws the horizontal axis alone: rows have names instead of a vertical one.
+    /// Draws only the horizontal axis: rows have names instead of a vertical axis.
     pub fn of_rows(plot: &mut Plot, x: Axis) -> Self {
         let frame = Frame { x, y: Axis::exactly("", 0.0, 1.0), left: RIGHT, height: plot.height };
         frame.draw_x(plot);
@@ -235,7 +237,7 @@ impl Frame {
             let (at, text) = (self.x(tick), number(tick));
             let half = text.chars().count() as f64 * GLYPH / 2.0;
             plot.add(html! { line.grid x1=(r(at)) x2=(r(at)) y1=(TOP - 4.0) y2=(r(bottom)) {} });
-            // A label that would touch the one before it, or the edge, is left out.
+            // Leave out a label that would touch the one before it, or the edge.
             if at - half > free && at + half < WIDTH {
                 plot.add(html! {
                     text.tick x=(r(at)) y=(r(bottom + 15.0)) text-anchor="middle" { (text) }
@@ -261,7 +263,7 @@ impl Frame {
         self.bottom() - self.y.part(value) * (self.bottom() - TOP)
     }
 
-    /// Where the horizontal axis lies.
+    /// The vertical position of the horizontal axis.
     pub fn bottom(&self) -> f64 {
         self.height - BOTTOM
     }
@@ -271,12 +273,12 @@ impl Frame {
         TOP + rows as f64 * high + BOTTOM
     }
 
-    /// The upper edge of row `index` of those `high`.
+    /// The upper edge of row `index`, if each row is `high`.
     pub fn row(index: usize, high: f64) -> f64 {
         TOP + index as f64 * high
     }
 
-    /// A line through `points`, of a class.
+    /// A line of `class` through `points`.
     pub fn line(&self, class: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Markup {
         use std::fmt::Write;
         let mut path = String::new();

@@ -13,9 +13,9 @@ use crate::rule::judgement::State;
 use crate::rule::ratios::JudgedRatio;
 
 const ROW: f64 = 44.0;
-/// Height of a further line of a row's name.
+/// Height of each further line of a row's name.
 const LINE: f64 = 14.0;
-/// Glyphs in a line of it.
+/// Glyphs in a line of a row's name.
 const GLYPHS: usize = 58;
 
 pub(super) fn section(run: &Run) -> Section {
@@ -94,7 +94,7 @@ fn yes(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-/// One row a ratio: its name, and under it the interval, the estimate and the threshold.
+/// One row per ratio: its name, and below it the interval, the estimate and the threshold.
 fn forest(title: &str, ratios: &[&JudgedRatio]) -> Plot {
     let shown: Vec<(&JudgedRatio, Ratio)> =
         ratios.iter().filter_map(|one| Some((*one, one.ratio?))).collect();

@@ -1,4 +1,5 @@
-//! Recorded figures: those that ours are compared with, and why the others are not.
+//! Recorded figures: those that our results are compared with, and why the others are not
+//! comparable.
 
 use evidence::facts::{NOT_COMPARABLE, PROVENANCE};
 use evidence::processor::name_of;
@@ -76,7 +77,7 @@ fn row(one: &JudgedFigure) -> Vec<String> {
     ]
 }
 
-/// Each text once, as both places say the same.
+/// Removes repeated texts, because both places record the same.
 fn once<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let mut seen = Vec::new();
     for text in texts {

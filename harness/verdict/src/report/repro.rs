@@ -1,5 +1,5 @@
 //! `repro/<trial>.sh`: a script for each trial that failed or never ended, which runs exactly that
-//! trial as it was run: commit, place, kernel, accelerator, clock and variables.
+//! trial in the same way: commit, place, kernel, accelerator, clock and variables.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,9 +19,9 @@ use crate::trial_end::TrialEnd;
 
 /// The directory of the scripts in a run's directory.
 pub(super) const DIRECTORY: &str = "repro";
-/// Characters of a failure's words that a script repeats.
+/// How many characters of a failure's message a script repeats.
 const SHOWN: usize = 400;
-/// Settings of the machine or the terminal of that run, and not of the trial.
+/// Settings that belong to that run's machine or terminal, and not to the trial.
 const OF_THAT_MACHINE: &[&str] = &["CARGO_TARGET_DIR", "CI", "NO_COLOR", "RUSTC_WRAPPER"];
 
 /// A script and the trial that it repeats.
@@ -36,7 +36,7 @@ pub(super) struct Script {
     pub text: String,
 }
 
-/// One script for each trial that failed or never ended, wherever that was.
+/// One script for each trial that failed or never ended, in whichever place.
 pub(super) fn scripts(run: &Run) -> Vec<Script> {
     let mut failed: BTreeMap<String, Vec<(Place, String)>> = BTreeMap::new();
     for place in Place::ALL {
@@ -78,8 +78,8 @@ pub(super) fn write(run: &Run, into: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A trial's name comes from a file that anybody may have written: only what is safe in a file
-/// name goes into one.
+/// The file name for a trial's script. Anybody may have written the trial's name into the evidence,
+/// so only characters that are safe in a file name are kept.
 fn file_name(trial: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     trial.replace("::", "__").chars().map(safe).collect::<String>() + ".sh"
@@ -109,7 +109,7 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
     let kernel = run.guest_kernel();
     let mut settings = settings(run);
     match kernel {
-        // The kernel that ran: a command line may have named another than the environment.
+        // The kernel that ran: a command line may have named a different one than the environment.
         Some(kernel) => drop(settings.insert("VEXFS_KERNEL".to_owned(), kernel.to_owned())),
         None => comment(&mut text, "The run recorded no kernel: this takes the default."),
     }
@@ -140,7 +140,7 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
     text
 }
 
-/// Finds the checkout, and says in what it differs from the run's.
+/// Finds the checkout, and says how it differs from the run's.
 const CHECKOUT: &str = r#"here=$(dirname "${BASH_SOURCE[0]}")
 root=$(git -C "$here" rev-parse --show-toplevel 2>/dev/null || git rev-parse --show-toplevel)
 cd "$root"
@@ -157,7 +157,7 @@ if [ "$now" != "$commit" ]; then
 fi
 "#;
 
-/// `text` as comment lines: nothing in it becomes a command.
+/// Writes `words` as comment lines, so that nothing in them becomes a command.
 fn comment(text: &mut String, words: &str) {
     for line in crate::text::clean(words).lines() {
         let _ = writeln!(text, "# {}", line.trim_end());
@@ -199,7 +199,7 @@ fn machine(run: &Run, trial: &str) -> String {
     }
     let clock = of_trial.and_then(|one| one.clock).or_else(|| launch.map(|launch| launch.clock));
     if clock == Some(Clock::Instructions) {
-        // One CPU, always.
+        // The instruction clock always has one CPU.
         options.push_str(" --clock instructions");
     } else if let Some(cpus) =
         of_trial.map(|one| one.cpus as u64).or_else(|| launch.map(|launch| launch.cpus))

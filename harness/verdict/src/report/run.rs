@@ -1,4 +1,4 @@
-//! A run's directory, read for its report: also one that was interrupted or damaged.
+//! A run's directory, read for its report, even if the run was interrupted or damaged.
 
 use std::fs;
 use std::io;
@@ -17,11 +17,11 @@ use crate::sabotage::Account;
 use crate::trails::Evidence;
 use crate::trial_end::{TrialEnd, UNENDED};
 
-/// Everything that a report is made of.
+/// Everything that a report is made from.
 pub struct Run {
     /// The directory's name.
     pub name: String,
-    /// Judged anew from the evidence.
+    /// The verdict, computed again from the evidence.
     pub verdict: Verdict,
     /// The evidence.
     pub evidence: Evidence,
@@ -35,7 +35,7 @@ pub struct Run {
     pub sabotage: Account,
     /// What the kernel with sanitizers reported, if it was used.
     pub sanitized: Option<Sanitized>,
-    /// What a complete run has and this one lacks.
+    /// What a complete run has and this run lacks.
     pub missing: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct Run {
 pub struct Boot {
     /// How it was launched.
     pub launch: GuestLaunch,
-    /// How it ended; `None` without a record.
+    /// How it ended; `None` if that was not recorded.
     pub end: Option<GuestEnded>,
 }
 
@@ -62,7 +62,7 @@ fn boots(evidence: &Evidence) -> Vec<Boot> {
     boots
 }
 
-/// Whether there is no file of evidence in `dir`, which is another thing than one that cannot be read.
+/// Whether `dir` has no evidence file at all, as opposed to one that cannot be read.
 fn has_no_evidence(dir: &Path) -> bool {
     Place::ALL.into_iter().all(|place| {
         let file = fs::symlink_metadata(dir.join(files::trail(place)));
@@ -75,11 +75,11 @@ fn lines(console: &[u8]) -> Vec<String> {
 }
 
 impl Run {
-    /// Reads `dir`, and the directories of soaks that count for it beside its own.
+    /// Reads `dir`, and the directories of further soaks that count for it.
     ///
     /// # Errors
-    /// As [`Evidence::read`], unless a launcher has begun there and no more; anything else that is
-    /// missing is named in the report.
+    /// As [`Evidence::read`]. It is no error if only the launcher's file is there. Anything else
+    /// that is missing is named in the report.
     pub fn read(dir: &Path, soaks: &[PathBuf]) -> io::Result<Run> {
         let launched_only = dir.join(LAUNCH_FILE).is_file() && has_no_evidence(dir);
         let mut evidence = if launched_only { Evidence::default() } else { Evidence::read(dir)? };
@@ -88,7 +88,7 @@ impl Run {
         Run::of(dir, evidence, verdict)
     }
 
-    /// The run in `dir`, whose evidence was read and judged before.
+    /// The run in `dir`, whose evidence has already been read and judged.
     pub fn of(dir: &Path, evidence: Evidence, verdict: Verdict) -> io::Result<Run> {
         let name = fs::canonicalize(dir)?;
         let mut unreadable = Vec::new();
@@ -197,7 +197,7 @@ impl Run {
         self.evidence.environment(place)
     }
 
-    /// The commit that was tested, with `-dirty` where the checkout had changes.
+    /// The commit that was tested, with `-dirty` if the checkout had changes.
     pub fn commit(&self) -> Option<&str> {
         let environment = Place::ALL.into_iter().find_map(|place| self.environment(place));
         environment.map(|one| one.commit.as_str()).filter(|commit| *commit != "unknown")
@@ -217,7 +217,7 @@ impl Run {
         criteria.flat_map(move |criterion| self.evidence.trial_ends(criterion, place))
     }
 
-    /// How the guest was launched that has this environment, where that is known.
+    /// How the guest with this environment was launched, if that is known.
     pub fn launch_of(&self, guest: &Environment) -> Option<&GuestLaunch> {
         let clock = guest.clock.unwrap_or(Clock::Wall);
         let fits =
@@ -226,7 +226,7 @@ impl Run {
         launches.into_iter().find(fits).or(self.launch.as_ref())
     }
 
-    /// The guest's kernel, where it is known.
+    /// The guest's kernel, if it is known.
     pub fn guest_kernel(&self) -> Option<&str> {
         let launched = self.launch.as_ref().map(|launch| launch.kernel_release.as_str());
         let seen = self.environment(Place::Guest).map(|guest| guest.kernel_release.as_str());

@@ -1,10 +1,10 @@
-//! The saboteurs that were found before a run, as its directory holds them.
+//! The saboteurs that were found before a run, as recorded in its directory.
 
 use super::run::Run;
 use super::section::{Section, Table};
 use crate::sabotage::COLUMNS;
 
-/// What found each saboteur; `None` where nobody looked.
+/// What found each saboteur; `None` if sabotage was not run.
 pub(super) fn section(run: &Run) -> Option<Section> {
     let account = &run.sabotage;
     if account.found.is_empty() && account.missing.is_empty() {

@@ -1,4 +1,4 @@
-//! The directory of the kernel with sanitizers, read.
+//! Reads the evidence of the kernel with sanitizers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,41 +13,41 @@ use crate::trial_end::TrialEnd;
 
 /// The guest's own /proc/config.gz, unpacked.
 const CONFIGURATION: &str = "kernel.config";
-/// The trials that the lane was to run, as nextest listed them before it began.
+/// The list of trials that this lane had to run, which nextest wrote before they began.
 pub(super) const TO_RUN: &str = "to-run.txt";
 
 /// Evidence of the module's trials on such a kernel.
 pub struct Sanitized {
     pub(super) evidence: Evidence,
-    /// How its guest was launched, where that is known.
+    /// How its guest was launched, if that is known.
     pub(super) launch: Option<GuestLaunch>,
-    /// The kernel's configuration; empty where it was not kept.
+    /// The kernel's configuration; empty if it was not kept.
     pub(super) configuration: String,
-    /// Trials that were to run; none where nobody wrote them down.
+    /// Trials that were to run; empty if there is no list of them.
     pub(super) to_run: BTreeSet<String>,
 }
 
 impl Sanitized {
-    /// `None` where there is no evidence.
+    /// Reads `dir`; `None` if there is no evidence.
     pub(super) fn read(dir: &Path) -> Option<Sanitized> {
         let evidence = Evidence::read(dir).ok()?;
         let configuration = fs::read_to_string(dir.join(CONFIGURATION)).unwrap_or_default();
         let mut to_run = listed(&fs::read_to_string(dir.join(TO_RUN)).unwrap_or_default());
-        // The lane leaves some of the manifest's trials out.
+        // Without a list, take the manifest's trials, although the lane leaves some of them out.
         if to_run.is_empty() {
             to_run.extend(of_module(evidence.expected(Place::Guest).iter().cloned()));
         }
         Some(Sanitized { evidence, launch: GuestLaunch::read(dir).ok(), configuration, to_run })
     }
 
-    /// How the trials ended that were to run, and all others.
+    /// How the trials ended: those that were to run, and all others.
     pub(super) fn trial_ends(&self) -> BTreeMap<&str, &TrialEnd> {
         let to_run = self.to_run.iter().map(|trial| (trial.as_str(), &TrialEnd::NotRun));
         to_run.chain(self.evidence.trial_ends(Criterion::Module, Place::Guest)).collect()
     }
 }
 
-/// The module's trials in what nextest listed, one a line behind its program's name.
+/// The module's trials in nextest's list, where each line has the program's name before the trial.
 pub(super) fn listed(text: &str) -> BTreeSet<String> {
     of_module(text.split_whitespace().map(str::to_owned)).collect()
 }

@@ -1,4 +1,4 @@
-//! What a kernel with sanitizers said of the module before a run, as its directory holds it.
+//! What a kernel with sanitizers reported about the module, as recorded in the run's directory.
 
 use evidence::place::Place;
 
@@ -9,9 +9,9 @@ use crate::judge;
 use crate::text::shortened;
 use crate::trial_end::TrialEnd;
 
-/// Characters of a message.
+/// How many characters of a message are shown.
 const SHOWN: usize = 240;
-/// What was looked for, by which option of the kernel.
+/// The sanitizer, the kernel option that enables it, and what it finds.
 const LOOKED_FOR: &[(&str, &str, &str)] = &[
     ("KASAN", "CONFIG_KASAN", "memory used after it was freed, or beyond its bounds"),
     ("kmemleak", "CONFIG_DEBUG_KMEMLEAK", "allocations that nothing points to any more"),
@@ -33,14 +33,14 @@ fn looked_for(sanitized: &Sanitized) -> Table {
     table
 }
 
-/// Trials of the module that the `run` expects of its guest and that were not to run here.
+/// The module's trials that `run` expects of its guest but that this lane was not to run.
 fn left_out(sanitized: &Sanitized, run: &Run) -> Vec<String> {
     let ran = sanitized.trial_ends();
     let expected = of_module(run.evidence.expected(Place::Guest).iter().cloned());
     expected.filter(|one| !ran.contains_key(one.as_str())).collect()
 }
 
-/// `None` where no such kernel was asked.
+/// `None` if no kernel with sanitizers was run.
 pub(super) fn section(run: &Run) -> Option<Section> {
     let sanitized = run.sanitized.as_ref()?;
     let mut section = Section::new("sanitizers", "Sanitizers");

@@ -22,9 +22,9 @@ pub enum SectionPart {
     Table(Table),
     /// Drawings beside each other, and the numbers that they show.
     Figures(Vec<Plot>, Table),
-    /// Lines as a program wrote them, under a caption; closed until asked for.
+    /// Lines that a program wrote, under a caption; folded until a reader opens it.
     Lines(String, Vec<String>),
-    /// As lines, and few enough to be shown from first to last wherever the report is read.
+    /// As `Lines`, but few enough to be shown in full wherever the report is read.
     Excerpt(String, Vec<String>),
     /// Commands to copy.
     Commands(Vec<String>),
@@ -32,7 +32,7 @@ pub enum SectionPart {
 
 /// Rows of text under a caption.
 pub struct Table {
-    /// What the rows are.
+    /// What the rows show.
     pub caption: String,
     /// Column titles.
     pub head: Vec<&'static str>,
@@ -49,21 +49,21 @@ impl Section {
         self.parts.push(SectionPart::Text(text.into()));
     }
 
-    /// A list; nothing where there is no item.
+    /// Adds a list, unless it is empty.
     pub(super) fn list(&mut self, items: Vec<String>) {
         if !items.is_empty() {
             self.parts.push(SectionPart::List(items));
         }
     }
 
-    /// A table; nothing where there is no row.
+    /// Adds a table, unless it has no rows.
     pub(super) fn table(&mut self, table: Table) {
         if !table.rows.is_empty() {
             self.parts.push(SectionPart::Table(table));
         }
     }
 
-    /// Plots and their numbers, or the words `without` where there are none.
+    /// Adds plots and their numbers, or the words `without` if there are none.
     pub(super) fn figures(&mut self, plots: Vec<Plot>, numbers: Table, without: &str) {
         if numbers.rows.is_empty() {
             self.text(without);

@@ -1,4 +1,4 @@
-//! Latencies of every operation (ECDF), and recall against speed.
+//! Latencies of all operations (ECDF), and recall against speed.
 
 use evidence::place::Place;
 use evidence::stats::median;
@@ -10,7 +10,7 @@ use super::plot::{Axis, Frame, Plot, Scale, number, r};
 use super::run::Run;
 use super::section::{Section, Table};
 
-/// Points of a curve: a pixel or two from each other.
+/// Points of a curve, one or two pixels apart.
 const POINTS: usize = 160;
 
 pub(super) fn latencies(run: &Run) -> Section {
@@ -51,7 +51,7 @@ fn title(one: &Measurement) -> String {
     format!("{title}, {}", one.clock.name())
 }
 
-/// Microseconds, the least first.
+/// Latencies in microseconds, in ascending order.
 fn sorted(one: &Measurement, side: fn(&Round) -> &[u64]) -> Vec<f64> {
     let mut all: Vec<f64> =
         one.counted().flat_map(side).map(|&nanoseconds| nanoseconds as f64 / 1e3).collect();
@@ -59,7 +59,7 @@ fn sorted(one: &Measurement, side: fn(&Round) -> &[u64]) -> Vec<f64> {
     all
 }
 
-/// The value that `part` of all are not above.
+/// The smallest value that at least the share `part` of all values do not exceed.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     let rank = (part * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
@@ -89,7 +89,7 @@ fn ecdf(title: &str, [a, b]: [(&String, Vec<f64>); 2]) -> Plot {
     plot
 }
 
-/// A contender as it was measured once.
+/// A contender in one measurement.
 struct Point {
     place: Place,
     contender: String,
@@ -175,7 +175,7 @@ fn scatter(place: Place, all: &[Point]) -> Option<Plot> {
         let (x, y) = (frame.x(point.recall), frame.y(point.speed));
         plot.add(html! {
             circle.point cx=(r(x)) cy=(r(y)) r="4" {}
-            // Points that nearly meet have their numbers to different sides.
+            // Points that nearly coincide have their numbers on different sides.
             text.number x=(r(if index % 2 == 0 { x - 7.0 } else { x + 7.0 })) y=(r(y - 5.0))
                 text-anchor=(if index % 2 == 0 { "end" } else { "start" }) { (index + 1) }
         });

@@ -1,4 +1,4 @@
-//! The verdict and why, the criteria, bare metal.
+//! The verdict and its reasons, the criteria, bare metal.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use crate::rule::judgement::{Reason, State};
 use crate::trial_end::TrialEnd;
 use crate::trials::not_run;
 
-/// Reasons of a criterion that are shown at once; a phase that was not run gives one for each trial.
+/// How many reasons of a criterion are shown at once: a phase that was not run gives one for each
+/// trial.
 const REASONS: usize = 8;
 
 /// A sentence under the verdict: what ran where, when.
@@ -73,7 +74,7 @@ pub(super) fn criteria(run: &Run) -> Section {
     section
 }
 
-/// What the verdict says of trials that a command in the guest did not run.
+/// The verdict's reasons about trials that a command in the guest did not run.
 fn left_out(run: &Run) -> BTreeSet<String> {
     if !run.evidence.is_part() {
         return BTreeSet::new();
@@ -84,9 +85,9 @@ fn left_out(run: &Run) -> BTreeSet<String> {
         .collect()
 }
 
-/// The first [`REASONS`] of each criterion against a PASS, failures before all, and then the rest.
-/// One that all criteria share, as damage is, stands once; what a command `left_out` of the trials
-/// stands elsewhere.
+/// The reasons against a PASS: the first [`REASONS`] of each criterion with failures first, and
+/// then the rest. A reason that all criteria share, such as damage, appears once. Trials that the
+/// command `left_out` are reported elsewhere.
 fn why(verdict: &Verdict, left_out: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
     let mut all: Vec<(usize, State, String)> = Vec::new();
     for one in &verdict.criteria {

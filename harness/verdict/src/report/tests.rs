@@ -34,7 +34,7 @@ fn every_run_has_its_report(#[case] case: &str) {
     well_formed(&html(&run));
 }
 
-/// An interrupted run has no `verdict.json`; its verdict can be told all the same.
+/// An interrupted run has no `verdict.json`, but its verdict can be computed all the same.
 #[test]
 fn the_verdict_is_what_it_was() {
     for case in golden::CASES {
@@ -47,7 +47,7 @@ fn the_verdict_is_what_it_was() {
     }
 }
 
-/// What a browser would forgive: a tag that is not closed, an anchor that leads nowhere.
+/// Checks for errors that a browser would forgive: an unclosed tag, an anchor that leads nowhere.
 fn well_formed(page: &str) {
     let ids = values(page, " id=\"");
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
@@ -130,7 +130,7 @@ fn a_report_is_written_elsewhere_too() {
     assert!(Run::read(into.path(), &[]).is_err(), "there is no evidence in it");
 }
 
-/// What `make sabotage` and `make sanitize` found before a run has sections of its own.
+/// The results of `make sabotage` and `make sanitize` have sections of their own.
 #[test]
 fn lanes_of_their_own_are_shown() {
     let into = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ fn lanes_of_their_own_are_shown() {
     assert!(markdown.contains("ignores-unlink"), "{markdown}");
 }
 
-/// A guest that goes down in its second trial has run two of four, and not two of two.
+/// A guest that goes down in its second trial has run two of four trials, and not two of two.
 #[test]
 fn a_lane_that_was_cut_short_does_not_look_whole() {
     let into = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ fn a_lane_that_was_cut_short_does_not_look_whole() {
     let lane = into.path().join(SANITIZED);
     fs::create_dir(&lane).unwrap();
     for (name, text) in files(&golden("panicked")) {
-        // Its host expected nothing, as `vexfs-validate guest` does.
+        // Its host expected no trials, as with `vexfs-validate guest`.
         if name != "host.jsonl" {
             fs::write(lane.join(name), text).unwrap();
         }

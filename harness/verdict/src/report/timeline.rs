@@ -13,7 +13,7 @@ use crate::text::shortened;
 
 const ROW: f64 = 34.0;
 
-/// How something ended. In a line of several, the greatest decides its colour.
+/// How something ended. In a row of several spans, the greatest value decides the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum BarEnd {
     Well,
@@ -34,7 +34,7 @@ impl BarEnd {
         }
     }
 
-    /// The class of its colour.
+    /// The CSS class of its colour.
     fn class(self) -> &'static str {
         crate::text::class_of(match self {
             BarEnd::Well => State::Pass,
@@ -51,7 +51,7 @@ struct Span {
     end: BarEnd,
 }
 
-/// A line of the timeline.
+/// A row of the timeline.
 struct TimelineRow {
     name: String,
     spans: Vec<Span>,
@@ -140,7 +140,7 @@ fn rows(run: &Run) -> Vec<TimelineRow> {
     rows
 }
 
-/// A beginning or an end of the thing called so.
+/// A beginning or an end of what has this name.
 enum Edge<'e> {
     Begins(&'e str),
     Ends(&'e str, BarEnd),
@@ -178,7 +178,8 @@ fn of_criterion(event: &Event, criterion: Criterion) -> Option<Edge<'_>> {
     (Criterion::of_trial(trial) == Some(criterion)).then_some(edge)
 }
 
-/// What began and did not end is drawn up to the last record of its place.
+/// The spans between beginnings and ends. A span without an end is drawn up to its place's last
+/// record.
 fn spans<'r>(records: &[&'r Record], edge: impl Fn(&'r Event) -> Option<Edge<'r>>) -> Vec<Span> {
     let mut open: Vec<(&str, u64)> = Vec::new();
     let mut spans = Vec::new();

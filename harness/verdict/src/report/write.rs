@@ -14,9 +14,9 @@ use super::run::Run;
 use crate::junit;
 use crate::text::named;
 
-/// Writes `report.html`, `report.md`, `report.ktap` and `junit.xml` of `run`, whose directory is
-/// `from`, into `into`, with a script in `repro/` for each trial that failed, and returns the page's
-/// path.
+/// Writes the report of `run`, whose directory is `from`, into `into`: `report.html`, `report.md`,
+/// `report.ktap`, `junit.xml`, and a script in `repro/` for each trial that failed. Returns the
+/// path of the page.
 pub fn write(run: &Run, from: &Path, into: &Path) -> io::Result<PathBuf> {
     let files =
         [(REPORT_PAGE, html(run)), ("report.md", markdown(run)), ("report.ktap", ktap(run))];
@@ -28,7 +28,7 @@ pub fn write(run: &Run, from: &Path, into: &Path) -> io::Result<PathBuf> {
     Ok(into.join(REPORT_PAGE))
 }
 
-/// Writes what CI and a shell read of `run`, whose directory is `from`, into `into`: `junit.xml`,
+/// Writes into `into` what CI and a shell read about `run`, whose directory is `from`: `junit.xml`,
 /// and `repro/<trial>.sh` for each trial that failed or never ended.
 pub fn write_for_machines(run: &Run, from: &Path, into: &Path) -> io::Result<()> {
     let path = into.join(junit::FILE);

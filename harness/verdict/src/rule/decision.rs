@@ -11,12 +11,12 @@ use libm::exp;
 
 use super::soundness;
 
-/// How many times longer new queries may take than repeated ones. An answer from a cache takes only a
-/// small part of the time of a search.
+/// How many times longer new queries may take than repeated ones. Answering from a cache takes only
+/// a small part of the time of a search.
 pub const UNSEEN_SLOWER: f64 = 3.0;
 
-/// The least factor by which a copy that is slowed down by [`SLOWED_BY`] is slower: it waits for that
-/// fraction of each operation's time.
+/// The least factor by which a copy that is slowed down by [`SLOWED_BY`] is slower: after each
+/// operation it waits for that fraction of the operation's time.
 pub const SLOWED_AT_LEAST: f64 = 1.0 + SLOWED_BY;
 
 /// The greatest such factor: reading the clock makes the wait longer by less than a microsecond, a
@@ -26,24 +26,25 @@ pub const SLOWED_AT_MOST: f64 = SLOWED_AT_LEAST + 0.01;
 /// Relative rounding error of a bound: a threshold that is missed by less counts as met.
 const ROUNDING: f64 = 1e-9;
 
-/// How far from the injected slow-down a sharp interval may lie: nearer to it than to no slow-down and to
-/// twice the slow-down. A smaller deviation is an error of the instrument, and the ratio must have room
-/// for it.
+/// How far a narrow interval may lie from the injected slow-down. Beyond this distance, it is
+/// nearer to no slow-down or to twice the slow-down. A smaller deviation is an error of the
+/// instrument, and the ratio's bounds are widened for it.
 pub const SLOWED_OFF_BY: f64 = SLOWED_BY / 2.0;
 
 /// A measurement at its last look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Speed of A / speed of B: A's own estimate with the judged bounds, which include the controls. All
-    /// bounds here are widened by the resolution of the clock.
+    /// Speed of A / speed of B: A's own estimate with the judged bounds, which include the
+    /// controls. All bounds here are widened by the clock's resolution.
     pub ratio: Ratio,
-    /// The ratio and its control, each by itself.
+    /// The ratio, the ratio with the copy in A's place, and the control, each by itself.
     pub calibrated: Calibrated,
-    /// Speed of the copy / speed of the slowed copy, with bounds that also cover A / slowed copy. If they
-    /// miss [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`], the ratio's bounds are widened by the deviation.
+    /// Speed of the copy / speed of the slowed copy, with bounds that also cover A / slowed copy.
+    /// If the bounds miss the range from [`SLOWED_AT_LEAST`] to [`SLOWED_AT_MOST`], the ratio's
+    /// bounds are widened by the deviation.
     pub slowed: Ratio,
-    /// Time of new queries / time of the others, for A and for B, if queries were timed. The lower bound
-    /// must not be above [`UNSEEN_SLOWER`].
+    /// Time of new queries / time of the others, for A and for B, if queries were timed. The lower
+    /// bound must not exceed [`UNSEEN_SLOWER`].
     pub unseen: [Option<Ratio>; 2],
     threshold: f64,
     strictly: bool,
@@ -52,22 +53,22 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// As [`Decision::of`], and checks that the rounds are the work that `rule` measures.
+    /// As [`Decision::of`], and also checks that the rounds contain the work that `rule` measures.
     ///
     /// # Errors
-    /// As there, and missing samples, recalls or unseen queries.
+    /// As [`Decision::of`], and if samples, recalls or unseen queries are missing.
     pub fn by(rule: &Rule, emulated: bool, measurement: &Measurement) -> Result<Decision, String> {
         let decision = Decision::of(measurement)?;
         soundness::of_work(rule, emulated, measurement)?;
         Ok(decision)
     }
 
-    /// Decides on all rounds of the measurement. The trial and the verdict both use this function, so they
-    /// cannot disagree.
+    /// Decides on all rounds of the measurement. The trial and the verdict both use this function,
+    /// so they cannot disagree.
     ///
     /// # Errors
-    /// Why it decides nothing: rounds that are not the protocol's or not those of a preset look,
-    /// rounds without controls, or a look before that had decided already.
+    /// Why it decides nothing: rounds that do not match the protocol or a preset look, rounds
+    /// without controls, or an earlier look that had already decided.
     pub fn of(measurement: &Measurement) -> Result<Decision, String> {
         soundness::of_passes(measurement)?;
         let rounds: Vec<&Round> = measurement.counted().collect();
@@ -134,8 +135,9 @@ impl Decision {
         self.scale_is_wrong().or_else(|| self.is_remembered()).or_else(|| self.leaves_no_room())
     }
 
-    /// Whether the slowed copy contradicts: its interval is nearer to another slow-down than to the injected
-    /// one. An interval that contains the injected one only shows how much the instrument blurs.
+    /// Whether the slowed copy contradicts the injected slow-down: its interval is nearer to
+    /// another slow-down. An interval that contains the injected slow-down only shows how blurred
+    /// the instrument is.
     fn scale_is_wrong(&self) -> Option<String> {
         let Ratio { lower, upper, .. } = self.slowed;
         if upper < SLOWED_AT_LEAST - SLOWED_OFF_BY {
@@ -150,7 +152,7 @@ impl Decision {
         })
     }
 
-    /// Whether a control excludes the known value by more than the ratio has room for.
+    /// Whether a control excludes its known value by so much that the ratio is left undecided.
     fn leaves_no_room(&self) -> Option<String> {
         let Calibrated { alone, by_copy, equal, turned } = &self.calibrated;
         let open = |ratio: &Ratio| self.judged(ratio) == Outcome::Inconclusive;
@@ -208,13 +210,14 @@ impl Decision {
         }
     }
 
-    /// Whether this measurement is too noisy to detect a difference of 5 %. It is printed beside the
-    /// ratio, whose bounds are as wide.
+    /// Whether this measurement is too noisy to detect a difference of 5 %. This is printed beside
+    /// the ratio, whose bounds are correspondingly wide.
     pub fn blurs(&self) -> bool {
         self.slowed.contains_one()
     }
 
-    /// Whether A may be called faster than B: the lower bound is above 1. 'Not inferior' is less.
+    /// Whether A may be called faster than B: the lower bound is above 1. 'Not inferior' is a
+    /// weaker claim.
     pub fn is_improvement(&self) -> bool {
         self.controls_fail().is_none() && self.ratio.lower > 1.0
     }
@@ -225,7 +228,8 @@ impl Decision {
     }
 }
 
-/// The factor by which a slowed copy deviates from the injected slow-down; 1 if its interval contains it.
+/// The factor by which a slowed copy deviates from the injected slow-down; 1 if its interval
+/// contains it.
 fn off_by(slowed: &Ratio) -> f64 {
     if slowed.upper < SLOWED_AT_LEAST * (1.0 - ROUNDING) {
         SLOWED_AT_LEAST / slowed.lower
@@ -236,8 +240,8 @@ fn off_by(slowed: &Ratio) -> f64 {
     }
 }
 
-/// The factor by which bounds are widened for the resolution of `clock`. Guest instructions have almost no
-/// noise, but the placement of data in memory changes the count by about this much.
+/// The factor by which bounds are widened for the resolution of `clock`. Guest instructions have
+/// almost no noise, but the placement of data in memory changes the count by about this much.
 fn resolution(clock: Clock) -> f64 {
     match clock {
         Clock::Wall => 1.0,

@@ -1,4 +1,4 @@
-//! States, and how reasons add up to one.
+//! States, and how reasons combine into one.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use evidence::place::Place;
 use evidence::stats::Outcome;
 
-/// A criterion's state. Ordered by precedence: one FAIL outweighs any INCONCLUSIVE, and one
-/// INCONCLUSIVE any number of PASS.
+/// A criterion's state, ordered by precedence: one FAIL outweighs any number of INCONCLUSIVE, and
+/// one INCONCLUSIVE any number of PASS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
@@ -47,23 +47,23 @@ pub struct Reason {
     pub state: State,
     /// What happened.
     pub text: String,
-    /// The trial that it is about, for grouping reasons by cause. The text names it too, so it is not
-    /// serialised.
+    /// The trial that it is about, for grouping reasons by cause. The text names it too, so it is
+    /// not serialised.
     #[serde(skip)]
     pub(crate) of: Option<OfTrial>,
 }
 
-/// What became of a trial, or of a ratio, as a reason against a PASS.
+/// A trial or a ratio that counts against a PASS, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OfTrial {
     pub(crate) trial: String,
     pub(crate) place: Place,
     pub(crate) what: What,
-    /// Its message, or nothing.
+    /// The trial's message; empty if there is none.
     pub(crate) why: String,
 }
 
-/// What became of it.
+/// What happened to the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Failed,
@@ -71,7 +71,7 @@ pub(crate) enum What {
     NotRun,
     NotTried,
     Skipped,
-    /// Of a ratio.
+    /// Only for a ratio.
     NotMeasured,
 }
 
@@ -105,7 +105,7 @@ impl Reason {
         Reason { state: State::Inconclusive, text, of: Some(of) }
     }
 
-    /// `what` happened to a trial, and why if that is known.
+    /// `what` happened to a trial; `why` may be empty.
     pub(crate) fn of_trial(
         state: State,
         trial: &str,
@@ -149,7 +149,7 @@ impl Judgement {
         self.reasons.iter().map(|reason| reason.state).max().unwrap_or(State::Pass)
     }
 
-    /// The reasons, the weightiest first, otherwise as they came.
+    /// The reasons, the most severe first, otherwise in the order in which they came.
     pub fn into_reasons(mut self) -> Vec<Reason> {
         self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
         self.reasons

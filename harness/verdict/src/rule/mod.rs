@@ -1,4 +1,4 @@
-//! The rule that judges measurements.
+//! The rules that judge measurements.
 
 pub mod decision;
 pub mod judgement;

@@ -1,4 +1,4 @@
-//! Ratios, recomputed from the raw samples.
+//! Ratios, computed again from the raw samples.
 
 use std::fmt;
 
@@ -35,7 +35,8 @@ pub struct JudgedRatio {
     pub calibrated: Option<Calibrated>,
     /// The bootstrap interval of the ratio by itself; it decides nothing.
     pub bootstrap: Option<Bootstrap>,
-    /// The positive control: speed of the copy, and of A, / speed of the copy slowed down by 5 %.
+    /// The positive control: speed of the copy, and of A, over the speed of the copy slowed down by
+    /// 5 %.
     pub slowed: Option<Ratio>,
     /// Median operations per second of A and of B.
     pub speeds: Option<(f64, f64)>,
@@ -43,7 +44,7 @@ pub struct JudgedRatio {
     pub recalls: (Option<f64>, Option<f64>),
     /// The threshold.
     pub threshold: f64,
-    /// Whether the lower bound must lie above the threshold; else it is enough to reach it.
+    /// Whether the lower bound must lie above the threshold; otherwise it is enough to reach it.
     pub strictly: bool,
     /// Whether A may be called faster than B: the lower bound is above 1, and the controls hold.
     pub improvement: bool,
@@ -51,25 +52,25 @@ pub struct JudgedRatio {
     pub outcome: Outcome,
     /// Whether the criterion depends on it.
     pub decides: bool,
-    /// How many rounds the machine's noise disturbed; `None` on guest instructions.
+    /// How many rounds the machine's noise disturbed; `None` if guest instructions were counted.
     pub disturbances: Option<Disturbances>,
     /// Why it does not decide, or why it does not count.
     pub note: String,
 }
 
-/// Rounds by how the machine's noise disturbed them.
+/// Numbers of rounds, by how the machine's noise affected them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disturbances {
     /// Disturbed and repeated.
     pub repeated: usize,
-    /// Disturbed and counted, because the limit of repeats was reached.
+    /// Disturbed and counted, because the limit on repeats was reached.
     pub counted: usize,
-    /// Counted, though the kernel did not report the noise.
+    /// Counted although the kernel did not report the noise.
     pub unknown: usize,
 }
 
 impl Disturbances {
-    /// `None` on guest instructions, which no other process can take away.
+    /// `None` if guest instructions were counted, which other processes cannot change.
     fn of(measurement: &Measurement) -> Option<Self> {
         let mut found = Disturbances { repeated: measurement.disturbed.len(), ..Self::default() };
         for round in measurement.counted() {
@@ -145,7 +146,7 @@ pub(crate) fn judge(
     judged
 }
 
-/// No number counts from a guest whose CPU has not passed the self-test.
+/// Checks the self-test: no number counts from a guest whose CPU has not passed it.
 pub(super) fn self_test(evidence: &Evidence, place: Place) -> Result<(), String> {
     if place == Place::Host {
         return Ok(());
@@ -235,7 +236,7 @@ fn judge_one(rule: &Rule, scene: RuleScene, measurement: &Measurement) -> Judged
     }
 }
 
-/// Says that A's recall is below B's, in which case the ratio does not count.
+/// Reports a recall of A that is below B's, in which case the ratio does not count.
 pub fn recall_below(measurement: &Measurement) -> Option<String> {
     let (a, b) = (measurement.a.recall?, measurement.b.recall?);
     (a < b).then(|| format!("recall {a:.4} is below the other's {b:.4}"))

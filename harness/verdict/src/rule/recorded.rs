@@ -1,4 +1,4 @@
-//! Ratios to recorded figures, recomputed from the times of our batches.
+//! Ratios to recorded figures, computed again from the times of our batches.
 
 use evidence::baselines::{Baselines, Figure};
 use evidence::clock::Clock;
@@ -18,11 +18,11 @@ use crate::trails::Evidence;
 /// A judged ratio to a recorded figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedFigure {
-    /// The trial that measured ours.
+    /// The trial that measured our rate.
     pub trial: String,
     /// What was recorded.
     pub figure: Figure,
-    /// Where ours was measured.
+    /// Where our rate was measured.
     pub place: Place,
     /// What executed it.
     #[serde(with = "or_none")]
@@ -41,8 +41,8 @@ pub struct JudgedFigure {
     pub note: String,
 }
 
-/// Judges all comparisons with recorded figures. Where they decide, every comparable figure must have been
-/// compared.
+/// Judges all comparisons with recorded figures. In a place where they decide, every comparable
+/// figure must have been compared.
 pub(crate) fn judge(
     criterion: Criterion,
     evidence: &Evidence,

@@ -1,5 +1,5 @@
-//! Checks, before anything is computed, that a measurement's rounds are what the protocol and its rule
-//! ask for.
+//! Checks, before anything is computed, that a measurement's rounds are what the protocol and its
+//! rule ask for.
 
 use evidence::clock::Clock;
 use evidence::protocol::{
@@ -8,8 +8,8 @@ use evidence::protocol::{
 use evidence::thresholds::{Rule, RuleOperation};
 use evidence::{Controls, Measurement, Round};
 
-/// Checks the number of rounds, their orders, equal numbers of samples on all sides, and the registered
-/// slow-down.
+/// Checks the number of rounds, their orders, equal numbers of samples on all sides, and the
+/// registered slow-down.
 pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
     if measurement.slowed_by != SLOWED_BY {
         return Err(format!(
@@ -35,7 +35,7 @@ pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
                 ));
             }
         }
-        // A recall means that queries were answered.
+        // A side with a recall has answered queries.
         let is_unseen = |one: &Controls| !one.a_unseen_ns.is_empty() && !one.b_unseen_ns.is_empty();
         if measurement.a.recall.is_some()
             && !pass.iter().all(|round| round.controls.as_ref().is_none_or(is_unseen))
@@ -55,7 +55,7 @@ pub(super) fn of_passes(measurement: &Measurement) -> Result<(), String> {
     of_disturbed(measurement)
 }
 
-/// Two runs of the same work never take the same nanoseconds in most rounds; such times were copied.
+/// Rejects copied times: two runs of the same work never take the same nanoseconds in most rounds.
 fn of_copies(measurement: &Measurement) -> Result<(), String> {
     let all = measurement.counted().count();
     let is_copied =
@@ -75,8 +75,8 @@ fn others(round: &Round) -> impl Iterator<Item = usize> {
     controls.chain([&round.b_ns]).map(Vec::len)
 }
 
-/// Only disturbed rounds may be set aside, and no more than the limit. Otherwise inconvenient rounds could
-/// be dropped.
+/// Only disturbed rounds may be set aside, and no more of them than the limit allows. Otherwise
+/// inconvenient rounds could be dropped.
 fn of_disturbed(measurement: &Measurement) -> Result<(), String> {
     let disturbed = &measurement.disturbed;
     let allowed = match measurement.clock {
@@ -97,8 +97,8 @@ fn of_disturbed(measurement: &Measurement) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the work is what `rule` measures: all samples, and the data that shows that answers were
-/// right and not cached.
+/// Checks that the work is what `rule` measures: all samples are there, and so is the data that
+/// shows that the answers were right and not cached.
 pub(super) fn of_work(
     rule: &Rule,
     emulated: bool,

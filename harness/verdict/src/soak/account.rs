@@ -1,4 +1,4 @@
-//! The result of a soak, recomputed from the evidence in its directory.
+//! The result of a soak, computed again from the evidence in its directory.
 
 use std::io;
 use std::path::Path;
@@ -17,14 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::trial_end::UNENDED;
 
-/// Memory growth that is tolerated; a leak of 4 KiB a cycle is four times as much.
+/// Memory growth that is tolerated; a leak of 4 KiB a cycle would be four times as much.
 const GROWTH_KIB_A_CYCLE: f64 = 1.0;
-/// Fluctuation of the kernel's own memory.
+/// Growth that is always tolerated, because the kernel's own memory fluctuates by that much.
 const GROWTH_KIB_AT_LEAST: f64 = 1024.0;
-/// Fewer cycles say nothing about growth: the first ones fill the kernel's own caches.
+/// With fewer cycles than this, growth cannot be judged: the first cycles fill the kernel's own
+/// caches.
 const CYCLES_TO_TELL_GROWTH: usize = 40;
 
-/// A soak: what was done, on what, and what went wrong.
+/// A soak: what was done, on which system, and what went wrong.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Soak {
     /// Name of its directory.
@@ -54,15 +55,15 @@ pub struct Soak {
     pub refused: u64,
     /// Upper bound of the failure rate of a cycle, at 95 %.
     pub failure_rate_below: f64,
-    /// Growth of the kernel's memory in KiB: the median of the last cycles less the median of as many
-    /// cycles after the first tenth. `None` if there are too few cycles.
+    /// Growth of the kernel's memory in KiB: the median of the last cycles minus the median of as
+    /// many cycles after the first tenth. `None` if there are too few cycles.
     pub memory_growth_kib: Option<f64>,
     /// What went wrong; empty if the soak passed.
     pub faults: Vec<String>,
-    /// Where its trails ended when they were read, for an attestation; the verdict leaves them out.
+    /// Where its trails ended when they were read, for an attestation; not in the verdict.
     #[serde(skip)]
     pub ends: Vec<EndOfTrail>,
-    /// The cycles, for the report; the verdict leaves them out.
+    /// The cycles, for the report; not in the verdict.
     #[serde(skip)]
     pub history: Vec<SoakCycle>,
 }
@@ -71,7 +72,7 @@ impl Soak {
     /// Reads the directory of a soak.
     ///
     /// # Errors
-    /// Where it cannot be read, or holds no evidence of a soak.
+    /// If the directory cannot be read, or holds no evidence of a soak.
     pub fn read(dir: &Path) -> io::Result<Soak> {
         let name = std::fs::canonicalize(dir)?;
         let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -214,12 +215,12 @@ impl Soak {
         }
     }
 
-    /// The kernel series among those of `due` that it ran on.
+    /// The kernel series of `due` that it ran on.
     pub fn series(&self, due: &Endurance) -> Option<&'static str> {
         due.kernels.iter().find(|series| is_of_series(&self.kernel_release, series)).copied()
     }
 
-    /// Why it falls short of the endurance that is `due`.
+    /// Why it falls short of the endurance `due`.
     pub fn shortfall(&self, due: &Endurance) -> Vec<String> {
         let mut short = self.faults.clone();
         if self.microseconds < due.seconds * 1_000_000 {
@@ -242,7 +243,7 @@ impl Soak {
         self.microseconds as f64 / 1e6
     }
 
-    /// What it proves, in a line.
+    /// What it proves, in one line.
     pub fn summary(&self) -> String {
         let Soak { kernel_release, cycles, searches, writes, refused, .. } = self;
         let seconds = self.seconds();

@@ -11,30 +11,30 @@ use evidence::thresholds::SOAK_ALPHA;
 use evidence::{Event, GuestFault, Trail, TrialState, against_the_launcher, read_trail};
 use serde::Deserialize as _;
 
-/// One repetition, as the trials in it ended.
+/// One repetition, and how its trials ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repetition {
-    /// Which, from 1.
+    /// Its number, from 1.
     pub number: u32,
     /// Trials that passed.
     pub passed: BTreeSet<String>,
-    /// Why it is an alarm: the trials that failed or did not end, or what nextest reported if there are
-    /// none.
+    /// Why it is an alarm: the trials that failed or did not end, or nextest's result if no trial
+    /// says so.
     pub failed: Vec<String>,
 }
 
 /// The repetitions of a criterion in a place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repetitions {
-    /// Each that ran a trial, in order.
+    /// Each repetition that ran a trial, in order.
     pub all: Vec<Repetition>,
-    /// Why the count cannot be trusted: damage, repetitions without a trial or with unexpected ones, a
-    /// guest that did not end well.
+    /// Why the count cannot be trusted: damage, repetitions without a trial or with unexpected
+    /// trials, a guest that did not end well.
     pub faults: Vec<String>,
 }
 
 impl Repetitions {
-    /// Reads what the repetitions in `place` left in `dir`.
+    /// Reads the evidence that the repetitions in `place` left in `dir`.
     pub fn read(dir: &Path, place: Place) -> io::Result<Repetitions> {
         let host = read_trail(dir, Place::Host)?;
         let mut expected = BTreeSet::new();
@@ -64,10 +64,10 @@ impl Repetitions {
         let mut repetitions = Repetitions::default();
         let damaged = trail.damage.iter().map(|one| format!("line {}: {}", one.line, one.what));
         repetitions.faults.extend(damaged);
-        // Trials come before the fact that ends their repetition.
+        // A repetition's trials come before the fact that ends it.
         let mut current = Repetition::default();
         let mut begun: Vec<&str> = Vec::new();
-        // What each repetition that is counted ran, by its number.
+        // Which trials each counted repetition ran, by its number.
         let mut ran: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
         for record in &trail.records {
             match &record.event {
@@ -103,7 +103,7 @@ impl Repetitions {
                 _ => {}
             }
         }
-        // Cut off in the middle: an incomplete repetition does not count.
+        // The soak was cut off: an incomplete repetition does not count.
         if current != Repetition::default() || !begun.is_empty() {
             repetitions.faults.push("the last repetition did not end".to_owned());
         }
@@ -122,7 +122,7 @@ impl Repetitions {
                     "the tests of repetition {number} could not be run: {}",
                     ended.note
                 ));
-                // A failure before that is an alarm all the same.
+                // A trial that failed before that is still an alarm.
                 if one.failed.is_empty() {
                     return false;
                 }
@@ -140,7 +140,7 @@ impl Repetitions {
         true
     }
 
-    /// Repetitions in which a trial failed, or the tests did without one.
+    /// How many repetitions had a failed trial, or failed tests without one.
     pub fn alarms(&self) -> u32 {
         self.all.iter().filter(|one| !one.failed.is_empty()).count() as u32
     }
@@ -151,8 +151,8 @@ impl Repetitions {
     }
 }
 
-/// A repetition that leaves out `expected` trials does not count: one fault for each set of
-/// repetitions that left out the same trials.
+/// Reports repetitions that left out `expected` trials, which must not count: one fault for each
+/// set of repetitions that left out the same trials.
 fn not_run(expected: &BTreeSet<String>, ran: &BTreeMap<u32, BTreeSet<String>>) -> Vec<String> {
     let mut left_out: BTreeMap<Vec<u32>, Vec<&str>> = BTreeMap::new();
     for trial in expected {
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(repetitions.all[7].failed, ["fuse::reads"]);
         assert_eq!(repetitions.all[7].number, 8);
         assert_eq!(repetitions.faults, Vec::<String>::new());
-        // Of a beta distribution's table: 95 % of Beta(2, 19).
+        // From a table of the beta distribution: 95 % of Beta(2, 19).
         assert!((repetitions.alarm_rate_below() - 0.216_106).abs() < 1e-5);
     }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::*;
 use crate::made::{finished, machine};
 
-/// What the tests' modules call themselves.
+/// The `srcversion` of the tests' modules.
 pub(crate) const SRCVERSION: &str = "0123456789ABCDEF0123456";
 
 /// A soak of made-up cycles, as events of host and guest.
@@ -45,7 +45,7 @@ pub(crate) fn fact(name: &str, value: impl serde::Serialize) -> Event {
 }
 
 impl MadeSoak {
-    /// One that held for so many cycles of 7.2 s on `kernel_release`.
+    /// A soak of `cycles` successful cycles of 7.2 s on `kernel_release`.
     pub(crate) fn held(kernel_release: &str, cycles: u32) -> MadeSoak {
         let mut environment = machine(Processor::Tcg);
         environment.kernel_release = kernel_release.into();
@@ -75,7 +75,7 @@ impl MadeSoak {
         MadeSoak { host, guest }
     }
 
-    /// Writes it as directory `name` in `parent`.
+    /// Writes the soak as directory `name` in `parent`.
     fn write(self, parent: &Path, name: &str) -> PathBuf {
         let dir = parent.join(name);
         for (place, events) in [(Place::Guest, self.guest), (Place::Host, self.host)] {
@@ -91,7 +91,7 @@ impl MadeSoak {
         dir
     }
 
-    /// What it amounts to, without a detour over the disk.
+    /// The resulting [`Soak`], computed without writing files.
     pub(crate) fn soak(mut self, name: &str) -> Soak {
         let seen =
             EndOfTrail { lines: self.guest.len(), sha256: (self.guest.len() - 1).to_string() };
@@ -194,7 +194,7 @@ fn evidence_that_was_changed_keeps_it_from_counting() {
     assert!(Soak::read(&soak).unwrap().shortfall(&DUE)[0].contains("does not follow from"));
 }
 
-/// No other line's hash holds the last one, by which the soak tells how it went.
+/// The last line holds the soak's result, and no other line holds its hash.
 #[test]
 fn a_failure_that_was_made_a_pass_is_found() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Evidence that somebody has changed, by seed.
+//! Evidence with random changes, reproducible from a seed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use rand_mt::Mt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// A golden run, changed, in a directory of its own.
+/// A golden run with changes, in a directory of its own.
 pub struct Mutated {
     dir: tempfile::TempDir,
     told: String,
@@ -20,12 +20,13 @@ impl Mutated {
         self.dir.path()
     }
 
-    /// What was done.
+    /// A description of the changes.
     pub fn told(&self) -> &str {
         &self.told
     }
 
-    /// One of `golden`, most often one in which everything was measured, with one to three changes.
+    /// Makes one to three changes to one of the `golden` runs, most often to one in which
+    /// everything was measured.
     pub fn of(golden: &[PathBuf], seed: u32) -> Mutated {
         let mut dice = MutationDice(Mt::new(seed));
         let is_whole = |path: &&PathBuf| path.ends_with("emulated") || path.ends_with("as-on-kvm");
@@ -90,7 +91,7 @@ impl MutationDice {
     }
 }
 
-/// The records as lines; with numbers and hashes made anew, or as they are.
+/// Writes the records as lines. If `anew`, computes sequence numbers and hashes again.
 fn text_of(records: &mut [Value], anew: bool) -> String {
     let mut text = String::new();
     let mut before = String::new();
@@ -109,7 +110,7 @@ fn hash(line: &str) -> String {
     Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes the launcher's last word on the guest's evidence true.
+/// Makes the launcher's last record of the guest's evidence match `guest`.
 fn seal(host: &mut [Value], guest: &str) {
     let end = host.iter_mut().rev().find(|record| record["event"] == "guest_ended");
     if let (Some(end), Some(last)) = (end, guest.lines().last()) {
@@ -117,7 +118,7 @@ fn seal(host: &mut [Value], guest: &str) {
     }
 }
 
-/// One change of the records of host and guest.
+/// Makes one change to the records of host and guest, and describes it.
 fn change(dice: &mut MutationDice, files: &mut [Vec<Value>; 2]) -> String {
     let place = dice.below(2);
     let count = files[place].len();
@@ -167,11 +168,11 @@ fn change(dice: &mut MutationDice, files: &mut [Vec<Value>; 2]) -> String {
     }
 }
 
-/// Changes something somewhere in a value.
+/// Changes one thing somewhere in a value.
 fn edit(dice: &mut MutationDice, value: &mut Value, path: &str) -> String {
     match value {
         Value::Object(fields) => {
-            // What makes the chain is made anew.
+            // The fields of the hash chain are computed again anyway.
             let names: Vec<String> = fields
                 .keys()
                 .filter(|name| !["seq", "prev"].contains(&&***name))
@@ -254,7 +255,7 @@ fn measured(dice: &mut MutationDice, record: &mut Value) -> String {
     let sides = ["a_ns", "b_ns", "again_ns", "slowed_ns", "a_unseen_ns", "b_unseen_ns"];
     match dice.below(8) {
         0 => {
-            // Further looks, which are due where those before them left it open.
+            // Add further looks, which are only allowed if the earlier ones were undecided.
             let more = [2, 9, 1][dice.below(3)];
             let Some(passes) = record["passes"].as_array_mut() else { return String::new() };
             let first = passes[0].clone();
@@ -267,7 +268,7 @@ fn measured(dice: &mut MutationDice, record: &mut Value) -> String {
             let threshold = record["threshold"].as_f64().unwrap_or(1.0);
             let spread = [0.0, 0.01, 0.1, 1.0][dice.below(4)];
             let by = 0.9 + 0.2 * dice.uniform();
-            // Near the threshold, with noise in each time.
+            // Move the ratio near the threshold, with noise in each time.
             let mut noise = MutationDice(Mt::new(dice.0.next_u32()));
             let now = record["passes"][0][10].clone();
             let total = |side: &str| {
@@ -325,7 +326,7 @@ fn rounds_of(record: &mut Value) -> Vec<&mut Value> {
     passes.filter_map(Value::as_array_mut).flatten().collect()
 }
 
-/// Changes each time of each round.
+/// Applies `by` to each time of each round.
 fn scale(record: &mut Value, mut by: impl FnMut(&str, f64) -> f64) {
     for round in rounds_of(record) {
         for side in ["a_ns", "b_ns"] {

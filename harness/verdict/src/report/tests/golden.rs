@@ -1,6 +1,6 @@
-//! Golden runs: a directory under `harness/verdict/tests/runs` each, as a person's machine would hold
-//! it. They are made by the code below, so that a change of the format is made to all of them, and
-//! kept, so that such a change is seen.
+//! Golden runs: each is a directory in `harness/verdict/tests/runs`, as a run leaves it on a
+//! person's machine. The code below makes them, so a change of the format reaches all of them; they
+//! are kept in the repository, so that such a change is seen.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ use crate::judge;
 use crate::made::{MadeRun, finished, launch, load_cycles};
 use crate::trails::Evidence;
 
-/// Set, it writes the golden runs anew.
+/// When set, the tests write the golden runs anew.
 const UPDATE_VARIABLE: &str = "VEXFS_VALIDATION_UPDATE_GOLDEN";
 /// 2026-11-22 14:45:01 UTC.
 const BEGINNING_MS: u64 = 1_795_358_701_000;
@@ -57,7 +57,7 @@ fn emulated() -> MadeRun {
     everywhere_the_same(MadeRun::healthy())
 }
 
-/// What a run that passes on KVM looks like; it was made here, not there.
+/// What a run that passes on KVM looks like; it was not made on KVM.
 fn as_on_kvm() -> MadeRun {
     let mut run = everywhere_the_same(MadeRun::healthy_on(Accelerator::Kvm));
     for event in &mut run.guest {
@@ -70,8 +70,8 @@ fn as_on_kvm() -> MadeRun {
     run
 }
 
-/// A round that was done again, one that counts though it was disturbed, and one of which the
-/// kernel did not tell.
+/// A round that was repeated, a round that counts although it was disturbed, and a round for which
+/// the kernel did not report the noise.
 fn disturb(one: &mut Measurement) {
     let waiting = |waiting_us| Some(Noise { wall_us: 200_000, waiting_us, stolen_us: Some(0) });
     let rounds = &mut one.passes[0];
@@ -127,7 +127,7 @@ fn environment(accelerator: Processor) -> Environment {
     }
 }
 
-/// Names that a person would see, and queries that do not take quite the same time.
+/// Gives contenders names that a reader would see, and queries times that differ slightly.
 fn dress(one: &mut Measurement) {
     let (a, b) = one.rule.split_once("_over_").unwrap_or(("a", "b"));
     let b = b.split('_').next().unwrap_or(b);
@@ -137,7 +137,7 @@ fn dress(one: &mut Measurement) {
     }
 }
 
-/// Keeps one measurement: what the rest of a directory looks like does not depend on them.
+/// Keeps one measurement; the rest of a directory does not depend on the others.
 fn with_one_measurement(mut run: MadeRun) -> MadeRun {
     let kept = |event: &Event| match event {
         Event::Measurement(one) => one.rule == "kernel_over_fuse_insertion",
@@ -184,7 +184,7 @@ fn skipped_in_the_guest() -> MadeRun {
     run
 }
 
-/// The manifest names a trial that no test target has any more.
+/// The manifest names a trial that no test target contains any more.
 fn vanished() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     run.guest.retain(|event| {
@@ -222,7 +222,7 @@ fn panicked(console_tail: Vec<String>) -> MadeRun {
     died("the guest's kernel panicked: Fatal exception", console_tail)
 }
 
-/// The trial had written down cycles 0 to 149. The launcher keeps the console's last lines.
+/// The trial had recorded cycles 0 to 149. The launcher keeps the console's last lines.
 fn panicked_in_cycle_150(console: &[String]) -> MadeRun {
     let mut run = panicked(console[console.len() - TAIL_LINES..].to_vec());
     run.guest.extend((0..150).map(load_cycle));
@@ -242,7 +242,7 @@ fn load_cycle(number: u32) -> Event {
     Event::Fact { trial: "module::loads".into(), name: LOAD_CYCLE.into(), value: json!(cycle) }
 }
 
-/// A host in the guest's clothes: nothing that it measures is emulated.
+/// A host poses as the guest: nothing that it measures is emulated.
 fn wrong_place() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     for event in &mut run.guest {
@@ -264,7 +264,7 @@ fn cycles(count: u64) -> Event {
     }
 }
 
-/// What the console says from the beginning of module::loads on.
+/// The console from the beginning of module::loads on.
 fn console(case: &str) -> Vec<String> {
     let mut lines = vec!["[   62.900] vexfs-validation: module::loads".to_owned()];
     match case {
@@ -284,7 +284,7 @@ fn console(case: &str) -> Vec<String> {
     lines
 }
 
-/// Killed in its first phase.
+/// The run was killed in its first phase.
 fn interrupted() -> MadeRun {
     let mut run = with_one_measurement(emulated());
     let at = run.host.iter().position(|event| matches!(event, Event::TrialFinished { .. }));
@@ -293,7 +293,7 @@ fn interrupted() -> MadeRun {
     run
 }
 
-/// Fails, until somebody changes a word.
+/// The run fails, until somebody changes a word in its evidence.
 fn tampered() -> MadeRun {
     let mut run = failed();
     run.guest.push(Event::PhaseFinished {
@@ -305,7 +305,7 @@ fn tampered() -> MadeRun {
     run
 }
 
-/// What became of the file of a place after it was written.
+/// What happened to a place's file after it was written.
 fn spoil(case: &str, place: Place, text: &mut String) {
     match (case, place) {
         ("cut", Place::Guest) => text.truncate(text.len() - 40),
@@ -323,7 +323,7 @@ fn launch_of(case: &str) -> GuestLaunch {
     }
 }
 
-/// Writes the directory of a run, with a clock of its own.
+/// Writes the directory of a run, with time stamps that are always the same.
 fn write_run(case: &str, mut run: MadeRun, dir: &Path) {
     let mut end_of_guest = None;
     let ended = run.host.iter().position(|event| matches!(event, Event::GuestEnded(_)));
@@ -338,7 +338,7 @@ fn write_run(case: &str, mut run: MadeRun, dir: &Path) {
         }
         let mut text = String::new();
         let mut prev = evidence::digest::hex(&Sha256::digest(b""));
-        // A host that poses as the guest has the guest's file, and cannot write as the guest.
+        // A host that poses as the guest writes the guest's file, but its records still say `host`.
         let writer = if case == "wrong-place" { Place::Host } else { place };
         for (seq, event) in (0..).zip(events) {
             let time_ms = BEGINNING_MS + 750 * seq + if place == Place::Host { 0 } else { 20_000 };
@@ -386,7 +386,7 @@ pub(crate) fn files(dir: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The directory of a golden run; it holds what the code above makes.
+/// The directory of a golden run, which must hold what the code above makes.
 pub(crate) fn golden(case: &str) -> PathBuf {
     let run = match case {
         "as-on-kvm" => as_on_kvm(),

@@ -1,4 +1,4 @@
-//! The scripts of `repro/`, run in a checkout whose programs only say what they were asked.
+//! The scripts of `repro/`, run in a checkout whose programs only record how they were called.
 
 use evidence::processor::Processor;
 use std::fs;
@@ -52,13 +52,14 @@ fn a_run_that_passed_has_no_script() {
     }
 }
 
-/// A directory in which programs can be run, which that for temporary files need not be: this one is.
+/// A directory in which programs can be executed. The directory for temporary files may forbid
+/// that.
 fn room() -> tempfile::TempDir {
     let program = std::env::current_exe().unwrap();
     tempfile::tempdir_in(program.parent().unwrap()).unwrap()
 }
 
-/// A checkout with programs that write down how they were called.
+/// A checkout whose programs write down how they were called.
 fn checkout() -> tempfile::TempDir {
     let dir = room();
     let program = |path: &str, end: &str| {
@@ -87,7 +88,7 @@ fn checkout() -> tempfile::TempDir {
     dir
 }
 
-/// Runs `text` in the checkout: what it said, its exit code, and what it called.
+/// Runs `text` in the checkout, and returns its standard error, its exit code, and what it called.
 fn repeat(text: &str, checkout: &Path) -> (String, Option<i32>, String) {
     let directory = checkout.join("target/run/repro");
     fs::create_dir_all(&directory).unwrap();
@@ -150,7 +151,7 @@ fn nothing_in_the_evidence_is_executed() {
     assert!(!checkout.path().join("executed").exists(), "{}", script.text);
 }
 
-/// A run without KVM boots twice, the second time with one CPU whose instructions are counted.
+/// Without KVM, a run boots twice, the second time with one CPU whose instructions are counted.
 #[test]
 fn a_trial_is_repeated_in_the_boot_that_it_failed_in() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Decisions on rounds made up.
+//! Decisions on made-up rounds.
 
 use evidence::Side;
 use evidence::noise::Noise;
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`. In every other round the copy
-/// is faster by a nanosecond, as times that were taken never are all alike.
+/// Twenty rounds: A at 1000, B at `b`, the copies at `again` and `slowed`. In every other round the
+/// copy is faster by a nanosecond, because measured times are never all equal.
 fn decided(b: u64, again: u64, slowed: u64, strictly: bool) -> Decision {
     let controls = Controls {
         again_ns: vec![again],
@@ -77,7 +77,7 @@ fn answers_from_memory_decide_nothing() {
     assert_eq!(decision.outcome(), Outcome::Inconclusive);
     let words = "A takes 3.5 times as long (at least 3.5) for queries that it was never asked";
     assert!(decision.to_string().contains(words), "{decision}");
-    // One of four that the machine let through at full speed shows that it was the machine.
+    // One query of four ran at full speed, so the machine was to blame for the others.
     let disturbed = Controls { a_unseen_ns: vec![4000, 1100, 9000, 3600], ..controls };
     assert_eq!(with_controls(3000, &disturbed, false).outcome(), Outcome::Pass);
 }
@@ -122,7 +122,7 @@ fn what_a_copy_is_off_by_is_taken_from_the_ratio(
     assert!(decision.ratio.lower <= by_copy.lower.min(alone.lower));
 }
 
-/// What blurs says so, and decides all the same where the ratio is far from its threshold.
+/// A blurred measurement says so, and still decides if the ratio is far from its threshold.
 #[test]
 fn a_slow_down_that_is_not_told_apart_is_said_beside_the_ratio() {
     let round = |index: usize| {
@@ -160,7 +160,7 @@ fn times_that_were_copied_are_no_control() {
     assert_eq!(why, "a round has no controls: no copy of A was run");
 }
 
-/// B takes `b` nanoseconds for each of A's 10,000.
+/// B takes `b` nanoseconds for every 10,000 of A's.
 fn closely(b: u64) -> Measurement {
     let controls =
         Controls { again_ns: vec![10_000], slowed_ns: vec![10_500], ..Controls::default() };
@@ -229,7 +229,7 @@ fn the_slow_down_is_the_registered_one(#[case] slowed_by: f64) {
     assert!(why.contains("where 0.05 is registered"), "{why}");
 }
 
-/// A hundred queries a round.
+/// A hundred queries per round.
 fn searched() -> Measurement {
     let controls = Controls {
         again_ns: vec![1000; 100],
@@ -250,7 +250,7 @@ fn searched() -> Measurement {
     all
 }
 
-/// All rounds, with the samples of each side and the unseen queries cut to the given numbers.
+/// Cuts the samples of each side and the unseen queries of all rounds to the given numbers.
 fn cut(measurement: &mut Measurement, samples: usize, unseen: usize) {
     for round in measurement.passes.iter_mut().flatten() {
         let controls = round.controls.as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! Comparisons with recorded figures, and what keeps one from counting.
+//! Comparisons with recorded figures, and what keeps a comparison from counting.
 
 use evidence::Event;
 use evidence::competitor::Competitor;
@@ -22,7 +22,7 @@ fn with_recorded(change: impl Fn(&mut Compared)) -> Verdict {
     run.verdict()
 }
 
-/// Changes the 949 alone.
+/// Selects only the figure of 949 rows a second.
 fn is_949(one: &Compared) -> bool {
     (one.figure.value, one.figure.rows) == (948.54, 10_000)
 }
