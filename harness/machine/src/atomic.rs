@@ -1,4 +1,4 @@
-//! Writes files that are there whole or not at all, even after a power cut.
+//! Writes files so that they are either complete or absent, even after a power cut.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tempfile::Builder;
 
-/// Writes `bytes` to `path`, readable by all, through a temporary file beside it.
+/// Writes `bytes` to `path`, readable by all, through a temporary file in the same directory.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with_mode(path, bytes, 0o644)
 }
@@ -23,7 +23,7 @@ pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Writes `bytes` to `path`, which nobody looks at yet.
+/// Writes `bytes` to the new file `path`, which nobody reads yet.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
@@ -31,7 +31,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes what was renamed in `directory` last.
+/// Makes renames in `directory` durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! Starts programs, waits for them with a limit, and kills them; none outlives us.
+//! Starts programs, waits for them with a limit, and kills them; none outlives this process.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +14,12 @@ use nix::unistd::Pid;
 use crate::deadline::wait_for;
 use crate::failure::{Failure, WithContext};
 
-/// Lines of a program's output that a failure repeats.
+/// How many of the last lines of a program's output a failure repeats.
 const TAIL_LINES: usize = 30;
-/// Bytes that a program may print; real output is less than a tenth of it.
+/// How many bytes a program may print; real output is less than a tenth of this.
 const MOST_OUTPUT: u64 = 256 << 20;
-/// How long to wait for a killed program. One that is blocked in a hanging file system never ends.
+/// How long to wait for a killed program. A program that is blocked in a hanging file system never
+/// ends.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a program ended: `exited with status 1`, `was killed by SIGSEGV`.
@@ -34,8 +35,8 @@ pub fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// Makes the kernel send `signal` to the program when the thread that starts it ends, so that nothing
-/// outlives a trial that is killed.
+/// Makes the kernel send `signal` to the program when the thread that starts it ends, so that no
+/// program outlives a trial that is killed.
 pub fn die_with_us(command: &mut Command, signal: Signal) {
     // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
     unsafe {
@@ -44,22 +45,22 @@ pub fn die_with_us(command: &mut Command, signal: Signal) {
     }
 }
 
-/// A child that is killed and reaped when this is dropped: the one way in which we wait for
-/// processes, ask how they ended, and end them.
+/// A child that is killed and reaped when this is dropped. All code waits for processes, asks how
+/// they ended, and ends them through this type.
 #[derive(Debug)]
 pub struct Supervised {
     name: String,
     child: Child,
-    /// Whether it leads a process group of its own, which is then killed with it.
+    /// Whether it leads a process group of its own, which is killed with it.
     leads_group: bool,
-    /// Ends every wait for it.
+    /// Ends every wait for it when it returns true.
     interrupted: fn() -> bool,
-    /// How long a killed one is waited for.
+    /// How long to wait for it after killing it.
     end_limit: Duration,
 }
 
 impl Supervised {
-    /// Starts `command` in a process group of its own; failures call it `name`. It is killed when
+    /// Starts `command` in a process group of its own. Failures call it `name`. It is killed when
     /// the thread that starts it ends.
     pub fn start(name: &str, command: &mut Command) -> Result<Supervised, Failure> {
         command.process_group(0);
@@ -70,28 +71,28 @@ impl Supervised {
         Ok(supervised)
     }
 
-    /// Supervises a child that stays in a group of others, which are not killed with it.
+    /// Supervises a child that shares its process group with others, which are not killed with it.
     pub fn of(name: &str, child: Child) -> Supervised {
         let (name, interrupted) = (name.to_owned(), (|| false) as fn() -> bool);
         Supervised { name, child, leads_group: false, interrupted, end_limit: END_LIMIT }
     }
 
-    /// Stops waiting for it as soon as `interrupted` says so. For children that have nothing to clean
-    /// up.
+    /// Stops waiting for it as soon as `interrupted` returns true. For children that have nothing
+    /// to clean up.
     #[must_use]
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
         self.interrupted = interrupted;
         self
     }
 
-    /// Waits no longer than `limit` for it when it is killed on drop.
+    /// Waits at most `limit` for it after killing it on drop.
     #[must_use]
     pub fn dropped_within(mut self, limit: Duration) -> Self {
         self.end_limit = limit;
         self
     }
 
-    /// What failures call it.
+    /// The name that failures use for it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -106,11 +107,11 @@ impl Supervised {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// How it ended, if it has. It is reaped only on drop: until then its process id is not reused, so
-    /// killing the group of that number is safe.
+    /// How it ended, if it has. It is reaped only on drop: until then its process id is not reused,
+    /// so killing the group with that id is safe.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        // As wait(2) writes them, which is what ExitStatus is made of.
+        // Encodes the status as wait(2) does, because that is what ExitStatus is made from.
         Ok(match waitid(Id::Pid(self.pid()), look)? {
             WaitStatus::Exited(_, code) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
             WaitStatus::Signaled(_, signal, core) => {
@@ -120,16 +121,17 @@ impl Supervised {
         })
     }
 
-    /// Fails if the wait for it was interrupted.
+    /// Fails if the wait was interrupted.
     pub fn must_not_be_interrupted(&self) -> Result<(), Failure> {
         crate::require!(!(self.interrupted)(), "interrupted while waiting for {}", self.name);
         Ok(())
     }
 
-    /// Waits for its end, and calls `look` meanwhile.
+    /// Waits for its end, calling `look` meanwhile.
     ///
     /// # Errors
-    /// It is not done within `limit`, the wait was [interrupted](Supervised::until), or `look` fails.
+    /// If it has not ended within `limit`, the wait was [interrupted](Supervised::until), or `look`
+    /// fails.
     pub fn wait(
         &self,
         limit: Duration,
@@ -145,9 +147,9 @@ impl Supervised {
         })
     }
 
-    /// Sends `signal` to it, and to the whole group that it leads.
+    /// Sends `signal` to it, or to the whole group if it leads one.
     pub fn signal(&self, signal: Signal) {
-        // ESRCH: it is gone already.
+        // ESRCH: it has already gone.
         let _ =
             if self.leads_group { killpg(self.pid(), signal) } else { kill(self.pid(), signal) };
     }
@@ -160,12 +162,13 @@ impl Drop for Supervised {
     }
 }
 
-/// The processes of the process group `group` that still run, with their names; zombies do not.
+/// The processes of the process group `group` that are still running, with their names; zombies are
+/// left out.
 pub fn members(group: Pid) -> Result<Vec<(Pid, String)>, Failure> {
     let mut members = Vec::new();
     for process in fs::read_dir("/proc")?.flatten() {
-        // proc_pid_stat(5): pid (name) state parent group ...; the name may hold anything. It may
-        // have ended since it was listed.
+        // proc_pid_stat(5): pid (name) state parent group ...; the name may contain anything. The
+        // process may have ended since it was listed.
         let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
         let Some((name, fields)) = stat.rsplit_once(')') else { continue };
         let fields: Vec<&str> = fields.split_whitespace().collect();
@@ -184,8 +187,8 @@ pub fn members(group: Pid) -> Result<Vec<(Pid, String)>, Failure> {
 #[derive(Debug)]
 pub struct Running {
     process: Supervised,
-    /// Its output and error stream, in an unnamed file: unlike a pipe it never blocks the writer, and
-    /// it is gone when we end.
+    /// Its standard output and error, in an unnamed file. Unlike a pipe, a file never blocks the
+    /// writer, and an unnamed one disappears when this process ends.
     output: File,
 }
 
@@ -194,7 +197,7 @@ pub struct Running {
 pub struct Finished {
     /// Its exit status.
     pub status: ExitStatus,
-    /// Output and error stream.
+    /// Standard output and standard error.
     pub output: String,
 }
 
@@ -222,12 +225,12 @@ impl Running {
         self
     }
 
-    /// Its process id, which is its group's.
+    /// Its process id, which is also its group's id.
     pub fn pid(&self) -> Pid {
         self.process.pid()
     }
 
-    /// How it ended, if it has; it is still to be [finished](Running::finish).
+    /// How it ended, if it has; it must still be [finished](Running::finish).
     pub fn ended(&self) -> Result<Option<ExitStatus>, Failure> {
         Ok(self.process.ended()?)
     }
@@ -239,7 +242,8 @@ impl Running {
 
     /// What it has printed so far.
     pub fn said(&self) -> Result<String, Failure> {
-        // It may still be written to, so its position is not ours to move.
+        // The program may still be writing through the same file position, so leave the position
+        // alone.
         let length = self.output.metadata()?.len().min(MOST_OUTPUT);
         let mut output = vec![0; usize::try_from(length)?];
         self.output.read_exact_at(&mut output, 0).context(self.process.name())?;
@@ -249,8 +253,8 @@ impl Running {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It is not done within `limit`, or the wait was [interrupted](Running::until); with the end
-    /// of its output.
+    /// If it has not ended within `limit`, or the wait was [interrupted](Running::until); with the
+    /// end of its output.
     pub fn finish(self, limit: Duration) -> Result<Finished, Failure> {
         let ended = self.process.wait(limit, || {
             let printed = self.output.metadata()?.len();
@@ -266,10 +270,10 @@ impl Running {
 }
 
 impl Finished {
-    /// That the program ended with status 0.
+    /// Checks that the program ended with status 0.
     ///
     /// # Errors
-    /// How it ended otherwise, with the end of its output.
+    /// If it did not: how it ended, and the end of its output.
     pub fn must_succeed(&self, what: &str) -> Result<(), Failure> {
         crate::require!(
             self.status.success(),

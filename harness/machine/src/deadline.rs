@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Calls `look` every few milliseconds until it returns something.
+/// Calls `look` every few milliseconds until it returns a value.
 ///
 /// # Errors
 /// The error of `look`, or a timeout that names `what`.

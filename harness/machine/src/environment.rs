@@ -1,4 +1,4 @@
-//! Collects the environment of this machine for its evidence.
+//! Collects the environment of this machine for the evidence.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,8 +46,8 @@ pub fn of_this_machine(accelerator: Processor) -> Environment {
         kernel_release: release,
         clock: launch.as_ref().map(|launch| launch.clock),
         detectors: launch.map(|launch| launch.detectors).unwrap_or_default(),
-        // The evidence directory changes no result. VEXFS_KERNEL matters to trials on the host that
-        // boot a guest.
+        // The evidence directory does not affect any result. VEXFS_KERNEL matters to trials on the
+        // host that boot a guest.
         variables: settings()
             .filter(|(name, _)| name != place::DIR_VARIABLE)
             .chain(
@@ -77,7 +77,7 @@ pub fn file_hash(path: PathBuf) -> String {
     fs::read(path).map_or_else(|_| "missing".to_owned(), |bytes| evidence::digest::sha256(&bytes))
 }
 
-/// `HEAD` of the checkout. Evidence is useful without it, so a missing git is no error.
+/// `HEAD` of the checkout. Evidence is useful without it, so it is no error if git is missing.
 pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -101,15 +101,15 @@ fn versions(kernel_release: &str) -> BTreeMap<String, String> {
     let mut versions = python_packages(&project::cache().join("venv/lib"));
     versions.insert("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     versions.insert("kernel".to_owned(), kernel_release.to_owned());
-    // The guest has the host's programs, and asking them takes seconds on an emulated CPU.
+    // The guest uses the host's programs, and running them takes seconds on an emulated CPU.
     if place::here().place == Place::Host {
         versions.extend(tools().clone());
     }
     versions
 }
 
-/// The packages in a virtual environment's `lib`, read from the names `NAME-VERSION.dist-info`: no
-/// interpreter is started.
+/// The packages in a virtual environment's `lib`, read from the names `NAME-VERSION.dist-info`
+/// without starting an interpreter.
 fn python_packages(lib: &Path) -> BTreeMap<String, String> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
     let sites = entries(lib).map(|version| version.path().join("site-packages"));
@@ -117,14 +117,14 @@ fn python_packages(lib: &Path) -> BTreeMap<String, String> {
     names
         .filter_map(|name| {
             let (name, version) = name.to_str()?.strip_suffix(".dist-info")?.rsplit_once('-')?;
-            // requirements.txt spells names with hyphens.
+            // Use the spelling of requirements.txt, which has hyphens in names.
             let name = name.replace('_', "-").to_lowercase();
             Some((format!("python:{name}"), version.to_owned()))
         })
         .collect()
 }
 
-/// Versions of the programs that build and run everything, looked up once.
+/// Versions of the programs that build and run the suite, looked up once.
 fn tools() -> &'static BTreeMap<String, String> {
     static TOOLS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     TOOLS.get_or_init(|| {
@@ -144,7 +144,7 @@ fn tools() -> &'static BTreeMap<String, String> {
     })
 }
 
-/// `1.95.0` of `rustc 1.95.0 (… 2026-01-01)`: the first word that begins with a digit.
+/// The first word that begins with a digit: `1.95.0` in `rustc 1.95.0 (… 2026-01-01)`.
 fn version_in(said: &str) -> Option<&str> {
     said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
 }

@@ -5,25 +5,25 @@ use std::{fmt, io};
 
 use nix::errno::Errno;
 
-/// A trial's failure. Made from any error by `?`, or by [`fail!`](crate::fail) and
+/// A trial's failure. The operator `?` makes one from any error; so do [`fail!`](crate::fail) and
 /// [`require!`](crate::require).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     message: String,
     errno: Option<Errno>,
     means: Means,
-    /// Where an error became a failure, until context is added.
+    /// The source position at which an error became a failure, unless context was added.
     at: Option<&'static Location<'static>>,
 }
 
 /// What a failure means for the claim under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
-    /// It does not hold.
+    /// The claim does not hold.
     Fails,
-    /// What would show it was lost.
+    /// The data that would decide the claim was lost.
     Undecided,
-    /// It was not tried.
+    /// The claim was not tried.
     NotTried,
 }
 
@@ -33,17 +33,17 @@ impl Failure {
         Failure { message: message.into(), errno: None, means: Means::Fails, at: None }
     }
 
-    /// Undecided: what would show whether it holds was lost.
+    /// The claim is undecided: the data that would decide it was lost.
     pub fn undecided(message: impl Into<String>) -> Self {
         Failure { means: Means::Undecided, ..Failure::new(message) }
     }
 
-    /// Not tried: an earlier trial found a fault that makes this one fail as well.
+    /// The claim was not tried: an earlier trial found a fault that makes this one fail as well.
     pub fn not_tried(message: impl Into<String>) -> Self {
         Failure { means: Means::NotTried, ..Failure::new(message) }
     }
 
-    /// A panic as a failure.
+    /// Converts a panic into a failure.
     pub fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic
             .downcast_ref::<&str>()
@@ -63,17 +63,17 @@ impl Failure {
         self.means == Means::NotTried
     }
 
-    /// Where in the sources the error came up, if its message has no context.
+    /// The source position at which the error occurred, if its message has no context.
     pub fn place(&self) -> Option<String> {
         self.at.map(|at| format!("{}:{}", at.file(), at.line()))
     }
 
-    /// The errno that a system call gave, where that is what happened.
+    /// The errno, if a system call failed with one.
     pub fn errno(&self) -> Option<Errno> {
         self.errno
     }
 
-    /// Says that a system call gave `errno`.
+    /// Records the `errno` with which a system call failed.
     #[must_use]
     pub fn with_errno(self, errno: Option<Errno>) -> Self {
         Failure { errno, ..self }
@@ -100,7 +100,7 @@ impl fmt::Display for Failure {
 
 // `Failure` is deliberately no `std::error::Error`, so that every error converts into it.
 impl<E: std::error::Error + 'static> From<E> for Failure {
-    /// Mostly called by `?`, whose place in the sources is recorded.
+    /// Mostly called by `?`, whose position in the sources is recorded.
     #[track_caller]
     fn from(error: E) -> Self {
         let errno = errno_of(&error);
@@ -132,7 +132,7 @@ pub trait WithContext<T> {
     /// Prefixes the error's message with `what` was being done.
     ///
     /// # Errors
-    /// The error it was given, as a [`Failure`].
+    /// The original error, as a [`Failure`].
     fn context(self, what: impl fmt::Display) -> Result<T, Failure>;
 }
 

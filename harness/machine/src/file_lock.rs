@@ -1,4 +1,4 @@
-//! Locks of files (flock(2)), which processes wait for with a limit.
+//! File locks (flock(2)), waited for with a limit.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::require;
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// With any number of others who share it.
+    /// Any number of processes may hold it in this way.
     Shared,
-    /// With nobody.
+    /// No other process may hold it.
     Alone,
 }
 
@@ -21,10 +21,12 @@ pub enum Sharing {
 pub struct FileLock(File);
 
 impl FileLock {
-    /// Locks `file` as soon as the others let it, and gives up once `interrupted` says so.
+    /// Locks `file` as soon as no other holder prevents it; gives up when `interrupted` returns
+    /// true.
     ///
     /// # Errors
-    /// `what` it waited for, if they hold it for longer than `limit`; interrupted; or flock(2) fails.
+    /// If others hold the lock for longer than `limit` (naming `what` was waited for), the wait is
+    /// interrupted, or flock(2) fails.
     pub fn wait(
         file: File,
         sharing: Sharing,
@@ -50,7 +52,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Closing the file unlocks it as well, once no child has it any more.
+        // Closing the file would unlock it too, but only when no child has it open any more.
         let _ = self.0.unlock();
     }
 }
@@ -69,7 +71,7 @@ mod tests {
         let shared = (lock(Sharing::Shared, never).unwrap(), lock(Sharing::Shared, never).unwrap());
         let said = lock(Sharing::Alone, never).unwrap_err().to_string();
         assert_eq!(said, "the lock: not within 0 s");
-        // Another descriptor of the same open file, as a child has.
+        // A second descriptor of the same open file, such as a child inherits.
         let inherited = shared.0.0.try_clone().unwrap();
         drop(shared);
         let alone = lock(Sharing::Alone, never).unwrap();

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP while something runs that must be cleaned up.
+//! Handles SIGINT, SIGTERM and SIGHUP while something runs that must be cleaned up.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Both are for the whole process: signals are.
+/// Flags of the whole process, because signals are sent to the whole process.
 struct Flags {
-    /// One of the signals arrived.
+    /// One of the signals has arrived.
     came: Arc<AtomicBool>,
-    /// Nobody watches: the signals have their default action.
+    /// Nobody is watching: the signals have their default action.
     idle: Arc<AtomicBool>,
 }
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process.
+/// While this lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process.
 #[derive(Debug)]
 pub struct Signals(());
 
 impl Signals {
-    /// Starts watching. Watches do not nest: the first one dropped ends all.
+    /// Starts watching. Watches do not nest: dropping the first one ends all of them.
     pub fn begin() -> io::Result<Self> {
         let flags = flags()?;
         flags.came.store(false, Ordering::SeqCst);
@@ -28,14 +28,14 @@ impl Signals {
         Ok(Signals(()))
     }
 
-    /// Whether one of the signals arrived since [`Signals::begin`].
+    /// Whether one of the signals has arrived since [`Signals::begin`].
     pub fn interrupted(&self) -> bool {
         interrupted()
     }
 }
 
-/// Whether somebody watches and one of the signals arrived: for code that has no access to the
-/// [`Signals`].
+/// Whether somebody is watching and one of the signals has arrived; for code that has no access to
+/// the [`Signals`].
 pub fn interrupted() -> bool {
     FLAGS.get().is_some_and(|flags| {
         !flags.idle.load(Ordering::SeqCst) && flags.came.load(Ordering::SeqCst)

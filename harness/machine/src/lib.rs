@@ -1,8 +1,8 @@
 //! The machine that this process runs on.
 //!
 //! It finds programs ([`programs`]) and the checkout ([`project`]), reads `vexfs.toml`
-//! ([`config`]), starts and ends processes ([`child`]), looks at mounts ([`mount`]), decides whether
-//! this is the host or the guest ([`place`]), and finds the VexFS under test, or builds it
+//! ([`config`]), starts and ends processes ([`child`]), looks at mounts ([`mount`]), decides
+//! whether this is the host or the guest ([`place`]), and finds the VexFS under test, or builds it
 //! ([`under_test`], [`own_sources`]).
 //!
 //! It depends on `evidence` and on system calls. It boots no guest, mounts no VexFS and knows

@@ -1,4 +1,4 @@
-//! Mount points: what is mounted there, and how to unmount it.
+//! Mount points: lists what is mounted, and unmounts it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,11 +16,11 @@ use crate::failure::{Failure, WithContext};
 /// keeps the mount busy until it calls exec.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// proc_pid_mountinfo(5) of this thread, which may have a mount namespace of its own.
+/// proc_pid_mountinfo(5) of this thread, because a thread may have a mount namespace of its own.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
-/// Whether something is mounted on `path`. It asks the kernel and never the file system: a daemon that
-/// hangs would not answer, and the mount of a dead daemon is still a mount.
+/// Whether something is mounted on `path`. This asks only the kernel and not the file system: a
+/// daemon that hangs would not answer, and the mount of a dead daemon is still a mount.
 pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         crate::fail!("{} has no parent", path.display())
@@ -33,14 +33,14 @@ pub fn is_mounted(path: &Path) -> Result<bool, Failure> {
     Ok(entries()?.iter().any(|one| one.at == at.as_os_str().as_bytes()))
 }
 
-/// A line of mountinfo.
+/// A line of mountinfo: one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its device, `MAJOR:MINOR`.
+    /// The device, `MAJOR:MINOR`.
     pub device: Vec<u8>,
     /// Where it is mounted.
     pub at: Vec<u8>,
-    /// The file system's type: `fuse.vexfs`.
+    /// The file system's type, e.g. `fuse.vexfs`.
     pub kind: Vec<u8>,
 }
 
@@ -54,13 +54,13 @@ impl Entry {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = fields.nth(2)?.to_vec();
         let at = unescape(fields.nth(1)?);
-        // The optional fields end with a hyphen.
+        // A hyphen ends the optional fields.
         fields.find(|field| *field == b"-")?;
         Some(Entry { device, at, kind: unescape(fields.next()?) })
     }
 }
 
-/// What is mounted, in the order of mounting.
+/// All mounts, in the order of mounting.
 pub fn entries() -> Result<Vec<Entry>, Failure> {
     let mounts = fs::read(MOUNTINFO).context(MOUNTINFO)?;
     Ok(entries_of(&mounts))
@@ -90,10 +90,10 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// umount2(2), without force.
+/// Calls umount2(2), without force.
 ///
 /// # Errors
-/// Its errno; EBUSY only if it lasts.
+/// Its errno; EBUSY only if the mount stays busy.
 pub fn unmount(path: &Path) -> Result<(), Failure> {
     let what = format!("unmounting {} (it is busy)", path.display());
     wait_for(what, BUSY_LIMIT, || match umount2(path, MntFlags::empty()) {
@@ -103,8 +103,8 @@ pub fn unmount(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// umount2(2) with MNT_FORCE and MNT_DETACH: aborts requests in progress if the file system can, and
-/// detaches the mount although it is in use.
+/// Calls umount2(2) with MNT_FORCE and MNT_DETACH: aborts requests in progress if the file system
+/// can do so, and detaches the mount even if it is in use.
 pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
     umount2(path, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
         .context(format!("unmounting {} by force", path.display()))

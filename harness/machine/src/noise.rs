@@ -20,7 +20,7 @@ impl Sampler {
         Sampler { waiting: waiting(), stolen: stolen(), started: Instant::now() }
     }
 
-    /// What happened since the start.
+    /// The noise since the start.
     pub fn noise(&self) -> Noise {
         let wall_us = microseconds(self.started.elapsed());
         let since = |now: Option<Duration>, then: Option<Duration>| {
@@ -42,7 +42,7 @@ fn waiting() -> Option<Duration> {
     parse_pressure(&fs::read_to_string("/proc/pressure/cpu").ok()?)
 }
 
-/// `total` of the line `some` of a pressure file, see Documentation/accounting/psi.rst.
+/// `total` in the line `some` of a pressure file, see Documentation/accounting/psi.rst.
 fn parse_pressure(text: &str) -> Option<Duration> {
     let some = text.lines().find(|line| line.starts_with("some "))?;
     let total = some.split_whitespace().find_map(|word| word.strip_prefix("total="))?;
@@ -53,14 +53,14 @@ fn stolen() -> Option<Duration> {
     parse_steal(&fs::read_to_string("/proc/stat").ok()?)
 }
 
-/// The eighth number behind `cpu` of /proc/stat, see proc_stat(5), in ticks of 1/100 s.
+/// The eighth number after `cpu` in /proc/stat, see proc_stat(5), in ticks of 1/100 s.
 fn parse_steal(text: &str) -> Option<Duration> {
     let steal = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?;
     steal.parse::<u64>().ok().map(|ticks| Duration::from_millis(10 * ticks))
 }
 
-/// Pins the calling thread to its current processor until dropped. Children inherit the affinity, so
-/// start them before.
+/// Pins the calling thread to its current processor until dropped. Children inherit the affinity,
+/// so start them before this.
 pub struct Pinned(Option<CpuSet>);
 
 impl Pinned {
@@ -79,7 +79,7 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         if let Some(before) = self.0 {
-            // Best effort: it was allowed before.
+            // Best effort: this affinity was allowed before.
             let _ = sched_setaffinity(Pid::from_raw(0), &before);
         }
     }

@@ -1,4 +1,5 @@
-//! Builds a user's own VexFS from its sources. The host builds it; the guest uses what the host built.
+//! Builds a user's own VexFS from its sources. The host builds it; the guest uses what the host
+//! built.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,28 +15,28 @@ use crate::file_lock::{FileLock, Sharing};
 use crate::interrupt::interrupted;
 use crate::{atomic, config, fail, place, project, require};
 
-/// Longest build.
+/// How long a build may take.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 fn products() -> PathBuf {
     project::root().join("target/own-vexfs")
 }
 
-/// Where the daemon is, once it is built.
+/// The path of the daemon after it has been built.
 pub fn fuse_product() -> PathBuf {
     products().join("vexfs_fuse")
 }
 
-/// Where the module for kernel `release` is, once it is built.
+/// The path of the module for kernel `release` after it has been built.
 pub fn module_product(release: &str) -> PathBuf {
     products().join(release).join("vexfs.ko")
 }
 
-/// Builds what `vexfs.toml` gives as sources, the module for kernel `release`, whose `headers` are
-/// looked for only if there is a module to build.
+/// Builds everything that `vexfs.toml` gives as sources. The module is built for kernel `release`;
+/// its `headers` are looked for only if there is a module to build.
 ///
 /// # Errors
-/// It cannot be built, `vexfs.toml` is refused, or somebody interrupts.
+/// If something cannot be built, `vexfs.toml` is refused, or the build is interrupted.
 pub fn build_all<E: Into<Failure>>(
     release: &str,
     headers: impl FnOnce() -> Result<PathBuf, E>,
@@ -50,10 +51,11 @@ pub fn build_all<E: Into<Failure>>(
     Ok(())
 }
 
-/// Builds the cargo package in `source`, which must have one program; where it is.
+/// Builds the cargo package in `source`, which must have exactly one program, and returns the
+/// program's path.
 ///
 /// # Errors
-/// There is no package, cargo fails, or there are several programs.
+/// If there is no package, cargo fails, or there are several programs.
 pub fn build_fuse(source: &Path) -> Result<PathBuf, Failure> {
     let product = fuse_product();
     if place::here().place == Place::Guest {
@@ -65,7 +67,7 @@ pub fn build_fuse(source: &Path) -> Result<PathBuf, Failure> {
     Ok(product)
 }
 
-/// What `cargo build --release` makes of the package in `source`.
+/// The program that `cargo build --release` builds from the package in `source`.
 pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
     let manifest = source.join("Cargo.toml");
     require!(
@@ -92,17 +94,18 @@ pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The program of a line in which cargo says that it has one.
+/// The program that a line of cargo's output announces, if it announces one.
 fn executable(line: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_program = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
     message["executable"].as_str().filter(|_| is_program).map(PathBuf::from)
 }
 
-/// Builds the module in `source` for kernel `release`, by Kbuild; where it is.
+/// Builds the module in `source` for kernel `release` with Kbuild, and returns the module's path.
 ///
 /// # Errors
-/// There is no Kbuild or Makefile, no headers, or make fails, or leaves no module, or several.
+/// If there is no Kbuild or Makefile, there are no headers, make fails, or it leaves no module or
+/// several.
 pub fn build_module<E: Into<Failure>>(
     source: &Path,
     release: &str,
@@ -114,7 +117,7 @@ pub fn build_module<E: Into<Failure>>(
     Ok(product)
 }
 
-/// What Kbuild makes of the module in `source`, with the `headers` of a kernel.
+/// The module that Kbuild builds from `source` with the `headers` of a kernel.
 pub fn kbuild_module<E: Into<Failure>>(
     source: &Path,
     headers: impl FnOnce() -> Result<PathBuf, E>,
@@ -153,7 +156,7 @@ fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Copies what was built to where it is looked for, unless it is there already. A process that runs the
+/// Copies what was built to its expected path, unless it is already there. A process that runs the
 /// old file keeps it.
 fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
     let bytes = fs::read(built).context(built.display())?;
@@ -165,7 +168,7 @@ fn keep(built: &Path, product: &Path) -> Result<(), Failure> {
     atomic::write_with_mode(product, &bytes, 0o755).context(product.display())
 }
 
-/// One build at a time: trials are processes of their own.
+/// Allows one build at a time, because each trial is a process of its own.
 fn lock() -> Result<FileLock, Failure> {
     let directory = products();
     fs::create_dir_all(&directory).context(directory.display())?;

@@ -11,17 +11,18 @@ use crate::failure::{Failure, WithContext};
 
 /// Variable that names the part.
 const VARIABLE: &str = "VEXFS_VALIDATION_PART";
-/// Variable that holds what the part is to do, as JSON.
+/// Variable that holds the part's order, as JSON.
 const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 
-/// Bytes of memory of its own that a part may have: none needs a tenth. A file or a directory that has
-/// no end would take all that there is. Mappings of files, which are what is tried, do not count.
+/// How many bytes of memory of its own a part may have; no part needs a tenth of that. A file or a
+/// directory without an end would otherwise exhaust the machine's memory. Mappings of files, which
+/// the parts test, do not count.
 pub const MOST_MEMORY: rlim_t = 2 << 30;
 
 /// The function of a part; its argument is the order, as JSON.
 pub type Part = fn(&str) -> Result<(), Failure>;
 
-/// A command that does part `name`, with `order`; it is refused more than [`MOST_MEMORY`].
+/// A command that runs part `name` with `order`; it may not have more than [`MOST_MEMORY`].
 pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe().context("this program's path")?);
     command.env(VARIABLE, name).env(ORDER, serde_json::to_string(order)?);
@@ -36,7 +37,7 @@ fn with_memory(command: &mut Command, bytes: rlim_t) {
     }
 }
 
-/// If this process was started for one of `parts`, does it and exits.
+/// If this process was started for one of `parts`, runs that part and returns its exit code.
 pub fn main(parts: &[(&str, Part)]) -> Option<ExitCode> {
     let name = std::env::var(VARIABLE).ok()?;
     let Some((_, part)) = parts.iter().find(|(known, _)| *known == name) else {
@@ -60,7 +61,8 @@ mod tests {
     use super::*;
     use crate::child::Running;
 
-    /// What reads without end is ended by itself, and not by a machine that has no memory left.
+    /// A program that reads without end is stopped by its own limit, before the machine runs out of
+    /// memory.
     #[test]
     fn memory_has_an_end() {
         let mut endless = Command::new("tail");

@@ -1,10 +1,10 @@
-//! Host or guest: where this process runs, and how we know.
+//! Host or guest: where this process runs, and how that is known.
 //!
-//! The guest is recognised by something that only our launcher can have put there: a token
-//! on the kernel command line that matches the token in the evidence directory shared with the
-//! host, on a kernel that booted after the host wrote it (another boot id). The hypervisor's own
-//! marks are recorded as evidence but decide nothing: with `-cpu host` they may be absent, and
-//! the host may itself be a virtual machine.
+//! The guest is recognised by something that only our launcher can have put there: a token on the
+//! kernel command line that matches the token in the evidence directory shared with the host, on a
+//! kernel that booted after the host wrote the token (so its boot id differs). The hypervisor's own
+//! marks are recorded as evidence but decide nothing: with `-cpu host` they may be absent, and the
+//! host may itself be a virtual machine.
 
 use std::arch::x86_64::__cpuid;
 use std::fs;
@@ -19,37 +19,38 @@ use serde::{Deserialize, Serialize};
 pub const TOKEN_KEY: &str = "vexfs_validation.token=";
 /// Kernel command line parameter with the absolute path of the shared evidence directory.
 pub const EVIDENCE_KEY: &str = "vexfs_validation.evidence=";
-/// File in the evidence directory: the token, then the host's boot id, a line each.
+/// File in the evidence directory: the token and the host's boot id, on a line each.
 pub const TOKEN_FILE: &str = "guest.token";
 
-/// A place with the evidence for it.
+/// A place, and the evidence for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recognition {
-    /// The place decided on.
+    /// The place that was decided on.
     pub place: Place,
     /// Why, in a sentence.
     pub reason: String,
     /// The evidence directory that the launcher shared, in the guest.
     pub evidence_dir: Option<PathBuf>,
-    /// Everything that was looked at.
+    /// Every mark that was looked at.
     pub marks: Vec<Mark>,
 }
 
-/// What recognition looks at; taken from the running system by [`PlaceFacts::of_this_system`].
+/// The facts that decide the place; [`PlaceFacts::of_this_system`] reads them from the running
+/// system.
 #[derive(Debug, Clone, Default)]
 pub struct PlaceFacts {
     /// `/proc/cmdline`.
     pub command_line: String,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// CPUID leaf 0x4000_0000, the hypervisor's vendor, or empty.
+    /// CPUID leaf 0x4000_0000, the hypervisor's vendor; empty if there is none.
     pub hypervisor: String,
-    /// DMI system vendor and product, or empty.
+    /// DMI system vendor and product; empty if there are none.
     pub dmi: String,
 }
 
 impl PlaceFacts {
-    /// Reads them. What cannot be read stays empty and proves nothing.
+    /// Reads the facts. A fact that cannot be read stays empty and proves nothing.
     pub fn of_this_system() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let dmi = ["sys_vendor", "product_name"]
@@ -64,7 +65,7 @@ impl PlaceFacts {
     }
 }
 
-/// This boot's id, or empty if the kernel has none.
+/// This boot's id; empty if the kernel has none.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -148,21 +149,21 @@ fn token_matches(token: &str, dir: &Path, boot_id: &str) -> Result<(), String> {
     }
 }
 
-/// This process's place, decided once.
+/// The place of this process, decided once.
 pub fn here() -> &'static Recognition {
     static HERE: OnceLock<Recognition> = OnceLock::new();
     HERE.get_or_init(|| recognise(&PlaceFacts::of_this_system()))
 }
 
-/// Variable that names the evidence directory on the host; in the guest the kernel command line
-/// does.
+/// Variable that names the evidence directory on the host; in the guest, the kernel command line
+/// names it.
 pub const DIR_VARIABLE: &str = "VEXFS_VALIDATION_EVIDENCE";
 
-/// The evidence writer of this process: into its run's directory, or disabled if a person runs a test
-/// by hand.
+/// The evidence writer of this process. It writes into the run's directory, and is disabled if a
+/// person runs a test by hand.
 ///
 /// # Errors
-/// [`EvidenceError`] where the directory is named but cannot be written.
+/// [`EvidenceError`] if the directory is named but cannot be written.
 pub fn evidence_writer() -> Result<Writer, EvidenceError> {
     let here = here();
     let dir = match here.place {

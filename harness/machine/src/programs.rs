@@ -1,17 +1,17 @@
-//! Finds programs: by an environment variable, among the project's own tools, on the PATH.
+//! Finds programs: by an environment variable, among the project's own tools, or on the PATH.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::project;
 
-/// Directories of programs that the set-up installed.
+/// The directories of the programs that the set-up installed.
 pub fn project_directories() -> [PathBuf; 2] {
     [project::cache().join("tools/bin"), project::cache().join("venv/bin")]
 }
 
-/// Finds `program`: what `variable` names, or else as [`on_path`]. If the variable names a file that
-/// does not exist there is no fallback, because its user wanted that one.
+/// Finds `program`: what `variable` names, or else as [`on_path`]. If the variable names a file
+/// that does not exist there is no fallback, because the user wanted that file.
 pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
     match env::var_os(variable) {
         Some(named) => Some(PathBuf::from(named)).filter(|path| path.is_file()),
@@ -19,7 +19,7 @@ pub fn find(variable: &str, program: &str) -> Option<PathBuf> {
     }
 }
 
-/// The first `program` in the project's own directories and the path.
+/// The first `program` in the project's own directories and on the PATH.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     project_directories()
@@ -32,7 +32,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 /// QEMU's program.
 pub const QEMU: &str = "qemu-system-x86_64";
 
-/// QEMU; `VEXFS_QEMU` may name another one.
+/// The path of QEMU; `VEXFS_QEMU` may name another one.
 pub fn qemu() -> Option<PathBuf> {
     find("VEXFS_QEMU", QEMU)
 }
@@ -57,7 +57,7 @@ mod tests {
     fn programs_are_found_on_the_path() {
         assert!(find("VEXFS_NO_SUCH_VARIABLE", "sh").is_some_and(|path| path.ends_with("sh")));
         assert_eq!(on_path("no-such-program-here"), None);
-        // HOME is set and names no file.
+        // HOME is set, but names no file.
         assert_eq!(find("HOME", "sh"), None);
     }
 

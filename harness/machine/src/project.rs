@@ -6,17 +6,18 @@ use std::sync::OnceLock;
 
 use crate::failure::Failure;
 
-/// The checkout, fixed when the harness is built: `target/` holds only what it was built from.
+/// The checkout, fixed when the harness is built, because `target/` holds only what was built from
+/// it.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"))
 }
 
-/// Checks that this program lies in the checkout it was built from. After a checkout is copied or moved
-/// with its `target/`, cargo rebuilds nothing, and the programs and configuration of the old place
-/// would be tested.
+/// Checks that this program lies in the checkout that it was built from. If a checkout is copied or
+/// moved with its `target/`, cargo rebuilds nothing, and the programs and configuration of the old
+/// place would be tested.
 ///
 /// # Errors
-/// It lies in another, and what to do.
+/// If it lies in another checkout; the error says what to do.
 pub fn is_where_it_was_built() -> Result<(), Failure> {
     match copied_to(&std::env::current_exe()?, root()) {
         None => Ok(()),
@@ -37,9 +38,9 @@ fn copied_to(program: &Path, root: &Path) -> Option<PathBuf> {
     (real(here) != real(root)).then(|| here.to_owned())
 }
 
-/// The directory into which cargo builds the checkout: `target/`, unless the user's configuration or
-/// environment names another. cargo is asked only if this program lies elsewhere itself: every trial is
-/// a process, and asking is slow in a guest.
+/// The directory into which cargo builds the checkout: `target/`, unless the user's configuration
+/// or environment names another one. cargo is asked only if this program lies elsewhere itself:
+/// every trial is a process, and asking is slow in a guest.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -60,7 +61,7 @@ fn cargo_target(directory: &Path) -> Option<PathBuf> {
     metadata["target_directory"].as_str().map(PathBuf::from)
 }
 
-/// What `make setup` fetched: the virtual environment, tools, kernels.
+/// What `make setup` has fetched: the virtual environment, tools, kernels.
 pub fn cache() -> PathBuf {
     root().join(".cache")
 }
@@ -70,17 +71,17 @@ pub fn python() -> PathBuf {
     cache().join("venv/bin/python")
 }
 
-/// The virtual environment of the libraries that `make bench` compares with.
+/// The virtual environment of the libraries that `make bench` compares VexFS with.
 pub fn peers() -> PathBuf {
     cache().join("peers")
 }
 
-/// The recorded figures of the field.
+/// The recorded figures of other systems.
 pub fn recorded_figures() -> PathBuf {
     root().join("fixtures/baselines/http-2025-05-31.json")
 }
 
-/// Runs of `vexfs-validate run`, one directory each, and `latest`.
+/// The results of `vexfs-validate run`: one directory each, and the link `latest`.
 pub fn validation_runs() -> PathBuf {
     root().join("target/validation")
 }
@@ -98,7 +99,8 @@ mod tests {
 
     use super::*;
 
-    /// Tests run from where cargo has built them, and so are beside what it builds.
+    /// Tests run from the directory into which cargo has built them, and so lie beside what it
+    /// builds.
     #[test]
     fn what_is_built_is_beside_the_tests() {
         let test = std::env::current_exe().unwrap().canonicalize().unwrap();
@@ -124,7 +126,7 @@ mod tests {
         is_where_it_was_built().unwrap();
     }
 
-    /// What the set-up asks of a virtual environment, in the words of its script.
+    /// Runs the set-up's own check of a virtual environment, from its script.
     #[test]
     fn a_moved_virtual_environment_is_not_taken_for_whole() {
         let room = tempfile::tempdir().unwrap();
@@ -165,7 +167,7 @@ mod tests {
         let elsewhere = "[build]\ntarget-dir = \"/somewhere/else\"\n";
         fs::write(at(".cargo/config.toml"), elsewhere).unwrap();
         let told = cargo_target(package.path()).unwrap();
-        // An environment has the last word.
+        // The environment variable takes precedence.
         let expected = std::env::var_os("CARGO_TARGET_DIR");
         assert_eq!(told, expected.map_or("/somewhere/else".into(), |dir| package.path().join(dir)));
         assert_eq!(cargo_target(Path::new("/nonexistent")), None);

@@ -1,7 +1,7 @@
 //! Environment variables that the guest must inherit from the host.
 
-/// Variables that change what cargo builds or how trials behave. The guest must find what the host
-/// built, and repeating a trial means repeating them.
+/// Variables that change what cargo builds or how trials behave. The guest needs them to find what
+/// the host built, and repeating a trial means repeating them.
 pub const SETTINGS: &[&str] = &[
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -21,7 +21,7 @@ pub const SETTINGS: &[&str] = &[
 /// Prefixes of further such variables.
 pub const SETTINGS_FAMILIES: &[&str] = &["CARGO_PROFILE_", "VEXFS_VALIDATION_"];
 
-/// The ones that are set, by name.
+/// The variables of these that are set, by name.
 pub fn settings() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -1,8 +1,8 @@
 //! Where temporary files go, independent of the user's shell set-up.
 //!
-//! Trials mount in temporary directories, run programs there and let other users in, and the path of a
-//! guest's socket has at most 107 bytes. With a `TMPDIR` that is relative, long, private or mounted
-//! noexec, or a umask that excludes others, they would fail as if VexFS were at fault.
+//! Trials mount in temporary directories, run programs there and let other users in, and the path
+//! of a guest's socket has at most 107 bytes. With a `TMPDIR` that is relative, long, private or
+//! mounted noexec, or a umask that excludes others, they would fail as if VexFS were at fault.
 
 use std::fs;
 use std::io;
@@ -22,11 +22,12 @@ const LONGEST: usize = 30;
 /// Where temporary files go if `TMPDIR` cannot be used.
 const OTHERS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
-/// Sets what this process and its children make their files with: a umask that lets others read,
-/// and a directory that serves. For the latter the program is started once more, by its `TMPDIR`.
+/// Gives this process and its children a umask that lets others read, and a directory for temporary
+/// files that is suitable. If `TMPDIR` is not, the program starts itself again with another
+/// `TMPDIR`.
 ///
 /// # Errors
-/// No directory serves, and why.
+/// If no directory is suitable, and why.
 pub fn prepare() -> Result<(), Failure> {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let named = std::env::temp_dir();
@@ -43,24 +44,24 @@ pub fn prepare() -> Result<(), Failure> {
     Err(again.args(words).env("TMPDIR", chosen).exec().into())
 }
 
-/// A directory of one's own that serves, whatever `TMPDIR` and the umask are: for tests, which run
-/// programs there, let others in and have sockets beneath it.
+/// Makes a suitable directory for a test, whatever `TMPDIR` and the umask are. Tests run programs
+/// there, let other users in and have sockets below it.
 ///
 /// # Errors
-/// No directory serves, and why.
+/// If no directory is suitable, and why.
 pub fn room() -> Result<tempfile::TempDir, Failure> {
     let parent = choose(&std::env::temp_dir(), &OTHERS.map(PathBuf::from))?;
-    // Short, so that it serves as TMPDIR itself.
+    // The path must be short enough to serve as TMPDIR itself.
     let parent = if parent.as_os_str().len() + ROOM > LONGEST { "/tmp".into() } else { parent };
     let room = tempfile::Builder::new().prefix("v").rand_bytes(8).tempdir_in(parent)?;
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
     Ok(room)
 }
 
-/// Bytes of a room's name and the slash before it.
+/// Bytes of the directory's name and the slash before it.
 const ROOM: usize = 10;
 
-/// `named`, or else the first of `others` that serves.
+/// `named` if it is suitable, or else the first of `others` that is.
 fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     let Err(wrong) = serves(named) else { return Ok(named.to_owned()) };
     let other = others.iter().find(|other| serves(other).is_ok());
@@ -73,7 +74,8 @@ fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Checks that trials can work in directories below `directory`; otherwise says what is wrong with it.
+/// Checks that trials can work in directories below `directory`; otherwise returns what is wrong
+/// with it.
 fn serves(directory: &Path) -> Result<(), String> {
     let told = |error: io::Error| error.to_string();
     if !directory.is_absolute() {

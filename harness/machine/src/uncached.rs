@@ -1,7 +1,7 @@
 //! Reads that bypass the page cache.
 //!
-//! Written pages stay in the page cache, and a later read is answered from there, so a FUSE daemon that
-//! lost or corrupted them would never be asked.
+//! Written pages stay in the page cache, which answers later reads. A FUSE daemon that lost or
+//! corrupted the data would never be asked for it.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! What is tested: the release builds of this checkout and its module, or a user's own.
+//! The programs under test: this checkout's release builds and its module, or a user's own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,14 +11,14 @@ use crate::{config, own_sources, project, require};
 pub enum Program {
     /// The FUSE daemon, unless a user's own takes its place.
     FuseDaemon,
-    /// The person's tool.
+    /// The command-line tool.
     Vexctl,
     /// The benchmark, unless a user's own takes its place.
     Benchmark,
 }
 
 impl Program {
-    /// What it is called, for a person.
+    /// Human-readable name.
     pub fn title(self) -> &'static str {
         match self {
             Program::FuseDaemon => "the FUSE daemon",
@@ -27,10 +27,10 @@ impl Program {
         }
     }
 
-    /// Where it is, once it is built.
+    /// Its path after it has been built.
     ///
     /// # Errors
-    /// `vexfs.toml`, which may name another, is refused.
+    /// If `vexfs.toml`, which may name another program, is refused.
     pub fn path(self) -> Result<PathBuf, Failure> {
         match self {
             Program::FuseDaemon => fuse_daemon(),
@@ -50,15 +50,16 @@ impl Program {
         }
     }
 
-    /// What builds it.
+    /// The command that builds it.
     pub fn build_command(self) -> String {
         format!("cargo build --release -p {}", self.package())
     }
 
-    /// Its path; builds it where it is not there yet, and a user's own sources always.
+    /// Its path. Builds the program if it does not exist yet, and always builds a user's own
+    /// sources.
     ///
     /// # Errors
-    /// Where cargo cannot build it, or as [`Program::path`].
+    /// If cargo cannot build it, or as [`Program::path`].
     pub fn build_if_missing(self) -> Result<PathBuf, Failure> {
         if let (Program::FuseDaemon, Some(own)) = (self, &config::current()?.fuse)
             && own.program.is_dir()
@@ -87,7 +88,7 @@ impl Program {
 /// The FUSE daemon under test.
 ///
 /// # Errors
-/// `vexfs.toml` is refused.
+/// If `vexfs.toml` is refused.
 pub fn fuse_daemon() -> Result<PathBuf, Failure> {
     Ok(match &config::current()?.fuse {
         Some(own) if own.program.is_dir() => own_sources::fuse_product(),
@@ -99,7 +100,7 @@ pub fn fuse_daemon() -> Result<PathBuf, Failure> {
 /// The module under test, built for kernel `release`.
 ///
 /// # Errors
-/// `vexfs.toml` is refused.
+/// If `vexfs.toml` is refused.
 pub fn kernel_module(release: &str) -> Result<PathBuf, Failure> {
     Ok(match &config::current()?.module {
         Some(own) if own.path.is_dir() => own_sources::module_product(release),

@@ -8,15 +8,15 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::{programs, require};
 
-/// A program and its arguments, in which placeholders like `{mountpoint}` may stand.
+/// A program and its arguments, which may contain placeholders like `{mountpoint}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct ConfiguredCommand {
-    /// What is run.
+    /// The program to run.
     pub program: PathBuf,
-    /// What it is given.
+    /// Its arguments.
     pub arguments: Vec<String>,
-    /// Where it is run: beside the file that names it.
+    /// The directory to run it in: that of the configuration file.
     pub directory: PathBuf,
 }
 
@@ -41,8 +41,8 @@ impl TryFrom<Written> for ConfiguredCommand {
     }
 }
 
-/// The words that replace a placeholder, by its name. An argument that is only a placeholder may
-/// vanish.
+/// The words that replace each placeholder, by its name. An argument that is only a placeholder may
+/// become no word at all.
 pub type Values<'a> = [(&'a str, Vec<String>)];
 
 impl ConfiguredCommand {
@@ -51,8 +51,8 @@ impl ConfiguredCommand {
         ConfiguredCommand { program, arguments: vec![], directory: "/".into() }
     }
 
-    /// Finds the program, beside `directory` or on the path, and refuses placeholders other than
-    /// those `known`.
+    /// Finds the program in `directory` or on the PATH, and refuses placeholders that are not
+    /// `known`.
     pub(super) fn settle(&mut self, directory: &Path, known: &[&str]) -> Result<(), Failure> {
         directory.clone_into(&mut self.directory);
         for word in self.words() {
@@ -84,7 +84,7 @@ impl ConfiguredCommand {
         Ok(())
     }
 
-    /// A hint, if the first words together are a path with blanks.
+    /// A hint, in case the first words together are a path that contains blanks.
     fn with_blanks(&self, directory: &Path) -> String {
         let words = self.words();
         let whole =
@@ -102,7 +102,7 @@ impl ConfiguredCommand {
         std::iter::once(program).chain(self.arguments.iter().cloned()).collect()
     }
 
-    /// Whether the placeholder `name` stands in an argument.
+    /// Whether a word contains the placeholder `name`.
     pub fn mentions(&self, name: &str) -> bool {
         self.words().iter().any(|word| word.contains(&format!("{{{name}}}")))
     }
@@ -117,7 +117,8 @@ impl ConfiguredCommand {
     }
 }
 
-/// A command of `words` as `vexfs.toml` writes it: a string where blanks part them, and else a list.
+/// Writes a command as `vexfs.toml` does: as a string if blanks separate its words, otherwise as a
+/// list.
 pub fn written(words: &[String]) -> String {
     let apart = |word: &String| word.is_empty() || word.contains(char::is_whitespace);
     if words.iter().any(apart) {
@@ -132,7 +133,7 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// Refuses placeholders in `word` that are not `known`, are not closed, or may not stand there.
+/// Refuses placeholders in `word` that are not `known`, not closed, or in the wrong position.
 fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
     let mut rest = word;
     while let Some((_, after)) = rest.split_once('{') {
@@ -153,7 +154,7 @@ fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
                 ),
             }
         );
-        // For a shell's script, which has blanks, it is as good as any.
+        // In the script of a shell, which contains blanks, `{options}` may stand anywhere.
         require!(
             name != "options" || word == "{options}" || word.contains(char::is_whitespace),
             "{word:?}: {{options}} has to be a word of its own, for it becomes -o and what is asked \

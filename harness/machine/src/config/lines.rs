@@ -1,10 +1,10 @@
-//! Line numbers of settings in `vexfs.toml`, for messages.
+//! Line numbers of settings in `vexfs.toml`, for use in messages.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
 
-/// Where the values stand.
+/// The positions of the values.
 #[derive(Deserialize)]
 struct ConfigValues {
     fuse: Option<Spanned<IgnoredAny>>,
@@ -20,8 +20,8 @@ struct MountValues {
     module: Option<Spanned<IgnoredAny>>,
 }
 
-/// The line, from 1, on which `text` says what `key` is: `fuse`, `module`, `benchmark`, `mount.fuse`
-/// or `mount.module`. `None` where it does not.
+/// The line in `text`, counted from 1, of the value of `key`: `fuse`, `module`, `benchmark`,
+/// `mount.fuse` or `mount.module`. `None` if there is no such value.
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let ConfigValues { fuse, module, benchmark, mount } = toml::from_str(text).ok()?;
     let value = match key {

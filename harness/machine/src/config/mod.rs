@@ -1,4 +1,4 @@
-//! `vexfs.toml`: names the VexFS to test in place of this checkout's reference.
+//! `vexfs.toml`: names the VexFS to test instead of this checkout's reference.
 //!
 //! docs/own-vexfs.md describes the file for its authors.
 
@@ -18,17 +18,17 @@ pub use self::lines::line_of;
 use crate::failure::{Failure, WithContext};
 use crate::{project, require};
 
-/// Names another file than `vexfs.toml` of the checkout; a relative path begins in the checkout.
+/// Names a file other than the checkout's `vexfs.toml`; a relative path begins in the checkout.
 pub const VARIABLE: &str = "VEXFS_CONFIG";
 
 const FILE: &str = "vexfs.toml";
 
-/// What the file says. A missing setting means the reference.
+/// The content of the file. A missing setting means the reference.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The FUSE daemon: a program and its arguments, or the directory of its sources. Options and
-    /// the mount point are added behind them.
+    /// the mount point are appended.
     pub fuse: Option<ConfiguredCommand>,
     /// The module's file, built for the guest's kernel, or the directory of its sources.
     pub module: Option<Module>,
@@ -45,9 +45,9 @@ pub struct Config {
 pub struct Module {
     /// Its file, or the directory of its sources.
     pub path: PathBuf,
-    /// Its name, if its `.modinfo` does not say it.
+    /// Its name, if its `.modinfo` does not give one.
     pub name: Option<String>,
-    /// The name of its file system, if that is not the module's.
+    /// The name of its file system, if that differs from the module's.
     pub filesystem: Option<String>,
 }
 
@@ -81,18 +81,18 @@ impl From<WrittenModule> for Module {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
-    /// Starts the FUSE daemon, with `{program}`, `{options}` and `{mountpoint}`; it stays in the
-    /// foreground.
+    /// Starts the FUSE daemon, with `{program}`, `{options}` and `{mountpoint}`; it must stay in
+    /// the foreground.
     pub fuse: Option<ConfiguredCommand>,
     /// Mounts the module's file system, with `{module}`, `{options}` and `{mountpoint}`; it ends
-    /// when that is done.
+    /// when the file system is mounted.
     pub module: Option<ConfiguredCommand>,
 }
 
 /// The configuration in force, read once.
 ///
 /// # Errors
-/// The file cannot be read or understood; the same error on every call.
+/// If the file cannot be read or understood; every call returns the same error.
 pub fn current() -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, String>> = OnceLock::new();
     CONFIG
@@ -101,17 +101,17 @@ pub fn current() -> Result<&'static Config, Failure> {
         .map_err(Failure::new)
 }
 
-/// Where the configuration is looked for, whether it is there or not.
+/// The path of the configuration file, whether it exists or not.
 pub fn path() -> PathBuf {
     path_of(env::var_os(VARIABLE).map(PathBuf::from).as_deref())
 }
 
-/// The file that was `named`, or else the checkout's.
+/// The file that was `named`, or else the checkout's file.
 fn path_of(named: Option<&Path>) -> PathBuf {
     project::root().join(named.unwrap_or(Path::new(FILE)))
 }
 
-/// Reads the file that was `named`, which must be there, or else the checkout's, which need not.
+/// Reads the file that was `named`, which must exist, or else the checkout's file, which need not.
 fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
     let path = path_of(named.as_deref());
     let text = match fs::read_to_string(&path) {
@@ -129,10 +129,10 @@ fn read(named: Option<PathBuf>) -> Result<Config, Failure> {
     parse(&text, &path)
 }
 
-/// What `text` says as the file `path`, which need not be there.
+/// The configuration in `text`, read as if it were the file `path`, which need not exist.
 ///
 /// # Errors
-/// It cannot be understood, or names something that does not exist.
+/// If it cannot be understood, or names something that does not exist.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
     let mut config: Config = toml::from_str(text).map_err(|error| {
         Failure::new(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))
@@ -143,7 +143,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
 }
 
 impl Config {
-    /// Finds what is named; paths begin in `directory`.
+    /// Finds the files that are named; relative paths begin in `directory`.
     fn settle(&mut self, directory: &Path) -> Result<(), Failure> {
         let commands = [
             ("fuse", &mut self.fuse, &[][..]),

@@ -1,4 +1,4 @@
-//! Sort, distance and gather with AVX2, as numpy's and the engines' inner loops do them.
+//! Sort, distance and gather with AVX2, as in the inner loops of numpy and the engines.
 
 use std::arch::x86_64::{
     __m256, __m256i, _CMP_LT_OQ, _mm256_add_ps, _mm256_cmp_ps, _mm256_i32gather_ps,
@@ -9,13 +9,13 @@ use std::arch::x86_64::{
 use super::sum_lanes;
 
 const LANES: usize = 8;
-/// Slices of this length and below are sorted by insertion.
+/// Slices of at most this length are sorted without partitioning.
 const SMALL: usize = 16;
 
-/// Sorts by quicksort whose partition compresses eight floats at a time, as x86-simd-sort does.
+/// Sorts with a quicksort whose partition compresses eight floats at a time, as x86-simd-sort does.
 ///
 /// # Panics
-/// Where the CPU has no AVX2.
+/// If the CPU has no AVX2.
 pub fn sort(values: &mut [f32]) {
     assert!(std::arch::is_x86_feature_detected!("avx2"));
     quicksort(values);
@@ -27,18 +27,19 @@ fn quicksort(values: &mut [f32]) {
         return;
     }
     let pivot = values[values.len() / 2];
-    // SAFETY: `sort` has seen AVX2.
+    // SAFETY: `sort` has checked that the CPU has AVX2.
     let (below, rest) = unsafe { partition(values, pivot) };
     let (less, others) = (below.len(), rest.len());
     values[..less].copy_from_slice(&below);
     values[less..less + others].copy_from_slice(&rest);
     quicksort(&mut values[..less]);
-    // Nothing below the pivot: take out the pivot itself, or the recursion would not end.
+    // Take out the values that equal the pivot: if nothing is below it, the recursion would not
+    // end.
     let split = move_equal_to_front(&mut values[less..], pivot);
     quicksort(&mut values[less + split..]);
 }
 
-/// Moves the values equal to `pivot` to the front and returns how many they are.
+/// Moves the values equal to `pivot` to the front and returns their number.
 fn move_equal_to_front(values: &mut [f32], pivot: f32) -> usize {
     let mut equal = 0;
     for index in 0..values.len() {
@@ -50,10 +51,10 @@ fn move_equal_to_front(values: &mut [f32], pivot: f32) -> usize {
     equal
 }
 
-/// Values below `pivot`, and the others.
+/// Returns the values below `pivot`, and the others.
 ///
 /// # Safety
-/// The CPU has AVX2.
+/// The CPU must have AVX2.
 #[target_feature(enable = "avx2")]
 unsafe fn partition(values: &[f32], pivot: f32) -> (Vec<f32>, Vec<f32>) {
     let mut below = vec![0f32; values.len() + LANES];
@@ -84,10 +85,10 @@ unsafe fn partition(values: &[f32], pivot: f32) -> (Vec<f32>, Vec<f32>) {
     (below, rest)
 }
 
-/// Writes the lanes that `mask` names to `out`, in order, and returns how many they are.
+/// Writes the lanes in `mask` to `out`, in order, and returns their number.
 ///
 /// # Safety
-/// The CPU has AVX2, and `out` has room for eight floats.
+/// The CPU must have AVX2, and `out` must have room for eight floats.
 #[target_feature(enable = "avx2")]
 unsafe fn compress(eight: __m256, mask: u32, out: *mut f32) -> usize {
     let mut order = [0i32; LANES];
@@ -115,15 +116,15 @@ fn load(integers: &[i32; LANES]) -> __m256i {
 /// Squared Euclidean distance, without fused multiplication.
 ///
 /// # Panics
-/// Where the CPU has no AVX2, or the slices differ in length.
+/// If the CPU has no AVX2, or the slices differ in length.
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     assert!(std::arch::is_x86_feature_detected!("avx2") && a.len() == b.len());
-    // SAFETY: AVX2 is there, and the slices are of one length.
+    // SAFETY: the CPU has AVX2, and the slices have the same length.
     unsafe { distance(a, b) }
 }
 
 /// # Safety
-/// The CPU has AVX2, and `a` and `b` are of one length.
+/// The CPU must have AVX2, and `a` and `b` must have the same length.
 #[target_feature(enable = "avx2")]
 unsafe fn distance(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = _mm256_setzero_ps();
@@ -146,19 +147,19 @@ unsafe fn distance(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes) + rest
 }
 
-/// `values[index]` of every index.
+/// Returns `values[index]` for every index.
 ///
 /// # Panics
-/// Where the CPU has no AVX2, or an index is out of range.
+/// If the CPU has no AVX2, or an index is out of range.
 pub fn gather(values: &[f32], indexes: &[u32]) -> Vec<f32> {
     assert!(std::arch::is_x86_feature_detected!("avx2"));
     assert!(indexes.iter().all(|&index| (index as usize) < values.len()));
-    // SAFETY: AVX2 is there, and every index is in range.
+    // SAFETY: the CPU has AVX2, and every index is in range.
     unsafe { gather_checked(values, indexes) }
 }
 
 /// # Safety
-/// The CPU has AVX2, and every index is below `values.len()`, which is below 2^31.
+/// The CPU must have AVX2, and every index must be below `values.len()`, which must be below 2^31.
 #[target_feature(enable = "avx2")]
 unsafe fn gather_checked(values: &[f32], indexes: &[u32]) -> Vec<f32> {
     let mut out = vec![0f32; indexes.len()];

@@ -1,8 +1,9 @@
-//! Tests the guest's emulated CPU; no measurement counts before it passes.
+//! Tests the guest's emulated CPU; no measurement counts until it has passed.
 //!
-//! QEMU 7.2 computes AVX2 wrongly under TCG: sorts silently came back unsorted. The operations that
-//! numpy and the engines rely on (compares, masked moves, permutes, gathers, float arithmetic) are done
-//! here with AVX2 and with scalar code, on random data, and compared bit for bit.
+//! QEMU 7.2 computes AVX2 wrongly under TCG: sorts silently returned unsorted data. This test
+//! performs the operations that numpy and the engines rely on (compares, masked moves, permutes,
+//! gathers, float arithmetic) with AVX2 and with scalar code, on random data, and compares the
+//! results bit for bit.
 
 mod avx2;
 
@@ -34,7 +35,7 @@ impl SelfTestReport {
     }
 }
 
-/// Tests this CPU. Without AVX2 there is nothing to compare: SSE2 is what Rust itself runs on.
+/// Tests this CPU. Without AVX2 there is nothing to compare, since Rust's own code uses SSE2.
 pub fn run() -> SelfTestReport {
     if !std::arch::is_x86_feature_detected!("avx2") {
         let detail = "; this CPU has no AVX2, so nothing uses it".to_owned();
@@ -54,7 +55,7 @@ pub fn run() -> SelfTestReport {
 }
 
 fn one_round(random: &mut Mt, length: usize) -> Option<String> {
-    // Few distinct values, so that ties occur, and signs.
+    // Few distinct values, so that ties occur, and both signs.
     let values: Vec<f32> =
         (0..length).map(|_| (random.next_u32() % 4096) as f32 / 16.0 - 128.0).collect();
     let others: Vec<f32> = (0..length).map(|_| random.next_u32() as f32 / 65536.0).collect();
@@ -80,8 +81,7 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
 }
 
-/// The order of additions of [`avx2::squared_distance`]: eight lanes, then pairwise, then the
-/// rest.
+/// Adds in the same order as [`avx2::squared_distance`]: eight lanes, then pairwise, then the rest.
 fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; 8];
     let whole = a.len() / 8 * 8;
