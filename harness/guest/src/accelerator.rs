@@ -2,8 +2,8 @@
 //!
 //! `/dev/kvm` may open, answer every ioctl and create virtual CPUs, and still not boot a stock
 //! kernel (nested virtualisation is often like that); QEMU's own `-accel kvm:tcg` then picks KVM
-//! and hangs. So KVM is believed when the kernel has reached its first program on it. The answer
-//! holds until the machine reboots, and is remembered per kernel and QEMU.
+//! and hangs. So KVM is trusted only after the kernel has reached its first program on it. The
+//! answer is remembered per kernel and QEMU until the machine reboots.
 
 use std::fs;
 use std::io;
@@ -26,13 +26,13 @@ use super::lines::{self, ConsoleEvent, Stream};
 /// A working KVM boots the probe in one or two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What the user wants.
+/// The accelerator that the user wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AcceleratorChoice {
-    /// KVM where it boots the kernel, else emulation.
+    /// KVM if it boots the kernel, otherwise emulation.
     #[default]
     Auto,
-    /// This one or an error.
+    /// This accelerator, or an error.
     Only(Accelerator),
 }
 
@@ -49,17 +49,17 @@ impl FromStr for AcceleratorChoice {
     }
 }
 
-/// What was chosen and why.
+/// The accelerator that was chosen, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AcceleratorDecision {
     pub accelerator: Accelerator,
     pub reason: String,
 }
 
-/// Settles what executes the guest.
+/// Decides what executes the guest.
 ///
 /// # Errors
-/// KVM was demanded and does not work, or the probe cannot be made at all.
+/// If KVM was demanded and does not work, or the probe cannot be made at all.
 pub(super) fn decide(
     choice: AcceleratorChoice,
     kernel: &Kernel,
@@ -92,7 +92,7 @@ fn kvm_device() -> Result<(), String> {
 /// Whether KVM boots the kernel; if not, why.
 type BootAnswer = Result<(), String>;
 
-/// An answer and what it is for.
+/// An answer, and what it was found for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     kernel: String,
@@ -135,7 +135,7 @@ fn remembered_or_probed(
     Ok(answer)
 }
 
-/// Boots the kernel with the tiny initramfs to its first program.
+/// Boots the kernel with the tiny initramfs up to its first program.
 fn probe(
     kernel: &Kernel,
     qemu: &Qemu,
@@ -151,7 +151,8 @@ fn probe(
     boot_probe(&mut probe_command(kernel, qemu, accelerator, &initrd), interrupted)
 }
 
-/// With the CPU model that virtme-ng will choose: it is what fails on a machine whose KVM is incomplete.
+/// The command of the probe. It uses the CPU model that virtme-ng will choose, because that model
+/// is what fails on a machine whose KVM is incomplete.
 fn probe_command(kernel: &Kernel, qemu: &Qemu, on: Accelerator, initrd: &Path) -> Command {
     let cpu = match on {
         Accelerator::Kvm => "host,topoext=on",
@@ -174,7 +175,7 @@ fn boot_probe(
     let (both_ends, write_end) = io::pipe().map_err(cannot())?;
     command.stdin(Stdio::null()).stderr(write_end.try_clone().map_err(cannot())?).stdout(write_end);
     let child = Supervised::of("QEMU", command.spawn().map_err(cannot())?);
-    // The command holds the pipe's writing end; without it the reader sees QEMU's end.
+    // The command still holds the pipe's write end; dropping it lets the reader see QEMU's end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (report, events) = lines::channel();
     lines::read(Stream::Console, both_ends, report).map_err(cannot())?;
@@ -196,7 +197,7 @@ fn boot_probe(
         }
     }
     drop(child);
-    // QEMU names the error first and then aborts with less telling words.
+    // QEMU names the error first and then aborts with less informative words.
     let error = words.iter().find(|line| line.contains("error")).or(words.last());
     let error = error.map_or("QEMU ended without a word", |line| line);
     Ok(Err(format!("the kernel does not boot on KVM: {error}")))
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_mark_proves_the_boot() {
-        // It counts although the machine then never ends: the process is ended for it.
+        // The mark counts although the machine then never ends: the probe ends the process.
         assert_eq!(says(&format!("echo '{}'; exec sleep 1000", initramfs::MARK)), Ok(()));
     }
 

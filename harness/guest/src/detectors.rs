@@ -1,28 +1,28 @@
-//! Faults in the use of memory that Debian's own kernels can look for, if their command line says so.
+//! Memory errors that Debian's own kernels can detect, if their command line says so.
 //!
-//! docs/sanitizers.md says what each finds and what it costs. List hardening needs no argument: these
-//! kernels are built with it.
+//! docs/sanitizers.md says what each detector finds and what it costs. List hardening needs no
+//! argument: these kernels are built with it.
 
 use evidence::guest::Accelerator;
 
-/// What every guest's kernel is told. `init_on_free=1` is not among them: the kernel ignores it beside
-/// page poisoning, which overwrites what is freed as well, and checks it.
+/// Arguments for every guest's kernel. `init_on_free=1` is not among them: the kernel ignores it in
+/// combination with page poisoning, which also overwrites freed memory, and checks it as well.
 ///
 /// Sources: Documentation/admin-guide/kernel-parameters.txt, Documentation/mm/slub.rst,
 /// Documentation/dev-tools/kfence.rst.
 const EVERYWHERE: [&str; 2] = [
-    // Every cache: which of them a module uses is not known before it is loaded. Consistency checks,
-    // red zones, poison, and who allocated and freed an object.
+    // For every cache, because it is not known which caches a module uses before it is loaded:
+    // consistency checks, red zones, poison, and a record of who allocated and freed an object.
     "slub_debug=FZPU",
     "page_poison=1",
 ];
 
 /// Milliseconds between two objects that are placed beside a guard page; Debian's default is never.
-/// Not on an emulated CPU: a vector load that masks out what lies in the guard page touches it there,
-/// and a healthy module would be accused.
+/// Not used on an emulated CPU: there, a vector load that masks out the lanes in the guard page
+/// still touches it, so a healthy module would be accused.
 const KFENCE: &str = "kfence.sample_interval=20";
 
-/// The kernel's arguments for a guest on `accelerator`.
+/// The kernel arguments for a guest on `accelerator`.
 pub(super) fn arguments(accelerator: Accelerator) -> Vec<&'static str> {
     let kfence = (accelerator == Accelerator::Kvm).then_some(KFENCE);
     EVERYWHERE.into_iter().chain(kfence).collect()

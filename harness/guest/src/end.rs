@@ -1,4 +1,4 @@
-//! How a guest ended: one verdict from the console, the status and the supervisor.
+//! How a guest ended, decided from the console, the status file and the supervisor.
 
 use evidence::guest::GuestEnd;
 use evidence::kernel_log::{Finding, Trouble};
@@ -10,19 +10,19 @@ use super::status::GuestStatus;
 pub(super) enum StopReason {
     /// QEMU and virtme-ng ended by themselves.
     Ended,
-    /// No console line for this many seconds during boot, its limit.
+    /// The console printed no line for this many seconds during boot, the limit.
     BootSilence(u64),
-    /// The guest was not up after this many seconds, its limit, whatever its console said.
+    /// The guest was not up after this many seconds, the limit, whatever its console printed.
     BootLimit(u64),
-    /// No output for this many seconds, the limit.
+    /// The command printed nothing for this many seconds, the limit.
     SilenceLimit(u64),
-    /// Not done after this many seconds, the limit.
+    /// The command was not done after this many seconds, the limit.
     TimeLimit(u64),
-    /// A signal.
+    /// A signal arrived.
     Interrupted,
 }
 
-/// Turns what is known into the end. `last_words` is the console's last line.
+/// Decides how the guest ended. `last_words` is the console's last line.
 pub(super) fn classify(
     stop: StopReason,
     status: Option<&GuestStatus>,
@@ -54,7 +54,7 @@ pub(super) fn classify(
     if let Some(headline) = first(|trouble| trouble == Trouble::Oops) {
         return GuestEnd::Oopsed(headline);
     }
-    // A person who sees a panic presses Ctrl-C; it was a panic all the same.
+    // A person who sees a panic may press Ctrl-C; the end is still a panic.
     if stop == StopReason::Interrupted {
         return GuestEnd::Interrupted;
     }
@@ -63,8 +63,8 @@ pub(super) fn classify(
         GuestStatus::Exited { code, .. } => return GuestEnd::Exited(*code),
         GuestStatus::Running { .. } => {}
     }
-    // A busy host can make an emulated CPU look stuck for a while, so a lock-up counts as the end only
-    // if the command never finished.
+    // A busy host can make an emulated CPU look stuck for a while, so a lock-up counts as the end
+    // only if the command never finished.
     if let Some(headline) = first(Trouble::is_a_wait) {
         return GuestEnd::LockedUp(headline);
     }

@@ -1,24 +1,24 @@
-//! Why a guest could not be started, in words that name the next step.
+//! Why a guest could not be started, in messages that name the next step.
 
 use std::io;
 use std::path::PathBuf;
 
 use evidence::exit::{self, Exit};
 
-/// What provides the programs and kernels that the launcher needs.
+/// The command that installs the programs and kernels that the launcher needs.
 const SETUP: &str = "provide it with: make setup";
 
-/// A guest that could not be started or observed. What became of a guest that did start is a
-/// [`GuestEnd`](evidence::GuestEnd).
+/// A guest could not be started or observed. A guest that did start has a
+/// [`GuestEnd`](evidence::GuestEnd) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
     /// QEMU is not installed.
     #[error("QEMU is missing: no {program} on the path; {SETUP}")]
     NoQemu {
-        /// What was looked for.
+        /// The program that was looked for.
         program: String,
     },
-    /// QEMU does not tell its version.
+    /// QEMU does not report its version.
     #[error(
         "{path} does not say its version ({said:?}); reinstall QEMU: apt-get install --reinstall qemu-system-x86"
     )]
@@ -38,13 +38,13 @@ pub enum VmError {
         path: PathBuf,
         /// Its version.
         version: String,
-        /// The oldest that will do.
+        /// The oldest major version that is good enough.
         needed: u32,
     },
     /// virtme-ng is not installed.
     #[error("virtme-ng is missing: no {program} in .cache/venv/bin or on the path; {SETUP}")]
     NoVirtme {
-        /// What was looked for.
+        /// The program that was looked for.
         program: String,
     },
     /// No installed kernel matches.
@@ -52,19 +52,19 @@ pub enum VmError {
         "no kernel {wanted} is installed (found: {found}); provide it with: make setup KERNEL={wanted}"
     )]
     NoKernel {
-        /// What was asked for.
+        /// The kernel that was asked for.
         wanted: String,
-        /// The releases that are there.
+        /// The releases that are installed.
         found: String,
     },
-    /// The path given as kernel leads nowhere.
+    /// The path given as kernel does not exist or cannot be read.
     #[error(
         "the kernel {path} is not there: {source}; give the path of a vmlinuz, or a version: --kernel 6.12"
     )]
     KernelPath {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file given as kernel is something else.
@@ -75,22 +75,22 @@ pub enum VmError {
         /// The path.
         path: PathBuf,
     },
-    /// The kernel's modules are not where they belong.
+    /// The kernel's modules are not in their place.
     #[error(
         "kernel {release} has no modules ({looked}); install them beside it, or: make setup KERNEL={release}"
     )]
     NoModules {
-        /// Its release.
+        /// The kernel's release.
         release: String,
         /// Where they were looked for.
         looked: PathBuf,
     },
-    /// The kernel's headers are not there.
+    /// The kernel's headers are missing.
     #[error(
         "kernel {release} has no headers to build a module against ({looked}); {SETUP} KERNEL={release}"
     )]
     NoHeaders {
-        /// Its release.
+        /// The kernel's release.
         release: String,
         /// Where they were looked for.
         looked: PathBuf,
@@ -100,10 +100,10 @@ pub enum VmError {
         "KVM was asked for, but {reason}; leave the choice to the launcher, or: --accelerator tcg"
     )]
     NoKvm {
-        /// What happened when it was tried.
+        /// What happened when KVM was tried.
         reason: String,
     },
-    /// The demands contradict each other.
+    /// The demands on the clock, the accelerator and the CPUs contradict each other.
     #[error(
         "the instruction clock needs emulation on one CPU; leave out --accelerator kvm and --cpus"
     )]
@@ -114,12 +114,12 @@ pub enum VmError {
          programs if the machine has no more"
     )]
     TooLittleMemory {
-        /// MiB that it would have.
+        /// MiB that the guest would have.
         given: u64,
-        /// MiB that it needs.
+        /// MiB that the guest needs.
         needed: u64,
     },
-    /// More memory was asked for than the machine has.
+    /// More memory was asked for than this machine has.
     #[error(
         "the guest was to have {asked} MiB of memory, this machine has {present}; ask for less"
     )]
@@ -129,7 +129,7 @@ pub enum VmError {
         /// MiB present.
         present: u64,
     },
-    /// A path that does not survive the kernel command line.
+    /// A path cannot be passed on the kernel command line.
     #[error(
         "{path} cannot be shared with the guest: it must be at most {limit} bytes of letters, digits and \
          _ + - . /; move the checkout or choose another evidence directory"
@@ -137,28 +137,28 @@ pub enum VmError {
     SharedPath {
         /// The path.
         path: PathBuf,
-        /// The most bytes.
+        /// The largest number of bytes.
         limit: usize,
     },
-    /// The evidence directory does not take what is written.
+    /// The evidence directory cannot be written to.
     #[error(
         "evidence cannot be written to {path}: {source}; make room there or choose another directory"
     )]
     Evidence {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Something of this machine that the launcher needs fails.
+    /// A system call or program that the launcher needs has failed.
     #[error("{what}: {source}")]
     System {
-        /// What was being done, and what to do about it.
+        /// What was being done, and what to do about the failure.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Ctrl-C while the accelerator was tried or the guest was being prepared.
+    /// Ctrl-C while the accelerator was being chosen or the guest was being prepared.
     #[error("interrupted before the guest started")]
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! What this machine boots a guest with.
+//! The programs and the kernel that this machine boots a guest with.
 
 use std::path::PathBuf;
 
@@ -11,22 +11,23 @@ use super::kernel::{Kernel, KernelChoice};
 use super::launch;
 use super::qemu;
 
-/// QEMU, virtme-ng and a kernel, found once: what was checked is what [`run`](super::run) boots.
+/// QEMU, virtme-ng and a kernel, found once, so that [`run`](super::run) boots exactly what was
+/// checked.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// The QEMU.
     pub qemu: Qemu,
-    /// virtme-ng's program that boots.
+    /// virtme-ng's program that boots a guest.
     pub virtme_run: PathBuf,
     /// The kernel.
     pub kernel: Kernel,
 }
 
 impl Host {
-    /// Finds them, the kernel by `choice`.
+    /// Finds QEMU, virtme-ng, and the kernel of `choice`.
     ///
     /// # Errors
-    /// One is missing, and what provides it.
+    /// If one of them is missing; the error says what provides it.
     pub fn find(choice: &KernelChoice) -> Result<Host, VmError> {
         Ok(Host {
             qemu: qemu::find()?,
@@ -35,26 +36,26 @@ impl Host {
         })
     }
 
-    /// Finds them, the kernel being the one that a guest boots unless another is named:
-    /// `VEXFS_KERNEL`, or the default series.
+    /// Finds QEMU, virtme-ng, and the kernel that a guest boots by default: `VEXFS_KERNEL`, or else
+    /// the default series.
     pub fn of_environment() -> Result<Host, VmError> {
         Host::find(&KernelChoice::of_environment())
     }
 
-    /// What would execute a guest, by this choice, and why: the kernel is booted on KVM, unless it
-    /// is known already whether that works.
+    /// The accelerator that this choice leads to, and why. This boots the kernel on KVM, unless it
+    /// is already known whether that works.
     ///
     /// # Errors
-    /// QEMU is too old to emulate, or KVM was demanded and does not boot the kernel.
+    /// If QEMU is too old to emulate, or KVM was demanded and does not boot the kernel.
     pub fn accelerator(&self, choice: AcceleratorChoice) -> Result<(Accelerator, String), VmError> {
         decide(choice, &self.kernel, &self.qemu)
     }
 }
 
-/// What would execute a guest here, and why. It takes no virtme-ng to say so.
+/// The accelerator that a guest would get here, and why. This does not need virtme-ng.
 ///
 /// # Errors
-/// QEMU or the kernel is missing; or as [`Host::accelerator`].
+/// If QEMU or the kernel is missing, or as [`Host::accelerator`].
 pub fn accelerator_here() -> Result<(Accelerator, String), VmError> {
     let qemu = qemu::find()?;
     let kernel = Kernel::find(&KernelChoice::of_environment())?;
@@ -72,7 +73,7 @@ fn decide(
     Ok((decision.accelerator, decision.reason))
 }
 
-/// The program that boots a guest: what `VEXFS_VIRTME_RUN` names, or virtme-ng's.
+/// The program that boots a guest: the one that `VEXFS_VIRTME_RUN` names, or virtme-ng's.
 ///
 /// # Errors
 /// [`VmError::NoVirtme`].

@@ -1,13 +1,13 @@
-//! Notices when the host's files change under a running guest. The guest's root is a view of them, so a
-//! file that the host replaces may be stale (ESTALE) for any program in the guest. That is the host's
-//! doing, and is recorded as such.
+//! Notices when the host's files change under a running guest. The guest's root is a view of these
+//! files, so a file that the host replaces may be stale (ESTALE) for any program in the guest. The
+//! host is then to blame, and the change is recorded.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Directories of programs, libraries and their configuration; subdirectories are not looked into.
+/// Directories of programs, libraries and their configuration; subdirectories are not watched.
 const WATCHED: [&str; 8] = [
     "/etc",
     "/usr/bin",
@@ -19,7 +19,7 @@ const WATCHED: [&str; 8] = [
     "/usr/share",
 ];
 
-/// How many changes are reported at most.
+/// The largest number of changes that is reported.
 const TOLD: usize = 20;
 
 /// The state of the files when a guest was started.
@@ -28,7 +28,7 @@ pub(super) struct HostFiles {
     files: BTreeMap<PathBuf, FileState>,
 }
 
-/// Tells a file from another one in its place, and its content from a changed one.
+/// Distinguishes a file from another one in its place, and unchanged content from changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileState {
     inode: u64,
@@ -37,7 +37,7 @@ struct FileState {
 }
 
 impl HostFiles {
-    /// As they are now.
+    /// The current state of the files.
     pub(super) fn now() -> HostFiles {
         HostFiles::in_directories(WATCHED.map(PathBuf::from).to_vec())
     }
@@ -47,7 +47,7 @@ impl HostFiles {
         HostFiles { directories, files }
     }
 
-    /// Those that have been made, removed, replaced or written to since, by name.
+    /// The names of files that have been made, removed, replaced or written to since.
     pub(super) fn changes(self) -> Vec<String> {
         let HostFiles { directories, files } = self;
         let now = HostFiles::in_directories(directories).files;
@@ -57,7 +57,7 @@ impl HostFiles {
     }
 }
 
-/// The files in `directory`; what cannot be looked at is not there.
+/// The files in `directory`; a file that cannot be examined is left out.
 fn look_at(directory: &Path) -> Vec<(PathBuf, FileState)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let state = |entry: fs::DirEntry| {
@@ -84,7 +84,7 @@ mod tests {
             || HostFiles::in_directories(vec![room.path().to_owned(), "/nonexistent".into()]);
         assert_eq!(look().changes(), Vec::<String>::new());
         let before = look();
-        // As adduser(8) does it: of the same size, and another file.
+        // As adduser(8) does it: a new file of the same size takes the name.
         fs::write(at("passwd+"), "passwd").unwrap();
         fs::rename(at("passwd+"), at("passwd")).unwrap();
         fs::remove_file(at("removed")).unwrap();

@@ -1,4 +1,4 @@
-//! A tiny initramfs: busybox and one script. It shows whether a kernel boots at all.
+//! A tiny initramfs, busybox and one script, which shows whether a kernel boots at all.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use machine::project;
 
 use super::error::VmError;
 
-/// What the script says on the console.
+/// What the script prints on the console.
 pub(super) const MARK: &str = "vexfs-validation: the kernel has booted";
 
 /// Writes the initramfs to `path`.
@@ -44,7 +44,7 @@ fn write_archive(to: impl Write, busybox: &[u8], script: &[u8]) -> io::Result<()
     archive.entry("TRAILER!!!", 0, None, b"")
 }
 
-/// A cpio archive in the `newc` format, as the kernel unpacks it
+/// A cpio archive in the `newc` format, which the kernel unpacks
 /// (Documentation/driver-api/early-userspace/buffer-format.rst).
 struct Archive<W> {
     to: W,
@@ -75,7 +75,7 @@ impl<W: Write> Archive<W> {
         self.pad(content.len())
     }
 
-    /// Header with name, and content, each end on a multiple of four bytes.
+    /// Pads to a multiple of four bytes, both after the header with the name and after the content.
     fn pad(&mut self, length: usize) -> io::Result<()> {
         self.to.write_all(&[0; 3][..length.next_multiple_of(4) - length])
     }

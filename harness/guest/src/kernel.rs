@@ -1,6 +1,6 @@
-//! Finding the kernel to boot: image, modules, headers.
+//! Finds the kernel to boot: image, modules, headers.
 //!
-//! Kernels are looked for under *roots*: `/`, and each `.cache/kernels/*` into which the set-up
+//! Kernels are looked for under *roots*: `/`, and each `.cache/kernels/*` into which the set-up has
 //! unpacked Debian's packages without installing them. A root holds `boot/vmlinuz-RELEASE` and
 //! `lib/modules/RELEASE`.
 
@@ -19,8 +19,8 @@ use super::error::VmError;
 /// Which kernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// The newest installed one of a series or release, `6.12`, `6.12-rt` or `6.1.0-56-amd64`: of those with
-    /// headers, for which the module is built, if there are any.
+    /// The newest installed kernel of a series or release: `6.12`, `6.12-rt` or `6.1.0-56-amd64`.
+    /// Kernels with headers are preferred, because the module can be built for them.
     Version(String),
     /// A kernel image (`vmlinuz`).
     Image(PathBuf),
@@ -33,7 +33,8 @@ impl Default for KernelChoice {
 }
 
 impl KernelChoice {
-    /// What `VEXFS_KERNEL` names, as on the command line of `vexfs-validate`, or the default.
+    /// The kernel that `VEXFS_KERNEL` names, in the same form as on the command line of
+    /// `vexfs-validate`, or the default.
     pub fn of_environment() -> Self {
         match std::env::var("VEXFS_KERNEL").map(|text| text.parse()) {
             Ok(Ok(choice)) => choice,
@@ -45,7 +46,7 @@ impl KernelChoice {
 impl FromStr for KernelChoice {
     type Err = std::convert::Infallible;
 
-    /// Whatever holds a `/` is a path.
+    /// Text that contains a `/` is a path.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(if text.contains('/') {
             KernelChoice::Image(PathBuf::from(text))
@@ -70,7 +71,7 @@ impl Kernel {
     /// Finds the kernel of `choice` on this machine.
     ///
     /// # Errors
-    /// No such kernel, not a kernel, or a kernel without its modules.
+    /// If there is no such kernel, the file is no kernel, or the kernel has no modules.
     pub fn find(choice: &KernelChoice) -> Result<Self, VmError> {
         match choice {
             KernelChoice::Version(wanted) => newest(wanted, &installed(&roots())),
@@ -78,7 +79,7 @@ impl Kernel {
         }
     }
 
-    /// Where a module for this kernel is built against (Kbuild's `-C`).
+    /// The directory that a module for this kernel is built against (Kbuild's `-C`).
     ///
     /// # Errors
     /// [`VmError::NoHeaders`].
@@ -90,7 +91,8 @@ impl Kernel {
         Err(VmError::NoHeaders { release: self.release.clone(), looked: build })
     }
 
-    /// Whether its headers can build a module, as those that `fixtures/guest/setup.sh` provides can.
+    /// Whether a module can be built with its headers, as with those that `fixtures/guest/setup.sh`
+    /// provides.
     fn is_complete(&self) -> bool {
         self.modules.join("build/Module.symvers").is_file()
     }
@@ -104,7 +106,8 @@ fn roots() -> Vec<PathBuf> {
     roots
 }
 
-/// Every bootable kernel under `roots`. What cannot be read, or has no modules, is not one.
+/// Every bootable kernel under `roots`. Kernels that cannot be read or have no modules are left
+/// out.
 fn installed(roots: &[PathBuf]) -> Vec<Kernel> {
     let images = roots.iter().flat_map(|root| fs::read_dir(root.join("boot")));
     let paths = images.flatten().flatten().map(|entry| entry.path());
@@ -132,7 +135,7 @@ fn newest(wanted: &str, installed: &[Kernel]) -> Result<Kernel, VmError> {
     })
 }
 
-/// `6.12.117+deb12-amd64` as `[6, 12, 117, 12]`, which orders as people mean it.
+/// `6.12.117+deb12-amd64` as `[6, 12, 117, 12]`, which sorts in the order of versions.
 fn numbers(release: &str) -> Vec<u64> {
     let core = release.split_once("-amd64").map_or(release, |(core, _)| core);
     core.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
@@ -143,7 +146,7 @@ fn of_image(path: &Path) -> Result<Kernel, VmError> {
     let image = fs::canonicalize(path).map_err(unreadable)?;
     let release = release_of(&mut File::open(&image).map_err(unreadable)?)
         .map_err(|_| VmError::NotAKernel { path: path.to_owned() })?;
-    // As packages lay it out: ROOT/boot/vmlinuz-RELEASE beside ROOT/lib/modules/RELEASE.
+    // The layout of packages: ROOT/boot/vmlinuz-RELEASE beside ROOT/lib/modules/RELEASE.
     let root = image.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let in_root = |libraries: &str| root.join(libraries).join("modules").join(&release);
     let modules = [in_root("lib"), in_root("usr/lib")];
@@ -154,8 +157,8 @@ fn of_image(path: &Path) -> Result<Kernel, VmError> {
     }
 }
 
-/// The release that an x86 kernel image names in its header: the Linux/x86 boot protocol's
-/// `kernel_version` (Documentation/arch/x86/boot.rst) points to a string that begins with it.
+/// The release that an x86 kernel image names in its header. `kernel_version` in the Linux/x86 boot
+/// protocol (Documentation/arch/x86/boot.rst) points to a string that begins with the release.
 fn release_of(image: &mut (impl Read + Seek)) -> io::Result<String> {
     const MAGIC: u64 = 0x202;
     const VERSION_POINTER: u64 = 0x20e;

@@ -1,7 +1,7 @@
-//! The command line that boots the guest, and what the guest then runs.
+//! The command line that boots the guest.
 //!
-//! `virtme-run` of virtme-ng is started directly: `vng` would join the arguments to one line for
-//! a shell and add the user's own defaults.
+//! virtme-ng's `virtme-run` is started directly, because `vng` would join the arguments to one line
+//! for a shell and add the user's own defaults.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,56 +20,58 @@ use super::script;
 
 const PROGRAM: &str = "virtme-run";
 
-/// Writable in the guest and thrown away at its end.
+/// Directories that are writable in the guest; the changes are thrown away when it ends.
 const OVERLAID: [&str; 8] = ["/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp"];
 
-/// The kernel cuts its command line at 2,048 bytes and says nothing. The paths of checkout and
-/// evidence stand on it seven times in all; this leaves room for the rest.
+/// The kernel silently cuts its command line at 2,048 bytes. The paths of the checkout and of the
+/// evidence occur on it seven times in all; this limit leaves room for the rest.
 const LONGEST_PATH: usize = 160;
 
-/// Drivers of emulated hardware that no criterion touches. Loading them takes a third of the
-/// boot under emulation.
+/// Drivers of emulated hardware that no criterion uses. Loading them takes a third of the boot
+/// under emulation.
 const UNUSED_DRIVERS: &str = "kvm_amd,kvm_intel,kvm,ahci,libahci,libata,sr_mod,cdrom,sg,iTCO_wdt,\
                               i6300esb,lpc_ich,i2c_i801,aesni_intel,psmouse";
 
-/// A busy host holds an emulated CPU up for tens of seconds, so the kernel is given longer timeouts:
-/// soft lock-ups after 60 s instead of 20, RCU stalls likewise.
+/// Longer timeouts for the kernel, because a busy host may stop an emulated CPU for tens of
+/// seconds: soft lock-ups are reported after 60 s instead of 20, and so are RCU stalls.
 const PATIENCE: [&str; 2] = ["watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"];
 
-/// Whether timer interrupts arrive is tried for ten ticks at boot, in which a busy host may hold all
-/// emulated CPUs up: the kernel then panics with "IO-APIC + timer doesn't work".
+/// Skips the kernel's check at boot that ten timer interrupts arrive. A busy host may stop all
+/// emulated CPUs during these ticks, and the kernel would panic with "IO-APIC + timer doesn't
+/// work".
 const UNTRIED_TIMER: &str = "no_timer_check";
 
-/// The kernel drops what a writer of /dev/kmsg, virtme-ng's init for one, writes beyond ten lines
-/// in five seconds; and the log must hold the longest trial's lines until they are read.
+/// Keeps the kernel log complete. By default, the kernel drops what a writer of /dev/kmsg
+/// (virtme-ng's init, for example) writes beyond ten lines in five seconds. The buffer must hold
+/// the longest trial's lines until they are read.
 const WHOLE_LOG: [&str; 2] = ["printk.devkmsg=on", "log_buf_len=4M"];
 
 /// One thread, and time that counts its instructions, 2 ns each. A repeated string instruction
-/// counts once a byte, so that the kernel is kept from copying and zeroing with them: its plain
-/// moves count as a program's do.
+/// counts once per byte, so the kernel is told not to copy and zero with them; its plain moves then
+/// count in the same way as a program's.
 const INSTRUCTION_CLOCK: [&str; 6] =
     ["-accel", "tcg,thread=single", "-icount", "shift=1", "-cpu", "max,-erms,-fsrm"];
 
-/// Everything that decides the command line.
+/// Everything that determines the command line.
 #[derive(Debug)]
 pub(super) struct Launch<'a> {
     pub kernel: &'a Kernel,
     pub qemu: &'a Qemu,
     pub accelerator: Accelerator,
     pub clock: Clock,
-    /// Arguments by which the kernel looks for misused memory; none where speed is measured.
+    /// Kernel arguments that enable detectors of memory errors; none if speed is measured.
     pub detectors: &'a [&'a str],
     pub resources: Resources,
-    /// Absolute, existing, shared with the guest write-through.
+    /// An absolute, existing path; the guest writes through to this directory.
     pub evidence: &'a Path,
     pub token: &'a str,
-    /// A person at a terminal instead of a command.
+    /// Whether a person at a terminal uses the guest, instead of a command.
     pub interactive: bool,
-    /// Where virtme-ng puts its sockets and temporary files.
+    /// The directory in which virtme-ng puts its sockets and temporary files.
     pub scratch: &'a Path,
 }
 
-/// Finds virtme-ng: `VEXFS_VIRTME_RUN`, the project's virtual environment, or the path.
+/// Finds virtme-ng: `VEXFS_VIRTME_RUN`, the project's virtual environment, or the PATH.
 pub(super) fn virtme_run() -> Result<PathBuf, VmError> {
     programs::find("VEXFS_VIRTME_RUN", PROGRAM)
         .ok_or_else(|| VmError::NoVirtme { program: PROGRAM.to_owned() })
@@ -88,11 +90,12 @@ pub(super) fn must_be_shareable(path: &Path) -> Result<(), VmError> {
 }
 
 impl Launch<'_> {
-    /// The whole command.
+    /// The complete command.
     pub(super) fn command(&self, virtme_run: &Path) -> Command {
         let mut command = Command::new(virtme_run);
         command.args(self.arguments());
-        // TMPDIR keeps what virtme-ng leaves when it is killed in a place that is removed.
+        // With this TMPDIR, files that virtme-ng leaves when it is killed lie in a directory that
+        // is removed.
         command.env("TMPDIR", self.scratch).env("PATH", programs::search_path());
         command.current_dir(project::root());
         command
@@ -123,7 +126,7 @@ impl Launch<'_> {
         for argument in self.kernel_arguments() {
             option("--kopt", &argument);
         }
-        // q35 with and without KVM: numbers of the two then differ by the accelerator alone.
+        // Use q35 with and without KVM, so that results of the two differ by the accelerator alone.
         all.push("--disable-microvm".into());
         if self.accelerator == Accelerator::Tcg {
             all.push("--disable-kvm".into());
@@ -154,7 +157,7 @@ impl Launch<'_> {
 
     fn qemu_options(&self) -> &'static [&'static str] {
         match (self.accelerator, self.clock) {
-            // Without the fallback to emulation that virtme-ng asks for.
+            // Without the fallback to emulation, which virtme-ng would ask for.
             (Accelerator::Kvm, _) => &["-machine", "q35,accel=kvm"],
             (Accelerator::Tcg, Clock::Wall) => &["-accel", "tcg,thread=multi"],
             (Accelerator::Tcg, Clock::Instructions) => &INSTRUCTION_CLOCK,
@@ -162,7 +165,7 @@ impl Launch<'_> {
     }
 }
 
-/// The overlaid directories, and the checkout where none of them holds it.
+/// The overlaid directories, and also the checkout if none of them contains it.
 fn overlaid(checkout: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = OVERLAID.iter().map(PathBuf::from).collect();
     all.retain(|directory| directory.is_dir());
@@ -172,8 +175,8 @@ fn overlaid(checkout: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Creates the evidence directory, with the token that tells the guest it is the guest.
-/// The second line is this boot's id: a host that reads its own token is still the host.
+/// Writes the token that tells the guest that it is the guest. The second line is this boot's id: a
+/// host that reads its own token is still the host.
 pub(super) fn leave_token(evidence: &Path, token: &str) -> Result<(), VmError> {
     let path = evidence.join(place::TOKEN_FILE);
     fs::write(&path, format!("{token}\n{}\n", place::boot_id())).map_err(VmError::evidence(path))

@@ -1,18 +1,18 @@
-//! The launcher: boots a guest on this machine's own files, runs a command in it, and tells how
+//! The launcher: boots a guest on this machine's own files, runs a command in it, and reports how
 //! both ended.
 //!
-//! [`Host`] finds QEMU, virtme-ng and a kernel, and [`run`] is the whole story from there: it
-//! proves an accelerator by booting on it, and starts virtme-ng in a process group of its own. The
-//! guest sees this machine's root directory read-only, with throw-away writable copies of the
-//! checkout and of the system's directories; only the evidence directory is written through. Its
-//! first program of ours, `fixtures/guest/init.sh`, says that it is up, runs the command and says
-//! how it ended. The console is read as well, which distinguishes a panic, an oops, a lock-up and a
-//! silent guest from a failing command and a failing set-up ([`GuestEnd`](evidence::GuestEnd)).
+//! [`Host`] finds QEMU, virtme-ng and a kernel. [`run`] does everything else: it tests an
+//! accelerator by booting on it, and starts virtme-ng in a process group of its own. The guest sees
+//! this machine's root directory read-only, with temporary writable copies of the checkout and of
+//! the system's directories; only the evidence directory is written through. In the guest,
+//! `fixtures/guest/init.sh` records that the guest is up, runs the command and records how it
+//! ended. The launcher also reads the console, which distinguishes a panic, an oops, a lock-up and
+//! a silent guest from a failing command and a failing set-up ([`GuestEnd`](evidence::GuestEnd)).
 //! Whatever happens, nothing of the guest is left behind.
 //!
-//! It depends on `evidence` and `machine` and knows no VexFS: the caller builds what is to be tested
-//! before it boots a guest. Settings by environment, all optional: `VEXFS_QEMU`,
-//! `VEXFS_VIRTME_RUN`, `VEXFS_BUSYBOX` name programs to be used in place of those on the path.
+//! It depends on `evidence` and `machine` and knows nothing about VexFS: the caller builds what is
+//! to be tested before it boots a guest. Optional environment variables: `VEXFS_QEMU`,
+//! `VEXFS_VIRTME_RUN` and `VEXFS_BUSYBOX` name programs to use instead of those on the PATH.
 
 mod accelerator;
 mod detectors;

@@ -1,14 +1,14 @@
-//! Reads a child's output fast enough that the child hardly ever waits for us.
+//! Reads a child's output so fast that the child hardly ever has to wait.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-/// Longer lines are handed on in pieces, so that a program that prints no newline cannot fill
-/// the memory.
+/// Longer lines are passed on in pieces, so that a program that prints no newline cannot fill the
+/// memory.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Lines that may wait for the supervisor before the reader waits for it.
+/// How many lines may wait for the supervisor before the reader waits for it.
 const BACKLOG: usize = 1024;
 
 /// Where a line came from.
@@ -29,13 +29,13 @@ pub(super) enum ConsoleEvent {
     End,
 }
 
-/// Where readers report to.
+/// The channel on which readers report to the supervisor.
 pub(super) fn channel() -> (SyncSender<ConsoleEvent>, Receiver<ConsoleEvent>) {
     sync_channel(BACKLOG)
 }
 
-/// Reads `source` to its end in a thread of its own. The thread ends when the source or the
-/// receiver does.
+/// Reads `source` to its end in a thread of its own. The thread ends when the source ends or the
+/// receiver is dropped.
 pub(super) fn read(
     stream: Stream,
     source: impl Read + Send + 'static,
@@ -48,12 +48,13 @@ pub(super) fn read(
                 return;
             }
         }
-        // Nobody listens any more when the supervisor has given up on the pipe.
+        // If the supervisor has given up on the pipe, nobody receives this.
         let _ = report.send(ConsoleEvent::End);
     })
 }
 
-/// The next line or piece; `None` at the end and on any error (the pipe is then of no more use).
+/// The next line or piece of a line; `None` at the end and on any error, after which the pipe is of
+/// no use.
 fn next_line(source: &mut impl BufRead) -> Option<String> {
     let mut bytes = Vec::new();
     let read = source.take(LONGEST_LINE as u64).read_until(b'\n', &mut bytes).ok()?;

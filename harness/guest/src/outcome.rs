@@ -1,16 +1,16 @@
-//! What became of a guest.
+//! How a guest ended, and what was observed of it.
 
 use evidence::guest::{GuestEnd, GuestEnded, GuestFault, GuestLaunch};
 use evidence::kernel_log::Finding;
 use evidence::{EndOfTrail, exit};
 use serde::Serialize;
 
-/// What became of a guest.
+/// How a guest ended, and what was observed of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GuestOutcome {
     /// How it ended.
     pub end: GuestEnd,
-    /// Whether Ctrl-C ended it, whatever its kernel had reported by then.
+    /// Whether Ctrl-C ended it, whatever its kernel had reported before.
     pub interrupted: bool,
     /// How it was launched.
     pub launch: GuestLaunch,
@@ -18,9 +18,9 @@ pub struct GuestOutcome {
     pub findings: Vec<Finding>,
     /// The last lines of the console.
     pub console_tail: Vec<String>,
-    /// Files of the host's that changed meanwhile.
+    /// Files of the host that changed meanwhile.
     pub host_changes: Vec<String>,
-    /// Type of the guest's root file system: `virtiofs`, or the slow `9p`.
+    /// Type of the guest's root file system: `virtiofs`, or `9p`, which is slow.
     pub root_filesystem: Option<String>,
     /// Seconds from the start to the first sign of life.
     pub boot_seconds: Option<f64>,
@@ -33,7 +33,7 @@ pub struct GuestOutcome {
 }
 
 impl GuestOutcome {
-    /// The exit code for a program that ran the guest: its end's, but for Ctrl-C.
+    /// The exit code for a program that ran the guest: that of its end, unless Ctrl-C ended it.
     pub fn exit_code(&self) -> u8 {
         if self.interrupted { exit::INTERRUPTED.code } else { self.end.exit_code() }
     }

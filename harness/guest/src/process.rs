@@ -1,4 +1,4 @@
-//! A process group that is killed when we end, however we end.
+//! A process group that is killed when this process ends, in whatever way it ends.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeWriter};
@@ -13,23 +13,23 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// How long a killed group may take to be gone.
+/// How long the processes of a killed group may take to end.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// A process group with a guardian as its leader. The guardian waits for a pipe that only this
-/// process holds. When the pipe closes, because this is dropped or because our process is gone,
-/// even by SIGKILL, it removes the scratch directory and kills the group, itself included.
+/// A process group whose leader is a guardian. The guardian waits for a pipe that only this process
+/// holds. When the pipe closes, because this is dropped or because this process has ended, even by
+/// SIGKILL, the guardian removes the scratch directory and kills the group, itself included.
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
     guardian: Supervised,
     lifeline: Option<PipeWriter>,
 }
 
-/// `$0` is the scratch directory. The removal comes first because the kill is the guardian's end.
+/// `$0` is the scratch directory. It is removed first, because the kill ends the guardian too.
 const GUARDIAN: &str = "trap '' INT TERM HUP; read -r _; rm -rf -- \"$0\"; kill -KILL 0";
 
 impl ProcessGroup {
-    /// Makes the group.
+    /// Starts the guardian, and with it the group.
     pub(super) fn begin(scratch: &Path) -> io::Result<Self> {
         let (reader, lifeline) = io::pipe()?;
         let mut command = Command::new("/bin/sh");
@@ -50,16 +50,16 @@ impl ProcessGroup {
         Ok(Supervised::of("the guest", child))
     }
 
-    /// Ends all of the group and waits until nothing of it runs. Doing it twice does no harm.
+    /// Ends the whole group and waits until none of it is running. A second call does no harm.
     pub(super) fn end(&mut self) {
         self.lifeline = None;
         let started = Instant::now();
         let mut told = false;
-        // Only a process in an uninterruptible wait outlives SIGKILL; waiting longer for it would
+        // Only a process in an uninterruptible wait survives SIGKILL. Waiting longer for it would
         // make Ctrl-C hang.
         let _ = wait_for("", CLEANUP_LIMIT, || {
             if !told && started.elapsed() >= CLEANUP_LIMIT / 2 {
-                // The guardian should have done it by now.
+                // The guardian should have killed the group by now, so do it here.
                 told = !matches!(killpg(self.id(), Signal::SIGKILL), Err(Errno::EINTR));
             }
             Ok(members(self.id())?.is_empty().then_some(()))
@@ -85,7 +85,7 @@ mod tests {
         fs::write(scratch.path().join("socket"), "").unwrap();
         let group = ProcessGroup::begin(scratch.path()).unwrap();
         let id = group.id();
-        // A grandchild whose parent has gone is in the group all the same.
+        // A grandchild whose parent has ended is still in the group.
         let mut shell = Command::new("sh");
         shell.args(["-c", "sleep 1000 & trap '' TERM; exec sleep 1000"]);
         let child = group.spawn(&mut shell).unwrap();
@@ -102,7 +102,7 @@ mod tests {
         let mut group = ProcessGroup::begin(scratch.path()).unwrap();
         let id = group.id();
         let mut child = group.spawn(Command::new("sleep").arg("1000")).unwrap();
-        // What happens to the pipe when the launcher is killed, without the rest of `end`.
+        // Close the pipe, as happens when the launcher is killed, without the rest of `end`.
         group.lifeline = None;
         assert!(child.child().wait().is_ok());
         let gone = || Ok(members(id)?.is_empty().then_some(()));

@@ -7,14 +7,14 @@ use machine::programs;
 
 use super::error::VmError;
 
-/// The oldest release whose emulation is trusted: 7.2 computed AVX2 wrongly, so that sorted
-/// arrays silently came back unsorted.
+/// The oldest release whose emulation is trusted. 7.2 computed AVX2 wrongly, so that sorts silently
+/// returned unsorted arrays.
 const OLDEST_FOR_EMULATION: u32 = 10;
 
-/// Finds QEMU: `VEXFS_QEMU`, or on the path.
+/// Finds QEMU: the program that `VEXFS_QEMU` names, or the one on the PATH.
 ///
 /// # Errors
-/// It is not there, or does not tell its version.
+/// If it is not there, or does not report its version.
 pub fn find() -> Result<Qemu, VmError> {
     let path =
         programs::qemu().ok_or_else(|| VmError::NoQemu { program: programs::QEMU.to_owned() })?;
@@ -30,7 +30,7 @@ pub fn find() -> Result<Qemu, VmError> {
     }
 }
 
-/// Refuses emulation by a QEMU that computes wrongly.
+/// Refuses to emulate with a QEMU that computes wrongly.
 ///
 /// # Errors
 /// [`VmError::QemuTooOld`].
@@ -46,7 +46,7 @@ pub(super) fn must_be_fit_for(qemu: &Qemu, accelerator: Accelerator) -> Result<(
     })
 }
 
-/// `10.0.2` of `QEMU emulator version 10.0.2 (Debian …)`.
+/// `10.0.2` from `QEMU emulator version 10.0.2 (Debian …)`.
 fn version(said: &str) -> Option<&str> {
     let version = said.split_once("version ")?.1.split_whitespace().next()?;
     version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)

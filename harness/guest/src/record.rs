@@ -1,4 +1,4 @@
-//! Writes down how a guest was launched.
+//! Records how a guest was launched.
 
 use std::fs;
 use std::io;
@@ -11,14 +11,14 @@ use evidence::{Event, Writer};
 
 use super::error::VmError;
 
-/// Writes the launch down for the guest, and for good.
+/// Writes a file for the guest to read, and a record that stays in the evidence.
 pub(super) fn write(launch: &GuestLaunch, evidence: &Path) -> Result<(), VmError> {
     let path = evidence.join(LAUNCH_FILE);
     let write = serde_json::to_vec_pretty(launch)
         .map_err(io::Error::other)
         .and_then(|bytes| fs::write(&path, bytes));
     write.map_err(VmError::evidence(path))?;
-    // The file is the guest's, and the next guest's; the record stays.
+    // The next guest's launch overwrites the file, but the record stays.
     Writer::open(evidence, Place::Host)
         .and_then(|host| host.write(Event::GuestLaunched(Box::new(launch.clone()))))
         .map_err(|error| {

@@ -10,27 +10,27 @@ use super::accelerator::AcceleratorChoice;
 /// What the guest is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuestWork {
-    /// Run this command, program first, in the checkout.
+    /// Runs this command, program first, in the checkout.
     Command(Vec<String>),
-    /// Give the person at the terminal a root shell in the checkout.
+    /// Gives the person at the terminal a root shell in the checkout.
     Shell,
 }
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuestLimits {
-    /// For the boot: how long the console may be silent. In all it may take six times as long, since its
-    /// speed depends on the machine's load.
+    /// How long the console may be silent during the boot. The whole boot may take six times as
+    /// long, since its speed depends on the machine's load.
     pub boot: Duration,
-    /// Without a line of output from the command.
+    /// How long the command may print nothing.
     pub silence: Duration,
-    /// From the start to the command's end.
+    /// How long it may take from the start to the command's end.
     pub total: Duration,
 }
 
 impl Default for GuestLimits {
-    /// An idle machine with two cores boots an emulated guest in 10 s, a busy one in 130. The silence is
-    /// as long as the longest trial, the total as long as a whole validation.
+    /// An idle machine with two cores boots an emulated guest in 10 s, a busy one in 130 s. The
+    /// silence is as long as the longest trial, the total as long as a whole validation.
     fn default() -> Self {
         GuestLimits {
             boot: Duration::from_secs(300),
@@ -40,39 +40,41 @@ impl Default for GuestLimits {
     }
 }
 
-/// What the time of a guest is to count.
+/// What a guest's time counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClockChoice {
-    /// Time as it passes.
+    /// Elapsed time.
     #[default]
     Wall,
-    /// A count of the guest's instructions, 2 ns each: the same on a busy machine, on one emulated
-    /// CPU.
+    /// The guest's instructions, counted as 2 ns each. The count is the same on a busy machine, and
+    /// needs a single emulated CPU.
     Instructions,
-    /// The clock that decides on the kernel against FUSE: instructions, or wall time on KVM.
+    /// The clock that decides whether the kernel is faster than FUSE: wall time on KVM, otherwise
+    /// instructions.
     Deciding,
 }
 
-/// A guest to be run.
+/// A guest to run.
 #[derive(Debug, Clone)]
 pub struct GuestRequest {
-    /// On what.
+    /// The accelerator.
     pub accelerator: AcceleratorChoice,
-    /// MiB of memory; 8 GiB if unset, less where the machine has less.
+    /// MiB of memory; if unset, 8 GiB, or less if the machine has less.
     pub memory_mib: Option<u64>,
-    /// CPUs; 4 if unset, fewer where the machine has fewer.
+    /// CPUs; if unset, 4, or fewer if the machine has fewer.
     pub cpus: Option<u32>,
-    /// What for.
+    /// What it does.
     pub work: GuestWork,
-    /// Variables for the command, beside those that every command gets.
+    /// Variables for the command, in addition to those that every command gets.
     pub environment: Vec<(String, String)>,
-    /// The one directory that the guest writes through to; made if it is not there.
+    /// The only directory to which the guest writes through; it is created if it does not exist.
     pub evidence_dir: PathBuf,
-    /// For how long. A shell has no limit but the boot's.
+    /// How long things may take. For a shell, only the boot is limited.
     pub limits: GuestLimits,
-    /// What its time counts. Instructions have one CPU, emulated.
+    /// What its time counts. Instructions can only be counted on one emulated CPU.
     pub clock: ClockChoice,
-    /// Whether its kernel looks for misused memory, which makes it slower: not where speed is measured.
+    /// Whether its kernel looks for memory errors. That makes it slower, so not if speed is
+    /// measured.
     pub detectors: bool,
 }
 
@@ -95,7 +97,7 @@ impl GuestRequest {
 
 /// Receives what happens while the guest runs.
 pub trait Observer {
-    /// Something that a person should know: what was chosen and why.
+    /// Tells a person something, e.g. what was chosen and why.
     fn notice(&mut self, text: &str);
     /// A line of the command's output; never called for a shell, which has the terminal.
     fn output(&mut self, line: &str);

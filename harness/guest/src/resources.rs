@@ -4,11 +4,11 @@ use std::fs;
 
 use super::error::VmError;
 
-/// What the guest gets where the machine has it.
+/// What the guest gets if the machine has that much.
 const WANTED_MIB: u64 = 8 * 1024;
 const WANTED_CPUS: u64 = 4;
 
-/// Below this cargo, Python and the competitors do not fit into the guest.
+/// With less memory than this, cargo, Python and the competitors do not fit into the guest.
 const NEEDED_MIB: u64 = 2 * 1024;
 
 /// Memory and CPUs of the guest.
@@ -20,12 +20,12 @@ pub(super) struct Resources {
     pub cpus: u64,
 }
 
-/// What this machine has.
+/// The resources of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HostResources {
     /// MiB of memory, used or not.
     pub total_mib: u64,
-    /// MiB that can be had without swapping.
+    /// MiB that can be allocated without swapping.
     pub available_mib: u64,
     /// CPUs that this process may use.
     pub cpus: u64,
@@ -49,8 +49,8 @@ impl HostResources {
         })
     }
 
-    /// Settles what the guest gets: what was asked for, or the default, less where the machine
-    /// has less. A quarter of the available memory stays with the host.
+    /// Decides what the guest gets: what was asked for, or else the default, reduced if the machine
+    /// has less. By default a quarter of the available memory stays with the host.
     pub(super) fn share(
         self,
         memory_mib: Option<u64>,

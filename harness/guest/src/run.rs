@@ -1,4 +1,5 @@
-//! Runs a guest from start to end: proves the accelerator, boots, runs the command, and ends it.
+//! Runs a guest from start to end: tests the accelerator, boots, runs the command, and ends the
+//! guest.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -26,12 +27,12 @@ use super::script;
 use super::status::{GuestStatus, STATUS_FILE};
 use super::supervise;
 
-/// Boots a guest with what `host` has, does its work, ends it.
+/// Boots a guest with the programs and the kernel of `host`, lets it do its work, and ends it.
 ///
 /// # Errors
-/// What keeps the guest from being started or observed: something is missing on this machine, the
-/// request contradicts itself, or evidence cannot be written. Everything that becomes of a guest
-/// that was started is in the outcome.
+/// If the guest cannot be started or observed: something is missing on this machine, the request
+/// contradicts itself, or evidence cannot be written. Whatever happens to a guest that was started
+/// is in the outcome instead.
 pub fn run(
     host: &Host,
     request: &GuestRequest,
@@ -152,7 +153,7 @@ fn outcome(
         boot_seconds: seen.boot.map(|time| time.as_secs_f64()),
         first_output_seconds: seen.first_output.map(|time| time.as_secs_f64()),
         total_seconds: seen.total.as_secs_f64(),
-        // What cannot be read now is damage that every reader will see.
+        // If the trail cannot be read now, every later reader will report it as damaged.
         evidence: end_of_trail(evidence, Place::Guest).unwrap_or_default(),
     }
 }
@@ -173,7 +174,7 @@ fn evidence_dir(path: &Path) -> Result<PathBuf, VmError> {
     fs::canonicalize(path).map_err(VmError::evidence(path))
 }
 
-/// Writes what the guest needs, and removes what an earlier guest left.
+/// Writes the files that the guest needs, and removes the status file of an earlier guest.
 fn prepare_evidence(evidence: &Path, token: &str, request: &GuestRequest) -> Result<(), VmError> {
     let status = evidence.join(STATUS_FILE);
     match fs::remove_file(&status) {

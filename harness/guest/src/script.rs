@@ -1,5 +1,5 @@
-//! What the guest runs: our init, and the command as a script in the evidence directory, where a
-//! person can read and repeat it.
+//! The command of the guest, written as a script into the evidence directory, where a person can
+//! read and repeat it.
 
 use std::env;
 use std::fmt::Write as _;
@@ -13,10 +13,10 @@ use machine::{programs, settings};
 use super::error::VmError;
 use super::request::GuestWork;
 
-/// The script, in the evidence directory.
+/// The name of the script in the evidence directory.
 pub const COMMAND_FILE: &str = "guest-command.sh";
 
-/// Our first program in the guest. virtme-ng's own init starts it.
+/// The first of our programs in the guest. virtme-ng's own init starts it.
 pub(super) fn init() -> PathBuf {
     project::root().join("fixtures/guest/init.sh")
 }
@@ -48,7 +48,8 @@ fn text(work: &GuestWork, environment: &[(String, String)]) -> String {
     text
 }
 
-/// What every command in the guest finds: cargo with what the host downloaded, and no network.
+/// The environment of every command in the guest: cargo uses what the host has downloaded, and
+/// there is no network.
 fn base_environment() -> Vec<(String, String)> {
     let home = env::home_dir().unwrap_or_default();
     let or_in_home = |variable: &str, directory: &str| {
@@ -63,12 +64,12 @@ fn base_environment() -> Vec<(String, String)> {
         ("CARGO_NET_OFFLINE".to_owned(), "true".to_owned()),
         ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
     ];
-    // Beside what changes a build the reader's wishes and our own settings.
+    // Add the variables that change a build, and our own settings.
     environment.extend(settings::settings());
     environment
 }
 
-/// The project's programs, those beside cargo and cargo-nextest, and the system's.
+/// The project's programs, the directories of cargo and cargo-nextest, and the system's.
 fn guest_path() -> String {
     let beside = |program: &str| {
         programs::on_path(program).and_then(|path| path.parent().map(Path::to_owned))

@@ -1,17 +1,17 @@
-//! What the guest says of itself in the shared evidence directory.
+//! The status that the guest writes into the shared evidence directory.
 //!
-//! `fixtures/guest/init.sh` writes `running` before it runs the command and `exited` after it, so
-//! a guest that is lost on the way leaves a status that is not a success.
+//! `fixtures/guest/init.sh` writes `running` before it runs the command and `exited` after it, so a
+//! guest that is lost in between leaves a status that is not a success.
 
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The file, in the evidence directory.
+/// The name of the file in the evidence directory.
 pub const STATUS_FILE: &str = "guest-status.json";
 
-/// How far the guest came.
+/// How far the guest has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum GuestStatus {
@@ -20,14 +20,14 @@ pub enum GuestStatus {
         /// Type of the root file system: `virtiofs` or `9p`.
         root: String,
     },
-    /// Something that the launcher promises the command is not there.
+    /// Something is missing that the launcher promises to the command.
     SetupFailed {
-        /// What.
+        /// What is missing.
         reason: String,
     },
     /// The command has ended.
     Exited {
-        /// Its exit status, 128 + signal where a signal ended it.
+        /// Its exit status, or 128 + signal if a signal ended it.
         code: u8,
         /// Type of the root file system.
         root: String,
@@ -35,13 +35,13 @@ pub enum GuestStatus {
 }
 
 impl GuestStatus {
-    /// Reads the status; `None` as long as there is none, or none that can be understood.
+    /// Reads the status; `None` if there is none, or none that can be understood.
     pub(super) fn read(evidence: &Path) -> Option<Self> {
         let bytes = fs::read(evidence.join(STATUS_FILE)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Type of the guest's root file system, once it is known.
+    /// Type of the guest's root file system, if it is already known.
     pub(super) fn root(&self) -> Option<&str> {
         match self {
             GuestStatus::Running { root } | GuestStatus::Exited { root, .. } => Some(root),

@@ -21,29 +21,31 @@ use super::request::{GuestLimits, Observer};
 use super::status::GuestStatus;
 use super::terminal::TerminalForeground;
 
-/// What the command printed, in the evidence directory.
+/// The name, in the evidence directory, of the file with the command's output.
 pub const OUTPUT_FILE: &str = "guest-output.log";
 
 /// How often limits, signals and the guest's status are checked.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A boot that keeps printing may take this many times the limit of its silence. A machine at load 20
-/// took 500 s to boot; the limit ends a guest that reboots in a loop.
+/// A boot that keeps printing may take this many times the limit on its silence. A machine at load
+/// 20 took 500 s to boot. The limit ends a guest that reboots in a loop.
 const SLOWEST_BOOT: u32 = 6;
 
-/// How long a command may go on after the kernel reported trouble: it may still print what it saw.
+/// How long a command may continue after the kernel reported trouble, because it may still print
+/// what it saw.
 const PATIENCE_AFTER_TROUBLE: Duration = Duration::from_secs(180);
 
-/// How long to read what is left in the pipes after all their writers were killed.
+/// How long to read the rest of the pipes after all their writers have been killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is watched and for how long.
+/// What is watched, and for how long.
 pub(super) struct Supervisor<'a> {
     pub evidence: &'a Path,
-    /// A directory that is removed with the guest.
+    /// A directory that is removed when the guest ends.
     pub scratch: &'a Path,
     pub limits: GuestLimits,
-    /// The guest has the terminal: its output is not read, and only the boot has a limit.
+    /// Whether the guest has the terminal: its output is then not read, and only its boot has a
+    /// limit.
     pub interactive: bool,
     pub interrupted: &'a dyn Fn() -> bool,
 }
@@ -60,8 +62,8 @@ pub(super) struct Observed {
 }
 
 impl Supervisor<'_> {
-    /// Starts `command` and watches it until it ends by itself, by a limit or by a signal. When this
-    /// returns, with an error too, no process of it is left.
+    /// Starts `command` and watches it until it ends by itself, by a limit or by a signal. When
+    /// this returns, even with an error, none of its processes is left.
     pub(super) fn run(
         &self,
         command: &mut Command,
@@ -105,14 +107,14 @@ impl Supervisor<'_> {
 
     fn log(&self, name: &str) -> Result<(File, &'static str), VmError> {
         let path = self.evidence.join(name);
-        // The evidence of a run may come from more than one boot.
+        // Append, because the evidence of a run may come from more than one boot.
         let file = File::options().append(true).create(true).open(&path);
         let file = file.map_err(VmError::evidence(path))?;
         Ok((file, if name == CONSOLE_FILE { CONSOLE_FILE } else { OUTPUT_FILE }))
     }
 }
 
-/// One reader for each pipe that `child` has.
+/// Starts one reader for each pipe of `child`.
 fn readers(child: &mut Supervised) -> std::io::Result<(Receiver<ConsoleEvent>, usize)> {
     let (report, events) = lines::channel();
     let mut open = 0;
@@ -131,12 +133,12 @@ struct Session<'a> {
     supervisor: &'a Supervisor<'a>,
     console: (File, &'static str),
     output: (File, &'static str),
-    /// Pipes that have not ended.
+    /// How many pipes have not ended.
     open: usize,
     start: Instant,
     last_output: Instant,
-    /// When the console last printed a line that reports no trouble. How long a boot takes depends on the
-    /// machine, so what counts is that it makes progress.
+    /// When the console last printed a line that reports no trouble. How long a boot takes depends
+    /// on the machine, so what counts is whether it makes progress.
     last_console: Instant,
     seen: Observed,
 }
@@ -152,7 +154,7 @@ impl Session<'_> {
             match events.recv_timeout(TICK) {
                 Ok(event) => self.take(event, observer)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                // All pipes have ended; what is left is to see the process end.
+                // All pipes have ended; only the end of the process is still to come.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
             }
             if (self.supervisor.interrupted)() {
@@ -169,7 +171,7 @@ impl Session<'_> {
         }
     }
 
-    /// Takes what is left in the pipes.
+    /// Reads what is left in the pipes.
     fn drain(
         &mut self,
         events: &Receiver<ConsoleEvent>,
@@ -197,7 +199,7 @@ impl Session<'_> {
             ConsoleEvent::Line(Stream::Console, line) => {
                 append(&mut self.console, &line, self.supervisor.evidence)?;
                 if let Some(finding) = trouble_in(&line) {
-                    // A stuck kernel repeats its warning; that is no progress.
+                    // A stuck kernel repeats its warning, so only the first one counts as progress.
                     if self.seen.findings.is_empty() {
                         self.last_output = Instant::now();
                     }
@@ -205,7 +207,8 @@ impl Session<'_> {
                     self.seen.findings.push(finding);
                 } else {
                     self.last_console = Instant::now();
-                    // If virtme-ng did not find its ports in time, the command prints here.
+                    // If virtme-ng did not find its ports in time, the command prints on the
+                    // console.
                     if self.seen.boot.is_some() && self.seen.first_output.is_none() {
                         self.last_output = self.last_console;
                     }

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Pid, getpgrp};
 
-/// Makes another process group the terminal's foreground group, which alone may read from it, and
-/// takes that back when dropped.
+/// Makes another process group the terminal's foreground group, the only one that may read from the
+/// terminal, and takes the terminal back when dropped.
 #[derive(Debug)]
 pub(super) struct TerminalForeground(());
 
@@ -23,13 +23,14 @@ impl Drop for TerminalForeground {
     }
 }
 
-/// Without a terminal there is nothing to do, and a terminal that refuses is gone.
+/// Does nothing without a terminal. An error is ignored, because a terminal that refuses this is
+/// gone.
 fn set_foreground(group: Pid) {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return;
     }
-    // A background process that does this is stopped by SIGTTOU unless it blocks the signal.
+    // A background process that calls this is stopped by SIGTTOU unless it blocks the signal.
     let mut stop = SigSet::empty();
     stop.add(Signal::SIGTTOU);
     let mut before = SigSet::empty();

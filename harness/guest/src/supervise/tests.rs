@@ -1,4 +1,4 @@
-//! Shell scripts take virtme-ng's place.
+//! Tests of the supervisor, with shell scripts in place of virtme-ng.
 
 use super::*;
 use rstest::rstest;
@@ -36,7 +36,7 @@ impl Room {
         Room { evidence: tempfile::tempdir().unwrap(), scratch: tempfile::tempdir().unwrap() }
     }
 
-    /// Supervises a shell script in the place of virtme-ng.
+    /// Supervises a shell script in place of virtme-ng.
     fn watch(&self, script: &str, limits: GuestLimits, recorder: &mut Recorder) -> Observed {
         self.watch_until(script, limits, &|| false, recorder).unwrap()
     }
@@ -66,7 +66,7 @@ impl Room {
     }
 }
 
-/// Whether the process still runs; a zombie does not.
+/// Whether the process is still running; a zombie is not.
 fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
@@ -135,14 +135,15 @@ fn limits_end_all_of_it(
     #[case] stop: StopReason,
 ) {
     let (room, mut recorder) = (Room::new(), Recorder::default());
-    // A process that has left its parent, as virtiofsd does, and writes down who it is.
+    // A process that has left its parent, as virtiofsd does, and writes down its process id.
     let script = format!("(sleep 1000 & echo $! > orphan); {script}");
     assert_eq!(room.watch(&script, limits, &mut recorder).stop, stop);
     assert!(!runs(&room.log("orphan")));
     assert!(!room.scratch.path().exists());
 }
 
-/// On a busy machine it takes longer than any limit that was thought of, and goes on.
+/// On a busy machine, a boot may take longer than any limit that was thought of, and still make
+/// progress.
 #[test]
 fn a_slow_boot_is_waited_for_while_it_goes_on() {
     let (room, mut recorder) = (Room::new(), Recorder::default());
@@ -153,7 +154,7 @@ fn a_slow_boot_is_waited_for_while_it_goes_on() {
     assert!(seen.boot.is_some_and(|boot| boot > ms(3_000)));
 }
 
-/// virtme-ng's fallback, where the ports for the command's output come too late.
+/// virtme-ng's fallback when the ports for the command's output come too late.
 #[test]
 fn a_command_may_speak_on_the_console() {
     let (room, mut recorder) = (Room::new(), Recorder::default());
