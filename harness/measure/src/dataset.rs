@@ -14,18 +14,18 @@ use machine::require;
 use rand_mt::Mt;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of the protocol's base as little-endian f32, made by numpy 2.
+/// SHA-256 of the protocol's base as little-endian f32, as numpy 2 produces it.
 pub const BASE_SHA256: &str = "670c7af27ff4f3426cbb21ff557541f0d957aa72f8a3701eb8049958465c7652";
 /// SHA-256 of the protocol's queries, drawn from the same stream after the base.
 pub const QUERIES_SHA256: &str = "146689fea882258a63de5271c49616c4d50f6c07eb5b1945fbcb4b71ced42c4e";
 
-/// numpy's legacy generator (`numpy.random.seed`, `RandomState`): MT19937, frozen by numpy's
-/// NEP 19, and so the same stream in every version.
+/// numpy's legacy generator (`numpy.random.seed`, `RandomState`): MT19937. numpy's NEP 19 froze it,
+/// so its stream is the same in every version.
 #[derive(Clone)]
 pub struct NumpyRandom(Mt);
 
 impl NumpyRandom {
-    /// As after `numpy.random.seed(seed)`.
+    /// The state after `numpy.random.seed(seed)`.
     pub fn new(seed: u32) -> Self {
         NumpyRandom(Mt::new(seed))
     }
@@ -52,12 +52,12 @@ pub struct Dataset {
     pub base: Vec<f32>,
     /// The queries, one after the other.
     pub queries: Vec<f32>,
-    /// The stream behind the queries.
+    /// The stream after the queries.
     after: NumpyRandom,
 }
 
 impl Dataset {
-    /// Rows and queries of `dim` components; `after` is the stream behind the queries.
+    /// Rows and queries of `dim` components; `after` is the stream after the queries.
     pub(crate) fn new(dim: usize, base: Vec<f32>, queries: Vec<f32>, after: NumpyRandom) -> Self {
         Dataset { dim, base, queries, after }
     }
@@ -73,7 +73,7 @@ impl Dataset {
     /// The protocol's data, generated once and checked against numpy's digests.
     ///
     /// # Errors
-    /// A digest differs: nothing measured on such data could be compared with anyone's.
+    /// If a digest differs; results measured on such data could not be compared with anyone's.
     pub fn of_protocol() -> Result<&'static Dataset, Failure> {
         static DATASET: OnceLock<Result<Dataset, Failure>> = OnceLock::new();
         DATASET
@@ -87,10 +87,10 @@ impl Dataset {
             .map_err(Failure::clone)
     }
 
-    /// Whether this is the protocol's data.
+    /// Checks that this is the protocol's data.
     ///
     /// # Errors
-    /// Which part differs, with both digests.
+    /// If it is not: which part differs, with both digests.
     pub fn check_digests(&self) -> Result<(), Failure> {
         for (name, values, expected) in
             [("base", &self.base, BASE_SHA256), ("queries", &self.queries, QUERIES_SHA256)]
@@ -117,12 +117,12 @@ impl Dataset {
         &self.base[row * self.dim..(row + 1) * self.dim]
     }
 
-    /// The next `count` queries of the stream, which nobody has seen.
+    /// The next `count` queries of the stream, which no contender has seen.
     pub fn further_queries(&self, count: usize) -> Vec<f32> {
         self.after.clone().matrix(count, self.dim)
     }
 
-    /// The stream behind the queries and `count` further ones.
+    /// The stream after the queries and `count` further ones.
     pub fn stream_behind(&self, count: usize) -> NumpyRandom {
         let mut stream = self.after.clone();
         (0..count * self.dim).for_each(|_| {
@@ -147,7 +147,7 @@ pub fn bytes(values: &[f32]) -> &[u8] {
 /// The values of a vector file.
 ///
 /// # Errors
-/// The length is not a whole number of f32.
+/// If the length is not a whole number of f32.
 pub fn values(bytes: &[u8]) -> Result<Vec<f32>, Failure> {
     let (values, rest) = bytes.as_chunks();
     require!(
@@ -161,7 +161,8 @@ pub fn values(bytes: &[u8]) -> Result<Vec<f32>, Failure> {
 /// Compares vectors that were read back with those that were stored, bit for bit.
 ///
 /// # Errors
-/// Another number of values, or the first that differs and how many do.
+/// If the number of values differs, or a value does; the error names the first one and how many
+/// differ.
 pub fn compare(stored: &[f32], read_back: &[f32], dim: usize) -> Result<(), Failure> {
     require!(
         stored.len() == read_back.len(),

@@ -1,4 +1,4 @@
-//! What a home is called in evidence, in messages and as a contender.
+//! The names of homes in evidence, in messages and as contenders.
 
 use vexfs_uapi::Home;
 

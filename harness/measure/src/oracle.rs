@@ -1,4 +1,4 @@
-//! The exact neighbours, by brute force in f64: what recall is measured against.
+//! The exact neighbours, found by brute force in f64, against which recall is measured.
 
 use std::num::NonZero;
 use std::thread;
@@ -8,15 +8,15 @@ use machine::require;
 
 use crate::dataset::Dataset;
 
-/// Rows whose squared distance exceeds the k-th by no more than this share of it count as
-/// neighbours too: f32 cannot tell them apart. In the protocol's data the 10th and the 11th
-/// neighbour lie as close as 1.1e-6.
+/// Rows whose squared distance exceeds the k-th by no more than this share of it also count as
+/// neighbours, because f32 cannot tell them apart. In the protocol's data, the distances of the
+/// 10th and the 11th neighbour differ by as little as 1.1e-6.
 pub const TIE_TOLERANCE: f64 = 1e-6;
 
-/// Relative error that a reported distance may have: f32 sums of a few thousand
-/// squares in any order stay well within.
+/// Relative error that a reported distance may have: sums of a few thousand squares in f32, in any
+/// order, are well within it.
 pub const DISTANCE_TOLERANCE: f64 = 1e-4;
-/// Squared distances below this are compared as if they were this: cancellation in f32.
+/// Squared distances below this are compared as if they were this, because of cancellation in f32.
 const NEAR_ZERO: f64 = 0.01;
 
 /// The exact answers to a set of queries on a dataset.
@@ -24,15 +24,15 @@ pub struct Oracle<'a> {
     dataset: &'a Dataset,
     queries: &'a [f32],
     k: usize,
-    /// For each query the rows that count as its neighbours: k, and more where they tie.
+    /// For each query, the rows that count as its neighbours: k, or more if there are ties.
     neighbours: Vec<Vec<u64>>,
 }
 
 impl<'a> Oracle<'a> {
-    /// Computes the `k` nearest rows of `dataset` to each of `queries`, squared L2.
+    /// Computes the `k` nearest rows of `dataset` to each of `queries`, by squared L2 distance.
     ///
     /// # Panics
-    /// Where the dataset has fewer than `k` rows, or `k` is 0.
+    /// If the dataset has fewer than `k` rows, or `k` is 0.
     pub fn new(dataset: &'a Dataset, queries: &'a [f32], k: usize) -> Self {
         assert!((1..=dataset.rows()).contains(&k), "k = {k} of {} rows", dataset.rows());
         let queries_in_all = queries.len() / dataset.dim;
@@ -58,19 +58,19 @@ impl<'a> Oracle<'a> {
         self.neighbours.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no queries.
     pub fn is_empty(&self) -> bool {
         self.neighbours.is_empty()
     }
 
-    /// One query.
+    /// The query with this number.
     pub fn query(&self, query: usize) -> &'a [f32] {
         let dim = self.dataset.dim;
         &self.queries[query * dim..(query + 1) * dim]
     }
 
-    /// Recall@k of one answer: the share of the k neighbours that it names. A row named twice
-    /// counts once, a row that is not there and a place left empty count as wrong.
+    /// Recall@k of one answer: the share of the k neighbours that it names. A row that is named
+    /// twice counts once; a row that does not exist and an empty place count as wrong.
     pub fn recall(&self, query: usize, ids: &[u64]) -> f64 {
         let mut named: Vec<u64> = ids.iter().copied().take(self.k).collect();
         named.sort_unstable();
@@ -82,7 +82,7 @@ impl<'a> Oracle<'a> {
     /// Mean recall@k of the answers to all queries.
     ///
     /// # Errors
-    /// Another number of answers than queries.
+    /// If there are not as many answers as queries.
     pub fn mean_recall<'i>(
         &self,
         answers: impl ExactSizeIterator<Item = &'i [u64]>,
@@ -97,11 +97,11 @@ impl<'a> Oracle<'a> {
         Ok(sum / queries as f64)
     }
 
-    /// Whether the distances of an answer are those of the rows that it names, within
+    /// Checks that the distances of an answer are those of the rows that it names, within
     /// [`DISTANCE_TOLERANCE`], nearest first.
     ///
     /// # Errors
-    /// The first distance that is not.
+    /// The first wrong distance, or that the answer is not sorted.
     pub fn check_distances(
         &self,
         query: usize,
@@ -159,7 +159,8 @@ fn neighbours(dataset: &Dataset, queries: &[f32], k: usize) -> Vec<Vec<u64>> {
         .collect()
 }
 
-/// Squared Euclidean distance; eight sums side by side let the compiler use the machine's width.
+/// Squared Euclidean distance; eight separate sums let the compiler use the machine's full vector
+/// width.
 fn squared_l2(a: &[f32], b: &[f32]) -> f64 {
     let (a8, a_rest) = a.as_chunks::<8>();
     let (b8, b_rest) = b.as_chunks::<8>();
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(oracle.recall(0, &[0, 0, 0, 0]), 0.25);
         assert_eq!(oracle.recall(0, &[0, 1]), 0.5);
         assert_eq!(oracle.recall(0, &[0, 1, 2, 9999]), 0.75);
-        // Only the first k count: more answers than asked for buy nothing.
+        // Only the first k count, so naming more rows than asked for does not help.
         assert_eq!(oracle.recall(0, &[9, 8, 7, 6, 0, 1, 2, 3]), 0.0);
         assert_eq!(oracle.recall(0, &[]), 0.0);
     }

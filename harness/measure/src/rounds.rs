@@ -1,7 +1,8 @@
 //! Rounds of the same work on two sides, in ABBA order.
 //!
-//! When a system is compared with itself, sequential blocks find a false difference 12-24 % of the time
-//! and interleaved pairs 1-5 %: interleaving makes drift on a busy machine hit both sides alike.
+//! When a system is compared with itself, sequential blocks find a false difference 12-24 % of the
+//! time, and interleaved pairs 1-5 %. Interleaving makes drift on a busy machine affect both sides
+//! equally.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use evidence::{Controls, Order, Round};
 use machine::failure::Failure;
 use machine::noise::{Pinned, Sampler};
 
-/// The order of round `index`: AB, BA, AB, BA, which makes ABBA of every two.
+/// The order of round `index`: AB, BA, AB, BA, so that every two rounds form ABBA.
 pub fn order_of(index: usize) -> Order {
     if index.is_multiple_of(2) { Order::AB } else { Order::BA }
 }
 
-/// Does `a` and `b` in the order of round `index`, and `between` between the two.
+/// Runs `a` and `b` in the order of round `index`, and `between` between the two.
 pub fn round<A, Between, B>(
     index: usize,
     a: impl FnOnce() -> Result<A, Failure>,
@@ -36,8 +37,8 @@ pub fn round<A, Between, B>(
     }
 }
 
-/// Does `count` rounds; each side is given the round's number and returns the time of each of
-/// its operations.
+/// Runs `count` rounds. Each side gets the round's number and returns the time of each of its
+/// operations.
 pub fn rounds(
     count: usize,
     mut a: impl FnMut(usize) -> Result<Vec<Duration>, Failure>,
@@ -58,9 +59,9 @@ pub type RoundObserver<'a> = dyn FnMut(&[Round]) -> Result<(), Failure> + 'a;
 
 /// Rounds of four sides.
 pub struct ControlledRounds {
-    /// Those that count.
+    /// The rounds that count.
     pub rounds: Vec<Round>,
-    /// Those that were disturbed beyond the bounds of [`evidence::noise`], and done again.
+    /// Rounds that were disturbed beyond the bounds of [`evidence::noise`], and repeated.
     pub disturbed: Vec<Round>,
 }
 
@@ -80,9 +81,9 @@ impl Turn {
     }
 }
 
-/// Does `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`].
-/// A disturbed round is repeated, [`REPEATS`](evidence::protocol::REPEATS) times at most; `repeats` is 0
-/// for work that cannot be done twice. `seen` gets all rounds that count, after each of them.
+/// Runs `count` rounds of four sides: A, B, a copy of A and a slowed copy of A, in [`ORDERS`]. A
+/// disturbed round is repeated, [`REPEATS`](evidence::protocol::REPEATS) times at most; `repeats`
+/// is 0 for work that cannot be done twice. `seen` gets all rounds that count, after each of them.
 ///
 /// # Errors
 /// The first error of a side, or of `seen`.
@@ -121,7 +122,7 @@ pub fn controlled_rounds(
     Ok(done)
 }
 
-/// Times in whole nanoseconds, at most what fits.
+/// Times in whole nanoseconds; a time that does not fit becomes `u64::MAX`.
 pub fn nanoseconds(times: &[Duration]) -> Vec<u64> {
     times.iter().map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).collect()
 }

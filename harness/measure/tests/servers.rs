@@ -1,7 +1,7 @@
-//! Competitors' servers as contenders: ChromaDB's own, and what is said where there is none.
+//! Competitors' servers as contenders: ChromaDB's own server, and the messages if there is none.
 //!
-//! No Qdrant server can be installed from a package registry: its driver is tried on a stand-in of
-//! ours that answers as Qdrant's documentation says, and on servers that are none.
+//! No Qdrant server can be installed from a package registry. Its driver is tested on a stand-in of
+//! ours that answers as Qdrant's documentation says, and on servers that are not Qdrant.
 
 #[path = "servers/qdrant_stand_in.rs"]
 mod qdrant_stand_in;
@@ -25,7 +25,7 @@ use serde_json::json;
 
 use self::qdrant_stand_in::QdrantStandIn;
 
-/// `chroma run`, ended and reaped on drop.
+/// A running `chroma run`, which is ended and reaped on drop.
 struct Chroma {
     server: Child,
     url: String,
@@ -36,7 +36,7 @@ impl Chroma {
     fn start() -> Chroma {
         let directory = tempfile::tempdir().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
-        // Free until somebody else takes it in the moment between.
+        // The port is free unless somebody else takes it in between.
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let server = Command::new(project::python())
@@ -60,8 +60,8 @@ impl Chroma {
     }
 }
 
-/// A connection alone proves nothing: the port is taken before the server answers, and one that
-/// nobody listens to may be connected to itself.
+/// Whether the server answers requests. A connection alone proves nothing: the port is taken before
+/// the server answers, and a connection to a port without a listener may connect to itself.
 fn answers_requests(port: u16) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
@@ -81,7 +81,7 @@ impl Drop for Chroma {
     }
 }
 
-/// Names of the server's collections.
+/// Names of the collections on the server.
 fn collections(url: &str) -> String {
     let script = "import sys, chromadb; from urllib.parse import urlsplit as u; \
                   s = u(sys.argv[1]); \
@@ -111,14 +111,14 @@ fn a_chromadb_server_is_a_contender() {
         (&configuration["rows"], &configuration["hnsw"]["ef_search"]),
         (&400.into(), &256.into())
     );
-    // Even where nobody closes it nothing stays on the server.
+    // Even without `close`, nothing stays on the server.
     assert!(collections(&chroma.url).contains("vexfs-validation-"));
     drop(driver);
     assert_eq!(collections(&chroma.url), "[]");
 }
 
-/// Rows go in, come back bit for bit and are found at their squared distances, in the requests that
-/// Qdrant documents. On a stand-in: of a real server it says nothing.
+/// Rows are inserted, come back bit for bit and are found at their squared distances, with the
+/// requests that Qdrant documents. The stand-in proves nothing about a real server.
 #[test]
 fn qdrants_driver_inserts_and_searches_on_a_stand_in() {
     let server = QdrantStandIn::start();
@@ -193,7 +193,7 @@ fn where_no_server_answers_it_is_said(#[case] competitor: Competitor, #[case] pa
     );
 }
 
-/// Not a Qdrant: it shows no more than what the driver says of a server that answers otherwise.
+/// This server is not a Qdrant; the test only shows how the driver reports an unexpected answer.
 #[rstest]
 #[case::an_error("HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nno key", "403 b'no key'")]
 #[case::no_json("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "is no JSON: b'hello'")]

@@ -1,4 +1,4 @@
-//! Repeats a program's work on its own files, to measure how fast it can be done.
+//! Repeats a program's work on its own files, to measure how fast that work can be done.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,16 +14,18 @@ use vexfs_uapi::client::{self, Searcher};
 
 use super::pace::Pace;
 
-/// Queries that we time an index with, one by one and in one request.
+/// How many queries an index is timed with, one by one and in one request.
 const TRIES: usize = 50;
-/// Parts in which rows are stored again, as many as our own benchmark has: the first are faster
-/// where an index is a graph, and one takes longer where an index learns from its first rows.
+/// How many parts rows are stored again in, as many as in our own benchmark. The first rows are
+/// stored faster if the index is a graph, and one part takes longer if the index learns from its
+/// first rows.
 const PARTS: usize = 25;
-/// How often rows are stored again, to find the fastest time, and the time after which no further try
-/// begins.
+/// How often rows are stored again to find the fastest time, and the time after which no further
+/// repetition begins.
 const REPEATS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What is stored again of a large file, from its beginning, where rows go into a graph fastest.
+/// How many bytes of a large file are stored again, from its beginning. The first rows go into a
+/// graph fastest.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// How fast the index of `stats`, which must hold rows, answers a query for one neighbour.
@@ -58,20 +60,20 @@ pub(super) fn search(file: &File, stats: &Stats, index: String) -> Result<Pace, 
     Ok(Pace { index, operations: stats.searches, seconds })
 }
 
-/// How fast the rows of `file` can be stored while it has its indexes, whose counters are `indexes`. The
-/// file is truncated and written again, in parts and at once.
+/// How fast the rows of `file` can be stored while it has its indexes, whose counters are
+/// `indexes`. The file is truncated and written again, both in parts and all at once.
 pub(super) fn insertion(file: &File, indexes: &[Stats], name: &str) -> Result<Vec<Pace>, Failure> {
     let row = |stats: &Stats| 4 * stats.dim as usize;
     let Some(first) = indexes.iter().find(|stats| stats.rows > 0) else { return Ok(vec![]) };
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len().min(MOST_BYTES))?];
     file.read_exact_at(&mut bytes, 0).context("reading the program's file")?;
-    // The statistics of the inode, which may have no name any more.
+    // Opens the file by its descriptor, because it may have no name any more.
     let mut writer = OpenOptions::new()
         .append(true)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .context("opening the program's file for writing")?;
     let part = (bytes.len() / row(first)).div_ceil(PARTS).max(1) * row(first);
-    // A row is stored once for every index on it.
+    // A row counts once for every index on the file.
     let rows = |bytes: &[u8]| indexes.iter().map(|one| bytes.len() / row(one)).sum::<usize>();
     let each = |bytes: &[u8], took: Duration| took.as_secs_f64() / rows(bytes).max(1) as f64;
 
@@ -100,7 +102,7 @@ pub(super) fn insertion(file: &File, indexes: &[Stats], name: &str) -> Result<Ve
             one.index
         );
     }
-    // What is beyond the most that is stored again is taken to be as fast.
+    // Rows beyond the part that is stored again are assumed to be as fast.
     let counted: u64 = indexes.iter().map(|stats| stats.rows).sum();
     let share = counted as f64 / rows(&bytes).max(1) as f64;
     let paces = bytes.chunks(part).zip(seconds).map(|(part, seconds)| Pace {

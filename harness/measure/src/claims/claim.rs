@@ -1,4 +1,4 @@
-//! What a benchmark program claims: its lines `NAME ... RATE ops/sec`.
+//! The claims of a benchmark program: its lines `NAME ... RATE ops/sec`.
 
 use evidence::protocol::Protocol;
 use machine::failure::Failure;
@@ -17,12 +17,12 @@ pub enum ClaimedWork {
     Either,
 }
 
-/// One line.
+/// The claim of one line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Claim {
     /// The line as it was printed.
     pub line: String,
-    /// What was done.
+    /// The operation.
     pub work: ClaimedWork,
     /// How many operations.
     pub operations: u64,
@@ -58,15 +58,15 @@ const SEARCH: &[&str] =
     &["search", "searches", "query", "queries", "lookup", "lookups", "knn", "ann"];
 const OPERATIONS: &[&str] = &["operations", "operation", "ops"];
 
-/// Words that mark a line's rate as not the program's own.
+/// A line with these words shows another system's rate.
 const FOR_COMPARISON: &str = "for comparison";
 
-/// The claims in `output`, each once: a summary at the end claims nothing new, and a rate that is shown
-/// for comparison nothing at all. A line that does not say how many operations it speaks of stands for
-/// those of `protocol`, whose place the program takes: its rows once, or its measured queries.
+/// The claims in `output`, each once: a summary at the end claims nothing new, and a rate shown for
+/// comparison is no claim. If a line does not give a number of operations, that of `protocol` is
+/// assumed: all its rows once, or its measured queries.
 ///
 /// # Errors
-/// No line claims anything, or one claims an impossible rate.
+/// If no line claims anything, or a line claims an impossible rate.
 pub fn claims(output: &str, protocol: &Protocol) -> Result<Vec<Claim>, Failure> {
     let mut claims = Vec::new();
     for line in output.lines() {
@@ -81,18 +81,18 @@ pub fn claims(output: &str, protocol: &Protocol) -> Result<Vec<Claim>, Failure> 
     Ok(once(claims).into_iter().map(|printed| printed.claim).collect())
 }
 
-/// A claim, and how it was printed.
+/// A claim, and how precisely it was printed.
 struct Printed {
     claim: Claim,
-    /// Whether the line says itself how many operations it speaks of.
+    /// Whether the line itself says how many operations it is about.
     counted: bool,
-    /// What one more in the last digit of its rate is.
+    /// The value of one unit in the last digit of its rate.
     unit: f64,
 }
 
 impl Printed {
-    /// Whether the other repeats it: the same rate of the same work, as far as the coarser of the two is
-    /// printed, and no other number of operations.
+    /// Whether the other line repeats this claim: the same work, the same rate to the precision of
+    /// the coarser one, and no contradicting number of operations.
     fn says_the_same(&self, other: &Printed) -> bool {
         let apart = (self.claim.rate - other.claim.rate).abs();
         let counted = self.counted && other.counted;
@@ -102,7 +102,7 @@ impl Printed {
     }
 }
 
-/// Each of `all` once; of those that say the same the one that says the most.
+/// Removes repetitions from `all`, keeping the line that says how many operations it is about.
 fn once(all: Vec<Printed>) -> Vec<Printed> {
     let mut kept: Vec<Printed> = Vec::new();
     for one in all {
@@ -126,7 +126,7 @@ fn claim(line: &str, protocol: &Protocol) -> Result<Option<Printed>, Failure> {
     let plain: Vec<String> = words.iter().map(|word| bare(word).to_lowercase()).collect();
     let among = |list: &[&str]| plain.iter().any(|word| list.contains(&word.as_str()));
     let work = match (among(INSERTION), among(SEARCH)) {
-        // A search is of rows and vectors.
+        // A line about a search may also mention rows and vectors.
         (_, true) => ClaimedWork::Search,
         (true, false) => ClaimedWork::Insertion,
         (false, false) => ClaimedWork::Either,
@@ -151,7 +151,7 @@ fn claim(line: &str, protocol: &Protocol) -> Result<Option<Printed>, Failure> {
     Ok(Some(Printed { claim, counted: counted.is_some(), unit }))
 }
 
-/// What the last digit of a number stands for: 0.01 in `11.25`, 1 in `11`.
+/// The value of the last digit of a number: 0.01 in `11.25`, 1 in `11`.
 fn last_digit(word: &str) -> f64 {
     let digits = word.trim_matches(|c: char| !c.is_ascii_digit());
     let behind = digits.split_once('.').map_or(0, |(_, behind)| behind.len());
@@ -162,12 +162,12 @@ fn is_unit(word: &str) -> bool {
     matches!(bare(word).to_lowercase().as_str(), "ops/sec" | "ops/s" | "ops/second")
 }
 
-/// Without the punctuation around it.
+/// The word without the punctuation around it.
 fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
-/// `12,000,000.5` and the like, in brackets or not.
+/// Parses numbers like `12,000,000.5`, in brackets or not.
 fn number(word: &str) -> Option<f64> {
     word.trim_matches(|c: char| "()[]=:;,".contains(c)).replace([',', '_'], "").parse().ok()
 }
@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(claims, [Claim { line, work, operations, rate }]);
     }
 
-    /// As an honest program prints them: while it goes, in a table at its end, and beside another's.
+    /// As an honest program prints them: during the run, in a table at the end, and beside another
+    /// system's rate.
     #[test]
     fn a_summary_and_what_is_for_comparison_claim_nothing_more() {
         let output = "Flat insert 10000 rows ... 350123.44 ops/sec\n\
@@ -211,7 +212,7 @@ mod tests {
         let claims = claims(output, &PROTOCOL).unwrap();
         let told: Vec<(u64, f64)> = claims.iter().map(|one| (one.operations, one.rate)).collect();
         assert_eq!(told, [(10_000, 350_123.44), (2_000, 9_001.25), (2_000, 11_872.0)]);
-        // The summary may come first, and know less.
+        // The summary may come first, with less detail.
         let claims =
             super::claims("search 9001 ops/sec\nsearch 50 queries 9001.4 ops/sec\n", &PROTOCOL);
         assert_eq!(claims.unwrap()[0].operations, 50);

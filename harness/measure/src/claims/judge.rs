@@ -9,17 +9,17 @@ use super::claim::{Claim, ClaimedWork};
 use super::pace::{Pace, fastest};
 use super::seen::Seen;
 
-/// A program may report the median of its runs. Then half of its operations took at least as long as
-/// claimed, and the others any time, so only half of the claimed time must fit.
+/// A program may report the median of its runs. Then half of its operations took at least as long
+/// as claimed, and the others any time, so only half of the claimed time has to fit.
 const MEDIAN: f64 = 2.0;
-/// An index may have been this many times as fast as we measured it, on each processor: a disturbance
+/// How many times faster than we measured an index may have been, on each processor. A disturbance
 /// during our own measurement must not make an honest program look like a liar.
 const FASTER: f64 = 2.0;
 
-/// Compares `claims` with what the home counted and with the time that the program ran.
+/// Compares `claims` with what the home counted and with how long the program ran.
 ///
 /// # Errors
-/// Every claim that cannot be true, with the sum.
+/// Every claim that cannot be true, with the calculation.
 pub fn judge(
     claims: &[Claim],
     seen: &Seen,
@@ -66,7 +66,7 @@ pub fn judge(
     Ok(())
 }
 
-/// The claims that are too fast for what we measured, each by itself and all together.
+/// The claims that are faster than our measurements allow, each by itself and all together.
 fn too_fast(claims: &[Claim], seen: &Seen, processors: usize) -> Vec<String> {
     let mut lies = Vec::new();
     for work in [ClaimedWork::Insertion, ClaimedWork::Search, ClaimedWork::Either] {
@@ -78,7 +78,7 @@ fn too_fast(claims: &[Claim], seen: &Seen, processors: usize) -> Vec<String> {
     lies
 }
 
-/// Why `claims` of the same work are too fast together.
+/// Explains why `claims` of the same kind of work are too fast together, if they are.
 fn faster(work: ClaimedWork, claims: &[&Claim], seen: &Seen, processors: usize) -> Option<String> {
     let (stored, searched): (&[Pace], &[Pace]) = match work {
         ClaimedWork::Insertion => (&seen.inserting, &[]),
@@ -91,7 +91,7 @@ fn faster(work: ClaimedWork, claims: &[&Claim], seen: &Seen, processors: usize) 
         ClaimedWork::Either => "insertion or search",
     };
     let operations: u64 = claims.iter().map(|claim| claim.operations).sum();
-    // Only half of the operations took at least the median.
+    // Only half of the operations took at least as long as the median.
     let half = (operations as f64 / MEDIAN).ceil() as u64;
     let fastest = fastest(stored.iter().chain(searched), half)?;
     let bound = FASTER * processors as f64 / fastest.seconds.max(1e-9);
@@ -111,7 +111,7 @@ fn faster(work: ClaimedWork, claims: &[&Claim], seen: &Seen, processors: usize) 
     ))
 }
 
-/// The sum: how long the claimed work would have taken.
+/// Shows how long the claimed work would have taken.
 fn list<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> String {
     let claims: Vec<&Claim> = claims.into_iter().collect();
     let each = |claim: &&Claim| {
@@ -238,7 +238,8 @@ mod tests {
         seen.searching.push(Pace { index: "c".to_owned(), operations: 1_000, seconds: 1e-6 });
         let claims = [1.0, 2.0].map(|more| claim(ClaimedWork::Search, 1_000, 3_000_000.0 + more));
         assert_eq!(said(&claims[..1], &seen, 400), "");
-        // The half that a median speaks of may have been the fast one's; more cannot.
+        // The half that a median speaks about may all have been on the fast index, but not more
+        // than that.
         assert_eq!(said(&claims, &seen, 400), "");
         seen.searching[1].operations = 500;
         let said = said(&claims, &seen, 400);

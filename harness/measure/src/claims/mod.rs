@@ -1,8 +1,8 @@
 //! Checks whether the claims of a benchmark program, ours or a third party's, are authentic.
 //!
-//! It is run on an empty directory of a mounted home, and prints lines `NAME ... RATE ops/sec`.
-//! Its claims are compared with the counters of the files that it made, the time that it ran, and the
-//! speed at which we store the rows of those files and search in them ourselves.
+//! The program is run in an empty directory of a mounted home, and prints lines `NAME ... RATE
+//! ops/sec`. Its claims are compared with the counters of the files that it made, the time that it
+//! ran, and the speed at which we ourselves store the rows of those files and search in them.
 
 mod again;
 mod claim;
@@ -31,7 +31,7 @@ pub use self::new_files::{MadeFiles, NewFiles};
 pub use self::pace::{Fastest, Pace, fastest};
 pub use self::seen::Seen;
 
-/// Longest run of a benchmark: an emulated guest is slow.
+/// How long a benchmark may run; an emulated guest is slow.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What a program claimed, and what we observed.
@@ -41,7 +41,7 @@ pub struct ClaimsReport {
     pub command: Vec<String>,
     /// SHA-256 of the program, and of its arguments that are files.
     pub hashes: Vec<(String, String)>,
-    /// Type of the file system that it was run on.
+    /// Type of the file system on which it was run.
     pub file_system_type: String,
     /// Its claims.
     pub claims: Vec<Claim>,
@@ -51,11 +51,11 @@ pub struct ClaimsReport {
     pub wall: Duration,
 }
 
-/// The benchmark that `vexfs.toml` names, or else ours, built if missing; ours does less where an
-/// `emulated` processor takes long.
+/// The benchmark that `vexfs.toml` names, or else ours, which is built if missing. On an `emulated`
+/// processor, which is slow, ours is run with less work.
 ///
 /// # Errors
-/// `vexfs.toml` is refused, or ours cannot be built.
+/// If `vexfs.toml` is refused, or our benchmark cannot be built.
 pub fn configured(emulated: bool) -> Result<ConfiguredCommand, Failure> {
     if let Some(own) = &config::current()?.benchmark {
         return Ok(own.clone());
@@ -71,7 +71,7 @@ pub fn configured(emulated: bool) -> Result<ConfiguredCommand, Failure> {
 /// Runs `benchmark` on `mount`, which `home` serves, and judges its claims.
 ///
 /// # Errors
-/// It cannot be run or fails, or its claims are not authentic; with the sum.
+/// If it cannot be run or fails, or its claims are not authentic; the error shows the calculation.
 pub fn run(
     benchmark: &ConfiguredCommand,
     mount: &Path,

@@ -1,7 +1,7 @@
 //! Watches a mount for the vector files that another program creates.
 //!
-//! Each new file is opened at once and kept open, which keeps its indexes and their counters alive even
-//! if the program removes it.
+//! Each new file is opened at once and kept open, which keeps its indexes and their counters alive
+//! even if the program removes the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -38,7 +38,7 @@ pub struct MadeFiles {
 /// A mount whose new files are watched.
 pub struct NewFiles {
     stop: Arc<AtomicBool>,
-    /// `None` once it has ended.
+    /// `None` once the watcher has ended.
     watcher: Option<JoinHandle<Result<MadeFiles, Failure>>>,
 }
 
@@ -55,7 +55,7 @@ impl NewFiles {
             watcher.made = MadeFiles::default();
             // The receiver is gone only if it panicked.
             let _ = begun.send(());
-            // What was done before the end was asked for is still read after it.
+            // Events from before `stop` was set are still read after the loop.
             while !stopped.load(Ordering::Acquire) {
                 watcher.look(GLANCE)?;
             }
@@ -65,7 +65,7 @@ impl NewFiles {
         let mut files = NewFiles { stop, watcher: Some(watcher) };
         match beginning.recv() {
             Ok(()) => Ok(files),
-            // It ended before it began.
+            // The watcher ended before it began to watch.
             Err(_) => match files.join() {
                 Err(failure) => Err(failure),
                 Ok(_) => fail!("the watcher of files ended before it began"),
@@ -73,10 +73,10 @@ impl NewFiles {
         }
     }
 
-    /// All that was made since.
+    /// All files that were made since.
     ///
     /// # Errors
-    /// More happened than could be followed, or a file cannot be opened.
+    /// If more events occurred than could be followed, or a file cannot be opened.
     pub fn end(mut self) -> Result<MadeFiles, Failure> {
         self.join()
     }
@@ -90,7 +90,7 @@ impl NewFiles {
 
 impl Drop for NewFiles {
     fn drop(&mut self) {
-        // Its files keep the mount busy.
+        // Its open files keep the mount busy.
         let _ = self.join();
     }
 }
@@ -109,7 +109,7 @@ impl NewFilesWatcher {
         Ok(NewFilesWatcher { inotify, directories, made: MadeFiles::default(), known })
     }
 
-    /// Watches a directory, and takes what is in it already.
+    /// Watches a directory, and takes the files that are already in it.
     fn directory(&mut self, path: &Path) -> Result<(), Failure> {
         let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         let number = inotify::add_watch(&self.inotify, path, events)?;
@@ -121,7 +121,7 @@ impl NewFilesWatcher {
     }
 
     fn take(&mut self, path: &Path) -> Result<(), Failure> {
-        // Neither a pipe's other end nor a link is waited for or followed.
+        // Do not wait for the other end of a pipe, and do not follow links.
         let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
@@ -142,7 +142,7 @@ impl NewFilesWatcher {
         Ok(())
     }
 
-    /// Takes what has been made, once something has or `limit` is over.
+    /// Waits at most `limit` for an event, and takes the files that have been made.
     fn look(&mut self, limit: Duration) -> Result<(), Failure> {
         let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)) {

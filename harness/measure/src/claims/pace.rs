@@ -1,30 +1,29 @@
-//! How fast a program's work can be done: as fast as we did it ourselves, on its own files.
+//! How fast a program's work can be done: as fast as we did it ourselves on the program's files.
 
 use serde::Serialize;
 
-/// Operations on one index, and how long each took when we did them.
+/// Operations on one index, and how long each took when we repeated them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pace {
     /// The index.
     pub index: String,
-    /// How many of them the home counted for the program.
+    /// How many of the program's operations the home counted.
     pub operations: u64,
-    /// The shortest time of one that we saw.
+    /// The shortest time that we saw for one operation.
     pub seconds: f64,
 }
 
-/// The fastest of the operations that were counted.
+/// The fastest operations among those that were counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fastest<'a> {
-    /// The mean time of one.
+    /// The mean time of an operation.
     pub seconds: f64,
     /// The indexes that they were done on, fastest first.
     pub indexes: Vec<&'a str>,
 }
 
-/// The fastest `operations` among those of `paces`, or all where there are fewer: an index gives
-/// no more of its speed to a claim than the operations that it served. `None` where nothing was
-/// served.
+/// The fastest `operations` among those of `paces`, or all if there are fewer. An index lends its
+/// speed to a claim only for as many operations as it served. `None` if nothing was served.
 pub fn fastest<'a>(
     paces: impl IntoIterator<Item = &'a Pace>,
     operations: u64,

@@ -10,32 +10,32 @@ use super::again;
 use super::new_files::MadeFiles;
 use super::pace::Pace;
 
-/// Slots of a file's indexes.
+/// How many index slots a file has.
 const SLOTS: u32 = 8;
 
-/// Counters of the program's files, and how fast their indexes can be.
+/// Counters of the program's files, and how fast their indexes are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Seen {
     /// Vector files with an index.
     pub files: usize,
-    /// Rows that they hold, each once for every index on them.
+    /// Rows in these files, counted once for every index on them.
     pub rows: u64,
     /// Queries answered.
     pub searches: u64,
-    /// How fast each index answered us.
+    /// How fast each index answered our own queries.
     pub searching: Vec<Pace>,
-    /// How fast we stored the rows of each file again, part by part.
+    /// How fast we ourselves stored the rows of each file again, part by part.
     pub inserting: Vec<Pace>,
     /// Files that were removed before they could be opened.
     pub missed: Vec<String>,
 }
 
 impl Seen {
-    /// Reads the counters of each file's indexes, which must be served by `home`, and repeats the work
+    /// Reads the counters of each file's indexes, which `home` must serve, and repeats the work
     /// that they count.
     ///
     /// # Errors
-    /// Another home answers, or a file system that does not know the request.
+    /// If another home answers, or the file system does not know the request.
     pub fn of(made: &MadeFiles, home: Home) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
         for (path, file) in &made.files {

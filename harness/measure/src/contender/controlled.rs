@@ -1,4 +1,4 @@
-//! Vector files, and the copies of them that serve as a measurement's controls.
+//! Vector files, and the copies of them that are a measurement's controls.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,13 +25,13 @@ pub struct Controlled<C, S> {
     slowed: S,
 }
 
-/// Empty files, to insert into.
+/// Empty files to insert into.
 pub type Insertable = Controlled<Replicas<VexfsFile>, Replicas<Slowed<VexfsFile>>>;
-/// Files to search in: each side has files of its own.
+/// Files to search in; each side has files of its own, except that both copies may share one.
 pub type Searchable = Controlled<Stores<VexfsFile>, Slowed<Stores<VexfsFile>>>;
 
 impl Insertable {
-    /// Creates the files of each side in `directory`; removed on drop.
+    /// Creates the files of each side in `directory`; they are removed on drop.
     pub fn create(home: Home, directory: &Path, declaration: Declaration) -> Result<Self, Failure> {
         let dim = declaration.dim as usize;
         let again = insertable(home, directory, "again", declaration)?;
@@ -45,8 +45,8 @@ impl Insertable {
 }
 
 impl Insertable {
-    /// Nanoseconds of each batch in each file, whose means the rounds hold: of A, of its copy and of
-    /// its slowed copy.
+    /// Nanoseconds of each batch in each file, for A, its copy and its slowed copy. The rounds hold
+    /// the means over the files.
     pub fn single_ns(&self) -> [Vec<Vec<u64>>; 3] {
         let of =
             |batches: &[Vec<Duration>]| batches.iter().map(|batch| nanoseconds(batch)).collect();
@@ -54,7 +54,7 @@ impl Insertable {
     }
 }
 
-/// Creates the empty files of a side, called `file` and a number, in `directory`.
+/// Creates the empty files of a side in `directory`, named `file` and a number.
 pub fn insertable(
     home: Home,
     directory: &Path,
@@ -70,7 +70,7 @@ pub fn insertable(
     })
 }
 
-/// Creates the empty files of a side to search in, called `file` and a number, in `directory`.
+/// Creates the empty files of a side to search in, in `directory`, named `file` and a number.
 pub fn searchable(
     home: Home,
     directory: &Path,
@@ -87,18 +87,18 @@ pub fn searchable(
     })
 }
 
-/// The stores of a side, and how many sides ask them.
+/// The stores of a side, and how many sides search in them.
 pub struct AskedStores<'a> {
-    /// Whose they are.
+    /// The name of the side.
     pub whose: &'static str,
     /// The stores.
     pub files: &'a [VexfsFile],
-    /// Sides that ask them.
+    /// How many sides search in them.
     pub sides: u64,
 }
 
 impl Searchable {
-    /// Creates the empty files of A and of its copies in `directory`; removed on drop.
+    /// Creates the empty files of A and of its copies in `directory`; they are removed on drop.
     pub fn create(
         home: Home,
         directory: &Path,
@@ -115,14 +115,14 @@ impl Searchable {
         Ok(Controlled { measured, again, slowed })
     }
 
-    /// The stores that are to be filled, by the numbers of [`Arm::ALL`].
+    /// The stores that must be filled, by the numbers of [`Arm::ALL`].
     pub fn to_fill(&mut self) -> [Option<&mut Stores<VexfsFile>>; Arm::ALL.len()] {
         let Controlled { measured, again, slowed } = self;
         let shared = share(again, slowed.plain());
         [Some(measured), None, Some(again), (!shared).then(|| slowed.plain_mut())]
     }
 
-    /// Which sides ask which stores.
+    /// Which sides search in which stores.
     pub fn asked(&self) -> Vec<AskedStores<'_>> {
         let Controlled { measured, again, slowed } = self;
         let shared = share(again, slowed.plain());
@@ -146,7 +146,7 @@ fn share(one: &Stores<VexfsFile>, other: &Stores<VexfsFile>) -> bool {
 }
 
 impl<C: Contender, S: Contender> Controlled<C, S> {
-    /// The sides of a measurement against `b`.
+    /// The sides of a measurement that compares this with `b`.
     pub fn against<'a>(&'a mut self, b: &'a mut dyn Contender) -> Sides<'a> {
         let Controlled { measured, again, slowed } = self;
         Sides { a: measured, b, again, slowed, copies_are_equal: true }

@@ -19,7 +19,7 @@ use super::process::Process;
 use super::program::{ContenderProgram, DriverLimits};
 use crate::dataset;
 
-/// Characters of a reply that a failure shows.
+/// How many characters of a reply a failure shows.
 const SHOWN: usize = 200;
 
 /// A running driver.
@@ -30,20 +30,22 @@ pub struct Driver {
     protocol: Protocol,
     versions: Value,
     requests: u64,
-    /// Rows, queries and read-back vectors go through files here, so that pipes stay small.
+    /// Rows, queries and vectors that are read back are passed in files here, so that little goes
+    /// through the pipes.
     directory: TempDir,
     file: File,
     rows: u64,
-    /// How long it may take to clean up on a server after its input has ended.
+    /// How long the driver may take, after its input has ended, to clean up on a server.
     farewell: Option<Duration>,
 }
 
-/// For a server to delete a collection.
+/// The time for a server to delete a collection.
 const FAREWELL: Duration = Duration::from_secs(30);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Best effort: a server that is gone has nothing left, and the process is killed next.
+        // Best effort: a server that has gone leaves nothing to clean up, and the process is killed
+        // next.
         if let Some(limit) = self.farewell {
             let _ = self.process.finish(Instant::now() + limit);
         }
@@ -90,7 +92,8 @@ impl Driver {
     /// Starts a driver and gives it the protocol.
     ///
     /// # Errors
-    /// It cannot be run, does not answer in time, or repeats a protocol other than the one it was given.
+    /// If it cannot be run, does not answer in time, or repeats a protocol other than the one it
+    /// was given.
     pub fn start(
         program: &ContenderProgram,
         protocol: &Protocol,
@@ -138,16 +141,16 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Sets what can be changed between searches, e.g. `{"ef": 64}`.
+    /// Sets parameters that can be changed between searches, e.g. `{"ef": 64}`.
     pub fn configure(&mut self, options: &Value) -> Result<(), Failure> {
         let Acknowledged {} = self.ask("configure", json!({"options": options}))?;
         Ok(())
     }
 
-    /// Ends the driver in good order.
+    /// Ends the driver in an orderly way.
     ///
     /// # Errors
-    /// It does not exit with status 0 in time.
+    /// If it does not exit with status 0 in time.
     pub fn close(mut self) -> Result<(), Failure> {
         let Acknowledged {} = self.ask("close", json!({}))?;
         self.farewell = None;
@@ -155,7 +158,7 @@ impl Driver {
         self.process.finish(deadline)
     }
 
-    /// Sends one request and takes its reply.
+    /// Sends one request and reads its reply.
     fn ask<R: DeserializeOwned>(&mut self, op: &str, arguments: Value) -> Result<R, Failure> {
         let limit = if self.requests == 0 { self.limits.start } else { self.limits.request };
         self.requests += 1;
@@ -193,7 +196,8 @@ impl Driver {
         serde_json::from_value(value).map_err(|error| rubbish(&error))
     }
 
-    /// Puts vectors where the driver reads them; the arguments that say where.
+    /// Writes vectors to the file that the driver reads, and returns the arguments that describe
+    /// them.
     fn hand_over(&mut self, vectors: &[f32]) -> Result<Value, Failure> {
         let dim = self.protocol.dim;
         require!(
@@ -280,7 +284,7 @@ mod tests {
     use super::*;
     use evidence::protocol::PROTOCOL;
 
-    /// A driver that prints `replies`, one for each request, whatever it is asked.
+    /// A driver that prints `replies`, one per request, whatever the request is.
     fn replying(replies: &[Value]) -> ContenderProgram {
         let mut script = String::new();
         for reply in replies {

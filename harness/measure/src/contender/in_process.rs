@@ -14,14 +14,14 @@ use super::interface::{Answer, Answers, Contender, Insertion};
 pub struct InProcess {
     index: Index,
     scratch: Scratch,
-    /// The rows as they were given, because the engine cannot return them. They only count where the
-    /// engine finds them.
+    /// The rows as they were given, because the engine cannot return them. They are only returned
+    /// if the engine finds each of them.
     given: Vec<f32>,
     searches: u64,
 }
 
 impl InProcess {
-    /// An empty index at the widest instruction set of this processor.
+    /// An empty index that uses the widest instruction set of this processor.
     pub fn new(declaration: &Declaration) -> Result<Self, Failure> {
         Self::at_level(declaration, SimdLevel::detect())
     }
@@ -37,7 +37,7 @@ impl InProcess {
         }
     }
 
-    /// The instruction sets of this processor, narrowest first.
+    /// The instruction sets that this processor has, narrowest first.
     pub fn levels() -> impl Iterator<Item = SimdLevel> {
         let best = SimdLevel::detect();
         [SimdLevel::Sse2, SimdLevel::Avx2, SimdLevel::Avx512]
@@ -45,7 +45,7 @@ impl InProcess {
             .filter(move |&l| l <= best)
     }
 
-    /// As [`InProcess::new`], at a level of [`InProcess::levels`].
+    /// As [`InProcess::new`], with an instruction set from [`InProcess::levels`].
     pub fn at_level(declaration: &Declaration, level: SimdLevel) -> Result<Self, Failure> {
         let index =
             Index::new(&InProcess::params(declaration), level).map_err(|e| refused("index", e))?;
@@ -110,8 +110,8 @@ impl Contender for InProcess {
         Ok(Insertion { took, wall: took })
     }
 
-    /// The rows, each asked back from the engine: a squared distance of exactly 0 to what was
-    /// given means the same components.
+    /// Searches the engine for each row before returning it: a squared distance of exactly 0 means
+    /// that the engine holds the same components.
     fn vectors(&mut self) -> Result<Vec<f32>, Failure> {
         let given = std::mem::take(&mut self.given);
         for (row, vector) in given.chunks_exact(self.dim()).enumerate() {

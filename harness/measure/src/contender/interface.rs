@@ -1,8 +1,7 @@
-//! What every contender answers: these rows are stored, they are given back, these queries are
-//! searched.
+//! The interface of every contender: it stores rows, gives them back, and answers queries.
 //!
-//! A contender times the work where it is called; the harness times the whole request beside it,
-//! so that no one can claim work that does not fit the time that passed.
+//! A contender times the work at the place where it is called. The harness also times the whole
+//! request, so a contender cannot claim work that does not fit the time that passed.
 
 use std::time::Duration;
 
@@ -15,25 +14,25 @@ pub trait Contender {
     /// Its name in the evidence.
     fn name(&self) -> &str;
 
-    /// What it says of itself: versions, configuration read back, counters.
+    /// What it reports about itself: versions, the configuration it read back, counters.
     fn describe(&mut self) -> Result<Value, Failure>;
 
-    /// Stores whole rows as one batch; `first_row` is the number of rows stored before.
+    /// Stores whole rows as one batch; `first_row` is the number of rows that were stored before.
     ///
     /// # Errors
-    /// It did not store them all.
+    /// If it did not store them all.
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure>;
 
-    /// All rows, asked back from it.
+    /// Reads back all rows.
     fn vectors(&mut self) -> Result<Vec<f32>, Failure>;
 
-    /// The `k` nearest rows to each of `queries`, asked one query a call.
+    /// The `k` nearest rows to each of `queries`, with one call per query.
     ///
     /// # Errors
-    /// It did not answer every query.
+    /// If it did not answer every query.
     fn search(&mut self, queries: &[f32], k: usize) -> Result<Answers, Failure>;
 
-    /// Its next turn begins: what has several stores asks the next of them.
+    /// Begins its next turn: a contender that has several stores uses the next of them.
     fn next_turn(&mut self) {}
 }
 
@@ -58,20 +57,20 @@ impl<C: Contender + ?Sized> Contender for Box<C> {
     }
 }
 
-/// An insertion that was done.
+/// The times of an insertion.
 #[derive(Debug, Clone, Copy)]
 pub struct Insertion {
-    /// Time of the work itself, as its caller measured it.
+    /// Time of the work itself, measured where it was called.
     pub took: Duration,
     /// Time of the whole request, by our clock.
     pub wall: Duration,
 }
 
 impl Insertion {
-    /// The time of the work, if it can be true.
+    /// The time of the work, if it is plausible.
     ///
     /// # Errors
-    /// It is nothing, or more than passed.
+    /// If the time is zero, or longer than the time that passed.
     pub fn time(&self, contender: &str) -> Result<Duration, Failure> {
         check_time(contender, "insertion", self.took, self.wall)?;
         Ok(self.took)
@@ -85,24 +84,24 @@ pub struct Answer {
     pub ids: Vec<u64>,
     /// Squared L2 distances.
     pub distances: Vec<f32>,
-    /// Time of the search call alone, as its caller measured it.
+    /// Time of the search call alone, measured where it was called.
     pub took: Duration,
 }
 
 /// The answers to a batch of queries, in their order.
 #[derive(Debug, Clone)]
 pub struct Answers {
-    /// One for each query.
+    /// One answer for each query.
     pub answers: Vec<Answer>,
     /// Time of the whole request, by our clock.
     pub wall: Duration,
 }
 
 impl Answers {
-    /// The time of each query, if together they can be true.
+    /// The time of each query, if the times are plausible together.
     ///
     /// # Errors
-    /// One is nothing, or all together are more than passed.
+    /// If one of them is zero, or their sum is longer than the time that passed.
     pub fn times(&self, contender: &str) -> Result<Vec<Duration>, Failure> {
         let times: Vec<Duration> = self.answers.iter().map(|answer| answer.took).collect();
         require!(

@@ -1,8 +1,8 @@
 //! Contenders: stores of vectors that are given the same rows and asked the same queries.
 //!
-//! [`Contender`] is what each of them answers. [`InProcess`] is the engine, [`VexfsFile`] a file of
-//! a mounted VexFS, [`Driver`] a competitor in a process of its own. The rounds in which they are
-//! measured take four [`Sides`].
+//! [`Contender`] is their interface. [`InProcess`] is the engine, [`VexfsFile`] a file of a mounted
+//! VexFS, [`Driver`] a competitor in a process of its own. The rounds in which they are measured
+//! have four [`Sides`].
 
 mod controlled;
 mod driver;

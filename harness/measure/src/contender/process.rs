@@ -1,4 +1,4 @@
-//! A child that answers line by line. Every wait has a limit, and dropping the guard kills the child.
+//! A child that answers line by line. Every wait has a limit, and dropping it kills the child.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -13,29 +13,29 @@ use machine::{fail, require};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Longest line that is read, so that a child that never stops printing cannot fill the memory.
+/// The longest line that is read, so that a child that never stops printing cannot fill the memory.
 const LONGEST_LINE: usize = 16 << 20;
-/// Bytes of stderr that a failure shows.
+/// How many bytes of stderr a failure shows.
 const STDERR_TAIL: u64 = 2048;
-/// How long a signal that arrives just before a wait may go unnoticed.
+/// How long a signal that arrives just before a wait may remain unnoticed.
 const GLANCE: Duration = Duration::from_secs(1);
-/// How long a child whose output ended may take to exit.
+/// How long a child whose output has ended may take to exit.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running child that is asked and answers line by line.
+/// A running child that answers requests line by line.
 pub struct Process {
     child: Supervised,
-    /// `None` once closed.
+    /// `None` after it has been closed.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
-    /// A file, so that a child that writes much to it never waits for a reader.
+    /// A file, so that a child that writes much to stderr never waits for a reader.
     stderr: File,
-    /// Input that is not a whole line yet.
+    /// Input that does not form a whole line yet.
     pending: Vec<u8>,
 }
 
 impl Process {
-    /// Starts `command`; `name` is what failures call it.
+    /// Starts `command`; failures call it `name`.
     pub fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
         let stderr = tempfile::tempfile().context("a temporary file for stderr")?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
@@ -47,17 +47,17 @@ impl Process {
         Ok(Process { child, stdin, stdout, stderr, pending: Vec::new() })
     }
 
-    /// Stops waiting for it as soon as `interrupted` says so.
+    /// Stops waiting for the child as soon as `interrupted` returns true.
     pub fn until(mut self, interrupted: fn() -> bool) -> Self {
         self.child = self.child.until(interrupted);
         self
     }
 
-    /// Writes a line to its standard input. Lines are short and answered one by one, so that
-    /// they always fit the pipe.
+    /// Writes a line to its standard input. Lines are short and answered one by one, so they always
+    /// fit into the pipe.
     ///
     /// # Errors
-    /// The child is gone; with its exit status and the end of its stderr.
+    /// If the child has gone; with its exit status and the end of its stderr.
     pub fn write_line(&mut self, line: &str) -> Result<(), Failure> {
         let Some(stdin) = &mut self.stdin else {
             fail!("{}: its input is closed", self.child.name())
@@ -71,8 +71,8 @@ impl Process {
     /// The next line of its standard output.
     ///
     /// # Errors
-    /// None came before `deadline`, or the child is gone, with the end of its stderr; or the wait
-    /// was [interrupted](Process::until).
+    /// If no line came before `deadline`, or the child has gone, with the end of its stderr; or the
+    /// wait was [interrupted](Process::until).
     pub fn read_line(&mut self, deadline: Instant) -> Result<String, Failure> {
         let mut searched = 0;
         loop {
@@ -101,7 +101,7 @@ impl Process {
     /// Closes its standard input and waits until it exits.
     ///
     /// # Errors
-    /// It had not exited by `deadline`, or not with status 0.
+    /// If it had not exited by `deadline`, or not with status 0.
     pub fn finish(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.stdin = None;
         let (end, well) = self.end_by(deadline);
@@ -109,7 +109,7 @@ impl Process {
         Ok(())
     }
 
-    /// What a failure shows of its stderr: the end of it, on lines of their own.
+    /// The end of its stderr, on lines of its own, for a failure.
     pub fn stderr_tail(&self) -> String {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = &self.stderr;
@@ -128,7 +128,7 @@ impl Process {
         }
     }
 
-    /// Whether there is something to read, or the end of it, before `deadline`.
+    /// Whether there is output to read, or the end of it, before `deadline`.
     fn readable(&self, deadline: Instant) -> Result<bool, Failure> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -136,7 +136,7 @@ impl Process {
                 return Ok(false);
             }
             self.child.must_not_be_interrupted()?;
-            // Rounded up: the last fraction of a millisecond must not become a busy loop.
+            // Round up: the last fraction of a millisecond must not become a busy loop.
             let millis = left.min(GLANCE).as_millis() + 1;
             let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
             let mut fds = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
@@ -156,7 +156,7 @@ impl Process {
         Failure::new(format!("{name} {end} before it answered{}", self.stderr_tail()))
     }
 
-    /// What it did until `deadline`, in words, and whether it exited with status 0.
+    /// How it ended, or what it did instead until `deadline`, and whether it exited with status 0.
     fn end_by(&self, deadline: Instant) -> (String, bool) {
         let left = deadline.saturating_duration_since(Instant::now());
         match wait_for("its end", left, || Ok(self.child.ended()?)) {
@@ -236,7 +236,7 @@ mod tests {
         assert!(message.contains("without exiting"), "{message}");
     }
 
-    /// As with the process, of which a signal leaves nothing to clean up.
+    /// The kernel kills it too if a signal leaves this process no time to clean up.
     #[test]
     fn it_ends_with_the_thread_that_started_it() {
         let started = std::thread::spawn(|| shell("echo begun; exec sleep 1000")).join().unwrap();

@@ -13,9 +13,9 @@ use serde_json::Value;
 pub struct ContenderProgram {
     /// The contender's name.
     pub name: String,
-    /// The competitor that it drives, if it is one.
+    /// The competitor that it drives, if it drives one.
     pub competitor: Option<Competitor>,
-    /// What is run.
+    /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
@@ -29,8 +29,8 @@ impl ContenderProgram {
         ContenderProgram::driver(competitor, competitor.library_driver(), options)
     }
 
-    /// The driver of a competitor's server at `url`. What it makes on the server is taken down when
-    /// the driver ends.
+    /// The driver of a competitor's server at `url`. The driver removes what it has created on the
+    /// server when it ends.
     pub fn server(competitor: Competitor, url: &str, mut options: Value) -> Self {
         options["url"] = url.into();
         ContenderProgram::driver(competitor, competitor.server_driver(), options)
@@ -47,21 +47,21 @@ impl ContenderProgram {
         }
     }
 
-    /// Whether something outlives the driver unless it ends in good order.
+    /// Whether the driver leaves something behind unless it ends in an orderly way.
     pub fn is_server(&self) -> bool {
         self.options["url"].is_string()
     }
 }
 
-/// How long a driver may take before it counts as hung. Generous: an emulated guest imports
-/// ChromaDB in 20 to 40 s and inserts 180 rows/s.
+/// How long a driver may take before it counts as hung. The limits are generous, because an
+/// emulated guest imports ChromaDB in 20 to 40 s and inserts 180 rows/s.
 #[derive(Debug, Clone, Copy)]
 pub struct DriverLimits {
-    /// From its start to its first reply, which comes after all imports.
+    /// From its start to its first reply, which comes after all of its imports.
     pub start: Duration,
     /// For every other request.
     pub request: Duration,
-    /// Ends every wait for it.
+    /// Ends every wait for the driver when it returns true.
     pub interrupted: fn() -> bool,
 }
 

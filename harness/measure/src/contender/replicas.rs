@@ -1,7 +1,7 @@
-//! Several stores that are given the same rows, one after the other.
+//! Several stores that get the same rows, one after the other.
 //!
-//! Storing a batch of the protocol's rows takes a fraction of a millisecond, too short to detect 5 %
-//! above the noise. The mean over several stores is a longer measurement of the same time.
+//! Storing a batch of the protocol's rows takes a fraction of a millisecond, too short to detect 5
+//! % above the noise. The mean over several stores measures the same time for longer.
 
 use std::time::Duration;
 
@@ -10,35 +10,36 @@ use serde_json::Value;
 
 use super::interface::{Answers, Contender, Insertion};
 
-/// How many stores there are at least.
+/// The smallest number of stores.
 pub const FEWEST: usize = 5;
-/// How many there are at most.
+/// The largest number of stores.
 pub const MOST: usize = 30;
-/// The time that a batch should take in all stores together, unless that needs more than [`MOST`]. In
-/// such a time, noise is much less than the 5 % that a control must detect.
+/// The time that a batch should take in all stores together, unless that needs more than [`MOST`].
+/// Over such a time, noise is much less than the 5 % that a control must detect.
 const ENOUGH: Duration = Duration::from_millis(15);
 
-/// Equal stores; the first one answers for all. It meets the processor's caches as another side left
-/// them, but its times count like the others', because a side with one store has only that one. The
-/// first batch shows how many stores are needed; the others are dropped.
+/// Equal stores, of which the first answers all searches. It finds the processor's caches as
+/// another side left them, but its times count like the others', because a side with one store has
+/// only that one. The first batch shows how many stores are needed; the others are dropped.
 pub struct Replicas<C> {
     stores: Vec<C>,
     single: Vec<Vec<Duration>>,
 }
 
 impl<C: Contender> Replicas<C> {
-    /// Creates [`MOST`] of them with `make`, which gets the number of each.
+    /// Creates [`MOST`] stores with `make`, which gets the number of each.
     pub fn new(make: impl FnMut(usize) -> Result<C, Failure>) -> Result<Self, Failure> {
         let stores = (0..MOST).map(make).collect::<Result<_, _>>()?;
         Ok(Replicas { stores, single: Vec::new() })
     }
 
-    /// Each of them.
+    /// All stores.
     pub fn each(&self) -> &[C] {
         &self.stores
     }
 
-    /// What each batch took in each store, whose means are the times of the batches.
+    /// The time of each batch in each store. The means over the stores are the times of the
+    /// batches.
     pub fn single(&self) -> &[Vec<Duration>] {
         &self.single
     }
@@ -57,7 +58,7 @@ impl<C: Contender> Contender for Replicas<C> {
         self.first().describe()
     }
 
-    /// Times are means over all.
+    /// The times are means over all stores.
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
         let mut sum = Insertion { took: Duration::ZERO, wall: Duration::ZERO };
         let mut single = Vec::with_capacity(self.stores.len());
@@ -94,7 +95,7 @@ mod tests {
     use super::super::InProcess;
     use super::*;
 
-    /// A store that says that a batch takes so long.
+    /// A store that reports this time for every batch.
     struct Taking(InProcess, Duration);
 
     impl Contender for Taking {

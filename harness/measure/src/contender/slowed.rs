@@ -1,4 +1,5 @@
-//! The positive control: a contender that is slower by a known fraction, which a measurement must detect.
+//! The positive control: a contender that is slower by a known fraction, which a measurement must
+//! detect.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,20 @@ use serde_json::Value;
 
 use super::interface::{Answers, Contender, Insertion};
 
-/// A contender that waits after each operation for [`SLOWED_BY`] of the time that it took. The delay is
-/// real, not a number that is changed afterwards.
+/// A contender that waits after each operation for [`SLOWED_BY`] of the operation's time. The delay
+/// is real, and not a number that is changed afterwards.
 pub struct Slowed<C> {
     contender: C,
     dim: usize,
 }
 
 impl<C: Contender> Slowed<C> {
-    /// Slows `contender` down, whose rows have `dim` components.
+    /// Slows down `contender`, whose rows have `dim` components.
     pub fn new(contender: C, dim: usize) -> Self {
         Slowed { contender, dim }
     }
 
-    /// The contender as it is.
+    /// The contender without the delay.
     pub fn plain(&self) -> &C {
         &self.contender
     }

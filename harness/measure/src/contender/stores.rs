@@ -1,8 +1,9 @@
-//! Several stores of the same rows that are asked in turn.
+//! Several stores of the same rows that are searched in turn.
 //!
-//! The cost of a search depends on where its store lies in memory (page colours, huge pages, NUMA, cache
-//! conflicts), and a store stays where it was built. With one store a side that is a bias, which no
-//! number of rounds removes. With several, one a round, it is noise, which the bounds include.
+//! The cost of a search depends on where its store lies in memory (page colours, huge pages, NUMA,
+//! cache conflicts), and a store stays where it was built. With one store per side, that is a bias,
+//! which no number of rounds removes. With several stores, one per round, it is noise, which the
+//! bounds include.
 
 use evidence::protocol::{Arm, ORDERS, Protocol};
 use machine::failure::{Failure, WithContext};
@@ -12,40 +13,41 @@ use super::interface::{Answers, Contender, Insertion};
 use super::rounds::sides::fill;
 use crate::dataset::Dataset;
 
-/// Stores of a side that has many. Seven has no common factor with the four orders of sides, so each
-/// store meets every order.
+/// How many stores a side has that has several. Seven has no common factor with the four orders of
+/// sides, so each store meets every order.
 pub const STORES: usize = 7;
 
 /// How many stores the sides of a search have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stock {
-    /// [`STORES`] a side, and new ones for each pass.
+    /// [`STORES`] per side, and new ones for each pass.
     Many,
-    /// One a side, for all passes, where building takes long.
+    /// One per side for all passes, if building takes long.
     One,
-    /// One for A, one for B, and one that both copies of A share, for all passes: an emulated CPU takes
-    /// minutes to build one.
+    /// One for A, one for B, and one that both copies of A share, for all passes: an emulated CPU
+    /// needs minutes to build one.
     OneOfBothCopies,
 }
 
 impl Stock {
-    /// The choice for a search whose time depends on memory placement: many, unless the CPU is emulated.
+    /// The choice for a search whose time depends on memory placement: several stores, unless the
+    /// CPU is emulated.
     pub fn of(emulated: bool) -> Stock {
         if emulated { Stock::OneOfBothCopies } else { Stock::Many }
     }
 
-    /// Stores of a side.
+    /// How many stores a side has.
     pub fn a_side(self) -> usize {
         if self == Stock::Many { STORES } else { 1 }
     }
 
-    /// Whether a pass has stores of its own.
+    /// Whether each pass has new stores.
     pub fn is_new_each_pass(self) -> bool {
         self == Stock::Many
     }
 }
 
-/// Equal stores, of which each turn asks the next one.
+/// Equal stores; each turn searches in the next one.
 pub struct Stores<C> {
     stores: Vec<C>,
     turn: usize,
@@ -60,22 +62,22 @@ impl<C> Stores<C> {
         Ok(Stores { stores: (0..count).map(make).collect::<Result<_, _>>()?, turn: 0 })
     }
 
-    /// Each of them.
+    /// All stores.
     pub fn each(&self) -> &[C] {
         &self.stores
     }
 
-    /// Each of them, to be filled.
+    /// All stores, to be filled.
     pub fn each_mut(&mut self) -> &mut [C] {
         &mut self.stores
     }
 
-    /// Adds one.
+    /// Adds a store.
     pub fn add(&mut self, store: C) {
         self.stores.push(store);
     }
 
-    /// Drops all of them.
+    /// Drops all stores.
     pub fn clear(&mut self) {
         self.stores.clear();
         self.turn = 0;
@@ -87,7 +89,7 @@ impl<C: Contender> Contender for Stores<C> {
         self.stores[0].name()
     }
 
-    /// The first's, with what all have counted.
+    /// The first store's description, with the counters of all stores added up.
     fn describe(&mut self) -> Result<Value, Failure> {
         let all: Vec<Value> =
             self.stores.iter_mut().map(Contender::describe).collect::<Result<_, _>>()?;
@@ -102,7 +104,7 @@ impl<C: Contender> Contender for Stores<C> {
         Ok(told)
     }
 
-    /// Into each of them, one after the other.
+    /// Inserts into each store, one after the other.
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
         let mut sum = Insertion { took: Default::default(), wall: Default::default() };
         for one in &mut self.stores {
@@ -126,18 +128,19 @@ impl<C: Contender> Contender for Stores<C> {
     }
 }
 
-/// The order in which the sides get their `number`-th stores. It changes from store to store, so that no
-/// side always gets the memory that is free first. `drawn` is drawn once a measurement.
+/// The order in which the sides get their `number`-th stores. It changes from store to store, so
+/// that no side always gets the memory that is free first. `drawn` is drawn once per measurement.
 pub fn building_order(number: usize, drawn: usize) -> [Arm; 4] {
     ORDERS[(number + drawn) % ORDERS.len()]
 }
 
-/// A number of this measurement's for [`building_order`]: each is a process, and has passes.
+/// A number for [`building_order`] that differs between measurements, which are processes, and
+/// between their passes.
 pub fn draw_order(pass: usize) -> usize {
     std::process::id() as usize + pass
 }
 
-/// Fills the empty stores of sides, by the numbers of [`Arm::ALL`], store by store in
+/// Fills the empty stores of all sides, which are indexed by [`Arm::ALL`], store by store in
 /// [`building_order`].
 pub fn fill_stores<C: Contender>(
     mut sides: [Option<&mut Stores<C>>; Arm::ALL.len()],
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(asked, [2, 3, 2]);
     }
 
-    /// A store that tells when it is filled.
+    /// A store that records when it is filled.
     struct Telling(InProcess, &'static str, Rc<RefCell<String>>);
 
     impl Contender for Telling {

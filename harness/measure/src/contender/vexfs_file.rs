@@ -14,8 +14,8 @@ use vexfs_uapi::{Home, Stats};
 use super::interface::{Answer, Answers, Contender, Insertion};
 use crate::{dataset, home};
 
-/// A vector file with an index, attached before the first row, so that every row is indexed as
-/// it is written. The file is removed on drop.
+/// A vector file with an index. The index is attached before the first row, so that every row is
+/// indexed as it is written. The file is removed on drop.
 pub struct VexfsFile {
     name: String,
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct VexfsFile {
     declaration: Declaration,
     rows: u64,
     searcher: Option<(usize, Searcher)>,
-    /// Whether the file goes with it.
+    /// Whether the file is removed on drop.
     owned: bool,
 }
 
@@ -31,7 +31,7 @@ impl VexfsFile {
     /// Creates `path` on a mounted VexFS and declares its index.
     ///
     /// # Errors
-    /// The file is there already, cannot be created, or its file system refuses the index.
+    /// If the file already exists or cannot be created, or its file system refuses the index.
     pub fn create(name: &str, path: &Path, declaration: Declaration) -> Result<Self, Failure> {
         let file = File::options()
             .read(true)
@@ -39,7 +39,7 @@ impl VexfsFile {
             .create_new(true)
             .open(path)
             .context(format!("creating the vector file {}", path.display()))?;
-        // The guard comes first: what follows may fail.
+        // Make the guard first, because the rest may fail.
         let contender = VexfsFile {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -54,7 +54,7 @@ impl VexfsFile {
         Ok(contender)
     }
 
-    /// The same file through another descriptor, which leaves it where it is.
+    /// The same file through another descriptor; dropping this one does not remove the file.
     pub fn reopen(&self) -> Result<Self, Failure> {
         let file = File::options().read(true).append(true).open(&self.path);
         Ok(VexfsFile {
@@ -113,7 +113,7 @@ impl Contender for VexfsFile {
     fn insert(&mut self, first_row: u64, rows: &[f32]) -> Result<Insertion, Failure> {
         require!(first_row == self.rows, "{} holds {} rows, not {first_row}", self.name, self.rows);
         let started = Instant::now();
-        // One write(2), where the kernel takes the batch whole.
+        // A single write(2), if the kernel takes the whole batch.
         let result = self.file.write_all(dataset::bytes(rows));
         let took = started.elapsed();
         result.context(format!("appending to {}", self.path.display()))?;
@@ -156,7 +156,7 @@ impl Contender for VexfsFile {
 
 impl Drop for VexfsFile {
     fn drop(&mut self) {
-        // Best effort: where the mount is gone, so is the file.
+        // Best effort: if the mount has gone, so has the file.
         if self.owned {
             let _ = fs::remove_file(&self.path);
         }

@@ -1,4 +1,5 @@
-//! The upper bound beside each ratio: a pass that only reads as many bytes as a search must.
+//! The upper bound beside each ratio: a pass that does nothing but read as many bytes as a search
+//! must.
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_add_epi64, _mm_loadu_si128, _mm256_add_epi64,
@@ -7,9 +8,10 @@ use std::arch::x86_64::{
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// A cache line, and the widest unit that processors load; every pass is a multiple of it.
+/// A cache line, and the widest unit that processors load; every pass reads whole lines.
 const LINE: usize = 64;
-/// Lines that are added up side by side: the additions' latency must not be what is measured.
+/// How many lines are added up side by side, so that the latency of additions is not what is
+/// measured.
 const ABREAST: usize = 4;
 
 /// Which bytes a search must read.
@@ -17,8 +19,8 @@ const ABREAST: usize = 4;
 pub struct MustRead {
     /// Bytes that one search reads.
     pub bytes: usize,
-    /// Bytes that searches read from: in turn, each starting where the one before ended, so that
-    /// the caches hold no more of them than they would for the searches themselves.
+    /// The bytes that searches read from. Each search starts where the one before ended, so that
+    /// the caches hold no more of these bytes than they would for the searches themselves.
     pub of: usize,
 }
 
@@ -30,14 +32,14 @@ pub struct MemoryBound<'a> {
 }
 
 impl<'a> MemoryBound<'a> {
-    /// Passes over the start of `memory`; no more is read than is there.
+    /// Passes over the start of `memory`, of at most its length.
     pub fn new(memory: &'a [u8], must_read: MustRead) -> Self {
         let whole_lines = |bytes: usize| bytes.next_multiple_of(LINE);
         let of = whole_lines(must_read.of.max(must_read.bytes)).min(memory.len() / LINE * LINE);
         MemoryBound { region: &memory[..of], bytes: whole_lines(must_read.bytes).min(of), at: 0 }
     }
 
-    /// Reads what `searches` searches read.
+    /// Reads as many bytes as `searches` searches read.
     pub fn pass(&mut self, searches: usize) -> Duration {
         let started = Instant::now();
         for _ in 0..searches {
@@ -51,7 +53,7 @@ impl<'a> MemoryBound<'a> {
     }
 }
 
-/// The sum of whole lines of little-endian u64, by the widest loads of this processor.
+/// The sum of whole lines as little-endian u64, with the widest loads of this processor.
 fn sum(bytes: &[u8]) -> u64 {
     let (lines, _) = bytes.as_chunks::<LINE>();
     if is_x86_feature_detected!("avx512f") {
@@ -66,19 +68,19 @@ fn sum(bytes: &[u8]) -> u64 {
     }
 }
 
-/// A sum over lines by loads of `$vector`. Left to itself the compiler vectorises such a loop for
-/// AVX2 but not for the others.
+/// Defines a sum over lines with loads of `$vector`. By itself, the compiler vectorises such a loop
+/// for AVX2 but not for the others.
 macro_rules! sum_by {
     ($name:ident, $feature:literal, $vector:ty, $load:ident, $add:ident) => {
         #[target_feature(enable = $feature)]
         fn $name(lines: &[[u8; LINE]]) -> u64 {
             const LANES: usize = LINE / size_of::<$vector>();
-            // SAFETY: vectors of integers, for which zero bits are a value.
+            // SAFETY: vectors of integers, for which all-zero bits are a valid value.
             let mut sums: [[$vector; LANES]; ABREAST] = unsafe { std::mem::zeroed() };
             let add = |sums: &mut [$vector; LANES], line: &[u8; LINE]| {
                 let line: *const $vector = line.as_ptr().cast();
                 for (lane, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: a line is that many vectors; the load needs no alignment.
+                    // SAFETY: a line holds that many vectors, and the load needs no alignment.
                     let words = unsafe { $load(line.add(lane)) };
                     *sum = $add(*sum, words);
                 }
@@ -92,7 +94,7 @@ macro_rules! sum_by {
             for line in rest {
                 add(&mut sums[0], line);
             }
-            // SAFETY: as many u64 as the sums are made of.
+            // SAFETY: the array has as many u64 as the sums consist of.
             let words: [u64; ABREAST * LINE / 8] = unsafe { std::mem::transmute(sums) };
             words.iter().fold(0, |sum, word| sum.wrapping_add(*word))
         }
@@ -135,7 +137,7 @@ mod tests {
             bound.pass(1);
         }
         assert_eq!(starts, [0, 3, 6, 1, 4, 7, 2, 5, 0]);
-        // No more than there is; nothing of nothing.
+        // No more than the memory has, and nothing from an empty one.
         assert_eq!(MemoryBound::new(&memory, MustRead { bytes: 1 << 20, of: 0 }).bytes, 10 * LINE);
         MemoryBound::new(&[], MustRead { bytes: 1, of: 1 }).pass(2);
     }

@@ -1,17 +1,18 @@
-//! Rows in clusters, as embeddings are, so that graphs and lists can show their worth.
+//! Rows in clusters, like embeddings, on which graphs and lists can show what they are worth.
 //!
 //! Cluster c of 1,000 has a centre, uniform in [0, 1)^dim, and a spread of its own for every
 //! component, `SPREAD * u^2` with u uniform in [0, 1): about 46 of 128 components' worth of
-//! freedom. Rows and queries fall into cluster c with a probability in proportion to 1/c (Zipf):
-//! the largest holds an eighth of the rows, the smallest about 13 of 100,000. Around its centre
-//! a component is normal but for the tails: the sum of four uniform numbers, scaled to variance 1.
+//! freedom. Rows and queries fall into cluster c with a probability proportional to 1/c (Zipf): the
+//! largest holds an eighth of the rows, the smallest about 13 of 100,000. Around its centre, a
+//! component is normally distributed except for the tails: it is the sum of four uniform numbers,
+//! scaled to variance 1.
 //!
-//! Only operations that IEEE 754 defines exactly are used, on one stream of MT19937 numbers: the
+//! Only operations that IEEE 754 defines exactly are used, on one stream of MT19937 numbers, so the
 //! same seed gives the same data everywhere.
 
 use crate::dataset::{Dataset, NumpyRandom};
 
-/// What is drawn.
+/// The sizes and the seed of the data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clustered {
     /// Rows of the base.
@@ -25,8 +26,8 @@ pub struct Clustered {
 }
 
 const CLUSTERS: usize = 1_000;
-/// Largest spread of a component around its centre. The centres' own spread is 0.29: clusters
-/// overlap in the components that spread most, and so have near neighbours in others.
+/// Largest spread of a component around its centre. The centres' own spread is 0.29, so clusters
+/// overlap in the components that spread most, and rows have near neighbours in other clusters.
 const SPREAD: f64 = 0.6;
 
 impl Clustered {
@@ -94,8 +95,8 @@ mod tests {
 
     #[test]
     fn rows_are_in_clusters() {
-        // In clusters the nearest row is far nearer than the mean one; uniform rows in many
-        // components are all about equally far.
+        // In clusters the nearest row is far nearer than the average one; uniform rows in many
+        // components are all about equally far away.
         let data = Clustered { rows: 2_000, dim: 64, ..SMALL }.generate();
         let query = &data.queries[..64];
         let distance = |row: &[f32]| -> f32 {

@@ -1,4 +1,4 @@
-//! What is compared with what: the preset list.
+//! The preset list of comparisons.
 
 use serde_json::{Map, Value};
 use vexfs_uapi::Kind;
@@ -6,31 +6,33 @@ use vexfs_uapi::Kind;
 use super::bound::MustRead;
 use super::peer::Peer;
 
-/// One kind beside one peer's index of the same kind.
+/// An index kind of ours beside one peer's index of the same kind.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// Index kind.
     pub kind: Kind,
-    /// The library.
+    /// The library that it is compared with.
     pub peer: Peer,
-    /// Which of the library's indexes; the name that its driver knows, or "" where it has one.
+    /// Which of the library's indexes: the name that its driver knows, or "" if it has only one.
     pub peer_index: &'static str,
-    /// What both indexes are built with, in the order of [`structure_names`].
+    /// The parameters that both indexes are built with, in the order of [`structure_names`].
     pub structure: Vec<u32>,
-    /// What else ours may be built with: where a kind's structure trades speed for recall as its
-    /// search parameter does, no side is bound to the other's choice.
+    /// Further parameters that ours may be built with. If a kind's structure trades speed for
+    /// recall in the same way as its search parameter does, neither side is bound to the other's
+    /// choice.
     pub alternatives: Vec<Vec<u32>>,
-    /// The peer's values of [`param_name`]; empty where it has none.
+    /// The peer's values of [`param_name`]; empty if it has no such parameter.
     pub peer_params: Vec<u32>,
-    /// Ours, ascending; finer than the peer's, so that the pair's recalls are close.
+    /// Our values of it, ascending, in finer steps than the peer's, so that the recalls of a pair
+    /// are close.
     pub our_params: Vec<u32>,
-    /// The ratio that we want to reach.
+    /// The ratio that ours should reach.
     pub goal: f64,
-    /// Whether the build's time is compared as well.
+    /// Whether build times are compared as well.
     pub builds: bool,
 }
 
-/// Names of what an index of `kind` is built with, in the contract's order of parameters
+/// Names of the parameters that an index of `kind` is built with, in the contract's order
 /// (`VEXFS_PARAM_*`); drivers know the same names.
 pub fn structure_names(kind: Kind) -> &'static [&'static str] {
     match kind {
@@ -42,7 +44,7 @@ pub fn structure_names(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The name of what can be set for each search.
+/// The name of the parameter that can be set for each search.
 pub fn param_name(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Flat => None,
@@ -52,7 +54,8 @@ pub fn param_name(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// Options by name: what an index of `kind` was built with and, where given, searched with.
+/// Parameters by name: those that an index of `kind` was built with, and the search parameter if
+/// given.
 pub fn named(kind: Kind, structure: &[u32], param: Option<u32>) -> Value {
     let built = structure_names(kind).iter().copied().zip(structure.iter().copied());
     let searched = param_name(kind).zip(param);
@@ -60,7 +63,7 @@ pub fn named(kind: Kind, structure: &[u32], param: Option<u32>) -> Value {
 }
 
 impl Comparison {
-    /// What the peer's driver is started with.
+    /// The options with which the peer's driver is started.
     pub fn peer_options(&self) -> Value {
         let mut options = match named(self.kind, &self.structure, None) {
             Value::Object(options) => options,
@@ -72,13 +75,13 @@ impl Comparison {
         options.into()
     }
 
-    /// Every structure of ours that is swept.
+    /// Every structure of ours that is tried.
     pub fn our_structures(&self) -> impl Iterator<Item = &Vec<u32>> {
         std::iter::once(&self.structure).chain(&self.alternatives)
     }
 
-    /// The bytes that a search must read, and in words which: of `rows` rows of `dim` components,
-    /// where ours, of `structure`, compares the query with `compared` of them.
+    /// The bytes that a search must read among `rows` rows of `dim` components, and what they are
+    /// in words. Ours, built with `structure`, compares the query with `compared` rows.
     pub fn must_read(
         &self,
         structure: &[u32],
@@ -104,8 +107,8 @@ impl Comparison {
 
 /// All comparisons on data of `rows` rows.
 pub fn comparisons(rows: usize) -> Vec<Comparison> {
-    // faiss advises some multiple of the square root; a multiple of 1 is where one core, one
-    // query a call, reads least.
+    // faiss recommends a multiple of the square root. With one core and one query per call, a
+    // multiple of 1 reads least.
     let lists = ((rows as f64).sqrt() as u32).max(1);
     let ef = [64, 128, 256, 512].to_vec();
     let to_lists = |steps: &[u32]| -> Vec<u32> {
@@ -139,7 +142,8 @@ pub fn comparisons(rows: usize) -> Vec<Comparison> {
         ..base.clone()
     };
     vec![
-        // An exact search that reads less than all bytes: twice the speed of one that reads them.
+        // An exact search that need not read all bytes should be twice as fast as one that reads
+        // them all.
         Comparison { goal: 2.0, ..base.clone() },
         Comparison { peer: Peer::Usearch, peer_index: "exact", ..base.clone() },
         Comparison { peer: Peer::Hnswlib, builds: true, ..hnsw.clone() },
@@ -162,7 +166,7 @@ pub fn comparisons(rows: usize) -> Vec<Comparison> {
     ]
 }
 
-/// Whole numbers from `first` to `last`, each 1 or at most 3 % above the one before.
+/// Whole numbers from `first` to `last`, each larger than the one before by 1 or at most 3 %.
 fn steps(first: u32, last: u32) -> Vec<u32> {
     let next = |&step: &u32| Some(step + (step / 33).max(1));
     std::iter::successors(Some(first), next).take_while(|&step| step <= last).collect()

@@ -9,30 +9,30 @@ use nix::unistd::Pid;
 pub struct Cores(CpuSet);
 
 impl Cores {
-    /// Those of the calling thread, now.
+    /// The processors that the calling thread may use now.
     pub fn allowed() -> Result<Self, Failure> {
         let this = Pid::from_raw(0);
         Ok(Cores(sched_getaffinity(this).context("the processors that may be used")?))
     }
 
-    /// How many.
+    /// How many processors.
     pub fn count(&self) -> usize {
         (0..CpuSet::count()).filter(|&cpu| self.0.is_set(cpu).unwrap_or(false)).count()
     }
 
-    /// The one to measure on, the last: the first is where most interrupts go.
+    /// The processor to measure on: the last one, because most interrupts go to the first.
     pub fn measuring(&self) -> usize {
         (0..CpuSet::count()).rfind(|&cpu| self.0.is_set(cpu).unwrap_or(false)).unwrap_or(0)
     }
 
-    /// Binds the calling thread, and what it starts from now on, to [`Cores::measuring`].
+    /// Binds the calling thread, and processes that it starts from now on, to [`Cores::measuring`].
     pub fn stay_on_one(&self) -> Result<(), Failure> {
         let mut one = CpuSet::new();
         one.set(self.measuring())?;
         sched_setaffinity(Pid::from_raw(0), &one).context("staying on one processor")
     }
 
-    /// Lets the calling thread, and what it starts from now on, use all of them.
+    /// Lets the calling thread, and processes that it starts from now on, use all of them.
     pub fn use_all(&self) -> Result<(), Failure> {
         sched_setaffinity(Pid::from_raw(0), &self.0).context("using all processors")
     }
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn one_and_then_all_again() {
-        // In a thread of its own, which nobody else's work depends on.
+        // In a thread of its own, so that no other test's affinity changes.
         let (all, one, again) = std::thread::spawn(|| {
             let all = Cores::allowed().unwrap();
             all.stay_on_one().unwrap();

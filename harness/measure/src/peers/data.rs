@@ -7,10 +7,10 @@ use machine::failure::Failure;
 use super::clustered::Clustered;
 use crate::dataset::Dataset;
 
-/// Queries that recall is measured with. With 100, one query that a graph does not reach is a whole
-/// per cent.
+/// How many queries recall is measured with. With 100, a single query that a graph does not reach
+/// would make a whole per cent.
 pub const QUERIES: usize = 500;
-/// Queries of a timed round, the first ones: the protocol's.
+/// Queries of a timed round: the first ones, as many as the protocol has.
 pub const TIMED: usize = PROTOCOL.queries;
 
 /// The benchmark's second set of data.
@@ -35,10 +35,11 @@ impl Data {
     }
 
     /// Rows, [`QUERIES`] queries, and the protocol that describes them to a driver. `rows` is the
-    /// size of the clustered set. Behind the protocol's own queries come the next of their stream.
+    /// size of the clustered set. The protocol's own queries are followed by the next ones of their
+    /// stream.
     ///
     /// # Errors
-    /// The protocol's data is not what it should be.
+    /// If the protocol's data has the wrong digest.
     pub fn generate(self, rows: usize) -> Result<(Dataset, Protocol), Failure> {
         match self {
             Data::Protocol => {

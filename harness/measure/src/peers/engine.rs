@@ -1,4 +1,4 @@
-//! Our side: the engine in this process, with nothing but its call in the time.
+//! Our side: the engine in this process, with nothing but its calls timed.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use vexfs_uapi::{Kind, Metric};
 use crate::contender::Answer;
 use crate::dataset::Dataset;
 
-/// An index of the engine, the queries that it is asked, and room for its answers.
+/// An index of the engine, its queries, and room for its answers.
 pub struct Engine {
     index: Index,
     scratch: Scratch,
@@ -18,7 +18,7 @@ pub struct Engine {
     k: usize,
     hits: Vec<Hit>,
     answered: Vec<EngineAnswer>,
-    /// Queries of the last round.
+    /// How many queries the last round asked.
     asked: usize,
     build: Duration,
 }
@@ -30,7 +30,7 @@ struct EngineAnswer {
     took: Duration,
 }
 
-/// An ordinary process whose long work ends when the user wants it to.
+/// The platform of an ordinary process, with long work that ends when the user interrupts it.
 struct EndsOnSignal;
 
 impl Platform for EndsOnSignal {
@@ -42,8 +42,8 @@ impl Platform for EndsOnSignal {
 }
 
 impl Engine {
-    /// Builds an index over the rows of `dataset` at the widest instructions of this processor,
-    /// to be asked for the `k` nearest rows, by L2, to each of its queries.
+    /// Builds an index over the rows of `dataset` with the widest instructions of this processor.
+    /// It will be asked for the `k` nearest rows, by L2, to each of the dataset's queries.
     pub fn build(
         kind: Kind,
         structure: &[u32],
@@ -53,7 +53,7 @@ impl Engine {
         Engine::by(Metric::L2, kind, structure, dataset, k)
     }
 
-    /// The same by any metric.
+    /// As [`Engine::build`], by any metric.
     pub fn by(
         metric: Metric,
         kind: Kind,
@@ -91,22 +91,22 @@ impl Engine {
         })
     }
 
-    /// Neighbours that it is asked for.
+    /// The number of neighbours that it is asked for.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// Bytes that the index holds, by its own count.
+    /// How many bytes the index holds, by its own count.
     pub fn memory(&self) -> u64 {
         self.index.memory()
     }
 
-    /// How long the rows took.
+    /// How long it took to add all rows.
     pub fn build_time(&self) -> Duration {
         self.build
     }
 
-    /// Number of its queries.
+    /// How many queries it has.
     pub fn queries(&self) -> usize {
         self.answered.len()
     }

@@ -15,11 +15,11 @@ use crate::contender::{Answered, Contender, InProcess, VexfsFile, fill};
 use crate::dataset::Dataset;
 use crate::{home, rounds};
 
-/// Where the engine runs.
+/// The place where the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Where {
-    /// Called directly.
+    /// Called directly, in this process.
     InProcess,
     /// Behind the FUSE daemon.
     Fuse,
@@ -36,13 +36,13 @@ impl From<Home> for Where {
     }
 }
 
-/// What is timed, call by call.
+/// The operation that is timed, call by call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HomeOperation {
-    /// One query a call, k = 10, over the protocol's rows.
+    /// One query per call, k = 10, over the protocol's rows.
     Search,
-    /// One row a call, appended to an indexed file: write(2), where there is a file.
+    /// One row per call, appended to an indexed file with write(2), if there is a file.
     Insertion,
 }
 
@@ -55,9 +55,9 @@ pub struct HomesLine {
     pub kind: String,
     /// One place and the other.
     pub places: (Where, Where),
-    /// Nanoseconds of a call in each: medians over rounds of a round's median.
+    /// Nanoseconds per call in each place: the median over rounds of each round's median.
     pub call_ns: (f64, f64),
-    /// Nanoseconds that a call in the first takes longer; over rounds of a round's medians.
+    /// By how many nanoseconds a call takes longer in the first place, from each round's medians.
     pub added_ns: Interval,
     /// Speed in the first over speed in the second.
     pub ratio: Ratio,
@@ -76,7 +76,7 @@ pub struct HomesBench<'a> {
 type BoxedContender = Box<dyn Contender>;
 
 impl<'a> HomesBench<'a> {
-    /// On mounted homes.
+    /// Uses these mounted homes.
     pub fn new(dataset: &'a Dataset, fuse: &'a Path, kernel: Option<&'a Path>) -> Self {
         HomesBench { dataset, fuse, kernel }
     }
@@ -90,13 +90,13 @@ impl<'a> HomesBench<'a> {
         places
     }
 
-    /// Times searches by an index of `kind` in two places, whose answers must be alike.
+    /// Times searches by an index of `kind` in two places, whose answers must be the same.
     ///
     /// # Errors
-    /// A side fails, or answers otherwise than the other.
+    /// If a side fails, or the answers differ.
     pub fn search(&self, kind: Kind, places: (Where, Where)) -> Result<HomesLine, Failure> {
         let (mut a, mut b) = (self.side(kind, places.0)?, self.side(kind, places.1)?);
-        // In the same batches: when a structure is trained depends on them.
+        // Use the same batches, because they determine when a structure is trained.
         for side in [&mut a, &mut b] {
             fill(&mut **side, self.dataset, &PROTOCOL)?;
         }
@@ -112,7 +112,7 @@ impl<'a> HomesBench<'a> {
     /// Times insertion row by row into an index of `kind` in two places.
     ///
     /// # Errors
-    /// A side fails, or does not hold the rows afterwards.
+    /// If a side fails, or does not hold the rows afterwards.
     pub fn insertion(&self, kind: Kind, places: (Where, Where)) -> Result<HomesLine, Failure> {
         let (mut a, mut b) = (self.side(kind, places.0)?, self.side(kind, places.1)?);
         let insert = |side: &mut dyn Contender, round: usize| {
@@ -146,7 +146,7 @@ impl<'a> HomesBench<'a> {
         }
     }
 
-    /// Both must have done the same work: the same answers, to the last bit.
+    /// Checks that both did the same work: they give the same answers, to the last bit.
     fn require_alike(&self, a: &mut dyn Contender, b: &mut dyn Contender) -> Result<(), Failure> {
         let answered = |side: &mut dyn Contender| {
             let last = side.search(&self.dataset.queries, PROTOCOL.k)?.answers;

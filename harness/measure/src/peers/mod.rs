@@ -1,11 +1,11 @@
 //! The engine's benchmark (`make bench`): the engine in this process beside faiss, hnswlib and
-//! usearch in theirs, on one core, in turns.
+//! usearch in processes of their own, on one core, in turns.
 //!
-//! [`comparison`] lists what is compared; [`run`] builds, sweeps both sides over preset settings,
-//! lets [`pairing`] choose which stand against each other at equal recall, and measures those
-//! pairs in [`turns`] with the [`bound`] between them. A [`row`] is one line of the result,
-//! [`table`] prints them. [`sets`] is the comparison on data as people have it, with all peers.
-//! [`homes`] is the other benchmark: what each home adds to the engine.
+//! [`comparison`] lists what is compared. [`run`] builds both sides and tries preset settings on
+//! them, lets [`pairing`] choose the settings that are compared at equal recall, and measures those
+//! pairs in [`turns`] with the [`bound`] in between. A [`row`] is one line of the result; [`table`]
+//! prints them. [`sets`] is the comparison on real-world data, with all peers. [`homes`] is the
+//! other benchmark: what each home adds to the cost of the engine.
 
 pub mod bound;
 pub mod clustered;
@@ -32,10 +32,10 @@ use serde::Serialize;
 use crate::contender::Answer;
 use crate::oracle::Oracle;
 
-/// Answers to the first queries: distances must be those of the rows that they name.
+/// Checks answers to the first queries: the distances must be those of the rows that they name.
 ///
 /// # Errors
-/// A distance that is not true.
+/// The first wrong distance.
 pub fn require_true(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<(), Failure> {
     for (query, answer) in answers.iter().enumerate() {
         oracle.check_distances(query, &answer.ids, &answer.distances)?;
@@ -46,12 +46,12 @@ pub fn require_true(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<(), Failu
 /// Mean recall@k of answers, whose distances must be those of the rows that they name.
 ///
 /// # Errors
-/// A query without an answer, or a distance that is not true.
+/// If a query has no answer, or a distance is wrong.
 pub fn recall(oracle: &Oracle<'_>, answers: &[Answer]) -> Result<f64, Failure> {
     require_true(oracle, answers)?;
     let mean = oracle.mean_recall(answers.iter().map(|answer| &answer.ids[..]))?;
-    // A mean of tenths, without what adding them up in some order left behind: recalls are
-    // compared, and equal ones must be equal.
+    // Round away what adding up tenths in some order leaves behind, because recalls are compared,
+    // and equal ones must be equal.
     Ok((mean * 1e9).round() / 1e9)
 }
 
@@ -85,7 +85,7 @@ mod tests {
             recall(&oracle, &answers).unwrap()
         };
         assert_eq!(without(&[]), 1.0);
-        // Seven hits less, here and there.
+        // Seven hits fewer, spread over several queries.
         let spread = without(&[(0, 9), (7, 7), (11, 9), (29, 8)]);
         assert_eq!(
             [spread, without(&[(2, 3)])],

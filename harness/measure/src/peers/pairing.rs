@@ -1,7 +1,8 @@
-//! Chooses which setting of ours is compared with which of the peer's.
+//! Chooses which setting of ours is compared with which setting of the peer's.
 //!
-//! A ratio of speeds means something only at equal recall. Both sides are swept over preset
-//! settings; each of the peer's that is good enough is paired with our cheapest that is no worse.
+//! A ratio of speeds means something only at equal recall. Both sides are tried with preset
+//! settings. Each of the peer's settings that is good enough is paired with the cheapest of ours
+//! whose recall is not lower.
 
 /// Recall@k from which a setting is worth comparing.
 pub const ENOUGH: f64 = 0.95;
@@ -11,9 +12,9 @@ const ALL_BUT: f64 = 0.999;
 /// A setting that was tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tried {
-    /// Which index of those swept; a peer has one.
+    /// Which of the indexes that were tried; a peer has only one.
     pub index: usize,
-    /// efSearch, nprobe or refine; the larger, the slower.
+    /// efSearch, nprobe or refine; larger values are slower.
     pub param: u32,
     /// Mean recall@k.
     pub recall: f64,
@@ -21,17 +22,17 @@ pub struct Tried {
     pub nanoseconds: f64,
 }
 
-/// A setting of the peer's and ours for it.
+/// A setting of the peer's, and ours that it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pair {
-    /// The peer's.
+    /// The peer's setting.
     pub peer: Tried,
-    /// Ours; with a lower recall where none of ours reaches the peer's.
+    /// Our setting; it has a lower recall if none of ours reaches the peer's.
     pub ours: Tried,
 }
 
-/// Pairs each of the peer's settings that is worth its time, or its best where none is, with one
-/// of ours. `peer` is in the order of its parameter. Nothing where a side has no setting.
+/// Pairs each of the peer's settings that is worth its time, or its best one if none is, with one
+/// of ours. `peer` is in the order of its parameter. Returns nothing if a side has no setting.
 pub fn pair(peer: &[Tried], ours: &[Tried]) -> Vec<Pair> {
     let enough = worth_their_time(peer);
     let worth = if enough.is_empty() { best(peer).into_iter().collect() } else { enough };
@@ -39,8 +40,8 @@ pub fn pair(peer: &[Tried], ours: &[Tried]) -> Vec<Pair> {
     worth.into_iter().filter_map(|peer| Some(Pair { peer, ours: ours_for(&peer)? })).collect()
 }
 
-/// Settings of recall [`ENOUGH`] that are better than every cheaper one, up to the first that
-/// finds all but everything.
+/// Settings with a recall of at least [`ENOUGH`] that are better than every cheaper one, up to the
+/// first that reaches [`ALL_BUT`].
 fn worth_their_time(ascending: &[Tried]) -> Vec<Tried> {
     let mut worth: Vec<Tried> = Vec::new();
     for tried in ascending.iter().filter(|tried| tried.recall >= ENOUGH) {
@@ -52,8 +53,8 @@ fn worth_their_time(ascending: &[Tried]) -> Vec<Tried> {
     worth
 }
 
-/// The cheapest setting of a recall not below `recall`. Within an index that is the smallest,
-/// whatever the clock says; between indexes the clock decides.
+/// The cheapest setting with at least this `recall`. Within an index that is the one with the
+/// smallest parameter, whatever was measured; between indexes the measured time decides.
 fn cheapest(tried: &[Tried], recall: f64) -> Option<Tried> {
     let smallest_of_its_index = |one: &&Tried| {
         !tried.iter().any(|other| {
@@ -68,7 +69,7 @@ fn cheapest(tried: &[Tried], recall: f64) -> Option<Tried> {
         .copied()
 }
 
-/// The setting of the highest recall; of equals, the first.
+/// The setting with the highest recall, and the first one if several have it.
 fn best(tried: &[Tried]) -> Option<Tried> {
     tried.iter().copied().reduce(|best, one| if one.recall > best.recall { one } else { best })
 }
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn every_setting_that_is_good_enough_gets_our_cheapest_that_is_no_worse() {
         let peer = tried(&[(0, 64, 0.80, 5.0), (0, 128, 0.95, 9.0), (0, 256, 0.98, 17.0)]);
-        // 0.98 is reached at 160; at 200 the clock happened to be kinder.
+        // 0.98 is reached at 160; at 200 the measured time happened to be shorter.
         let ours = tried(&[
             (0, 100, 0.949, 6.0),
             (0, 120, 0.96, 7.0),

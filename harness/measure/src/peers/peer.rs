@@ -1,4 +1,5 @@
-//! The libraries that the engine is compared with, and how they are asked (`fixtures/peers`).
+//! The libraries that the engine is compared with, and how their drivers are started
+//! (`fixtures/peers`).
 
 use std::fs;
 use std::path::Path;
@@ -14,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::contender::{Contender, ContenderProgram, Driver, DriverLimits};
 
-/// Rounds of calls from which a call's overhead is taken.
+/// How many rounds of calls the overhead of a call is computed from.
 const OVERHEAD_ROUNDS: usize = 20;
-/// One request may be a build of 100,000 rows on a busy machine.
+/// A single request may build an index of 100,000 rows on a busy machine.
 const LIMITS: DriverLimits = DriverLimits {
     start: Duration::from_secs(120),
     request: Duration::from_secs(1800),
@@ -59,7 +60,7 @@ impl Peer {
         }
     }
 
-    /// The distribution that it is installed from.
+    /// The Python distribution that it is installed from.
     pub fn package(self) -> &'static str {
         match self {
             Peer::Faiss => "faiss-cpu",
@@ -69,30 +70,30 @@ impl Peer {
         }
     }
 
-    /// Whether it has no index for such distances.
+    /// Whether it has no index for this metric.
     pub fn lacks(self, metric: Metric) -> bool {
         self == Peer::Ngt && metric == Metric::InnerProduct
     }
 
-    /// Why it is not compared with, where the set-up found that it does not install or does not
-    /// run on this processor.
+    /// Why it is left out, if the set-up found that it cannot be installed or does not run on this
+    /// processor.
     pub fn absent(self) -> Option<String> {
         let note = project::peers().join("absent").join(self.name());
         fs::read_to_string(note).ok().map(|why| why.trim().to_owned())
     }
 
-    /// Starts its driver with an empty index.
+    /// Starts the library's driver with an empty index.
     ///
     /// # Errors
-    /// The peers are not set up, with the command that does it; or the driver fails.
+    /// If the peers are not set up, with the command that does it; or if the driver fails.
     pub fn start(self, protocol: &Protocol, options: &Value) -> Result<Driver, Failure> {
         start(&self.program(&project::peers(), options)?, protocol)
     }
 
-    /// Its driver on the Python of the virtual environment `venv`.
+    /// The library's driver, run by the Python of the virtual environment `venv`.
     fn program(self, venv: &Path, options: &Value) -> Result<ContenderProgram, Failure> {
         let python = venv.join("bin/python");
-        // The set-up's last act: what was cut short has none.
+        // The set-up writes this file last, so it is missing if the set-up was cut short.
         let stamp = venv.join("stamp");
         require!(
             stamp.is_file() && python.is_file(),
@@ -110,9 +111,9 @@ impl Peer {
         })
     }
 
-    /// Time of the call itself, in nanoseconds: the median over calls that look for one
-    /// neighbour among one row, or among as few as the library takes, from the driver's clock to
-    /// its clock.
+    /// How long a call takes by itself, in nanoseconds: the median over calls that look for one
+    /// neighbour in an index of one row, or of as few rows as the library allows. The driver's own
+    /// clock measures it.
     pub fn call_overhead(self, protocol: &Protocol, queries: &[f32]) -> Result<f64, Failure> {
         let (rows, options) = match self {
             Peer::Faiss | Peer::Svs => (1, json!({"index": "flat"})),
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_library_that_went_missing_names_its_set_up() {
-        // An interpreter that has the package no more: it dies of the import.
+        // An interpreter that lacks the package: importing it fails.
         let program = ContenderProgram {
             name: "faiss".into(),
             competitor: None,

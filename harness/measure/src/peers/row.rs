@@ -1,4 +1,4 @@
-//! One line of the result, as `target/bench/engine.json` holds it.
+//! One line of the result, as in `target/bench/engine.json`.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 
 use evidence::stats::{self, Outcome, Ratio};
 
-/// One comparison, measured. Speeds are queries a second, or rows a second for a build; medians
+/// A measured comparison. Speeds are queries a second, or rows a second for a build, as medians
 /// over rounds. Times are in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Index kind: Flat, HNSW, IVF, PQ or LSH.
     pub kind: String,
-    /// What was done.
+    /// The operation.
     pub operation: PeerOperation,
-    /// On which data.
+    /// The name of the data.
     pub data: String,
-    /// What ours was built and searched with.
+    /// The parameters with which ours was built and searched.
     pub options: Value,
-    /// Recall@k of ours, against the exact answers in f64.
+    /// Our recall@k, against the exact answers in f64.
     pub recall: f64,
-    /// Speed of ours.
+    /// Our speed.
     pub qps: f64,
-    /// The library compared with.
+    /// The library that ours is compared with.
     pub peer: String,
     /// Its version.
     pub peer_version: String,
-    /// What it was built and searched with.
+    /// The parameters with which it was built and searched.
     pub peer_options: Value,
     /// Its recall@k.
     pub peer_recall: f64,
@@ -36,39 +36,41 @@ pub struct Row {
     pub peer_qps: f64,
     /// Our speed over its: exp of the median over rounds of ln(qps/peer_qps).
     pub ratio: f64,
-    /// Lower bound of the ratio; none where there were too few rounds for one.
+    /// Lower bound of the ratio; `None` if there were too few rounds.
     pub lower: Option<f64>,
     /// Upper bound of the ratio.
     pub upper: Option<f64>,
-    /// The ratio as if calling the peer cost nothing: `call_overhead_ns` taken off each query.
+    /// The ratio as if calling the peer cost nothing: `call_overhead_ns` is subtracted for each
+    /// query.
     pub net_ratio: f64,
-    /// Lower bound of that.
+    /// Lower bound of the net ratio.
     pub net_lower: Option<f64>,
-    /// The ratio that was to be reached.
+    /// The ratio that ours should reach.
     pub goal: f64,
-    /// Whether it was, by the bounds of the net ratio: in the peer's favour.
+    /// Whether ours reached it, by the bounds of the net ratio, which favours the peer.
     pub result: Reached,
-    /// What calling the peer's function costs, measured on an index of one row.
+    /// How long a call of the peer's function takes by itself, measured on an index with as few
+    /// rows as possible.
     pub call_overhead_ns: f64,
-    /// Searches a second that a pass which only reads the same bytes would allow.
+    /// Searches a second that are possible if a search only reads the same bytes.
     pub bound_qps: Option<f64>,
-    /// How many bytes that are.
+    /// How many bytes a search must read.
     pub bound_bytes: Option<usize>,
-    /// Which bytes.
+    /// Which bytes these are, in words.
     pub bound_of: Option<String>,
     /// Rounds measured, after warm-ups.
     pub rounds: usize,
-    /// Instructions that ours computed with.
+    /// The instruction set that ours used.
     pub simd: String,
     /// Model name of the processor.
     pub cpu: String,
-    /// What the peer says of itself.
+    /// What the peer reports about itself.
     pub peer_description: Value,
-    /// Every round: ours, the peer's, the bound's; a round's queries together.
+    /// Every round: our time, the peer's, and the bound's, each for all queries of the round.
     pub samples: Vec<Sample>,
 }
 
-/// What was timed.
+/// The operation that was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerOperation {
@@ -81,11 +83,11 @@ pub enum PeerOperation {
 /// Times of one round, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Ours.
+    /// Our time.
     pub ours: u64,
-    /// The peer's.
+    /// The peer's time.
     pub peer: u64,
-    /// The pass that only reads; 0 where there is none.
+    /// The time of the pass that only reads; 0 if there was none.
     pub bound: u64,
 }
 
@@ -117,17 +119,17 @@ impl fmt::Display for Reached {
     }
 }
 
-/// A ratio over rounds; without bounds where the rounds are too few for them.
+/// A ratio over rounds, without bounds if there are too few rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// exp of the median of the logarithms.
     pub ratio: f64,
-    /// Its bounds.
+    /// Its bounds, if there are any.
     pub bounds: Option<Ratio>,
 }
 
 impl Estimate {
-    /// Ours over the peer's speed, with `overhead` nanoseconds taken off each of the peer's
+    /// Our speed over the peer's, with `overhead` nanoseconds subtracted from each of the peer's
     /// rounds.
     pub fn of(samples: &[Sample], overhead: f64) -> Self {
         let logs: Vec<f64> = samples
@@ -138,7 +140,7 @@ impl Estimate {
         Estimate { ratio: stats::median(&logs).unwrap_or(f64::NAN).exp(), bounds }
     }
 
-    /// What it says about `goal`, at these recalls.
+    /// What it says about `goal`, given these recalls.
     pub fn reaches(&self, goal: f64, recall: f64, peer_recall: f64) -> Reached {
         if recall < peer_recall {
             return Reached::RecallBelow;
@@ -151,7 +153,7 @@ impl Estimate {
     }
 }
 
-/// Operations a second: the median over rounds of `operations` each.
+/// Operations a second: the median over rounds, each of which has this many `operations`.
 pub fn speed(nanoseconds: impl Iterator<Item = u64>, operations: usize) -> f64 {
     let speeds: Vec<f64> = nanoseconds.map(|ns| operations as f64 * 1e9 / ns as f64).collect();
     stats::median(&speeds).unwrap_or(f64::NAN)
@@ -221,7 +223,7 @@ pub(super) mod tests {
         let samples = vec![Sample { ours: 1_000, peer: 2_000, bound: 0 }; 6];
         assert!((Estimate::of(&samples, 0.0).ratio - 2.0).abs() < 1e-9);
         assert!((Estimate::of(&samples, 1_000.0).ratio - 1.0).abs() < 1e-9);
-        // More than everything is nothing that a ratio can be made of, but it does not panic.
+        // Subtracting more than the whole time leaves no meaningful ratio, but it must not panic.
         assert!(Estimate::of(&samples, 3_000.0).ratio < 0.01);
     }
 

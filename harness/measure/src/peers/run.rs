@@ -1,4 +1,4 @@
-//! Measures comparisons, one after the other, on one set of data.
+//! Measures comparisons on one set of data, one after the other.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::dataset::Dataset;
 use crate::oracle::Oracle;
 use crate::rounds;
 
-/// efSearch at which the recall of built graphs is compared.
+/// The efSearch at which the recall of graphs is compared after timing their builds.
 const EF_OF_BUILDS: u32 = 256;
 
-/// One set of data, and what was built on it.
+/// One set of data, and the indexes that were built on it.
 pub struct PeersBench<'a> {
     data: Data,
     dataset: &'a Dataset,
@@ -50,10 +50,10 @@ struct BuiltPeer {
     build: Duration,
 }
 
-/// What a row is computed from.
+/// The measurements from which a row is computed.
 struct PeerMeasured {
     samples: Vec<Sample>,
-    /// Queries, or rows, in a sample.
+    /// How many queries or rows a sample covers.
     operations: usize,
     recall: f64,
     peer_recall: f64,
@@ -83,10 +83,11 @@ impl<'a> PeersBench<'a> {
         }
     }
 
-    /// Measures one comparison: its builds where it has such, and a row for each pair of settings.
+    /// Measures one comparison: its builds, if they are compared, and a row for each pair of
+    /// settings.
     ///
     /// # Errors
-    /// A side fails, answers wrongly, or somebody interrupts.
+    /// If a side fails or answers wrongly, or the user interrupts.
     pub fn compare(
         &mut self,
         comparison: &Comparison,
@@ -165,7 +166,7 @@ impl<'a> PeersBench<'a> {
         Ok(tried)
     }
 
-    /// Sweeps ours upwards, until the best of `theirs` is reached.
+    /// Tries our settings in ascending order, until the best recall of `theirs` is reached.
     fn sweep_engines(
         &mut self,
         comparison: &Comparison,
@@ -233,7 +234,8 @@ impl<'a> PeersBench<'a> {
         })
     }
 
-    /// Builds both, in turns; where that is to be done once, the builds that were done anyway.
+    /// Times builds of both, in turns. If one round is asked for, the builds that were needed
+    /// anyway are used.
     fn builds(&mut self, comparison: &Comparison, peer: &mut BuiltPeer) -> Result<Row, Failure> {
         let (kind, structure) = (comparison.kind, &comparison.structure);
         configure(kind, &mut peer.driver, EF_OF_BUILDS)?;
@@ -252,7 +254,7 @@ impl<'a> PeersBench<'a> {
             peer_recall: recall(&self.oracle, &theirs)?,
             operations: self.dataset.rows(),
             samples,
-            // A build is one call: what calling costs is nothing beside it.
+            // A build is one call, so the cost of a call is negligible.
             call_overhead_ns: 0.0,
         };
         let params = (&structure[..], EF_OF_BUILDS, EF_OF_BUILDS);
@@ -274,8 +276,8 @@ impl<'a> PeersBench<'a> {
         Ok(Sample { ours: ns(ours)?, peer: ns(peer)?, bound: 0 })
     }
 
-    /// A row of searches without a bound. `params` are the structure of ours, and what ours and
-    /// the peer were searched with.
+    /// A row about searches, without a bound. `params` are the structure of ours, and the search
+    /// parameters of ours and of the peer.
     fn row(
         &self,
         comparison: &Comparison,
@@ -333,7 +335,7 @@ impl<'a> PeersBench<'a> {
     }
 }
 
-/// A kind without a search parameter is asked once, with 0.
+/// The parameters to try; a kind without a search parameter is tried once, with 0.
 fn or_none(params: &[u32]) -> Vec<u32> {
     if params.is_empty() { vec![0] } else { params.to_vec() }
 }

@@ -8,17 +8,17 @@ use super::row::{PeerOperation, Row};
 #[derive(Debug, Clone, Copy)]
 pub struct PeersColumn {
     name: &'static str,
-    /// Numbers stand to the right.
+    /// Numbers are aligned to the right.
     number: bool,
 }
 
 impl PeersColumn {
-    /// One of words.
+    /// A column of words.
     pub const fn text(name: &'static str) -> Self {
         PeersColumn { name, number: false }
     }
 
-    /// One of numbers.
+    /// A column of numbers.
     pub const fn number(name: &'static str) -> Self {
         PeersColumn { name, number: true }
     }
@@ -26,7 +26,7 @@ impl PeersColumn {
 
 /// A table of `N` columns.
 pub struct PeersTable<const N: usize> {
-    /// What stands in the first line.
+    /// The columns, whose names are the first line.
     pub columns: [PeersColumn; N],
     /// The other lines.
     pub lines: Vec<[String; N]>,
@@ -37,7 +37,7 @@ impl<const N: usize> PeersTable<N> {
         self.columns.map(|column| column.name.to_owned())
     }
 
-    /// The lines in columns of even width.
+    /// The table as text, in columns of even width.
     pub fn plain(&self) -> String {
         let head = self.head();
         let lines = || std::iter::once(&head).chain(&self.lines);
@@ -54,7 +54,7 @@ impl<const N: usize> PeersTable<N> {
         lines().map(padded).collect()
     }
 
-    /// The same as Markdown.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String; N]| format!("| {} |\n", cells.join(" | "));
         let rule = self.columns.map(|one| if one.number { "---:" } else { "---" }.to_owned());
@@ -78,7 +78,7 @@ const COLUMNS: [PeersColumn; 13] = [
     PeersColumn::text("goal"),
 ];
 
-/// The rows in columns of even width, a line each.
+/// The rows in columns of even width, one line each.
 pub fn plain(rows: &[Row]) -> String {
     table(rows).plain()
 }
@@ -114,7 +114,7 @@ fn cells(row: &Row) -> [String; 13] {
     ]
 }
 
-/// A ratio with its bounds, where it has them all.
+/// A ratio with its bounds, if it has all of them.
 pub fn bounded(ratio: f64, bounds: &[Option<f64>]) -> String {
     let shown: Option<Vec<String>> =
         bounds.iter().map(|bound| bound.map(|bound| format!("{bound:.2}"))).collect();
@@ -124,7 +124,7 @@ pub fn bounded(ratio: f64, bounds: &[Option<f64>]) -> String {
     }
 }
 
-/// Options as `name value`, what can be set for each search last.
+/// Options in the form `name value`; the parameter that can be set for each search comes last.
 fn options(options: &Value) -> String {
     let shown = |(name, value): (&String, &Value)| match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! Searches in turns: ours, the bound, the peer's; and the other way round.
+//! Searches in turns: ours, the bound, the peer's; in the next round in the opposite order.
 
 use std::time::Duration;
 
@@ -20,28 +20,29 @@ pub struct MeasuringEffort {
     pub warmups: usize,
     /// Rounds of searches.
     pub rounds: usize,
-    /// Rounds of builds; with one, the builds that the searches need anyway are what is measured.
+    /// Rounds of builds. With one, the builds that the searches need anyway are measured.
     pub builds: usize,
 }
 
-/// Two sides that are ready to be asked, and the bound between them.
+/// Two sides that are ready to be asked, and the bound that is read in between.
 pub struct Turns<'a> {
-    /// Ours.
+    /// Our side.
     pub engine: &'a mut Engine,
-    /// What ours is asked with.
+    /// The search parameter of ours.
     pub param: u32,
-    /// The peer's.
+    /// The peer's side.
     pub driver: &'a mut Driver,
-    /// What is read beside them.
+    /// The memory that is read in between.
     pub bound: MemoryBound<'a>,
 }
 
 impl Turns<'_> {
-    /// Asks both sides the first [`TIMED`] queries, which are `queries`, round after round. Returns a
-    /// sample for each round that counts, and the peer's last answers; the engine keeps ours.
+    /// Asks both sides the first [`TIMED`] queries, which are `queries`, round after round. Returns
+    /// a sample for each round that counts, and the peer's last answers; the engine keeps our
+    /// answers.
     ///
     /// # Errors
-    /// A side fails, claims a time that cannot be true, or somebody interrupts.
+    /// If a side fails or claims a time that is not plausible, or the user interrupts.
     pub fn measure(
         mut self,
         queries: &[f32],

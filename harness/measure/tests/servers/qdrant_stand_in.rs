@@ -1,6 +1,7 @@
-//! A stand-in for a Qdrant server: the few requests of its REST interface that its driver makes,
-//! answered as the documentation says. It is no Qdrant: it shows what the driver sends and how it
-//! reads the answers, and neither Qdrant's speed nor that a real one answers so.
+//! A stand-in for a Qdrant server. It answers the few requests of Qdrant's REST interface that the
+//! driver makes, as the documentation says. It is not a Qdrant: it shows what the driver sends and
+//! how it reads the answers, but neither how fast Qdrant is nor that a real one answers in this
+//! way.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -21,11 +22,11 @@ struct Collection {
 #[derive(Default)]
 struct ServerState {
     collections: BTreeMap<String, Collection>,
-    /// Method and path of each request, the collection's name left out.
+    /// Method and path of each request, without the collection's name.
     asked: Vec<String>,
 }
 
-/// It serves on the loopback until it is dropped.
+/// Serves on the loopback interface until it is dropped.
 pub struct QdrantStandIn {
     address: SocketAddr,
     state: Arc<Mutex<ServerState>>,
@@ -46,7 +47,7 @@ impl QdrantStandIn {
                     return;
                 }
                 let (stream, state) = (stream.unwrap(), Arc::clone(&served));
-                // It ends with its connection, which ends with the driver.
+                // This thread ends with its connection, which ends with the driver.
                 thread::spawn(move || serve(stream, &state));
             }
         });
@@ -62,7 +63,7 @@ impl QdrantStandIn {
         self.state.lock().unwrap().collections.keys().cloned().collect()
     }
 
-    /// What it was asked, each once, in the order of the first time.
+    /// The requests that it got, each once, in the order in which they first came.
     pub fn asked(&self) -> Vec<String> {
         let mut asked: Vec<String> = Vec::new();
         for one in &self.state.lock().unwrap().asked {
@@ -84,7 +85,7 @@ impl Drop for QdrantStandIn {
     }
 }
 
-/// Requests of one connection, until it is closed.
+/// Answers the requests of one connection, until it is closed.
 fn serve(stream: TcpStream, state: &Mutex<ServerState>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
@@ -101,7 +102,7 @@ fn serve(stream: TcpStream, state: &Mutex<ServerState>) {
     }
 }
 
-/// Method, path and body; `None` where the connection has ended.
+/// Method, path and body; `None` if the connection has ended.
 fn request(reader: &mut impl BufRead) -> Option<(String, String, Value)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&length| length > 0)?;
@@ -183,7 +184,7 @@ impl ServerState {
 }
 
 impl Collection {
-    /// Below its indexing threshold Qdrant has no graph.
+    /// Reports no graph: Qdrant has none below its indexing threshold.
     fn info(&self) -> Value {
         json!({
             "status": "green",
@@ -207,7 +208,7 @@ impl Collection {
         done(json!({ "operation_id": 0, "status": "completed" }))
     }
 
-    /// Exactly, nearest first; the score is the distance itself, and not its square.
+    /// Searches exactly, nearest first; the score is the distance itself, and not its square.
     fn query(&self, body: &Value) -> (u16, Value) {
         let Some(query) = vector(&body["query"]).filter(|query| query.len() == self.size) else {
             return refused(400, "Wrong input: Vector dimension error");
@@ -227,7 +228,7 @@ impl Collection {
         done(json!({ "points": points }))
     }
 
-    /// In no order that is promised.
+    /// Returns the points in reverse, because no order is promised.
     fn retrieve(&self, body: &Value) -> (u16, Value) {
         let ids = body["ids"].as_array().into_iter().flatten().filter_map(Value::as_u64);
         let point = |id| {

@@ -1,4 +1,4 @@
-//! A contender's answers, and whether they were right.
+//! A contender's answers, and checks that they were right.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use super::unseen::{Unseen, UnseenAnswers};
 use crate::contender::interface::{Answer, Contender};
 use crate::oracle::Oracle;
 
-/// How much lower the recall of unseen queries may be: ten standard errors of a graph's recall.
+/// By how much the recall of unseen queries may be lower: ten standard errors of a graph's recall.
 const UNSEEN_RECALL: f64 = 0.1;
 
 /// How much the recalls of two graphs over the same rows may differ.
 const COPYS_RECALL: f64 = 0.05;
 
-/// What a contender answered over all rounds.
+/// A contender's answers over all rounds.
 #[derive(Default)]
 pub struct Answered {
     /// Mean recall@k of each round.
     pub recalls: Vec<f64>,
     /// The last round's answers.
     pub last: Vec<Answer>,
-    /// What it answered to queries that it had not seen before.
+    /// Its answers to queries that it had not seen before.
     unseen: UnseenAnswers,
 }
 
 impl Answered {
-    /// Asks the next of `unseen`, and returns how long each took.
+    /// Asks the next queries of `unseen`, and returns how long each took.
     pub(super) fn ask_unseen(
         &mut self,
         contender: &mut dyn Contender,
@@ -38,8 +38,8 @@ impl Answered {
         self.unseen.ask(contender, unseen, k)
     }
 
-    /// Checks that unseen queries were answered as well as the others. Their times are judged by the
-    /// verdict, which knows the noise.
+    /// Checks that unseen queries were answered as well as the others. The verdict judges their
+    /// times, because it knows the noise.
     pub(super) fn check_unseen(&self, unseen: &Unseen<'_>, k: usize) -> Result<(), Failure> {
         let recall = self.unseen.recall(unseen, k)?;
         let as_good = recall >= self.recall() - UNSEEN_RECALL;
@@ -70,7 +70,7 @@ impl Answered {
         Ok(times)
     }
 
-    /// Answers that are only compared with others.
+    /// Answers that are only compared with other answers, without recalls.
     pub fn of(answers: Vec<Answer>) -> Self {
         Answered { last: answers, ..Answered::default() }
     }
@@ -80,10 +80,10 @@ impl Answered {
         self.recalls.iter().sum::<f64>() / self.recalls.len() as f64
     }
 
-    /// Whether two contenders' recalls are alike.
+    /// Checks that two contenders' recalls are about the same.
     ///
     /// # Errors
-    /// Both recalls.
+    /// If they are not; the error names both recalls.
     pub fn as_good_as(&self, other: &Answered) -> Result<(), Failure> {
         let (one, two) = (self.recall(), other.recall());
         require!(
@@ -93,7 +93,7 @@ impl Answered {
         Ok(())
     }
 
-    /// Whether two contenders named the same rows at the same distances, bit for bit.
+    /// Checks that two contenders named the same rows at the same distances, bit for bit.
     ///
     /// # Errors
     /// The first query whose answers differ.

@@ -13,21 +13,22 @@ use crate::rounds::{self, RoundObserver, Turn};
 
 /// Rounds of insertion of the protocol's rows, each of one batch.
 pub struct InsertionRounds {
-    /// One operation a round: the batch was stored.
+    /// One operation per round: the batch was stored.
     pub stored: Vec<Round>,
-    /// One operation a round: the batch was stored, and the first search after it answered. This
-    /// includes work that a contender defers until it is searched.
+    /// One operation per round: the batch was stored, and the first search after it was answered.
+    /// This includes work that a contender defers until the first search.
     pub searchable: Vec<Round>,
-    /// Batches of A whose last row that search found first.
+    /// How many batches of A had their last row found first by that search.
     pub a_found: usize,
-    /// Batches of B whose last row that search found first.
+    /// How many batches of B had their last row found first by that search.
     pub b_found: usize,
 }
 
-/// Inserts the base of `dataset` into all four, from empty, in the protocol's batches. `seen` looks on.
+/// Inserts the base of `dataset` into all four sides, from empty, in the protocol's batches. `seen`
+/// is called after each round.
 ///
 /// # Errors
-/// The first failure of a side, or a claimed time that cannot be true.
+/// The first failure of a side, or a claimed time that is not plausible.
 pub fn insertion_rounds(
     mut sides: Sides<'_>,
     dataset: &Dataset,

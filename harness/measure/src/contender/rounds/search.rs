@@ -14,24 +14,25 @@ use crate::rounds::{self, RoundObserver, Turn};
 
 /// Rounds of searches, each with the protocol's queries.
 pub struct SearchRounds {
-    /// One operation for each query a round.
+    /// One operation per query of each round.
     pub rounds: Vec<Round>,
     /// Rounds that were disturbed and repeated.
     pub disturbed: Vec<Round>,
-    /// What A answered.
+    /// The answers of A.
     pub a: Answered,
-    /// What B answered.
+    /// The answers of B.
     pub b: Answered,
 }
 
-/// Asks all four the queries of `oracle` in every round, each turn after [`UNSEEN_A_TURN`] of
-/// `unseen`, which go on where the last call left off; every answer's recall is taken and its
-/// distances are checked. Asked are [`SearchRounds::asked`] of each side. `seen` looks on.
+/// Asks all four sides the queries of `oracle` in every round. Each turn begins with
+/// [`UNSEEN_A_TURN`] new queries of `unseen`, which continues where the last call stopped. The
+/// recall of every answer is computed and its distances are checked. Each side is asked
+/// [`SearchRounds::asked`] queries. `seen` is called after each round.
 ///
 /// # Errors
-/// The first failure of a side, distances that are not those of the rows named, a claimed time
-/// that cannot be true, unseen queries that are answered worse than the others, or a copy of A that
-/// answers otherwise than A, or with another recall where copies need not be equal.
+/// The first failure of a side; distances that do not match the rows named; a claimed time that is
+/// not plausible; unseen queries that are answered worse than the others; or a copy of A whose
+/// answers differ from those of A (whose recall differs, if copies need not be equal).
 pub fn search_rounds(
     mut sides: Sides<'_>,
     oracle: &Oracle<'_>,
@@ -40,7 +41,7 @@ pub fn search_rounds(
     seen: &mut RoundObserver<'_>,
 ) -> Result<SearchRounds, Failure> {
     let mut answered = Arm::ALL.map(|_| Answered::default());
-    // Other processes do not disturb a count of instructions.
+    // Other processes do not disturb a count of instructions, so no round is repeated.
     let repeats = if clock::here()? == Clock::Wall { REPEATS } else { 0 };
     let rounds::ControlledRounds { rounds, disturbed } =
         rounds::controlled_rounds(protocol.rounds(), repeats, seen, |arm, _| {
@@ -64,7 +65,7 @@ pub fn search_rounds(
 }
 
 impl SearchRounds {
-    /// Queries that each side was asked.
+    /// How many queries each side was asked.
     pub fn asked(&self, protocol: &Protocol) -> u64 {
         let rounds = self.rounds.len() + self.disturbed.len();
         (rounds * (protocol.queries + UNSEEN_A_TURN)) as u64

@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 /// Inserts the base of `dataset` into an empty contender, in the protocol's batches.
 ///
 /// # Errors
-/// Its first failure.
+/// The contender's first failure.
 pub fn fill(
     contender: &mut dyn Contender,
     dataset: &Dataset,
@@ -22,19 +22,19 @@ pub fn fill(
     Ok(())
 }
 
-/// The four sides of a measurement: A, B that it is compared with, and two copies of A as controls,
+/// The four sides of a measurement: A, B that A is compared with, and two copies of A as controls,
 /// one of them [`Slowed`](crate::contender::Slowed).
 pub struct Sides<'a> {
     /// What is measured.
     pub a: &'a mut dyn Contender,
-    /// What it is compared with.
+    /// What A is compared with.
     pub b: &'a mut dyn Contender,
     /// A copy of A.
     pub again: &'a mut dyn Contender,
-    /// A copy of A, slower by a known part.
+    /// A copy of A that is slower by a known fraction.
     pub slowed: &'a mut dyn Contender,
-    /// Whether all stores of A's rows give the same answers, bit for bit. A competitor that builds its
-    /// graph in several threads gets a different one in each store.
+    /// Whether all stores of A's rows give the same answers, bit for bit. A competitor that builds
+    /// its graph in several threads builds a different graph in each store.
     pub copies_are_equal: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Rounds of sides that are honest, and of sides that are not.
+//! Rounds with honest sides, and with dishonest ones.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const SMALL: Protocol = Protocol {
     insertion_batch: 10,
 };
 
-/// The engine, with a fault put into what it answers.
+/// The engine, with a fault in its answers.
 struct Faulty<C> {
     engine: C,
     fault: fn(&mut Answers),
@@ -69,7 +69,7 @@ fn searched(fault: fn(&mut Answers)) -> Result<SearchRounds, Failure> {
     search_rounds(four.sides(), &oracle, &mut Unseen::behind(&dataset, 0), &SMALL, &mut |_| Ok(()))
 }
 
-/// The engine four times: A with a fault, and so its copies.
+/// The engine four times: A and its copies have a fault.
 struct Four {
     a: Faulty<InProcess>,
     b: InProcess,
@@ -152,14 +152,14 @@ fn unseen_queries_are_timed_and_left_to_the_verdict() {
     }
 }
 
-/// A fault in the answers to the protocol's queries alone.
+/// Puts a fault into the answers to the protocol's queries only.
 fn of_batch(answers: &mut Answers, fault: fn(&mut Vec<Answer>)) {
     if answers.answers.len() == SMALL.queries {
         fault(&mut answers.answers);
     }
 }
 
-/// A fault in the answers to queries that come alone: the unseen ones.
+/// Puts a fault into the answers to single queries, which are the unseen ones.
 fn of_single(answers: &mut Answers, fault: fn(&mut Answer)) {
     if let [one] = &mut answers.answers[..] {
         fault(one);

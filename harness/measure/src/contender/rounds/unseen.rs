@@ -9,17 +9,17 @@ use crate::contender::interface::{Answer, Contender};
 use crate::dataset::{Dataset, NumpyRandom};
 use crate::oracle::Oracle;
 
-/// New queries from a dataset's stream, each of which is drawn once. Use one for the whole life of the
-/// contenders that are asked: a query that is repeated, in a later pass or another search of the same
-/// store, may be answered from a cache.
+/// New queries from a dataset's stream, each of which is drawn once. Use one `Unseen` for the whole
+/// life of the contenders: a query that is repeated, in a later pass or in another search of the
+/// same store, may be answered from a cache.
 pub struct Unseen<'a> {
     dataset: &'a Dataset,
     stream: NumpyRandom,
 }
 
 impl<'a> Unseen<'a> {
-    /// The queries behind the dataset's own and `told` further ones, which contenders are asked for
-    /// another purpose.
+    /// Starts behind the dataset's own queries and `told` further ones, which contenders are asked
+    /// for another purpose.
     pub fn behind(dataset: &'a Dataset, told: usize) -> Self {
         Unseen { dataset, stream: dataset.stream_behind(told) }
     }
@@ -29,7 +29,7 @@ impl<'a> Unseen<'a> {
     }
 }
 
-/// What a contender answered to unseen queries.
+/// A contender's answers to unseen queries.
 #[derive(Default)]
 pub(super) struct UnseenAnswers {
     queries: Vec<f32>,
@@ -37,7 +37,7 @@ pub(super) struct UnseenAnswers {
 }
 
 impl UnseenAnswers {
-    /// Asks [`UNSEEN_A_TURN`] of them, one a call, and returns how long each took.
+    /// Asks [`UNSEEN_A_TURN`] new queries, one per call, and returns how long each took.
     pub(super) fn ask(
         &mut self,
         contender: &mut dyn Contender,
@@ -56,9 +56,9 @@ impl UnseenAnswers {
         Ok(all)
     }
 
-    /// Their mean recall@k; the distances are checked. The true neighbours are computed after the rounds,
-    /// and only for the queries that were asked: that takes long on an emulated CPU, and would disturb
-    /// the processor's caches between turns.
+    /// The mean recall@k of these queries; their distances are checked too. The true neighbours are
+    /// computed only after the rounds and only for queries that were asked, because that takes long
+    /// on an emulated CPU and would disturb the processor's caches between turns.
     pub(super) fn recall(&self, unseen: &Unseen<'_>, k: usize) -> Result<f64, Failure> {
         let oracle = Oracle::new(unseen.dataset, &self.queries, k);
         let recall = oracle.mean_recall(self.answers.iter().map(|answer| &answer.ids[..]))?;

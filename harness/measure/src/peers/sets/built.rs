@@ -1,4 +1,5 @@
-//! An index that was built, ours or a peer's: it is swept, and then measured in turns.
+//! An index of ours or of a peer's: it is built, tried with various settings, and then measured in
+//! turns.
 
 use std::time::Duration;
 
@@ -17,37 +18,37 @@ use crate::peers::engine::Engine;
 /// Recall@k from which a setting is good enough.
 pub const ENOUGH: f64 = 0.95;
 
-/// A setting of searches that was tried on all queries.
+/// A search setting that was tried on all queries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriedSetting {
     /// The setting.
     pub setting: Value,
-    /// Recall@k by distance.
+    /// Recall@k, judged by distance.
     pub recall: f64,
     /// Median time of a query, in nanoseconds.
     pub nanoseconds: f64,
 }
 
-/// What was found in a sweep.
+/// The result of trying all settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swept {
-    /// Of ours: what the default finds.
+    /// The result of the default setting; only for ours.
     pub default: Option<TriedSetting>,
-    /// The cheapest setting of recall [`ENOUGH`].
+    /// The cheapest setting with a recall of at least [`ENOUGH`].
     pub enough: Option<TriedSetting>,
-    /// The best recall of all that was tried.
+    /// The best recall of all settings that were tried.
     pub best_recall: f64,
 }
 
 /// An index that was built.
 pub struct Built {
-    /// What it is.
+    /// Which index it is.
     pub side: SetSide,
-    /// Version of the peer's package; of ours none.
+    /// Version of the peer's package; empty for ours.
     pub version: String,
-    /// How long all rows took, on a machine that may have been busy with another build.
+    /// How long adding all rows took, possibly while another index was being built.
     pub build: Duration,
-    /// Bytes: of ours what the index counts, of a peer's by what its process grew.
+    /// Bytes: by the index's own count for ours, and by the growth of the process for a peer's.
     pub memory: u64,
     asked: BuiltIndex,
 }
@@ -58,7 +59,7 @@ enum BuiltIndex {
 }
 
 impl Built {
-    /// Builds it over the rows of `set`.
+    /// Builds the index over the rows of `set`.
     pub fn build(side: &SetSide, set: &Set) -> Result<Self, Failure> {
         let protocol = set.protocol();
         let (asked, version, build, memory) = match side.whose {
@@ -79,7 +80,7 @@ impl Built {
         Ok(Built { side: side.clone(), version, build, memory, asked })
     }
 
-    /// Whether it is the engine's.
+    /// Whether it is an index of ours.
     pub fn is_ours(&self) -> bool {
         matches!(self.asked, BuiltIndex::Engine(..))
     }
@@ -92,7 +93,8 @@ impl Built {
         }
     }
 
-    /// Sets the parameters of the following searches; the engine gets them in [`Built::ask`] instead.
+    /// Sets the parameters of the following searches. The engine gets them in [`Built::ask`]
+    /// instead.
     pub fn configure(&mut self, setting: &Value) -> Result<(), Failure> {
         match &mut self.asked {
             BuiltIndex::Driver(driver)
@@ -104,10 +106,10 @@ impl Built {
         }
     }
 
-    /// Asks the first `count` queries: the time of each, and with `answers` the rows.
+    /// Asks the first `count` queries; returns the time and the rows of each answer.
     ///
     /// # Errors
-    /// The engine's or the driver's.
+    /// The error of the engine or the driver.
     pub fn ask(
         &mut self,
         set: &Set,
@@ -133,10 +135,10 @@ impl Built {
         Ok((times, answers.into_iter().map(|answer| answer.ids).collect()))
     }
 
-    /// Tries the settings of every ladder upwards until one is good enough.
+    /// Tries the settings of every ladder in ascending order until one is good enough.
     ///
     /// # Errors
-    /// The engine's or the driver's, or an answer that names a row that is not there.
+    /// The error of the engine or the driver, or an answer that names a row that does not exist.
     pub fn sweep(&mut self, set: &Set, truth: &Truth<'_>) -> Result<Swept, Failure> {
         let ladders = self.side.ladders.clone();
         let mut enough: Vec<TriedSetting> = Vec::new();
@@ -172,7 +174,7 @@ impl Built {
         Ok(TriedSetting { setting: setting.clone(), recall, nanoseconds })
     }
 
-    /// Ends a peer's process in good order.
+    /// Ends a peer's process in an orderly way.
     pub fn close(self) -> Result<(), Failure> {
         match self.asked {
             BuiltIndex::Engine(..) => Ok(()),

@@ -1,4 +1,5 @@
-//! Measures a set: builds and sweeps everything on all processors, then lets all take turns on one.
+//! Measures a set: builds and tries all indexes on all processors, then measures them in turns on
+//! one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, mpsc};
@@ -32,15 +33,15 @@ use crate::rounds;
 pub struct SetsBench<'a> {
     /// Rounds before those that count.
     pub warmups: usize,
-    /// Rounds that count; with 0 recall alone is measured.
+    /// Rounds that count; with 0, only recall is measured.
     pub rounds: usize,
-    /// Processors that may be used.
+    /// The processors that may be used.
     pub cores: Cores,
     /// Model name of the processor.
     pub cpu: String,
-    /// Where it says what it does.
+    /// Where progress is shown.
     pub progress: &'a ProgressBar,
-    /// What calls cost, of the peers that were needed so far.
+    /// The cost of a call for each peer that was needed so far.
     pub overheads: HashMap<Peer, f64>,
 }
 
@@ -50,7 +51,7 @@ impl SetsBench<'_> {
     /// Measures `sides` on `set`.
     ///
     /// # Errors
-    /// Ours fails or answers with rows that are not there, or somebody interrupts. A peer that
+    /// If ours fails or answers with rows that do not exist, or the user interrupts. A peer that
     /// fails is [`Absent`].
     pub fn measure(&mut self, set: &Set, sides: &[SetSide]) -> Result<Measured, Failure> {
         self.cores.use_all()?;
@@ -67,8 +68,8 @@ impl SetsBench<'_> {
         let (waiting, gate) = (Mutex::new(waiting), Mutex::new(()));
         let (count, progress) = (self.cores.count().max(1), self.progress);
         thread::scope(|scope| {
-            // A driver's process ends with the thread that started it, so these stay until all
-            // has been measured.
+            // A driver's process ends with the thread that started it, so these threads stay until
+            // everything has been measured.
             let _measuring = gate.lock().expect("no panic");
             let (tell, told) = mpsc::channel();
             for _ in 0..count {
@@ -86,7 +87,7 @@ impl SetsBench<'_> {
         })
     }
 
-    /// Lets all that were built take turns, and puts together what was found.
+    /// Measures all built indexes in turns, and puts the results together.
     fn finish(
         &mut self,
         set: &Set,
@@ -125,7 +126,8 @@ impl SetsBench<'_> {
         self.progress.set_message(format!("{}: {what}", set.about.name));
     }
 
-    /// Asks all that are good enough, in turns: for each index the time of each round.
+    /// Asks all indexes that are good enough, in turns; returns the time of each round for each
+    /// index.
     fn take_turns(
         &self,
         set: &Set,
@@ -174,8 +176,8 @@ impl SetsBench<'_> {
         Ok(times)
     }
 
-    /// Of each of ours but Flat, its speed by default over Flat's: the two by themselves in ABBA
-    /// order, so that neither finds the caches as a third has left them.
+    /// For each of our indexes except Flat, its default speed over that of Flat. The two run by
+    /// themselves in ABBA order, so that no third index affects the caches.
     fn over_flat(&self, set: &Set, ready: &mut [Ready]) -> Result<Vec<Option<OverFlat>>, Failure> {
         let mut over = vec![None; ready.len()];
         let flat = ready.iter().position(|(built, _)| built.side.whose == Whose::Ours(Kind::Flat));
@@ -203,7 +205,7 @@ impl SetsBench<'_> {
         Ok(over)
     }
 
-    /// What a call of the peer's costs, in nanoseconds; measured once, on 64 components.
+    /// The cost of a call of the peer in nanoseconds, measured once with 64 components.
     fn overhead(&mut self, peer: Peer) -> Result<f64, Failure> {
         if let Some(&known) = self.overheads.get(&peer) {
             return Ok(known);
@@ -217,7 +219,7 @@ impl SetsBench<'_> {
     }
 }
 
-/// Builds and sweeps what waits, until nothing does.
+/// Builds the waiting indexes and tries their settings, until none is left.
 fn build_waiting(
     set: &Set,
     truth: &Truth<'_>,
@@ -239,7 +241,7 @@ fn build_waiting(
     }
 }
 
-/// What was built, in the order of `sides`; peers that failed are absent.
+/// The built indexes in the order of `sides`. A peer that failed is absent.
 fn sorted_out(
     sides: &[SetSide],
     mut done: Vec<(usize, Result<Ready, Failure>)>,
@@ -260,7 +262,7 @@ fn sorted_out(
     Ok(ready)
 }
 
-/// Why a side is not even tried.
+/// The reason why a side is not even tried, if there is one.
 fn why_not(side: &SetSide, set: &Set) -> Option<String> {
     let Whose::Theirs(peer) = side.whose else { return None };
     if peer.lacks(set.about.metric) {
@@ -269,8 +271,8 @@ fn why_not(side: &SetSide, set: &Set) -> Option<String> {
     peer.absent()
 }
 
-/// The order of the sides in a round: forwards, then backwards, each time starting with another, so
-/// that no side always follows the same one.
+/// The order of the sides in a round: forwards, then backwards, starting with a different side
+/// every two rounds, so that no side always follows the same one.
 fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| {
         let place = (at + round / 2) % count;
@@ -283,7 +285,7 @@ fn line(set: &Set, built: &Built, swept: Swept, rounds_ns: Vec<u64>, overhead: f
     let enough = swept.enough.map(|tried| Enough {
         setting: tried.setting,
         recall: tried.recall,
-        // Without rounds there is only what the sweep saw.
+        // Without rounds, only the time from trying the setting is known.
         qps: if rounds_ns.is_empty() { 1e9 / tried.nanoseconds } else { qps(&rounds_ns) },
         call_overhead_ns: overhead,
         rounds_ns,
@@ -304,7 +306,7 @@ fn line(set: &Set, built: &Built, swept: Swept, rounds_ns: Vec<u64>, overhead: f
     }
 }
 
-/// A failure's last line, where a driver's traceback says what it died of.
+/// The last line of a failure, where a driver's traceback names the error.
 fn shortened(failure: &Failure) -> String {
     let said = failure.to_string();
     said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("?").trim().to_owned()

@@ -1,10 +1,10 @@
-//! The engine's kinds beside all peers on data as people have it (`fixtures/peers/data`): recall
-//! by default, and speed at recall 0.95.
+//! The engine's kinds beside all peers on real-world data (`fixtures/peers/data`): recall by
+//! default, and speed at recall 0.95.
 //!
-//! [`set`] reads a set, [`truth`] knows its exact answers by any metric, [`side`] lists what is
-//! tried on it, [`built`] is one of these with an index, [`measure`] builds and sweeps all on two
-//! processors and then lets them take turns on one. [`result`] is what is written, [`table`]
-//! prints it.
+//! [`set`] reads a set, [`truth`] has its exact answers by any metric, [`side`] lists the indexes
+//! that are tried on it, and [`built`] is such an index after it was built. [`measure`] builds all
+//! of them and tries their settings on all processors, and then measures them in turns on one.
+//! [`result`] is what is written; [`table`] prints it.
 
 pub mod built;
 pub mod measure;

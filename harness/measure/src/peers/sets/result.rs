@@ -1,19 +1,19 @@
-//! What was measured on a set, as `target/bench/sets.json` holds it.
+//! The result of measuring a set, as in `target/bench/sets.json`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::peers::row::{Estimate, Reached, Sample, speed};
 
-/// The ratio to the best peer that we want to reach.
+/// The ratio to the best peer that ours should reach.
 const GOAL: f64 = 1.0;
 
-/// A set, measured.
+/// The results for one set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The set's name.
     pub set: String,
-    /// In a line, what it is.
+    /// What the set is, in one line.
     pub about: String,
     /// l2, inner_product or cosine.
     pub metric: String,
@@ -23,11 +23,11 @@ pub struct Measured {
     pub dim: usize,
     /// Queries of a round.
     pub timed: usize,
-    /// Ours first, then the peers'.
+    /// Our indexes first, then the peers'.
     pub lines: Vec<Line>,
-    /// What is not compared, and why.
+    /// Indexes that are not compared, and why.
     pub absent: Vec<Absent>,
-    /// Instructions that ours computed with.
+    /// The instruction set that ours used.
     pub simd: String,
     /// Model name of the processor.
     pub cpu: String,
@@ -38,109 +38,113 @@ pub struct Measured {
 pub struct Line {
     /// A kind of ours, or a peer and which of its indexes.
     pub index: String,
-    /// Whether it is the engine's.
+    /// Whether it is an index of ours.
     pub ours: bool,
-    /// Of a peer, its package's version.
+    /// Version of a peer's package; empty for ours.
     pub version: String,
-    /// What a peer's was built with; ours are built with their defaults.
+    /// The parameters of a peer's index; ours are built with their defaults.
     pub built: Value,
-    /// Seconds of the build, while another index was built on another processor.
+    /// Seconds that the build took, possibly while other indexes were built on other processors.
     pub build_s: f64,
-    /// Bytes a row: of ours what the index counts, of a peer's by what its process grew.
+    /// Bytes per row: by the index's own count for ours, and by the growth of the process for a
+    /// peer's.
     pub bytes_per_row: f64,
-    /// Of ours: recall@k by distance, by default.
+    /// Recall@k, judged by distance, with the default setting; only for ours.
     pub default_recall: Option<f64>,
-    /// Of ours: queries a second by default, from one round while another index was built.
+    /// Queries a second with the default setting, from one round while other indexes may have been
+    /// built; only for ours.
     pub default_qps: Option<f64>,
-    /// Of ours but Flat: its speed by default over Flat's, the two in turns by themselves.
+    /// Its default speed over that of Flat, measured in turns of these two; only for ours except
+    /// Flat.
     pub over_flat: Option<OverFlat>,
     /// The best recall of all settings that were tried.
     pub best_recall: f64,
-    /// The cheapest setting of recall 0.95; none where no setting reached it.
+    /// The cheapest setting that reaches recall 0.95, if there is one.
     pub enough: Option<Enough>,
-    /// Of ours: beside the fastest peer's.
+    /// The comparison with the fastest peer; only for ours.
     pub beside: Option<Beside>,
 }
 
 /// Speed at recall 0.95.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enough {
-    /// The setting; empty is the default.
+    /// The setting; empty for the default.
     pub setting: Value,
-    /// Its recall@k by distance.
+    /// Its recall@k, judged by distance.
     pub recall: f64,
     /// Queries a second, the median over rounds.
     pub qps: f64,
-    /// What a call costs on the smallest index, of a peer's.
+    /// The cost of a call of a peer, measured on its smallest index.
     pub call_overhead_ns: f64,
-    /// Of each round, the time of all its queries.
+    /// The time of all queries, for each round.
     pub rounds_ns: Vec<u64>,
 }
 
-/// Ours over the fastest peer's.
+/// Ours compared with the fastest peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Beside {
-    /// Which index of a peer.
+    /// The peer's index.
     pub index: String,
-    /// Speed of ours over its: exp of the median over rounds of the logarithm.
+    /// Our speed over the peer's: exp of the median over rounds of the logarithm.
     pub ratio: f64,
-    /// Bounds; none where there were too few rounds.
+    /// Lower bound; `None` if there were too few rounds.
     pub lower: Option<f64>,
     /// Upper bound.
     pub upper: Option<f64>,
     /// The ratio as if calling the peer cost nothing.
     pub net_ratio: f64,
-    /// Lower bound of that.
+    /// Lower bound of the net ratio.
     pub net_lower: Option<f64>,
-    /// What the bounds of the net ratio say of the goal, 1.
+    /// Whether the bounds of the net ratio reach the goal, 1.
     pub result: Reached,
 }
 
-/// A kind's speed by default over Flat's.
+/// The default speed of a kind over that of Flat.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OverFlat {
     /// exp of the median over rounds of the logarithm.
     pub ratio: f64,
-    /// Bounds; none where there were too few rounds.
+    /// Lower bound; `None` if there were too few rounds.
     pub lower: Option<f64>,
     /// Upper bound.
     pub upper: Option<f64>,
-    /// What the bounds say of the goal, 1.
+    /// Whether the bounds reach the goal, 1.
     pub result: Reached,
 }
 
 impl OverFlat {
-    /// Of rounds whose peer is Flat.
+    /// Computes the ratio from rounds whose peer is Flat.
     pub fn of(samples: &[Sample]) -> Self {
         let estimate = Estimate::of(samples, 0.0);
         OverFlat {
             ratio: estimate.ratio,
             lower: estimate.bounds.map(|bounds| bounds.lower),
             upper: estimate.bounds.map(|bounds| bounds.upper),
-            // An exact search misses nothing: recall has a column of its own.
+            // An exact search misses nothing, so Flat would always win on recall, which has a
+            // column of its own.
             result: estimate.reaches(GOAL, 1.0, 1.0),
         }
     }
 }
 
-/// What is not compared.
+/// An index that is not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absent {
     /// A peer and which of its indexes.
     pub index: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
 impl Enough {
-    /// Mean time of a query without what the call costs, in nanoseconds: the median over rounds.
+    /// Mean time of a query in nanoseconds without the cost of the call: the median over rounds.
     pub fn net_ns(&self, timed: usize) -> f64 {
         1e9 / speed(self.rounds_ns.iter().copied(), timed) - self.call_overhead_ns
     }
 }
 
 impl Measured {
-    /// Puts each of ours beside the peer that is the fastest when calls cost nothing.
+    /// Compares each of ours with the peer that is fastest if calls cost nothing.
     pub fn set_beside(&mut self) {
         let timed = self.timed;
         let fastest = self
@@ -167,13 +171,13 @@ impl Measured {
                 upper: as_measured.bounds.map(|bounds| bounds.upper),
                 net_ratio: net.ratio,
                 net_lower: net.bounds.map(|bounds| bounds.lower),
-                // Both are at the recall that was asked for.
+                // Both have the recall that was asked for.
                 result: net.reaches(GOAL, 1.0, 1.0),
             });
         }
     }
 
-    /// Ours that is the fastest at recall 0.95.
+    /// The index of ours that is fastest at recall 0.95.
     pub fn best_of_ours(&self) -> Option<&Line> {
         let speed = |line: &&Line| line.enough.as_ref().map_or(0.0, |enough| enough.qps);
         let ours = self.lines.iter().filter(|line| line.ours && line.enough.is_some());
@@ -241,7 +245,7 @@ pub(super) mod tests {
     fn ours_stand_beside_the_peer_that_is_fastest_without_its_calls() {
         let measured = measured();
         let beside = measured.lines[0].beside.as_ref().unwrap();
-        // As measured glass is the faster one; faiss's calls cost 1,000 of 25,000 ns more.
+        // As measured, glass is faster; faiss's calls cost 1,000 of 25,000 ns more.
         assert_eq!(beside.index, "glass hnsw");
         assert!((beside.ratio - 2.3).abs() < 1e-9 && beside.result == Reached::Yes);
         assert_eq!(measured.best_of_ours().unwrap().index, "HNSW");

@@ -1,4 +1,4 @@
-//! Reads what `fixtures/peers/data/make.py` wrote.
+//! Reads the sets that `fixtures/peers/data/make.py` has written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,22 @@ use crate::peers::data::QUERIES;
 /// Magic number and version of the files that numpy's `save` writes.
 const NPY: &[u8] = b"\x93NUMPY\x01\x00";
 
-/// A set, read.
+/// A set that was read.
 pub struct Set {
-    /// What `set.json` says.
+    /// The content of `set.json`.
     pub about: About,
     /// Rows and queries.
     pub dataset: Dataset,
 }
 
-/// `set.json`.
+/// The content of `set.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct About {
-    /// Its name, and the name of its directory.
+    /// Its name, which is also the name of its directory.
     pub name: String,
-    /// In a line, what it is.
+    /// What the set is, in one line.
     pub about: String,
-    /// The data's natural metric.
+    /// The natural metric of the data.
     pub metric: Metric,
     /// Rows.
     pub rows: usize,
@@ -44,7 +44,7 @@ pub fn directory() -> PathBuf {
     project::peers().join("data")
 }
 
-/// The sets that were made, smallest first; what is dear comes last.
+/// The sets that exist, smallest first, so that expensive ones come last.
 pub fn all() -> Result<Vec<About>, Failure> {
     let directory = directory();
     let mut sets: Vec<About> = fs::read_dir(&directory)
@@ -69,10 +69,10 @@ fn about(directory: &Path) -> Result<About, Failure> {
 }
 
 impl Set {
-    /// Reads the set of that name.
+    /// Reads the set called `name`.
     ///
     /// # Errors
-    /// It was not made, or is not what `set.json` says.
+    /// If it does not exist, or does not match its `set.json`.
     pub fn read(name: &str) -> Result<Self, Failure> {
         Set::of(&directory().join(name))
     }
@@ -94,7 +94,7 @@ impl Set {
         Ok(Set { about, dataset })
     }
 
-    /// The protocol for its drivers.
+    /// The protocol for drivers that measure on this set.
     pub fn protocol(&self) -> Protocol {
         let About { rows, dim, metric, .. } = self.about;
         Protocol { rows, dim, metric, queries: QUERIES, ..PROTOCOL }
@@ -110,7 +110,7 @@ impl Set {
     }
 }
 
-/// The values of a two-dimensional array of little-endian f32 in C's order, of `dim` columns.
+/// The values of a numpy array: two-dimensional, little-endian f32, in C order, with `dim` columns.
 fn npy(path: &Path, dim: usize) -> Result<Vec<f32>, Failure> {
     let bytes = fs::read(path).context(path.display())?;
     let header = bytes

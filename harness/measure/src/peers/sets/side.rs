@@ -1,5 +1,5 @@
-//! What is tried on a set: the engine's kinds at their defaults, and every index of the peers that
-//! may be the fastest at recall 0.95.
+//! The indexes that are tried on a set: the engine's kinds with their defaults, and every index of
+//! the peers that may be the fastest at recall 0.95.
 
 use serde_json::{Value, json};
 use vexfs_uapi::Kind;
@@ -10,9 +10,9 @@ use crate::peers::peer::Peer;
 /// Whose index it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// The engine's, of a kind, with the defaults of everything that it is built with.
+    /// An index of the engine, with the defaults of all parameters of its kind.
     Ours(Kind),
-    /// A peer's.
+    /// An index of a peer.
     Theirs(Peer),
 }
 
@@ -21,12 +21,12 @@ pub enum Whose {
 pub struct SetSide {
     /// Whose it is.
     pub whose: Whose,
-    /// What a peer's is built with.
+    /// The parameters that a peer's index is built with.
     pub built: Value,
-    /// Settings of searches, cheapest first in each ladder. Which ladder is the cheaper one at
-    /// recall 0.95, the clock decides. An empty object is the default.
+    /// Search settings, with the cheapest first in each ladder. Which ladder is cheaper at recall
+    /// 0.95 is decided by measuring. An empty object is the default setting.
     pub ladders: Vec<Vec<Value>>,
-    /// Whether its build is so dear that it has to be asked for.
+    /// Whether its build is so expensive that a user must ask for it.
     pub dear: bool,
 }
 
@@ -43,7 +43,7 @@ impl SetSide {
     }
 }
 
-/// The engine's kinds, searched as they are by default and in no other way.
+/// The engine's kinds, tried with their default search setting only.
 pub fn by_default() -> Vec<SetSide> {
     KINDS.into_iter().map(|kind| SetSide { ladders: vec![vec![json!({})]], ..ours(kind) }).collect()
 }
@@ -51,7 +51,7 @@ pub fn by_default() -> Vec<SetSide> {
 /// The engine's kinds.
 pub const KINDS: [Kind; 5] = [Kind::Flat, Kind::Hnsw, Kind::Ivf, Kind::Pq, Kind::Lsh];
 
-/// All that is tried on `rows` rows of `dim` components.
+/// All indexes that are tried on `rows` rows of `dim` components.
 pub fn sides(rows: usize, dim: usize) -> Vec<SetSide> {
     KINDS.into_iter().map(ours).chain(theirs(rows, dim)).collect()
 }
@@ -70,7 +70,7 @@ fn ours(kind: Kind) -> SetSide {
 }
 
 fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
-    // As in `comparison`: faiss advises some multiple of the square root.
+    // As in `comparison`: faiss recommends a multiple of the square root.
     let lists = ((rows as f64).sqrt() as u32).max(1);
     let probes = ladder("nprobe", 1, lists);
     let ef = || vec![ladder("ef", 10, 1_024)];
@@ -92,7 +92,8 @@ fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
             ef(),
         ),
         SetSide {
-            // Its candidates come from NN-descent, which takes minutes where others take seconds.
+            // Its candidates come from NN-descent, which takes minutes where other builds take
+            // seconds.
             dear: true,
             ..side(
                 Peer::Glass,
@@ -109,7 +110,8 @@ fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
             vec![[0, 20, 50, 100, 150, 200, 300, 400, 600].map(|e| json!({"epsilon": e})).to_vec()],
         ),
     ];
-    // As many pieces as divide the dimension, of two components at least.
+    // As many pieces as possible that divide the dimension evenly, with at least two components
+    // each.
     if let Some(subvectors) = (1..=dim / 2).rev().find(|pieces| dim.is_multiple_of(*pieces)) {
         let built = json!({"index": "pq", "subvectors": subvectors, "bits": 4});
         sides.push(side(Peer::Faiss, built, refined(400)));
@@ -117,7 +119,7 @@ fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
     sides
 }
 
-/// Some of the lists, and of what they hold some rows looked at again.
+/// Ladders that search some of the lists, and re-rank some of the rows in them.
 fn tree(lists: u32) -> Vec<Vec<Value>> {
     let refined = |rows: u32| {
         let steps = ladder("lists", 1, lists).into_iter();
@@ -129,8 +131,8 @@ fn tree(lists: u32) -> Vec<Vec<Value>> {
     [30, 100, 300].map(|rows| refined(rows).collect()).to_vec()
 }
 
-/// Settings from `first` to `last`, each 1 or about a sixth above the one before: the same steps
-/// for both sides.
+/// Settings from `first` to `last`, each larger than the one before by 1 or about a sixth. Both
+/// sides use the same steps.
 fn ladder(name: &str, first: u32, last: u32) -> Vec<Value> {
     let next = |&step: &u32| (step < last).then(|| (step + (step / 6).max(1)).min(last));
     std::iter::successors(Some(first), next).map(|step| json!({name: step})).collect()

@@ -19,7 +19,7 @@ const COLUMNS: [PeersColumn; 11] = [
     PeersColumn::number("net of call [lower]"),
 ];
 
-/// A line for each index, and behind the table what is absent.
+/// A line for each index, and after the table the indexes that are absent.
 pub fn plain(sets: &[Measured]) -> String {
     table(sets).plain() + &absent(sets, "")
 }
@@ -69,7 +69,7 @@ fn cells(set: &Measured, line: &Line, best: bool) -> [String; 11] {
     ]
 }
 
-/// A setting as `name value`.
+/// A setting in the form `name value`.
 fn setting(setting: &Value) -> String {
     let pairs: Vec<String> = setting
         .as_object()
@@ -80,7 +80,7 @@ fn setting(setting: &Value) -> String {
     if pairs.is_empty() { "as built".to_owned() } else { pairs.join(", ") }
 }
 
-/// What is absent, a line for each index and reason.
+/// The indexes that are absent, on a line for each index and reason.
 fn absent(sets: &[Measured], before: &str) -> String {
     let mut said: Vec<(String, Vec<&str>)> = Vec::new();
     for set in sets {

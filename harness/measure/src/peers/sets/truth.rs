@@ -1,7 +1,7 @@
 //! The exact answers by any metric, and recall by distance.
 //!
-//! A row counts as a neighbour where it is as near as the k-th nearest, but for what f32 cannot
-//! tell: which of many equal rows is named does not matter.
+//! A row counts as a neighbour if it is as near as the k-th nearest, within the precision of f32.
+//! So it does not matter which of many equal rows an answer names.
 
 use std::num::NonZero;
 use std::thread;
@@ -13,8 +13,8 @@ use machine::require;
 use crate::dataset::Dataset;
 use crate::oracle::TIE_TOLERANCE;
 
-/// By which share of the product of both lengths two inner products may differ and still be one:
-/// a few roundings of f32.
+/// By which share of the product of both lengths two inner products may differ and still count as
+/// equal: a few roundings of f32.
 const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
 
 /// The exact answers to a set's queries.
@@ -22,14 +22,14 @@ pub struct Truth<'a> {
     dataset: &'a Dataset,
     metric: Metric,
     k: usize,
-    /// Of the rows.
+    /// The length of each row.
     lengths: Vec<f64>,
-    /// For each query the distance up to which a row counts.
+    /// For each query, the distance up to which a row counts as a neighbour.
     reach: Vec<f64>,
 }
 
 impl<'a> Truth<'a> {
-    /// Computes for each query how far its `k`-th nearest row is, on all processors.
+    /// Computes for each query how far away its `k`-th nearest row is, on all processors.
     pub fn new(dataset: &'a Dataset, metric: Metric, k: usize) -> Self {
         let lengths = dataset.base.chunks_exact(dataset.dim).map(|row| dot(row, row).sqrt());
         let mut truth = Truth { dataset, metric, k, lengths: lengths.collect(), reach: Vec::new() };
@@ -49,7 +49,8 @@ impl<'a> Truth<'a> {
         truth
     }
 
-    /// Mean recall@k by distance of answers to the first queries, each a list of rows.
+    /// Mean recall@k, judged by distance, of answers to the first queries; each answer is a list of
+    /// rows.
     pub fn recall<'i>(
         &self,
         answers: impl ExactSizeIterator<Item = &'i [u64]>,
@@ -82,7 +83,7 @@ impl<'a> Truth<'a> {
         let (_, &mut kth, _) = distances.select_nth_unstable_by(at, f64::total_cmp);
         let tie = match self.metric {
             Metric::L2 => kth * TIE_TOLERANCE,
-            // Of the longest row: which one is the k-th is not known here.
+            // Uses the longest row, because it is not known here which row is the k-th.
             Metric::InnerProduct => {
                 let longest = self.lengths.iter().copied().fold(0.0, f64::max);
                 dot(vector, vector).sqrt() * longest * ROUNDING
@@ -92,8 +93,8 @@ impl<'a> Truth<'a> {
         kth + tie
     }
 
-    /// Smaller is nearer: squared L2, the negated inner product, or one minus the cosine, in which
-    /// a row of length 0 is at a right angle to all.
+    /// A distance that is smaller for nearer rows: squared L2, the negated inner product, or one
+    /// minus the cosine. A row of length 0 has cosine 0 to every query.
     fn distance(&self, row: usize, query: &[f32]) -> f64 {
         let vector = self.dataset.row(row);
         match self.metric {
@@ -107,7 +108,7 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// In eight sums side by side, which the processor adds up at once.
+/// Adds up in eight separate sums, which the processor can compute in parallel.
 fn sum(a: &[f32], b: &[f32], of: impl Fn(f64, f64) -> f64) -> f64 {
     let (a_eights, a_rest) = a.as_chunks::<8>();
     let (b_eights, b_rest) = b.as_chunks::<8>();
@@ -153,7 +154,8 @@ mod tests {
 
     #[test]
     fn each_metric_has_its_nearest() {
-        // The nearest, the longest in its direction, and the one of its direction.
+        // The nearest row, the row with the largest inner product, and the row in the same
+        // direction.
         let data = dataset(&[1.0, 1.5, 9.0, 20.0, 0.1, 0.1, 0.0, 0.0], &[1.0, 1.0]);
         for (metric, nearest) in [(Metric::L2, 0), (Metric::InnerProduct, 1), (Metric::Cosine, 2)] {
             let truth = Truth::new(&data, metric, 1);
