@@ -1,4 +1,4 @@
-//! fallocate(2): room that is taken before it is written to, and holes.
+//! fallocate(2): room that is allocated before it is written to, and holes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -41,7 +41,7 @@ fn change(file: &File, mode: FallocateFlags, offset: u64, length: u64) -> io::Re
     Ok(fallocate(file, mode, offset.cast_signed(), length.cast_signed())?)
 }
 
-/// Size and bytes taken.
+/// The file's size, and the bytes that it occupies.
 fn extent(file: &File) -> Result<(u64, u64), Failure> {
     let metadata = file.metadata()?;
     Ok((metadata.len(), metadata.blocks() * 512))
@@ -84,7 +84,8 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
     let mut bytes = vec![7; 8 * PAGE as usize + 100];
     file.write_all_at(&bytes, 0)?;
-    // Within a page; over whole pages and parts; beyond the end.
+    // A hole within a page; one over whole pages and parts of others; one that reaches beyond the
+    // end.
     for (from, to) in [(10, 20), (PAGE + 1, 5 * PAGE + 7), (8 * PAGE + 50, 20 * PAGE)] {
         change(&file, PUNCH, from, to - from).context(format!("hole {from}..{to}"))?;
         let to = bytes.len().min(to as usize);
@@ -114,7 +115,7 @@ fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
     let rows: Vec<f32> = (0..100 * DIM).map(|value| 1.0 + (value / DIM) as f32).collect();
     file.write_all_at(dataset::bytes(&rows), 0)?;
     attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
-    // Rows 50 to 52 wholly, half of 49.
+    // Rows 50 to 52 entirely, and half of row 49.
     change(&file, PUNCH, 49 * ROW + ROW / 2, 3 * ROW + ROW / 2).context("hole")?;
     let hits = nearest(&file, &[0.0; DIM], 3)?;
     let found: Vec<(u64, u32)> = hits.iter().map(|hit| (hit.row, hit.distance)).collect();

@@ -1,4 +1,4 @@
-//! Runs an operation in a process of its own: a faulty file system may kill its user with SIGBUS, or
+//! Runs an operation in a process of its own. A faulty file system may kill its user with SIGBUS or
 //! block it for ever, and that must not happen to the process that runs the trials.
 
 use std::os::fd::AsRawFd;
@@ -18,19 +18,19 @@ use super::first::first_things;
 use super::operation::Operation;
 use super::table::all_operations;
 
-/// The part that tries an operation.
+/// The name of the part that tries an operation.
 pub const PART: &str = "operation";
 
-/// What the part is to try.
+/// The operation that the part must try.
 #[derive(Serialize, Deserialize)]
 struct ApartRequest {
     operation: String,
     mount: PathBuf,
-    /// The file that it writes its [`ApartAnswer`] to.
+    /// The file to which it writes its [`ApartAnswer`].
     answer: PathBuf,
 }
 
-/// What became of it: nothing, or a failure.
+/// The result of the operation: `None`, or a failure.
 #[derive(Serialize, Deserialize)]
 struct ApartAnswer(Option<Failed>);
 
@@ -42,12 +42,13 @@ struct Failed {
 }
 
 impl Operation {
-    /// [`Operation::run`] in a process of its own, which has `limit`.
+    /// Runs [`Operation::run`] in a process of its own, which must end within `limit`.
     ///
     /// # Errors
-    /// As [`Operation::run`]; the signal that ended the process; that it was not done in time.
+    /// As [`Operation::run`]; also the signal that ended the process, or that it was not done in
+    /// time.
     pub fn run_apart(&self, mount: &Path, limit: Duration) -> Result<(), Failure> {
-        // Without a name: nothing is left of it if we are killed.
+        // An unnamed file, of which nothing is left if this process is killed.
         let answer = tempfile::tempfile()?;
         let own = format!("/proc/{}/fd/{}", std::process::id(), answer.as_raw_fd());
         let order = ApartRequest {
@@ -70,7 +71,7 @@ impl Operation {
     }
 }
 
-/// Why the process that tried it ended so.
+/// Explains how the process that tried the operation ended.
 fn why(status: ExitStatus, said: &str) -> String {
     match status.signal() {
         Some(libc::SIGBUS) => {
@@ -78,7 +79,7 @@ fn why(status: ExitStatus, said: &str) -> String {
              file, could not be had"
                 .to_owned()
         }
-        // As Rust ends where no memory is to be had.
+        // Rust aborts a program in this way if it cannot allocate memory.
         Some(libc::SIGABRT) if said.contains("memory allocation of ") => format!(
             "the process that tried it needed more than {} GiB of memory: what it reads, a file or \
              a directory, has no end",
@@ -88,10 +89,11 @@ fn why(status: ExitStatus, said: &str) -> String {
     }
 }
 
-/// Does what the part was ordered.
+/// Runs the operation of the part's order.
 ///
 /// # Errors
-/// The order cannot be carried out; what the operation found is in its answer.
+/// If the order cannot be carried out. A failure of the operation itself is written into its
+/// answer.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: ApartRequest = serde_json::from_str(order)?;
     let first = first_things().into_iter().map(|thing| thing.operation);

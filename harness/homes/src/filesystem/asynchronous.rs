@@ -1,4 +1,4 @@
-//! Writes that a process does not wait for: Linux's own asynchronous input and output, io_submit(2).
+//! Writes that a process does not wait for: Linux's own asynchronous I/O, io_submit(2).
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::ptr;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 
-/// `struct iocb` of linux/aio_abi.h on a little-endian machine.
+/// `struct iocb` from linux/aio_abi.h on a little-endian machine.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct ControlBlock {
@@ -56,16 +56,16 @@ impl AioContext {
 
 impl Drop for AioContext {
     fn drop(&mut self) {
-        // SAFETY: the context is this value's alone; the kernel waits for what is under way.
+        // SAFETY: only this value holds the context, and the kernel waits for requests in flight.
         unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
     }
 }
 
-/// Writes `block` to each of the first `count` blocks of `file` at once, and returns when all of
-/// them are written.
+/// Writes `block` to each of the first `count` blocks of `file` at the same time, and returns when
+/// all of them have been written.
 ///
 /// # Errors
-/// A write that fails or is short.
+/// If a write fails or is short.
 pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<(), Failure> {
     let context = AioContext::new(count).context("io_setup")?;
     let request = |number: usize| ControlBlock {
@@ -80,7 +80,7 @@ pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<()
     let pointers: Vec<*const ControlBlock> = requests.iter().map(ptr::from_ref).collect();
     let mut events = vec![IoEvent::default(); count];
     // SAFETY: the requests and the block outlive the context, which waits for them when it is
-    // dropped; `pointers` has as many of them as is said.
+    // dropped; `pointers` holds `count` requests.
     let submitted =
         unsafe { libc::syscall(libc::SYS_io_submit, context.0, count, pointers.as_ptr()) };
     require!(
@@ -89,7 +89,7 @@ pub(super) fn write_to_all(file: &File, block: &[u8], count: usize) -> Result<()
         io::Error::last_os_error()
     );
     let (at, none) = (events.as_mut_ptr(), ptr::null::<libc::timespec>());
-    // SAFETY: `events` has room for as many as are waited for.
+    // SAFETY: `events` has room for `count` events.
     let done = unsafe { libc::syscall(libc::SYS_io_getevents, context.0, count, count, at, none) };
     require!(
         done == count as i64,

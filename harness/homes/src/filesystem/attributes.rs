@@ -1,4 +1,4 @@
-//! What stat(2) and statfs(2) say, and what changes it.
+//! The results of stat(2) and statfs(2), and the calls that change them.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
@@ -68,8 +68,8 @@ fn chown_by_root_only(dir: &Path) -> Result<(), Failure> {
 
 fn umask(dir: &Path) -> Result<(), Failure> {
     in_thread(|| {
-        // SAFETY: only the file system context is unshared, with the mask in it, and this thread
-        // ends with it.
+        // SAFETY: only the file system context is unshared, which contains the umask, and this
+        // thread ends with it.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.context("unshare")?;
         rustix::process::umask(Mode::from_raw_mode(0o027));
         File::create(dir.join("f"))?;
@@ -88,7 +88,7 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
     let (pipe, socket, device) = (dir.join("pipe"), dir.join("socket"), dir.join("null"));
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).context("mkfifo")?;
     require!(fs::metadata(&pipe)?.file_type().is_fifo(), "the pipe is no pipe");
-    // For reading and writing at once, so that neither end waits for the other.
+    // Open for reading and writing at once, so that neither end waits for the other.
     let mut end = File::options().read(true).write(true).open(&pipe)?;
     std::io::Write::write_all(&mut end, b"through")?;
     let mut through = [0; 7];
@@ -108,7 +108,7 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bytes and inodes that are free.
+/// How many bytes and inodes are free.
 fn free(dir: &Path) -> Result<(u64, u64), Failure> {
     let stat = statvfs(dir).context("statvfs")?;
     Ok((stat.blocks_free() * stat.fragment_size(), stat.files_free()))
@@ -126,7 +126,7 @@ fn statfs_counts(dir: &Path) -> Result<(), Failure> {
         files_before.saturating_sub(files)
     );
     fs::remove_file(dir.join("f"))?;
-    // An unlinked file is freed when the last reference is: FUSE is told of it a little later.
+    // An unlinked file is freed with its last reference, which FUSE learns about a little later.
     wait_for("a removed file's space", Duration::from_secs(10), || {
         Ok((free(dir)? == (bytes_before, files_before)).then_some(()))
     })
@@ -137,7 +137,7 @@ fn statfs_tells_the_limits(dir: &Path) -> Result<(), Failure> {
     let size = stat.blocks() * stat.fragment_size();
     require!(size == 8 << 20, "a mount of 8 MiB has {size} bytes");
     require!(stat.files() == 100, "a mount of 100 inodes has {}", stat.files());
-    // The root, and this directory.
+    // The root and this directory take two inodes.
     require!(stat.files_free() == 98, "{} inodes are free", stat.files_free());
     require!(stat.name_max() == 255, "names have at most {} bytes", stat.name_max());
     require!(stat.blocks_available() == stat.blocks_free(), "blocks are kept from users");

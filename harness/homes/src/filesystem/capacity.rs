@@ -1,4 +1,4 @@
-//! What happens at limits: of the mount, of its inodes, of a process.
+//! Behaviour at the limits of the mount, of its inodes, and of a process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -37,12 +37,13 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     a_process_has_its_own_limit,
 ];
 
-/// That `size=` is honoured, and no more than that; `try` asks for it, and not the trials, which ask
-/// for more.
+/// Checks that `size=` is a limit. `try` uses this operation, but the trials do not, because they
+/// check more.
 pub(super) const SIZE_IS_A_LIMIT: Operation =
     Operation::new("size_is_a_limit", size_is_a_limit).on("size=1M");
 
-/// FUSE frees a file once the kernel has told it to forget it.
+/// How long freeing may take: FUSE frees a file only when the kernel has told it to forget the
+/// file.
 const FREED: Duration = Duration::from_secs(10);
 
 fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
     fail!("2 MiB fit into a mount of size=1M, where ENOSPC is due")
 }
 
-/// Where nothing else is said there may be an inode for each 4 KiB of the size.
+/// By default, a mount may have one inode for each 4 KiB of its size.
 fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {
     let limits = statvfs(dir)?;
     let bytes = limits.blocks() * limits.fragment_size();
@@ -66,7 +67,7 @@ fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// ENOSPC at the mount's limit; what was written before stays, and room that is freed is used.
+/// ENOSPC at the mount's limit; earlier data stays, and freed room can be used again.
 fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let (kept, filler) = (dir.join("kept"), dir.join("filler"));
     let bytes = noise(1 << 20);
@@ -75,7 +76,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
     require!(written > 6 << 20, "a mount of 8 MiB with 1 MiB in it is full with {written} more");
     same(&kept, &bytes).context("a full mount changed another file")?;
-    // What is there can be written to, and a hole can be made, but not filled.
+    // Existing bytes can be overwritten, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
     file.write_all_at(&bytes, 0).context("overwriting at the limit").by_contract(OVERWRITES)?;
     file.set_len(2 << 20).context("a hole at the limit").by_contract(HOLES)?;
@@ -85,7 +86,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes until ENOSPC; the bytes that were taken.
+/// Writes until ENOSPC, and returns how many bytes were accepted.
 pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let stat = statvfs(path)?;
@@ -115,11 +116,11 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
     same(&path, &bytes)?;
     fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).context("fallocate of what fits")?;
     expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
-    // What was allocated can be written to at any time.
+    // Allocated room can be written to at any time.
     file.write_all_at(&vec![5; 7 << 20], 0).context("writing to it")
 }
 
-/// What symbolic links point to is kept, so it counts: links fill a mount as files do.
+/// The targets of symbolic links are stored, so they count: links fill a mount as files do.
 fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
     const LONGEST: usize = 4095;
     const MOST: usize = (1 << 20) / LONGEST;
@@ -146,7 +147,7 @@ fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-/// A file that takes all room and all inodes is removed, and the next one made at once.
+/// A file that uses all room and all inodes is removed, and the next one is made at once.
 fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
     const ROUNDS: usize = 200;
     let path = dir.join("all");
@@ -187,7 +188,7 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
 
 fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
-    // The root and this directory are two of the forty.
+    // Two of the forty inodes are the root and this directory.
     for number in 0..38 {
         fs::write(path(number), number.to_string()).context(format!("file {number} of 38"))?;
     }
@@ -210,7 +211,8 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     wait_for("the link that was removed", FREED, || Ok(fs::write(path(3), "3").ok()))
 }
 
-/// setrlimit(RLIMIT_FSIZE): a write that begins below is short, one beyond is SIGXFSZ and EFBIG.
+/// setrlimit(RLIMIT_FSIZE): a write that begins below the limit is short; a write beyond it raises
+/// SIGXFSZ or fails with EFBIG.
 fn a_process_has_its_own_limit(dir: &Path) -> Result<(), Failure> {
     const LIMIT: u64 = 10_000;
     let path = dir.join("f");

@@ -1,5 +1,5 @@
-//! What docs/contract.md requires beyond POSIX. A file system that lacks it is told so, and not that it
-//! is broken.
+//! What docs/contract.md requires beyond POSIX. If a file system lacks it, the message says so,
+//! instead of calling the file system broken.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use nix::sys::statvfs::statvfs;
 
 use super::operation::OPTIONS;
 
-/// Stands before what the contract alone asks, in the message of a trial.
+/// Introduces, in a trial's message, what only the contract requires.
 pub const ASKS: &str = "the contract asks more than POSIX: ";
 
-/// As docs/contract.md says it.
+/// Requirements, in the words of docs/contract.md.
 pub(super) const REQUESTS: &str = "indexes and searches are requests (ioctl) on a file";
 pub(super) const LIMITS: &str = "a mount has the limits that size= and nr_inodes= give it";
 const UNKNOWN_OPTIONS: &str = "an option that is not known is refused";
@@ -23,15 +23,16 @@ pub(super) const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and R
 pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full mount";
 pub(super) const XATTRS: &str = "files and directories have extended attributes in user.*";
 
-/// What the smallest file systems of some kinds have, which is no limit not kept: bytes, or inodes.
+/// Some file systems have a minimum size in bytes or inodes. A mount up to this limit does not
+/// count as ignoring its options.
 const LARGEST: u64 = 1 << 30;
 
-/// All that no operation of the table names.
+/// The requirements that no operation of the table names.
 #[cfg(test)]
 pub(super) const OTHERS: &[&str] =
     &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES];
 
-/// `failure`, which is for want of what the contract alone `asks`, and says so once.
+/// Adds to `failure`, once, that only the contract requires what was `asked`.
 pub(super) fn asks(failure: Failure, asked: &str) -> Failure {
     if failure.to_string().contains(ASKS) {
         return failure;
@@ -39,9 +40,9 @@ pub(super) fn asks(failure: Failure, asked: &str) -> Failure {
     failure.and_then(format!("; {ASKS}{asked}"))
 }
 
-/// A step that may fail for want of what the contract alone asks.
+/// A step that may fail because the file system lacks what only the contract requires.
 pub(super) trait ByContract<T> {
-    /// Says so of the failure.
+    /// Adds this explanation to the failure.
     fn by_contract(self, asked: &str) -> Result<T, Failure>;
 }
 
@@ -51,8 +52,8 @@ impl<T, E: Into<Failure>> ByContract<T> for Result<T, E> {
     }
 }
 
-/// `failure`, with what the contract alone asks where its errno tells that: ENOTTY is the answer of
-/// a file that knows no such request.
+/// `failure`, with an explanation if its errno shows that only the contract requires this: ENOTTY
+/// is the answer of a file system that does not know the request.
 pub fn explained(failure: Failure) -> Failure {
     match failure.errno() {
         Some(Errno::ENOTTY) => asks(failure, REQUESTS),
@@ -60,18 +61,18 @@ pub fn explained(failure: Failure) -> Failure {
     }
 }
 
-/// `failure` to refuse a mount option that nobody knows.
+/// Explains `failure` to refuse an unknown mount option.
 pub fn unknown_option(failure: Failure) -> Failure {
     asks(failure, UNKNOWN_OPTIONS)
 }
 
-/// `failure` to mount with the options that limit a mount.
+/// Explains `failure` to mount with options that limit the mount.
 pub fn limited_mount(failure: Failure) -> Failure {
     asks(failure, LIMITS)
 }
 
-/// That a mount has the limits that `options` give it, where an operation asks for other than the
-/// usual.
+/// Checks that a mount has the limits in its `options`, if an operation needs limits other than the
+/// default.
 pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
     if options == OPTIONS {
         return Ok(());
@@ -80,7 +81,8 @@ pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
     let size = has.blocks().saturating_mul(has.fragment_size());
     for (name, has) in [("size=", size), ("nr_inodes=", has.files())] {
         let Some(asked) = value(options, name) else { continue };
-        // Some make it larger: what they can make is the least, or a part of it is their own.
+        // Some file systems make it larger, because they have a minimum size or use a part for
+        // themselves.
         if has == 0 || has > asked.saturating_mul(2).max(LARGEST) {
             let failure =
                 format!("not tried: {name}{asked} was asked for, and statfs(2) says {has}");
@@ -90,7 +92,7 @@ pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The number that `name` has among mount `options`.
+/// The number given for `name` in mount `options`.
 fn value(options: &str, name: &str) -> Option<u64> {
     let text = options.split(',').find_map(|option| option.strip_prefix(name))?;
     let digits = text.trim_end_matches(['K', 'M', 'G']);

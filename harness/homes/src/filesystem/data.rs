@@ -47,7 +47,7 @@ fn truncate(dir: &Path) -> Result<(), Failure> {
     file.set_len(5_001)?;
     same(&path, &bytes[..5_001]).context("shorter")?;
     file.set_len(9_000)?;
-    // What was cut off must not come back.
+    // Bytes that were cut off must not come back.
     let mut longer = bytes[..5_001].to_vec();
     longer.resize(9_000, 0);
     same(&path, &longer).context("longer again")?;

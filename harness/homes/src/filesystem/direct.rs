@@ -1,4 +1,4 @@
-//! O_DIRECT: around the page cache, and beside those who read through it.
+//! O_DIRECT, which bypasses the page cache, beside readers that use the cache.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 
 const BLOCK: usize = 4096;
 
-/// `path` by O_DIRECT; `None` where that is refused as the contract allows.
+/// Opens `path` with O_DIRECT; `None` if that is refused, as the contract allows.
 fn open_directly(path: &Path) -> Result<Option<File>, Failure> {
     match OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
@@ -29,7 +29,7 @@ fn open_directly(path: &Path) -> Result<Option<File>, Failure> {
     }
 }
 
-/// `length` bytes that begin at a block's boundary, and where they lie in the vector.
+/// A buffer that holds `length` bytes from a block boundary on, and the range of these bytes in it.
 fn aligned(length: usize) -> (Vec<u8>, std::ops::Range<usize>) {
     let memory = vec![0; length + BLOCK];
     let start = memory.as_ptr().align_offset(BLOCK);
@@ -52,8 +52,8 @@ fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
     same(&path, &bytes)
 }
 
-/// Asynchronous writes, by O_DIRECT where it is given, beside readers of the page cache: when a
-/// write is complete, a read(2) sees it.
+/// Asynchronous writes, with O_DIRECT if possible, beside readers that use the page cache: once a
+/// write is complete, read(2) must see it.
 fn readers_see_what_was_written_asynchronously(dir: &Path) -> Result<(), Failure> {
     const CHUNK: usize = 4 * BLOCK;
     const CHUNKS: usize = 64;

@@ -1,4 +1,4 @@
-//! Directories: making, removing and listing them, also while they change.
+//! Making, removing and listing directories, also while they change.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     names_by_several_threads,
 ];
 
-/// Where it counts its links at all, as btrfs does not.
+/// Only if the file system counts the links of directories; btrfs does not.
 fn directories_are_links_to_their_parents(dir: &Path) -> Result<(), Failure> {
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
         let links = fs::metadata(dir)?.nlink();
@@ -83,13 +83,13 @@ fn rmdir_of_an_open_directory(dir: &Path) -> Result<(), Failure> {
     fs::create_dir(&path).context("mkdir of the same name")
 }
 
-/// The names that getdents64(2) gives into a buffer of `size` bytes, from where `directory` stands
-/// on, without `.` and `..`.
+/// The names, except `.` and `..`, that getdents64(2) returns into a buffer of `size` bytes, from
+/// the current position of `directory` on.
 fn names(directory: impl AsFd, size: usize) -> Result<Vec<String>, Failure> {
     Ok(entries(directory, size)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// As [`names`], each with the position behind it.
+/// As [`names`], with the position after each entry.
 fn entries(directory: impl AsFd, size: usize) -> Result<Vec<(String, u64)>, Failure> {
     let mut buffer = vec![MaybeUninit::uninit(); size];
     let mut listing = RawDir::new(directory, &mut buffer);
@@ -131,8 +131,9 @@ fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
     let open = File::open(dir)?;
     create(&open, "file", 100)?;
     fs::write(dir.join("x".repeat(255)), "")?;
-    // An entry takes 19 bytes and its name, rounded up to 8; and the buffer's alignment some.
-    // Who opened it before the names were made may or may not see them (readdir(3p)).
+    // An entry takes 19 bytes and its name, rounded up to 8, and the buffer's alignment takes some.
+    // Open the directory again: whoever opened it before the names were made may or may not see
+    // them (readdir(3p)).
     let open = File::open(dir)?;
     let listed = names(&open, 290)?;
     let distinct: HashSet<&String> = listed.iter().collect();
@@ -150,7 +151,8 @@ fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
     )
 }
 
-/// telldir(3) and seekdir(3): from the position behind an entry on, the rest follows.
+/// telldir(3) and seekdir(3): after seeking to the position behind an entry, the remaining ones
+/// follow.
 fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     let open = File::open(dir)?;
     create(&open, "file", 300)?;
@@ -168,8 +170,8 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A position holds while names before it go and others come, for the descriptor that it was read
-/// from and for a new one.
+/// A position stays valid while names before it go and others come, both for the descriptor that it
+/// was read from and for a new one.
 fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
     let open = File::open(dir)?;
     create(&open, "file", 40)?;
@@ -199,10 +201,10 @@ fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
     check(&File::open(dir)?, "to a new descriptor, when others have come,")
 }
 
-/// Whoever renames or links each name that they read comes to an end.
+/// A program that renames or links each name that it reads still comes to an end.
 fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
     const NAMES: usize = 300;
-    // Where positions are hashes of the names some come again, but not for ever.
+    // If positions are hashes of names, some names come again, but not for ever.
     const MOST: usize = 10 * NAMES;
     let open = File::open(dir)?;
     create(&open, "old", NAMES)?;
@@ -238,8 +240,8 @@ fn readdir_of_100_000_while_it_changes(dir: &Path) -> Result<(), Failure> {
     list_while_it_changes(dir, 100_000, 2_000)
 }
 
-/// Lists `stay` names while `changes` others come, and as many go: what stays is listed once, what
-/// comes and goes at most once.
+/// Lists `stay` names while `changes` others come and as many go. A name that stays must be listed
+/// once, and a name that comes or goes at most once.
 fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), Failure> {
     let open = openat(CWD, dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     create(&open, "stays", stay)?;
@@ -267,7 +269,7 @@ fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), 
     Ok(())
 }
 
-/// Each thread creates, links, renames and removes names of its own in the same two directories.
+/// Each thread creates, links, renames and removes its own names in the same two directories.
 fn names_by_several_threads(dir: &Path) -> Result<(), Failure> {
     let (one, two) = (dir.join("one"), dir.join("two"));
     fs::create_dir(&one)?;

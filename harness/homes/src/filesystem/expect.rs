@@ -10,20 +10,20 @@ use machine::{fail, require, uncached};
 use nix::errno::Errno;
 use rand_mt::Mt;
 
-/// Bytes without a pattern that a block size could hide.
+/// Random bytes, so that no block size can hide an error.
 pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     Mt::new(7).fill_bytes(&mut bytes);
     bytes
 }
 
-/// That `file` holds exactly `expected`.
+/// Checks that `file` contains exactly `expected`.
 pub(super) fn same(file: &Path, expected: &[u8]) -> Result<(), Failure> {
     let read = uncached::read(file).context(format!("reading {}", file.display()))?;
     same_bytes(&read, expected)
 }
 
-/// That what was `read` is what was written.
+/// Checks that the bytes that were `read` equal the bytes that were `written`.
 pub(super) fn same_bytes(read: &[u8], written: &[u8]) -> Result<(), Failure> {
     require!(read.len() == written.len(), "{} bytes of {}", read.len(), written.len());
     if let Some(at) = read.iter().zip(written).position(|(a, b)| a != b) {
@@ -32,8 +32,8 @@ pub(super) fn same_bytes(read: &[u8], written: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// That a directory has `due` links, or 1: of a file system that does not count those of
-/// directories.
+/// Checks that a directory has `due` links, or 1, which a file system reports if it does not count
+/// links of directories.
 pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> {
     let links = fs::metadata(path)?.nlink();
     require!(
@@ -45,14 +45,14 @@ pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> 
     Ok(())
 }
 
-/// That a file, `what` it is now, has `due` names.
+/// Checks that a file has `due` names; `what` describes the file in its current state.
 pub(super) fn has_links(stat: &fs::Metadata, due: u64, what: &str) -> Result<(), Failure> {
     let links = stat.nlink();
     require!(links == due, "stat of {what} says nlink {links}, {due} is due");
     Ok(())
 }
 
-/// That `result` is the error `errno`.
+/// Checks that `result` is the error `errno`.
 pub fn expect_errno<T, E: Into<io::Error>>(
     result: Result<T, E>,
     errno: i32,
@@ -69,8 +69,8 @@ pub fn expect_errno<T, E: Into<io::Error>>(
     }
 }
 
-/// `result` is refused because a directory is not empty: POSIX leaves it open which of two errors
-/// says that.
+/// Checks that `result` is refused because a directory is not empty, for which POSIX allows two
+/// errors.
 pub(super) fn expect_not_empty(result: io::Result<()>, what: &str) -> Result<(), Failure> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),

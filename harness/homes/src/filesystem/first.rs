@@ -1,20 +1,20 @@
-//! The first things that a new VexFS should do: what `vexfs-validate try` looks at, before anyone runs
+//! The first things that a new VexFS should do. `vexfs-validate try` checks them before anyone runs
 //! hundreds of trials.
 
 use super::capacity::SIZE_IS_A_LIMIT;
 use super::operation::Operation;
 use super::table::all_operations;
 
-/// One of them.
+/// One of the first things.
 #[derive(Clone, Copy)]
 pub struct FirstThing {
-    /// What does it.
+    /// The operation that checks it.
     pub operation: Operation,
-    /// What it is, for a person.
+    /// A description for a person.
     pub title: &'static str,
 }
 
-/// Trials, by what they show.
+/// Trials, with descriptions of what they show.
 const OF_TRIALS: [(&str, &str); 6] = [
     ("write_and_read_back", "creates files, and reads back what was written"),
     ("mkdir_and_rmdir", "makes and removes directories"),
@@ -24,7 +24,7 @@ const OF_TRIALS: [(&str, &str); 6] = [
     ("attach_and_search_exactly", "answers ATTACH and SEARCH (docs/contract.md)"),
 ];
 
-/// All of them, in the order in which an author comes by them.
+/// All of them, in the order in which an author implements them.
 pub fn first_things() -> Vec<FirstThing> {
     let all = all_operations();
     let trial = |&(name, title): &(&str, &'static str)| {

@@ -1,4 +1,4 @@
-//! File handles: what names a file, as NFS servers do, without a path.
+//! File handles, which identify a file without a path, as NFS servers use them.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -19,10 +19,10 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     file_handles_hold.as_root().by_contract("a file handle holds as long as its file has a name")
 ];
 
-/// The longest handle that there may be, MAX_HANDLE_SZ.
+/// The longest possible handle, MAX_HANDLE_SZ.
 const LONGEST: usize = 128;
 
-/// A file handle, `struct file_handle` with its bytes.
+/// A file handle: `struct file_handle` and its bytes.
 #[repr(C)]
 struct Handle {
     bytes: u32,
@@ -31,32 +31,33 @@ struct Handle {
 }
 
 impl Handle {
-    /// name_to_handle_at(2).
+    /// Calls name_to_handle_at(2).
     fn of(path: &Path) -> io::Result<Handle> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         let mut handle = Handle { bytes: LONGEST as u32, kind: 0, handle: [0; LONGEST] };
         let (at, mut mount) = ((&raw mut handle).cast(), 0);
-        // SAFETY: the path ends with a zero, and the handle has room for as many bytes as it says.
+        // SAFETY: the path ends with a zero byte, and the handle has room for as many bytes as it
+        // says.
         match unsafe { libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), at, &mut mount, 0) } {
             0 => Ok(handle),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// open_by_handle_at(2), to read what lies on the file system of `mount`.
+    /// Calls open_by_handle_at(2), for reading, on the file system of `mount`.
     fn open(&mut self, mount: &File) -> io::Result<File> {
         let (at, flags) = ((&raw mut *self).cast(), libc::O_RDONLY | libc::O_CLOEXEC);
         // SAFETY: the handle is as long as it says.
         match unsafe { libc::open_by_handle_at(mount.as_raw_fd(), at, flags) } {
             -1 => Err(io::Error::last_os_error()),
-            // SAFETY: the descriptor is new, and nobody else's.
+            // SAFETY: the descriptor is new, and nobody else owns it.
             descriptor => Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) })),
         }
     }
 }
 
-/// A handle names its file when it has been renamed and when the kernel has let the inode go, and
-/// nothing when it has been removed.
+/// A handle still identifies its file after a rename and after the kernel has dropped the inode
+/// from its cache, and identifies nothing after the file has been removed.
 fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
     let mounted = dir.parent().unwrap_or(dir);
     let (sub, file, renamed) = (dir.join("sub"), dir.join("sub/file"), dir.join("renamed"));
@@ -76,7 +77,7 @@ fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
         let reopened = to_sub.open(&open).context(format!("a directory by its handle, {when}"))?;
         require!(reopened.metadata()?.ino() == fs::metadata(&sub)?.ino(), "another directory");
         drop(reopened);
-        // With the names that it knows, the kernel lets go what nothing else holds.
+        // A remount makes the kernel drop its cached names, and the inodes that nothing else holds.
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(None::<&str>, mounted, None::<&str>, flags, None::<&str>).context("remount")?;
     }

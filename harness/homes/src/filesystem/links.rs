@@ -1,4 +1,4 @@
-//! Names of files: removing them, giving them more, and names that stand for paths.
+//! Names of files: removing them, adding further ones, and symbolic links.
 
 use std::fs::{self, File};
 use std::io;
@@ -56,7 +56,7 @@ fn hard_link(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Links of links, in several directories, are as good as the first name.
+/// Links made from links, in several directories, are as good as the first name.
 fn many_hard_links(dir: &Path) -> Result<(), Failure> {
     let mut names = vec![dir.join("0")];
     fs::write(&names[0], "content")?;
@@ -115,7 +115,7 @@ fn symbolic_links_are_as_long_as_paths(dir: &Path) -> Result<(), Failure> {
     require!(longest.len() == 4_095, "a path has at most 4,095 bytes");
     symlink(&longest, &link).context("a link of 4,095 bytes")?;
     require!(fs::read_link(&link)? == Path::new(&longest), "readlink gives another path");
-    // It leads where it says, within another path.
+    // The link resolves to its target, as part of another path.
     fs::write(dir.join("x"), "x")?;
     require!(uncached::read(&link)? == b"x", "the longest link leads elsewhere");
     let longer = symlink("y".repeat(4_096), dir.join("longer"));
@@ -127,7 +127,7 @@ fn symbolic_links_end_in_eloop(dir: &Path) -> Result<(), Failure> {
     symlink("there", dir.join("here"))?;
     symlink("here", dir.join("there"))?;
     expect_errno(File::open(dir.join("here")), libc::ELOOP, "a link to itself, by another")?;
-    // path_resolution(7): at most 40 of them.
+    // path_resolution(7): at most 40 links are followed.
     fs::write(dir.join("0"), "end")?;
     for number in 1..=41 {
         symlink((number - 1).to_string(), dir.join(number.to_string()))?;

@@ -1,4 +1,4 @@
-//! mmap(2).
+//! Trials of mmap(2).
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -55,7 +55,7 @@ fn mmap_private(dir: &Path) -> Result<(), Failure> {
     same(&path, &bytes).context("a private mapping wrote through")
 }
 
-/// Without a synchronising call in between.
+/// There is no synchronising call in between.
 fn mappings_and_calls_see_the_same(dir: &Path) -> Result<(), Failure> {
     let (path, file, mut bytes) = file_of(dir, 3 * PAGE)?;
     let (one, two) = (Mapping::shared(&file, 3 * PAGE)?, Mapping::shared(&file, 3 * PAGE)?);
@@ -93,7 +93,8 @@ fn mappings_outlive_name_and_descriptor(dir: &Path) -> Result<(), Failure> {
     same_bytes(&mapping.load(0, 4 * PAGE), &bytes[..4 * PAGE])
 }
 
-/// The rest of a file's last page is zeros, and no part of the file, whatever is stored there.
+/// The rest of a file's last page is zeros and never becomes part of the file, whatever is stored
+/// there.
 fn mapped_bytes_beyond_the_file_are_lost(dir: &Path) -> Result<(), Failure> {
     let (path, file, mut bytes) = file_of(dir, PAGE + 100)?;
     let mapping = Mapping::shared(&file, 2 * PAGE)?;
@@ -108,16 +109,17 @@ fn mapped_bytes_beyond_the_file_are_lost(dir: &Path) -> Result<(), Failure> {
     same(&path, &bytes).context("the file, extended over what was stored beyond its end")
 }
 
-/// The signal that ends a child which reads the byte at `address`; `None` where it reads it.
+/// The signal that kills a child that reads the byte at `address`; `None` if the child can read it.
 pub fn signal_of_reading(address: *const u8) -> Result<Option<i32>, Failure> {
     let address = address as usize;
     let mut child = Command::new("true");
     child.stdin(Stdio::null());
     // SAFETY: between fork and exec the child only makes a system call and reads a byte of a
-    // mapping that it has inherited; the kernel ends it where there is none any more.
+    // mapping that it has inherited; if the page does not exist any more, the kernel kills the
+    // child.
     unsafe {
         child.pre_exec(move || {
-            // No core file.
+            // Write no core file.
             libc::prctl(libc::PR_SET_DUMPABLE, 0);
             std::ptr::read_volatile(address as *const u8);
             Ok(())
@@ -129,7 +131,7 @@ pub fn signal_of_reading(address: *const u8) -> Result<Option<i32>, Failure> {
 fn truncation_under_a_mapping_is_sigbus(dir: &Path) -> Result<(), Failure> {
     let (_, file, bytes) = file_of(dir, 3 * PAGE)?;
     let mapping = Mapping::shared(&file, 3 * PAGE)?;
-    // All of it is in memory, and must go from there.
+    // Read everything first: the truncation must remove it from memory.
     same_bytes(&mapping.load(0, bytes.len()), &bytes)?;
     file.set_len(100)?;
     let signal = signal_of_reading(mapping.address(0))?;
@@ -143,7 +145,7 @@ fn truncation_under_a_mapping_is_sigbus(dir: &Path) -> Result<(), Failure> {
     same_bytes(&mapping.load(100, 3 * PAGE - 100), &[0; 3 * PAGE - 100]).context("longer again")
 }
 
-/// exec(2) maps them.
+/// exec(2) maps programs.
 fn programs_run(dir: &Path) -> Result<(), Failure> {
     let program = dir.join("program");
     fs::copy("/bin/true", &program)?;

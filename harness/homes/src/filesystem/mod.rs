@@ -1,4 +1,4 @@
-//! What a VexFS does as a file system and by the contract's ioctls, whatever home serves it.
+//! The behaviour of a VexFS as a file system and by the contract's ioctls, in either home.
 
 mod allocation;
 pub mod apart;

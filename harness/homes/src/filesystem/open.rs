@@ -28,7 +28,7 @@ fn append(dir: &Path) -> Result<(), Failure> {
     let mut expected = Vec::new();
     for round in 0..20_u8 {
         let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-        // O_APPEND writes at the end wherever the offset stands.
+        // O_APPEND writes at the end, whatever the offset is.
         file.seek(SeekFrom::Start(0))?;
         let chunk = vec![round; 999];
         file.write_all(&chunk)?;
@@ -100,7 +100,7 @@ fn open_refuses_what_it_cannot_give(dir: &Path) -> Result<(), Failure> {
     same(&file, b"f")
 }
 
-/// FUSE has O_TMPFILE only where its library passes it on.
+/// FUSE has O_TMPFILE only if its library passes it on.
 fn temporary_file_or_eopnotsupp(dir: &Path) -> Result<(), Failure> {
     let temporary = |flags| {
         openat(

@@ -1,4 +1,4 @@
-//! An operation that both homes are tried with: a row of the table.
+//! An operation, a row of the table, with which both homes are tried.
 
 use std::fs;
 use std::io;
@@ -9,45 +9,45 @@ use machine::require;
 
 use super::contract;
 
-/// Something that a file system does, tried in a directory of its own on the mount.
+/// Something that a file system can do, tried in a directory of its own on the mount.
 #[derive(Clone, Copy)]
 pub struct Operation {
     /// The trial's name without its criterion.
     pub name: &'static str,
-    /// Tries it in the directory given, which is empty.
+    /// Tries the operation in the given directory, which is empty.
     pub check: fn(&Path) -> Result<(), Failure>,
     /// Mount options, which both homes understand.
     pub options: &'static str,
-    /// What it needs of the machine, beyond a mounted home.
+    /// What it needs from the machine, besides a mounted home.
     pub needs: &'static [Need],
-    /// How much it asks for.
+    /// How much work it is.
     pub effort: Effort,
-    /// What of it is asked by docs/contract.md alone, so that a good file system may lack it.
+    /// The part of it that only docs/contract.md requires, so that a good file system may lack it.
     pub contract: Option<&'static str>,
 }
 
-/// What an operation needs of the machine.
+/// Something that an operation needs from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// To be root: it acts as other users.
+    /// Root's privileges, because it acts as other users.
     Root,
     /// The program `vexctl`.
     Vexctl,
 }
 
-/// How much an operation asks of a home.
+/// How much work an operation is for a home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Little: it is also tried on FUSE around the module.
+    /// Little work: it is also tried on FUSE while the module is loaded.
     Quick,
     /// Seconds.
     Long,
-    /// Hundreds of thousands of requests, which each cost FUSE a millisecond in an emulated
-    /// guest: FUSE is tried on the host.
+    /// Hundreds of thousands of requests, each of which costs FUSE a millisecond in an emulated
+    /// guest. So FUSE is tried on the host only.
     ManyRequests,
 }
 
-/// Mount options where an operation says nothing else.
+/// Mount options for operations that need no others.
 pub const OPTIONS: &str = "size=256M";
 
 impl Operation {
@@ -67,34 +67,34 @@ impl Operation {
         Operation { effort, ..self }
     }
 
-    /// It asks for more than POSIX and Linux do: `what`, in a few words, for which docs/contract.md
-    /// has the reason.
+    /// Marks that it requires more than POSIX and Linux do: `what`, in a few words, for which
+    /// docs/contract.md gives the reason.
     pub(super) const fn by_contract(self, what: &'static str) -> Self {
         Operation { contract: Some(what), ..self }
     }
 
-    /// It acts as other users, which only root can.
+    /// Marks that it acts as other users, which only root can do.
     pub(super) const fn as_root(self) -> Self {
         Operation { needs: &[Need::Root], ..self }
     }
 
-    /// It runs `vexctl`.
+    /// Marks that it runs `vexctl`.
     pub(super) const fn with_vexctl(self) -> Self {
         Operation { needs: &[Need::Vexctl], contract: Some(contract::REQUESTS), ..self }
     }
 
-    /// It is tried on a mount with `options`.
+    /// Tries it on a mount with `options`.
     pub(super) const fn on(self, options: &'static str) -> Self {
         Operation { options, ..self }
     }
 
-    /// Whether any mount of the default size will do.
+    /// Whether it can use any mount of the default size.
     pub fn on_any_mount(&self) -> bool {
         self.options == OPTIONS
     }
 }
 
-/// Operations that are called what the functions are called that try them.
+/// Operations, each named after the function that tries it.
 macro_rules! operations {
     ($($check:ident $(.$how:ident($($what:expr)?))*),* $(,)?) => {
         &[$(
@@ -106,27 +106,30 @@ macro_rules! operations {
 pub(super) use operations;
 
 impl Operation {
-    /// Tries it on the file system mounted at `mount`, and sees to it that nothing stays there.
+    /// Tries it on the file system that is mounted at `mount`, and makes sure that nothing is left
+    /// there.
     ///
     /// # Errors
-    /// What the operation found, or a directory that cannot be made or removed. Where a system
-    /// call failed its errno comes first: `rename: ENOSYS (Function not implemented ...)`.
+    /// What the operation found, or a directory that cannot be made or removed. If a system call
+    /// failed, the message begins with its errno: `rename: ENOSYS (Function not implemented ...)`.
     pub fn run(&self, mount: &Path) -> Result<(), Failure> {
-        // Without them some would fill whatever disk is behind the mount, or all memory.
+        // Without these limits, some operations would fill the disk behind the mount, or all
+        // memory.
         contract::keeps_limits(mount, self.options).map_err(|failure| self.told(failure))?;
         let room = Room::on(mount, self.name)?;
         if let Err(failure) = (self.check)(&room.directory) {
-            // The next may be tried on the same mount; what it cannot remove it has not.
+            // Clean up, because the next operation may use the same mount. Errors are ignored: the
+            // operation failed anyway.
             let _ = room.clear();
             return Err(self.told(failure));
         }
         room.clear().context(format!("removing what {} made", self.name))
     }
 
-    /// `failure`, with the operation and what a system call gave at its beginning, and with what the
-    /// contract alone asks at its end.
+    /// Adds to `failure` the operation and the errno at the beginning, and what only the contract
+    /// requires at the end.
     fn told(&self, failure: Failure) -> Failure {
-        // A call that stands for itself need not be named; which of a trial's calls it was has to be.
+        // Adds the source position if there is no context, to say which of a trial's calls it was.
         let place = failure.place().map_or_else(String::new, |place| format!(", at {place}"));
         let told = match failure.errno() {
             Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}{place})", self.name))
@@ -143,7 +146,7 @@ impl Operation {
 /// The empty directory in which an operation is tried.
 struct Room {
     directory: PathBuf,
-    /// The mount's root: a file system without mkdir(2) is tried in what it has.
+    /// Whether it is the mount's root, which is used if the file system has no mkdir(2).
     is_root: bool,
 }
 
@@ -179,7 +182,7 @@ impl Room {
     }
 }
 
-/// What the kernel and libfuse say for a file system that has no mkdir(2).
+/// Whether this is an errno that the kernel or libfuse returns for a file system without mkdir(2).
 fn lacks_mkdir(error: &io::Error) -> bool {
     let errno = error.raw_os_error().unwrap_or_default();
     [libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP].contains(&errno)

@@ -1,5 +1,5 @@
-//! Work that allocates wherever a home does, step by step: a step that fails for want of memory
-//! has changed nothing, so that it can be done again.
+//! Work, in steps, that makes a home allocate memory wherever it can. A step that fails for lack of
+//! memory must change nothing, so that it can be repeated.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,35 +17,35 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use super::mapped::Mapping;
 
 const DIM: usize = 32;
-/// Bytes of a row.
+/// Bytes in a row.
 const ROW: usize = DIM * size_of::<f32>();
-/// Rows that are there when indexes are attached, and all of them: PQ and IVF are trained by the
-/// first, and graphs grow by the others.
+/// Rows that exist when indexes are attached, and rows in the end. PQ and IVF are trained with the
+/// first ones, and graphs grow with the others.
 const FIRST: usize = 72;
 const ALL: usize = 100;
 const K: u32 = 4;
-/// The row that is overwritten, and the one that is written through a mapping: with the few that
-/// share its page it is indexed anew.
+/// The row that is overwritten, and the row that is written through a mapping, which is indexed
+/// again with the few rows on its page.
 const OVERWRITTEN: usize = 3;
 const MAPPED: usize = 98;
 const PAGE: usize = 4096;
 
-/// What each kind is declared with: little, so that a pass is quick in an emulated guest.
+/// The parameters of each kind, small so that a pass is quick in an emulated guest.
 const fn params(kind: Kind) -> [u32; 8] {
     match kind {
         Kind::Flat => [0; 8],
-        // Links, and breadth when building.
+        // Links per node, and efConstruction.
         Kind::Hnsw => [4, 12, 0, 0, 0, 0, 0, 0],
-        // Parts, and bits of a code.
+        // Subvectors, and bits per code.
         Kind::Pq => [4, 4, 0, 0, 0, 0, 0, 0],
-        // Lists, all of which are looked at.
+        // Lists, and nprobe, which covers all of them.
         Kind::Ivf => [4, 4, 0, 0, 0, 0, 0, 0],
-        // Bits.
+        // Bits of a hash.
         Kind::Lsh => [64, 0, 0, 0, 0, 0, 0, 0],
     }
 }
 
-/// Components are small whole numbers, which makes every distance exact.
+/// Row `number`. Its components are small whole numbers, so that every distance is exact.
 fn row(number: usize) -> [f32; DIM] {
     std::array::from_fn(|component| match component {
         0 => number as f32,
@@ -53,10 +53,10 @@ fn row(number: usize) -> [f32; DIM] {
     })
 }
 
-/// A tree on a mount, and what must be in it.
+/// A tree on a mount, and its expected content.
 pub struct Work {
     directory: PathBuf,
-    /// The vector file, once it is there.
+    /// The vector file, once it exists.
     file: Option<File>,
     /// Its rows as they were written.
     rows: Vec<[f32; DIM]>,
@@ -67,7 +67,7 @@ pub struct Work {
 /// A step of the work.
 pub type Step = (&'static str, fn(&mut Work) -> io::Result<()>);
 
-/// All of them, in order.
+/// All steps, in order.
 pub const STEPS: &[Step] = &[
     ("mkdir", |work| fs::create_dir(&work.directory)),
     ("symlink", |work| symlink("x".repeat(200), work.path("symlink"))),
@@ -101,13 +101,13 @@ pub const STEPS: &[Step] = &[
 ];
 
 impl Work {
-    /// Nothing done yet, on the file system mounted at `mount`.
+    /// Work on the file system mounted at `mount`, of which nothing has been done yet.
     pub fn new(mount: &Path) -> Work {
         Work { directory: mount.join("work"), file: None, rows: Vec::new(), slots: Vec::new() }
     }
 
-    /// That everything that was done is there: the file's bytes, every index of it and what it
-    /// finds. A write that failed may have been done in part.
+    /// Checks that all work so far is there: the file's bytes, each of its indexes, and what these
+    /// find. A write that failed may have been done in part.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
         let bytes = uncached::read(self.path("base")).context("reading")?;
@@ -124,7 +124,7 @@ impl Work {
         Ok(())
     }
 
-    /// That all of it is there at the end.
+    /// Checks that everything is there at the end.
     pub fn check_end(&self) -> Result<(), Failure> {
         self.check()?;
         let length = fs::metadata(self.path("base"))?.len();
@@ -142,12 +142,13 @@ impl Work {
         self.directory.join(name)
     }
 
-    /// The vector file; what needs it comes after "create".
+    /// The vector file; steps that use it come after "create".
     fn file(&self) -> io::Result<&File> {
         self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
-    /// That row `number` is its own nearest neighbour, and that hits are as far away as is said.
+    /// Checks that row `number` is its own nearest neighbour, and that reported distances are
+    /// right.
     fn expect(&self, slot: u32, number: usize) -> Result<(), Failure> {
         let what = || format!("{:?} of row {number}", Kind::ALL[slot as usize]);
         let query = self.rows[number];
@@ -185,7 +186,7 @@ impl Work {
         Ok(())
     }
 
-    /// The bytes are there from the store on, the row from the msync that is done.
+    /// The bytes change with the store, and the index with the msync that succeeds.
     fn store(&mut self) -> io::Result<()> {
         let other = |failure: Failure| io::Error::other(failure.to_string());
         let mapping = Mapping::shared(self.file()?, ALL * ROW).map_err(other)?;
@@ -231,14 +232,15 @@ impl Work {
         Ok(setxattr(self.path("base"), "user.a", &value, XattrFlags::empty())?)
     }
 
-    /// Room behind the end, which stays where it is.
+    /// Allocates room beyond the end of the file, which keeps its size.
     fn allocate(&mut self) -> io::Result<()> {
         let size = 2 * ALL * ROW;
         let mode = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         Ok(fallocate(self.file()?, mode, 0, size.cast_signed() as i64)?)
     }
 
-    /// The second page becomes rows of zeros; a hole that is stopped ends early, behind a row.
+    /// The second page becomes rows of zeros. A hole that is interrupted ends early, at the end of
+    /// a row.
     fn punch(&mut self) -> io::Result<()> {
         let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let punched = fallocate(self.file()?, mode, PAGE as i64, PAGE as i64);
@@ -252,7 +254,7 @@ impl Work {
         Ok(punched?)
     }
 
-    /// Rows that come by it are zeros.
+    /// Rows that are added by this are zeros.
     fn resize(&mut self, rows: usize) -> io::Result<()> {
         self.file()?.set_len((rows * ROW) as u64)?;
         self.rows.resize(rows, [0.0; DIM]);

@@ -1,4 +1,4 @@
-//! Who may do what, as other users than the one who mounted.
+//! Permissions of users other than the one who mounted the file system.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
@@ -26,7 +26,7 @@ fn chmod(path: &Path, mode: u32) -> Result<(), Failure> {
     fs::set_permissions(path, Permissions::from_mode(mode)).context("chmod")
 }
 
-/// A file that its owner, we, may write to, and others read.
+/// A file that its owner (root) may write to, and others may read.
 fn file_of_root(dir: &Path, mode: u32) -> Result<std::path::PathBuf, Failure> {
     let path = dir.join(format!("root-{mode:o}"));
     fs::write(&path, "root's")?;
@@ -86,7 +86,7 @@ fn groups_are_let_in(dir: &Path) -> Result<(), Failure> {
     as_user(NOBODY, SOMEBODY, || Ok(File::open(&path)?))?;
     let stranger = as_user(NOBODY, NOBODY, || Ok(File::open(&path)))?;
     expect_errno(stranger, libc::EACCES, "reading with another group")?;
-    // The class that somebody is in decides, even where another one would let them in.
+    // The user's own class decides, even if another class would allow the access.
     chmod(&path, 0o604)?;
     let member = as_user(NOBODY, SOMEBODY, || Ok(File::open(&path)))?;
     expect_errno(member, libc::EACCES, "reading by the group, where only others may")?;

@@ -26,7 +26,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     rename_refuses_other_flags.by_contract("RENAME_WHITEOUT is EINVAL"),
 ];
 
-/// What `path` is the name of.
+/// The inode number of `path`.
 fn inode(path: &Path) -> io::Result<u64> {
     Ok(fs::symlink_metadata(path)?.ino())
 }
@@ -58,7 +58,7 @@ fn rename_over(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Of two names of one file neither goes.
+/// A rename between two names of the same file removes neither.
 fn rename_onto_another_link(dir: &Path) -> Result<(), Failure> {
     let (a, b) = (dir.join("a"), dir.join("b"));
     fs::write(&a, "content")?;
@@ -100,12 +100,12 @@ fn rename_directory(dir: &Path) -> Result<(), Failure> {
     expect_not_empty(onto, "a directory renamed onto its ancestor")
 }
 
-/// `..` and the link counts follow a directory.
+/// `..` and the link counts follow a renamed directory.
 fn renamed_directories_have_their_parent(dir: &Path) -> Result<(), Failure> {
     let (one, two) = (dir.join("one"), dir.join("two"));
     fs::create_dir_all(one.join("moved"))?;
     fs::create_dir(&two)?;
-    // The working directory of a path is looked up by what the directory says itself.
+    // Look up `..` in the directory itself, not by its path.
     let moved = File::open(one.join("moved"))?;
     fs::rename(one.join("moved"), two.join("moved"))?;
     let parent = rustix::fs::statat(&moved, "..", rustix::fs::AtFlags::empty())?.st_ino;

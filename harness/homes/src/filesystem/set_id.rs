@@ -1,4 +1,5 @@
-//! The set-user-ID and set-group-ID bits: who loses them, and what they do to directories.
+//! The set-user-ID and set-group-ID bits: which changes clear them, and what they do to
+//! directories.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{
@@ -20,7 +21,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     set_group_id_directories_pass_their_group_on.as_root(),
 ];
 
-/// A file of nobody's that anybody may write to.
+/// A file that belongs to nobody and that anybody may write to.
 fn set_id_file(dir: &Path, mode: u32) -> Result<std::path::PathBuf, Failure> {
     let path = dir.join("f");
     fs::write(&path, "content")?;
@@ -53,7 +54,7 @@ fn changed_files_lose_set_id(dir: &Path) -> Result<(), Failure> {
         change(&OpenOptions::new().write(true).open(&path)?)?;
         expect_mode(&path, 0o6777, &format!("{what} by root, who may set them"))?;
     }
-    // Reading takes nothing away.
+    // Reading clears no bits.
     let path = set_id_file(dir, 0o6777)?;
     as_user(SOMEBODY, SOMEBODY, || Ok(uncached::read(&path)?))?;
     let file = File::options().read(true).write(true).open(&path)?;

@@ -1,4 +1,4 @@
-//! Holes: files that reach farther than what is stored of them.
+//! Holes: files that are longer than the data stored in them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -19,7 +19,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     the_largest_offset.by_contract("a file may reach to the largest offset of off_t"),
 ];
 
-/// What the homes store in: a page.
+/// The unit of storage in both homes: a page.
 const BLOCK: u64 = 4096;
 
 fn file(path: &Path) -> Result<File, Failure> {
@@ -44,7 +44,7 @@ fn takes_no_room(blocks: u64, hole: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Data in the blocks 0, 3 and 4, and a hole at the end.
+/// Data in blocks 0, 3 and 4, and a hole at the end.
 fn seek_data_and_hole(dir: &Path) -> Result<(), Failure> {
     const SIZE: u64 = 20 * BLOCK;
     let file = file(&dir.join("f"))?;

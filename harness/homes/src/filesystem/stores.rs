@@ -1,5 +1,5 @@
-//! What is stored through a mapping is the file's, for everybody and at once, and not lost in
-//! silence.
+//! Bytes stored through a mapping are in the file at once and for everybody, and are never lost
+//! silently.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -30,16 +30,16 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     stores_beyond_the_limit_are_not_lost_in_silence.on("size=2M"),
 ];
 
-/// The part that stores where SIGBUS may end it.
+/// The name of the part that stores in a process that SIGBUS may kill.
 pub const PART: &str = "stores";
 const PAGE: usize = 4096;
-/// For a few thousand pages.
+/// The time limit for a few thousand pages.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Exit codes of the part: all is said to be stored, or that there is no room.
+/// Exit codes of the part: everything was reported as stored, or there was no room.
 const STORED: i32 = 0;
 const FULL: i32 = 28;
 
-/// What the part is to store.
+/// The order of the part.
 #[derive(Serialize, Deserialize)]
 struct StoresOrder {
     path: PathBuf,
@@ -53,7 +53,7 @@ fn new(path: &Path, length: usize) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// `cp` copies what SEEK_DATA finds.
+/// `cp` copies what SEEK_DATA finds, so a store into a hole must make it data.
 fn stores_into_a_hole_are_data(dir: &Path) -> Result<(), Failure> {
     const AT: usize = 5 * PAGE + 7;
     let file = new(&dir.join("f"), 16 * PAGE)?;
@@ -99,8 +99,8 @@ fn a_refused_write_keeps_what_was_stored(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A page that was made by a store into a hole is no page that a later write has made: where that
-/// write finds no room for its last bytes, what was stored and synced stays.
+/// A page that a store into a hole has made must not be treated as made by a later write. If that
+/// write finds no room for its last bytes, the data that was stored and synced must stay.
 fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     const DIM: usize = 16;
     const ROW: usize = DIM * size_of::<f32>();
@@ -112,7 +112,7 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     mapping.store(0, dataset::bytes(&rows));
     mapping.sync().context("msync")?;
     fill(&dir.join("filler"))?;
-    // The last row once more, and one that needs another page.
+    // The last row again, and a row that needs another page.
     let again = [rows[rows.len() - DIM..].to_vec(), vec![1.5; DIM]].concat();
     let written = file.write_at(dataset::bytes(&again), (PAGE - ROW) as u64);
     match &written {
@@ -132,7 +132,8 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Four times as much as fits: SIGBUS at a store, or ENOSPC from close(2), or all is there.
+/// Stores four times as much as fits. The result must be SIGBUS at a store, ENOSPC from close(2),
+/// or that everything is there.
 fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Failure> {
     const PAGES: usize = 2_048;
     let path = dir.join("f");
@@ -154,7 +155,7 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
         (None, Some(signal)) if signal == Signal::SIGBUS as i32 => "SIGBUS",
         _ => machine::fail!("storing ended with {}: {}", ended.status, ended.tail()),
     };
-    // Others have the rest of the mount again.
+    // The rest of the mount must be usable again.
     fs::remove_file(&path).context(format!("unlink after {told}"))?;
     fs::write(dir.join("others"), [3; 64]).context(format!("a file after {told}"))
 }
@@ -162,7 +163,7 @@ fn stores_beyond_the_limit_are_not_lost_in_silence(dir: &Path) -> Result<(), Fai
 /// Stores into every page, and closes the file.
 ///
 /// # Errors
-/// What is no answer of a full mount.
+/// Any error other than those of a full mount.
 pub fn play(order: &str) -> Result<(), Failure> {
     let order: StoresOrder = serde_json::from_str(order).context("what is to be stored")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
@@ -170,7 +171,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
     for page in 0..order.pages {
         mapping.store(page * PAGE, &[1]);
     }
-    // No msync(2): who does not ask for it is told, too.
+    // No msync(2): a program that does not call it must be told as well.
     drop(mapping);
     match nix::unistd::close(file) {
         Err(Errno::ENOSPC) => std::process::exit(FULL),

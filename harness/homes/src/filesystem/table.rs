@@ -6,7 +6,7 @@ use super::{
     permissions, rename, set_id, sparse, stores, times, transfer, vectors, vexctl, xattrs,
 };
 
-/// All of them.
+/// All operations.
 pub fn all_operations() -> Vec<Operation> {
     [
         data::OPERATIONS,
@@ -35,7 +35,7 @@ pub fn all_operations() -> Vec<Operation> {
     .collect()
 }
 
-/// Those that are quick and fit on one mount, to be tried one after the other.
+/// The operations that are quick and can share a mount, to be tried one after the other.
 pub fn quick_operations() -> impl Iterator<Item = Operation> {
     all_operations().into_iter().filter(|one| one.on_any_mount() && one.effort == Effort::Quick)
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::super::contract::OTHERS;
     use super::*;
 
-    /// In so many words: who reads the message finds the reason there.
+    /// In exactly these words, so that whoever reads the message finds the reason there.
     #[test]
     fn the_contract_says_what_it_asks_beyond_posix() {
         let path = machine::project::root().join("docs/contract.md");

@@ -1,5 +1,5 @@
-//! Several things at once: threads that end before their caller goes on, and whose failures and
-//! panics are the caller's.
+//! Runs work in several threads, which end before their caller continues. Their failures and panics
+//! are passed on to the caller.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Does `work` in a thread of its own.
+/// Runs `work` in a thread of its own.
 pub fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| join(scope.spawn(work)))
 }
 
-/// Does `work` in `count` threads, which are numbered.
+/// Runs `work` in `count` threads, each of which gets its number.
 pub(super) fn in_threads<T: Send>(
     count: usize,
     work: impl Fn(usize) -> Result<T, Failure> + Sync,
@@ -28,12 +28,13 @@ pub(super) fn in_threads<T: Send>(
     })
 }
 
-/// Does `work` in this thread while another does `other`; `work` is given whether it still does.
+/// Runs `work` in this thread while another thread runs `other`. The flag that `work` gets is set
+/// as long as `other` runs.
 pub(super) fn beside<A: Send, B>(
     other: impl FnOnce() -> Result<A, Failure> + Send,
     work: impl FnOnce(&AtomicBool) -> Result<B, Failure>,
 ) -> Result<(A, B), Failure> {
-    /// Says so even where `other` panics: `work` may wait for it.
+    /// Clears the flag even if `other` panics, because `work` may wait for it.
     struct BusyGuard<'a>(&'a AtomicBool);
     impl Drop for BusyGuard<'_> {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! Times of files: what sets them, and what moves them.
+//! Times of files: setting them explicitly, and the changes that update them.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -55,10 +55,10 @@ fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
         (1_000_000_000, 123_456_789),
         (2_000_000_000, 999_999_999),
         (0, 0),
-        // Before 1970: a nanosecond, and half a second more than a second.
+        // Before 1970: by a nanosecond, and by one and a half seconds.
         (-1, 999_999_999),
         (-2, 500_000_000),
-        // Of more than 32 and 33 bits.
+        // Times that need more than 32 and 33 bits.
         (1 << 32, 1),
         (1 << 33, 1),
     ] {
@@ -72,9 +72,9 @@ fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
     expect_errno(bad, libc::EINVAL, "a second of more than 999,999,999 ns")
 }
 
-/// A file system keeps such a time, or the least or greatest that it has.
+/// A file system stores these times, or the least or greatest time that it supports.
 fn the_least_and_the_greatest_times(dir: &Path) -> Result<(), Failure> {
-    // Whoever serves the mount has some threads, and none may end by it.
+    // The server of the mount has several threads, and none may die of this.
     const TIMES: usize = 40;
     let path = dir.join("f");
     let file = File::create(&path)?;
@@ -111,7 +111,7 @@ fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What changes a file or directory, and what has to be done before.
+/// An action that changes a file or directory, and a preparation that must come before it.
 struct TimedChange<'a> {
     what: &'static str,
     before: &'a dyn Fn() -> io::Result<()>,
@@ -127,7 +127,8 @@ fn changed_at(file: &File) -> Result<Time, Failure> {
     Ok((metadata.ctime(), metadata.ctime_nsec()))
 }
 
-/// Sets the times of `file` but ctime to long ago. Returns ctime, when the clock has gone on from it.
+/// Sets all times of `file` except ctime to long ago. Waits until the clock has advanced beyond
+/// ctime, and returns ctime.
 fn set_back(file: &File) -> Result<Time, Failure> {
     set(file, (1, 1), (1, 1))?;
     let set_at = changed_at(file)?;
@@ -138,7 +139,7 @@ fn set_back(file: &File) -> Result<Time, Failure> {
     Ok(set_at)
 }
 
-/// That each change moves ctime of `path`, and mtime if `moves_mtime`.
+/// Checks that each change updates ctime of `path`, and mtime if `moves_mtime`.
 fn check_moves(path: &Path, moves_mtime: bool, changes: &[TimedChange]) -> Result<(), Failure> {
     let file = File::open(path)?;
     for TimedChange { what, before, change } in changes {
@@ -169,7 +170,7 @@ fn changes_move_mtime_and_ctime(dir: &Path) -> Result<(), Failure> {
     )
 }
 
-/// A hole whose rows find no room in an index ends early: what it has reached is changed.
+/// A hole whose rows find no room in an index ends early, but the part before that is changed.
 fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
     const DIM: usize = 4;
     const ROWS: usize = 16_384;
@@ -177,7 +178,7 @@ fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
     let data = Dataset::generate(5, ROWS, DIM, 0);
     fs::write(&path, dataset::bytes(&data.base))?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    // All of its rows of zeros come into one list, which grows.
+    // All rows of zeros go into one list, which grows.
     let params = [64, 0, 0, 0, 0, 0, 0, 0];
     let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(DIM as u32) };
     attach(&file, &declaration).context("ATTACH")?;
@@ -246,8 +247,8 @@ fn changes_move_the_times_of_directories(dir: &Path) -> Result<(), Failure> {
     )
 }
 
-/// Reading moves atime when the file was changed since, as by relatime, mount(8), and not again;
-/// unless it was opened with O_NOATIME.
+/// Reading updates atime if the file was changed since the last update, as with relatime in
+/// mount(8), and not again after that; and not if the file was opened with O_NOATIME.
 fn reading_moves_atime(dir: &Path) -> Result<(), Failure> {
     const OLD: Time = (1_000, 1);
     let (path, subdir, link) = (dir.join("f"), dir.join("subdir"), dir.join("link"));

@@ -1,4 +1,4 @@
-//! Moving bytes by other calls than read(2) and write(2).
+//! Moving bytes with calls other than read(2) and write(2).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut, Read};
@@ -67,7 +67,7 @@ fn sendfile_sends(dir: &Path) -> Result<(), Failure> {
     same(&path, &bytes[77..])
 }
 
-/// File to pipe to file; a pipe holds less than the file.
+/// From a file through a pipe to a file; the pipe holds less than the file.
 fn splice_moves_both_ways(dir: &Path) -> Result<(), Failure> {
     let (source, bytes) = source(dir)?;
     let path = dir.join("target");

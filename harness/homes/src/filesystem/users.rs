@@ -1,4 +1,4 @@
-//! Acting as somebody else.
+//! Acting as another user.
 
 use machine::failure::{Failure, WithContext};
 use rustix::process::{Gid, Uid};
@@ -6,15 +6,15 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::threads::in_thread;
 
-/// A user who owns nothing, and the group of the same number.
+/// A user who owns nothing, and the group with the same number.
 pub const NOBODY: u32 = 65_534;
-/// Another such.
+/// Another user who owns nothing.
 pub const SOMEBODY: u32 = 54_321;
 
-/// Does `work` as user `uid` of group `gid` and no other group, without any capability.
+/// Runs `work` as user `uid`, with `gid` as its only group and without any capabilities.
 ///
-/// Credentials are a thread's in Linux; it is the C library that changes those of all threads
-/// together. So a thread becomes that user, and ends as that user.
+/// In Linux, credentials belong to a thread; only the C library changes those of all threads
+/// together. So a new thread becomes that user, and ends as that user.
 pub fn as_user<T: Send>(
     uid: u32,
     gid: u32,

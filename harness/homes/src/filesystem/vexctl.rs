@@ -1,4 +1,4 @@
-//! `vexctl`, as a person uses it.
+//! `vexctl`, used as a person would use it.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![vexctl_from_import_to_de
 const DIM: usize = 16;
 const ROWS: usize = 300;
 
-/// numpy's format 1.0: magic, version, the header's length and header, padded to 64 bytes.
+/// A file in numpy's format 1.0: magic, version, length of the header, and the header, padded to 64
+/// bytes.
 fn npy(rows: &[f32]) -> Vec<u8> {
     let shape = format!("({}, {DIM})", rows.len() / DIM);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
@@ -28,7 +29,7 @@ fn npy(rows: &[f32]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), dataset::bytes(rows)].concat()
 }
 
-/// Each row behind its number of components.
+/// A file in fvecs format: each row comes after its number of components.
 fn fvecs(rows: &[f32]) -> Vec<u8> {
     let record = |row| [&(DIM as u32).to_le_bytes()[..], dataset::bytes(row)].concat();
     rows.chunks(DIM).flat_map(record).collect()
@@ -41,7 +42,7 @@ fn vexctl(dir: &Path, line: &str) -> Result<Output, Failure> {
     Command::new(program).current_dir(dir).args(words).output().context(format!("vexctl {line}"))
 }
 
-/// That it succeeds, says `words` and complains of nothing.
+/// Checks that the command succeeds, prints `words`, and writes nothing to standard error.
 fn does(dir: &Path, line: &str, words: &str) -> Result<(), Failure> {
     let output = vexctl(dir, line)?;
     let [said, complained] =
@@ -54,7 +55,7 @@ fn does(dir: &Path, line: &str, words: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// That it ends with `code` and says `words` about why.
+/// Checks that the command ends with `code` and prints `words` as the reason.
 fn refuses(dir: &Path, line: &str, code: i32, words: &str) -> Result<(), Failure> {
     let output = vexctl(dir, line)?;
     let complained = String::from_utf8_lossy(&output.stderr);

@@ -78,7 +78,7 @@ fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
     expect_errno(removexattr(&moved, "user.a"), libc::ENODATA, "removing it again")?;
     expect_listed(&moved, &["user.b", "user.empty"])?;
     require!(uncached::read(&moved)? == b"content", "attributes changed the file");
-    // Another file of the same name begins without.
+    // A new file with the same name has no attributes.
     fs::write(&path, "")?;
     expect_listed(&path, &[])
 }
@@ -176,7 +176,8 @@ fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
 fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
     /// XATTR_LIST_MAX.
     const LIST: usize = 65_536;
-    // With the byte behind it, each takes 256 bytes: the last leaves no room for another.
+    // With its terminating zero, each name takes 256 bytes; the last one leaves no room for
+    // another.
     let name = |number: usize| format!("user.{number:0250}");
     let due = LIST / (name(0).len() + 1);
     for path in [dir.join("f"), dir.join("d")] {

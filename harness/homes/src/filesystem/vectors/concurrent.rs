@@ -1,8 +1,8 @@
-//! Searches at the same time as everything that changes their file.
+//! Searches while everything changes that can change their file.
 //!
 //! Each row carries a number that no other row ever has, numbers only rise from row to row, and a
-//! whole row is written at once: so a distance tells which row was seen, and an answer whether
-//! there ever was such a file.
+//! whole row is written at once. So a distance tells which row was seen, and an answer can be
+//! checked for whether the file was ever in such a state.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -31,21 +31,21 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 const DIM: usize = 9;
 const ROW: usize = DIM * size_of::<f32>();
 const K: u32 = 8;
-/// The first row's number. Below it a square and a square plus a mark could be the same.
+/// The first row's number. With smaller ones, a square could equal a square plus a mark.
 const FIRST: u32 = 10;
-/// Rows that stay; one of the writers gives and takes their marks.
+/// Rows that stay; one of the writers sets and clears their marks.
 const STABLE: u32 = 64;
-/// More than any row's number; f32 holds its square exactly.
+/// Greater than any row's number; f32 holds its square exactly.
 const TOP: u32 = 2_000;
 
-/// The row with `number`: its other components are all 1 if it is marked, or all 0.
+/// The row with `number`: all its other components are 1 if it is marked, and 0 otherwise.
 fn row(number: u32, marked: bool) -> [f32; DIM] {
     let mut row = [f32::from(u8::from(marked)); DIM];
     row[0] = number as f32;
     row
 }
 
-/// A query whose squared distance to row `number` is (`from` - `number`)², and 8 more if it is
+/// A query whose squared distance to row `number` is (`from` - `number`)², plus 8 if the row is
 /// marked.
 fn query(from: u32) -> [f32; DIM] {
     let mut query = [0.0; DIM];
@@ -53,8 +53,8 @@ fn query(from: u32) -> [f32; DIM] {
     query
 }
 
-/// How far `hit` is from the query, and whether it is marked. A row half of which is written is at
-/// another distance.
+/// The distance of `hit` from the query, and whether the row is marked. A half-written row would be
+/// at another distance.
 fn decode(hit: &Hit) -> Result<(u32, bool), Failure> {
     let squared = f32::from_bits(hit.distance);
     let distance = squared.sqrt().floor();
@@ -63,14 +63,14 @@ fn decode(hit: &Hit) -> Result<(u32, bool), Failure> {
     Ok((distance as u32, rest == 8.0))
 }
 
-/// The file, and what is known of it at any time.
+/// The file, and what is known about it at any time.
 struct Numbered {
     file: File,
     /// The next number to be appended.
     next: AtomicU32,
 }
 
-/// Which end of the file a query is for.
+/// The end of the file that a query is close to.
 #[derive(Clone, Copy, PartialEq)]
 enum EndRow {
     First,
@@ -78,8 +78,8 @@ enum EndRow {
 }
 
 impl Numbered {
-    /// Checks an answer against every state that the file can have been in; the number of rows
-    /// that it had, where the answer tells.
+    /// Checks an answer against every state that the file can have been in. Returns the number of
+    /// rows that the file had, if the answer shows it.
     fn check(&self, end: EndRow, exact: bool, hits: &[Hit]) -> Result<u64, Failure> {
         require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
         let mut before: Option<(u32, u64)> = None;
@@ -87,7 +87,8 @@ impl Numbered {
             let (distance, marked) = decode(hit)?;
             let number = if end == EndRow::First { distance } else { TOP - distance };
             let row = u32::try_from(hit.row)?;
-            // Rows are only ever cut off, so that a number is nowhere before its place.
+            // Rows are only ever cut off at the end, so a number is never at an earlier place than
+            // its original one.
             let there = number >= FIRST + row && number < self.next.load(Ordering::SeqCst);
             require!(there, "row {row} never was number {number}: {hits:?}");
             require!(row >= STABLE || number == FIRST + row, "row {row} was never {number}");
@@ -109,8 +110,8 @@ impl Numbered {
         Ok(hits[0].row + 1)
     }
 
-    /// Searches slot `slot` as long as writers are `busy`, and once; the searches, and the rows of
-    /// all of them.
+    /// Searches slot `slot` as long as writers are `busy`, but at least once. Returns the number of
+    /// searches, and the sum of their numbers of rows.
     fn search(
         &self,
         slot: u32,
@@ -130,7 +131,7 @@ impl Numbered {
         Ok((searches, rows))
     }
 
-    /// Appends two rows at a time.
+    /// Appends rows, two at a time.
     fn append(&self, dir: &Path, times: u32) -> Result<(), Failure> {
         let mut end = OpenOptions::new().append(true).open(dir.join("base.f32"))?;
         for _ in 0..times {
@@ -152,7 +153,7 @@ impl Numbered {
         Ok(())
     }
 
-    /// Cuts off the last rows, but none that are to stay.
+    /// Cuts off the last rows, but none of those that stay.
     fn cut_off(&self, times: u32) -> Result<(), Failure> {
         for time in 0..times {
             let rows = self.file.metadata()?.len() / ROW as u64;
@@ -216,7 +217,7 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     Ok(())
 }
 
-/// Rows come by hundreds and all go at once; an answer has some of them or none.
+/// Hundreds of rows come and all go at once. An answer has either rows or none.
 fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base)?;
@@ -233,7 +234,7 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
         while answers == 0 || busy.load(Ordering::SeqCst) {
             let hits = request.search(&file, data.row(searcher)).context("SEARCH")?;
             require!(hits.iter().all(|hit| hit.row < 700), "a row that never was: {hits:?}");
-            // One write(2) of all rows is one change.
+            // A single write(2) of all rows is one change.
             let state = hits.is_empty() || hits[0].row == searcher as u64 && hits[0].distance == 0;
             require!(state, "rows, and not row {searcher}: {hits:?}");
             answers += 1;
@@ -247,7 +248,8 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
     super::file::expect_current(&file, 0, true)
 }
 
-/// Of another file, and of another index of the same file.
+/// While an index is built, searches of another file and of another index of the same file are
+/// answered.
 fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
     const ROWS: usize = 4_000;
     let large = Dataset::generate(1, ROWS, super::file::DIM, 0);
@@ -276,18 +278,18 @@ fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
     let (rows, meanwhile) =
         beside(build, |busy| in_threads(2, |number| search([&same, &other][number], busy)))?;
     require!(rows == ROWS as u64, "{rows} rows indexed of {ROWS}");
-    // A few could slip in before ATTACH has taken what it holds to its end.
+    // A few searches could be answered before ATTACH takes the locks that it holds to its end.
     for (which, answers) in ["the same", "another"].iter().zip(meanwhile) {
         require!(answers >= 10, "{answers} searches of {which} file while an index was built");
     }
     super::file::expect_current(&same, 1, false)
 }
 
-/// Searches a file in `dir` and writes to it, in threads, while `end` takes the mount away or
-/// tries to: each request is served or fails with one of `errnos`, and all of them end.
+/// Searches a file in `dir` and writes to it, in threads, while `end` removes the mount or tries
+/// to. Each request must be served or fail with one of `errnos`, and all of them must end.
 ///
 /// # Errors
-/// An error that is not in `errnos`, a wrong answer, or the error of `end`.
+/// An error that is not among `errnos`, a wrong answer, or the error of `end`.
 pub fn requests_end_well(
     dir: &Path,
     errnos: &[i32],
@@ -307,7 +309,7 @@ pub fn requests_end_well(
     };
     let serve = |client: usize, busy: &AtomicBool| {
         let mut request = Searcher::new(super::file::DIM as u32, super::file::K, 0)?;
-        // Some after the end, too.
+        // Make some requests after the end, too.
         let mut more = 5;
         while more > 0 {
             more -= u32::from(!busy.load(Ordering::SeqCst));
@@ -317,7 +319,7 @@ pub fn requests_end_well(
                     right.then_some(()).ok_or_else(|| format!("{hits:?}, not row {client}"))
                 })
             } else {
-                // A row of its own, as it is.
+                // Write a row of its own, unchanged.
                 let row = data.row(client);
                 file.write_all_at(dataset::bytes(row), (client * super::file::ROW) as u64).map(Ok)
             };

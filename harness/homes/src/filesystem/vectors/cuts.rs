@@ -1,5 +1,5 @@
-//! Truncating a file that has several indexes, and killing the process that does it: all indexes lose
-//! the same rows, and afterwards answer for exactly the rows that the file still has.
+//! Truncating a file that has several indexes, and killing the process that does it. All indexes
+//! must lose the same rows, and then answer for exactly the rows that the file still has.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -19,21 +19,21 @@ use crate::filesystem::operation::{Effort, Operation, operations};
 pub(super) const OPERATIONS: &[Operation] =
     operations![several_indexes_lose_their_rows_together.effort(Effort::Long)];
 
-/// Components of the graphs' rows.
+/// Components of the rows in each of the two graphs.
 const DIMS: [u32; 2] = [8, 12];
-/// Rows of the first that there were when it was made: it is linked anew at half of them.
+/// How many rows the first graph was built with. With half of them or fewer it is rebuilt.
 const MOST: u64 = 400;
-/// Bytes of the file that is cut: 240 rows of one graph and 160 of the other.
+/// Bytes of the file before it is cut: 240 rows of one graph and 160 of the other.
 const SIZE: u64 = 7_680;
-/// To which the first graph is linked anew and the other not, and to which neither is.
+/// A size at which the first graph is rebuilt and the other is not, and a size at which neither is.
 const WITH_A_NEW_GRAPH: u64 = 5_760;
 const IN_STEP: u64 = 6_600;
-/// Where an index is put that is built over the file as it is.
+/// The slot of a fresh index over the file as it is.
 const ANEW: u32 = 2;
-/// How long who is killed may take to end, on any machine.
+/// How long a killed process may take to end, on any machine.
 const END: Duration = Duration::from_secs(60);
 
-/// When who cuts the file is killed.
+/// When the process that cuts the file is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Killed {
     Never,
@@ -55,13 +55,13 @@ fn row_bytes(dim: u32) -> u64 {
     u64::from(dim) * size_of::<f32>() as u64
 }
 
-/// A file over which both graphs are.
+/// Makes a file with both graphs over it.
 fn made(path: &Path) -> Result<File, Failure> {
     let data = Dataset::generate(7, MOST as usize, DIMS[0] as usize, 0);
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     file.write_all_at(dataset::bytes(&data.base), 0)?;
     for (index, dim) in (0..).zip(DIMS) {
-        // Each row costs enough to be seen.
+        // Parameters that make each row expensive enough to be noticed.
         let params = [32, 400, 0, 0, 0, 0, 0, 0];
         let declared = Declaration { kind: Kind::Hnsw, index, params, ..Declaration::flat(dim) };
         attach(&file, &declared).context("ATTACH")?;
@@ -70,13 +70,13 @@ fn made(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Where the rows of each index end.
+/// The offsets at which the rows of each index end.
 fn ends(file: &File) -> Result<[u64; 2], Failure> {
     let end = |index: u32| -> Result<u64, Failure> {
         Ok(stats(file, index).context("STATS")?.rows * row_bytes(DIMS[index as usize]))
     };
     loop {
-        // Both at one time: rows only go.
+        // Both ends at the same time: read the first one again, since rows are only removed.
         let [first, other, again] = [end(0)?, end(1)?, end(0)?];
         if first == again {
             return Ok([first, other]);
@@ -104,7 +104,7 @@ fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
             Killed::WhenRowsAreGone => now != before,
         };
         if due && killed_at.is_none() {
-            // It may just have ended.
+            // The process may just have ended.
             cutter.kill();
             killed_at = Some(now);
         }
@@ -113,7 +113,7 @@ fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
     let length = file.metadata()?.len();
     let is_due = match (status.success(), size) {
         (true, _) => length == size,
-        // Done or not, and nothing between.
+        // The truncation is done completely or not at all.
         (false, WITH_A_NEW_GRAPH) => length == SIZE || length == size,
         (false, _) => (size..=SIZE).contains(&length),
     };
@@ -125,7 +125,7 @@ fn cut(path: &Path, size: u64, killed: Killed) -> Result<(), Failure> {
     std::fs::remove_file(path).context("unlink")
 }
 
-/// That the index has all rows of the file and no others, at their distances.
+/// Checks that the index has all rows of the file and no others, at the right distances.
 fn as_a_fresh_one(file: &File, index: u32, dim: u32) -> Result<(), Failure> {
     let rows = file.metadata()?.len() / row_bytes(dim);
     let indexed = stats(file, index).context("STATS")?.rows;

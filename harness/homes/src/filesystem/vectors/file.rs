@@ -1,4 +1,4 @@
-//! A small vector file, and what it must answer.
+//! A small vector file, and checks of its answers.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -14,7 +14,7 @@ use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 pub(super) const DIM: usize = 24;
 pub(super) const ROWS: usize = 700;
 pub(super) const K: u32 = 10;
-/// Bytes of a row.
+/// Bytes in a row.
 pub(super) const ROW: usize = DIM * size_of::<f32>();
 
 /// 700 rows and 20 queries of 24 components.
@@ -26,14 +26,14 @@ pub(super) fn declaration() -> Declaration {
     Declaration::flat(DIM as u32)
 }
 
-/// A new vector file `base.f32` with the rows given.
+/// A new vector file `base.f32` with the given rows.
 pub(super) fn vector_file(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
     let path = dir.join("base.f32");
     fs::write(&path, dataset::bytes(rows))?;
     Ok(OpenOptions::new().read(true).write(true).open(&path)?)
 }
 
-/// A vector file with the rows given, and an exact index in slot 0.
+/// A vector file with the given rows, and an exact index in slot 0.
 pub(super) fn indexed(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
     let file = vector_file(dir, rows)?;
     let count = attach(&file, &declaration()).context("ATTACH")?;
@@ -46,7 +46,7 @@ pub(super) fn write_row(file: &File, row: usize, vector: &[f32]) -> Result<(), F
         .context(format!("writing row {row}"))
 }
 
-/// The `k` rows nearest to a query, by slot 0.
+/// The `k` rows nearest to a query, found with slot 0.
 pub(in crate::filesystem) fn nearest(
     file: &File,
     query: &[f32],
@@ -65,7 +65,7 @@ pub(super) fn nearest_by(
     Ok(searcher.search(file, query).context("SEARCH")?.to_vec())
 }
 
-/// That row `row` is `vector`, by slot 0.
+/// Checks with slot 0 that row `row` is `vector`.
 pub(super) fn expect_row(file: &File, row: usize, vector: &[f32]) -> Result<(), Failure> {
     let hits = nearest(file, vector, 1)?;
     let found = matches!(hits[..], [hit] if hit.row == row as u64 && hit.distance == 0);
@@ -73,8 +73,8 @@ pub(super) fn expect_row(file: &File, row: usize, vector: &[f32]) -> Result<(), 
     Ok(())
 }
 
-/// That the index in `slot` answers for the rows that the file holds now: truly, and exactly if
-/// `exact`.
+/// Checks that the index in `slot` answers for the rows that the file holds now: with true
+/// distances, and exactly if `exact`.
 pub(super) fn expect_current(file: &File, slot: u32, exact: bool) -> Result<(), Failure> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
     file.read_exact_at(&mut bytes, 0)?;

@@ -1,4 +1,4 @@
-//! A file that grows row by row, while a mapping stores behind its end.
+//! A file grows row by row while a mapping stores beyond its end.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,22 +24,23 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 const DIM: usize = 4;
 const ROW: usize = DIM * size_of::<f32>();
 const PAGE: usize = 4096;
-/// Rows before the file grows; its end is in the middle of a page then.
+/// Rows before the file grows; its end is then in the middle of a page.
 const BEFORE: usize = 100;
-/// Bytes afterwards.
+/// Bytes after the file has grown.
 const AFTER: usize = 64 * PAGE;
-/// Stores behind the end of a file that is growing already, and how often it is made to grow for them.
+/// How many stores beyond the end of a growing file are enough, and how often it is made to grow to
+/// get them.
 const ENOUGH: usize = 4;
 const TIMES: usize = 20;
-/// The last byte of a row whose last component is 2 then.
+/// The last byte of a row whose last component then becomes 2.
 const STORED: u8 = 0x40;
 
-/// Where a mapping stored while the file grew.
+/// Offsets at which a mapping stored while the file grew.
 #[derive(Default)]
 struct Stores {
-    /// Behind its end, for sure.
+    /// Offsets that were certainly beyond its end.
     behind: Vec<usize>,
-    /// Behind its end or within it.
+    /// Offsets that were beyond its end or within it.
     unclear: Vec<usize>,
 }
 
@@ -47,15 +48,15 @@ fn length(file: &File) -> Result<usize, Failure> {
     Ok(usize::try_from(file.metadata()?.len())?)
 }
 
-/// Whether a mapping has the page of byte `at`: over FUSE the daemon may tell a size that the kernel
-/// takes on only when it has the answer.
+/// Whether a mapping has the page of byte `at`. Over FUSE, the daemon may report a size that the
+/// kernel adopts only when it has the answer.
 fn has_page(file: &File, at: usize) -> Result<bool, Failure> {
     let first = at - at % PAGE;
     Ok(file.read_at(&mut [0], first as u64).context("read of one byte")? == 1)
 }
 
-/// Stores into the last byte of the file's last page, once for each page, as long as it is `busy`
-/// growing.
+/// Stores into the last byte of the file's last page, once for each page, as long as the file is
+/// `busy` growing.
 fn store_behind(file: &File, mapping: &Mapping, busy: &AtomicBool) -> Result<Stores, Failure> {
     let mut stores = Stores::default();
     let mut last = 0;
@@ -72,7 +73,8 @@ fn store_behind(file: &File, mapping: &Mapping, busy: &AtomicBool) -> Result<Sto
     Ok(stores)
 }
 
-/// With two indexes each row is a piece of the change, and each piece makes the file longer.
+/// Grows a file that has two indexes: each row is then a step of the change, and each step makes
+/// the file longer.
 fn grow(dir: &Path) -> Result<Stores, Failure> {
     let path = dir.join("f");
     fs::write(&path, dataset::bytes(&[9.0; BEFORE * DIM]))?;
@@ -88,8 +90,8 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
     let mut bytes = vec![0; AFTER];
     file.read_exact_at(&mut bytes, 0)?;
     let told = stats(&file, 0).context("STATS")?;
-    // Over FUSE it is the kernel that brings the page of the old end into the file, with all that is
-    // in it, when it has the daemon's answer: see docs/contract.md.
+    // Over FUSE, the kernel extends the file over the page with the old end, including everything
+    // in that page, when it has the daemon's answer: see docs/contract.md.
     let may_come = told.home == Home::Fuse as u32;
     let mut came = false;
     for (at, &byte) in bytes.iter().enumerate().skip(BEFORE * ROW) {
@@ -120,14 +122,14 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
     Ok(stores)
 }
 
-/// Whatever is stored behind the end of a file is zeros when the file reaches it, also where it
-/// reaches that piece by piece.
+/// Bytes stored beyond the end of a file must be zeros when the file grows over them, even if it
+/// grows step by step.
 fn stores_behind_the_end_of_a_growing_file_are_no_rows(dir: &Path) -> Result<(), Failure> {
     let (mut all, mut amidst) = (0, 0);
     for _ in 0..TIMES {
         let stores = grow(dir)?;
         all += stores.behind.len();
-        // In its first page it may not have begun to grow.
+        // A store into the first page may come before the file has begun to grow.
         amidst += stores.behind.iter().filter(|&&at| at >= PAGE).count();
         if amidst >= ENOUGH {
             break;

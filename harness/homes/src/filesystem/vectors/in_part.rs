@@ -1,4 +1,4 @@
-//! Partial writes: one row of a large write is out of range, and the kernel splits the write into
+//! Partial writes: one row of a large write contains a NaN, and the kernel splits the write into
 //! several requests.
 
 use std::fs::OpenOptions;
@@ -19,17 +19,17 @@ pub(super) const OPERATIONS: &[Operation] =
 const DIM: usize = 4;
 const ROW: usize = DIM * size_of::<f32>();
 const PAGE: usize = 4096;
-/// No home splits a write of up to this many bytes that begins at a page boundary.
+/// No home splits a write of at most this many bytes that begins at a page boundary.
 const WHOLE: usize = 1 << 20;
 
-/// A write of rows, one of which is not in range.
+/// A write of rows, one of which is invalid.
 struct PartCase {
-    /// Rows that the file has.
+    /// How many rows the file has before.
     there: usize,
-    /// The first row that is written, and how many are.
+    /// The first row that is written, and the number of rows.
     first: usize,
     rows: usize,
-    /// Which of them is the bad one.
+    /// Which of the written rows is invalid.
     bad: usize,
 }
 
@@ -38,24 +38,24 @@ const fn case(there: usize, first: usize, rows: usize, bad: usize) -> PartCase {
 }
 
 const CASES: &[PartCase] = &[
-    // From a page's boundary on.
+    // Writes that begin at a page boundary.
     case(0, 0, 400, 399),
     case(0, 0, 400, 0),
     case(256, 256, 400, 399),
     case(600, 256, 300, 299),
     case(0, 0, WHOLE / ROW, WHOLE / ROW - 1),
-    // From the middle of a page on, within it and beyond.
+    // Writes that begin in the middle of a page, and end in it or beyond.
     case(1, 1, 400, 399),
     case(1, 1, 400, 0),
     case(1, 1, 40, 39),
     case(255, 255, 2, 1),
     case(700, 100, 500, 499),
-    // More than a megabyte.
+    // Writes of more than a megabyte.
     case(0, 0, WHOLE / ROW + 300, WHOLE / ROW + 299),
     case(1, 1, WHOLE / ROW + 300, 100),
 ];
 
-/// Row `number` lies at `number` on a line, so that a distance tells which one is found.
+/// Row `number` is at position `number` on a line, so a distance tells which row was found.
 fn rows(numbers: std::ops::Range<usize>) -> Vec<f32> {
     let mut values = vec![0.0; numbers.len() * DIM];
     for (row, number) in values.chunks_exact_mut(DIM).zip(numbers) {
@@ -64,8 +64,8 @@ fn rows(numbers: std::ops::Range<usize>) -> Vec<f32> {
     values
 }
 
-/// EINVAL and nothing is changed; or, where the kernel sends a write in parts, it says how many
-/// bytes were done, which are those of whole parts and there.
+/// The write must fail with EINVAL and change nothing. Or, if the kernel splits it, it must return
+/// how many bytes were written; these must be whole requests, and in the file.
 fn a_write_with_nan_is_refused_or_says_how_much(dir: &Path) -> Result<(), Failure> {
     for (number, one) in CASES.iter().enumerate() {
         let PartCase { there, first, rows: count, bad } = *one;
@@ -85,7 +85,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
     let before = rows(0..there);
     file.write_all_at(dataset::bytes(&before), 0)?;
     attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH")?;
-    // Other rows than were there.
+    // Rows with other values than before.
     let mut new = rows(WHOLE..WHOLE + count);
     new[bad * DIM + DIM - 1] = f32::NAN;
     let (data, at) = (dataset::bytes(&new), first * ROW);

@@ -1,4 +1,5 @@
-//! Five kinds of index by three metrics: what they find is true, enough, and the same everywhere.
+//! Five kinds of index by three metrics: what they find is true, sufficient, and the same
+//! everywhere.
 
 use std::path::Path;
 
@@ -19,13 +20,13 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     stats_count,
 ];
 
-/// Each kind with the least mean recall that it must have on the rows here. They are small and
-/// easy, and the engine is the same everywhere: the figures are a little below what it has.
+/// The least mean recall that each kind must have on the rows here. The rows are few and easy, and
+/// the engine is the same everywhere, so these figures are a little below what it reaches.
 const LEAST_RECALL: [(Kind, f64); 5] =
     [(Kind::Flat, 1.0), (Kind::Hnsw, 0.98), (Kind::Pq, 0.9), (Kind::Ivf, 0.9), (Kind::Lsh, 0.7)];
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 
-/// Relative error that a distance may have, and the smallest distance it applies to.
+/// The relative error that a distance may have, and the smallest distance that it applies to.
 const TOLERANCE: f64 = 1e-4;
 const NEAR_ZERO: f64 = 0.01;
 
@@ -41,7 +42,7 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Checks one answer against all rows; its recall.
+/// Checks one answer against all rows, and returns its recall.
 fn check(data: &Dataset, metric: Metric, query: &[f32], hits: &[Hit]) -> Result<f64, Failure> {
     let exact: Vec<f64> =
         data.base.chunks_exact(DIM).map(|row| distance(metric, row, query)).collect();
@@ -110,7 +111,7 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
 }
 
 fn batches_are_answered_as_one_by_one(dir: &Path) -> Result<(), Failure> {
-    // More than one request can carry.
+    // More queries than fit into one request.
     let data = Dataset::generate(7, ROWS, DIM, 200);
     let file = indexed(dir, &data.base)?;
     let before = stats(&file, 0)?;

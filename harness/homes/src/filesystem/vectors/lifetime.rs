@@ -1,4 +1,4 @@
-//! Indexes belong to inodes: they stay with renamed and linked files, and go with the last
+//! Indexes belong to inodes: they stay with renamed and linked files, and disappear with the last
 //! reference.
 
 use std::fs::{self, File, OpenOptions};
@@ -43,7 +43,7 @@ fn renamed_and_linked_files_keep_their_indexes(dir: &Path) -> Result<(), Failure
     expect_current(&file, 0, true).context("linked")?;
     write_row(&file, 5, data.row(600))?;
     expect_current(&file, 0, true).context("written to by its other name")?;
-    // Another file under the old name has none of its own.
+    // A new file with the old name has no index.
     fs::write(&path, "")?;
     expect_errno(stats(&open(&path)?, 0), libc::ENOENT, "a new file of the old name")
 }
@@ -80,7 +80,7 @@ fn eight_indexes_stand_on_one_file(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 3, true)
 }
 
-/// Until `free` blocks are free in `dir`: FUSE is told of a last close a little later.
+/// Waits until `free` blocks are free in `dir`, because FUSE learns of a last close a little later.
 fn wait_for_blocks(dir: &Path, free: u64) -> Result<(), Failure> {
     wait_for("the memory of a file that is gone", Duration::from_secs(10), || {
         Ok((statvfs(dir)?.blocks_free() == free).then_some(()))

@@ -63,13 +63,14 @@ fn indexes_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
             detach(&file, index).context("DETACH")?;
         }
     }
-    // LSH and PQ may be small enough for all slots.
+    // LSH and PQ may be small enough to fit into all slots.
     require!(refused >= 3, "{refused} of 5 kinds were refused at the limit of 8 MiB");
     attach(&file, &Declaration { index: 1, ..declaration() }).context("ATTACH to freed room")?;
     intact()
 }
 
-/// Appends to an indexed file until nothing fits: whatever was taken is there and indexed.
+/// Appends to an indexed file until nothing fits. Every row that was accepted must be in the file
+/// and indexed.
 fn rows_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
     let data = Dataset::generate(3, MANY, DIM, 0);
     let bytes = dataset::bytes(&data.base);
@@ -98,10 +99,10 @@ fn rows_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 0, true)
 }
 
-/// Sizes whose rows, and whose memory, are more than any number here holds: no sum wraps on the way
-/// to ENOSPC.
+/// Truncates to sizes whose number of rows or whose memory overflows integers. No sum may wrap on
+/// the way to ENOSPC.
 fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
-    /// Just below what a file may be long, and what is a multiple of 2^32 rows of 4 bytes.
+    /// Just below the largest length of a file, and multiples of 2^32 rows of 4 bytes.
     const SIZES: [u64; 4] = [i64::MAX as u64 - 8_192, 1 << 62, 1 << 34, (1 << 34) + 4];
     for (number, dim) in [(0, 1), (1, DIM as u32), (2, 4_080)] {
         let path = dir.join(format!("{number}.f32"));
@@ -139,7 +140,7 @@ fn rows_beyond_all_numbers_lose_nothing(dir: &Path) -> Result<(), Failure> {
         for index in 0..Kind::ALL.len() as u32 {
             detach(&file, index).context("DETACH")?;
         }
-        // A file that is there already is as long as it is.
+        // Without an index, a file may be this long.
         file.set_len(SIZES[0]).context("a long file without an index")?;
         for kind in Kind::ALL {
             let attached = attach(&file, &Declaration { kind, ..Declaration::flat(dim) });

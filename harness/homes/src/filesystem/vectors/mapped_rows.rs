@@ -1,4 +1,4 @@
-//! Rows written through mappings: searched from msync, fsync or munmap on.
+//! Rows written through mappings must be found after msync, fsync or munmap.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,7 +24,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     mapped_nan_and_a_full_mount_keep_the_index.on("size=2M"),
 ];
 
-/// Stores rows through a mapping, twice, and makes the index see them by `synchronise`.
+/// Stores rows through a mapping, twice, and calls `synchronise` to make the index see them.
 fn check(
     dir: &Path,
     synchronise: fn(&File, Mapping) -> Result<Option<Mapping>, Failure>,
@@ -74,7 +74,7 @@ fn mapped_rows_are_found_after_munmap(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Often: what is written back may be overtaken by the search that follows, but seldom is.
+/// Repeated often, because a search after munmap seldom overtakes the write-back.
 fn mapped_rows_are_found_after_every_munmap(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base[..DIM * 300])?;
@@ -98,8 +98,8 @@ fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
         expect_row(&file, 7, data.row(7)).context(format!("the row with a component of {odd}"))?;
     }
     mapping.store(7 * ROW, dataset::bytes(data.row(200)));
-    // A page is dirty before the first byte is stored into it, and the kernel may write it back at once:
-    // the row from before is then refused once more, which one msync tells.
+    // A page becomes dirty before the first byte is stored into it, and the kernel may write it
+    // back at once. The previous row is then refused once more, which one msync reports.
     match mapping.sync() {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             mapping.sync().context("a second msync of the row, finite again")?;
@@ -110,9 +110,9 @@ fn mapped_nan_keeps_the_row_as_it_was(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 0, true)
 }
 
-/// A change that fails is taken back by what the file holds, and that may be no row.
+/// A failed change is undone from what the file holds, which may not be a valid row.
 fn mapped_nan_and_a_full_mount_keep_the_index(dir: &Path) -> Result<(), Failure> {
-    // A row of many pages: what changing it takes does not fit into what is left of a last page.
+    // A row of many pages: changing it needs more room than is left in a last page.
     const WIDE: usize = 4080;
     let row = |value: f32| vec![value; WIDE];
     let path = dir.join("wide.f32");

@@ -1,4 +1,4 @@
-//! Vector files: the contract's ioctls, whatever home serves them.
+//! Vector files: the contract's ioctls, in either home.
 
 mod concurrent;
 mod cuts;
@@ -21,7 +21,7 @@ use super::operation::Operation;
 pub use concurrent::{Served, requests_end_well};
 pub(super) use file::nearest;
 
-/// All that vector files do.
+/// All operations on vector files.
 pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         kinds::OPERATIONS,

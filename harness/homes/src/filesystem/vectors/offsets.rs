@@ -1,4 +1,5 @@
-//! One vector added to all rows and queries: L2 answers as before, as far as f32 can tell.
+//! Adds one vector to all rows and queries: L2 answers must stay the same, within the precision of
+//! f32.
 
 use std::path::Path;
 
@@ -13,13 +14,13 @@ use crate::filesystem::operation::{Effort, Operation, operations};
 pub(super) const OPERATIONS: &[Operation] =
     operations![a_vector_added_to_all_changes_nothing.effort(Effort::Long)];
 
-/// All values are multiples of this, so that a sum with a whole number below 2^12 is exact in f32,
-/// and the difference of two such sums is what it was.
+/// All values are multiples of 1/`GRID`. So the sum of a value and a whole number below 2^12 is
+/// exact in f32, and the difference of two such sums equals the original one.
 const GRID: f32 = 2048.0;
-/// Share by which a sum of 24 squares may be off in f32, and of the tenth distance up to which rows
-/// count as neighbours.
+/// The relative error of a sum of 24 squares in f32, and by which share rows may be farther than
+/// the tenth nearest and still count as neighbours.
 const ROUNDING: f64 = 3e-6;
-/// Components up to which anything is allowed are below 2^56.
+/// The exponents of the components that are added; the contract allows components below 2^56.
 const EXPONENTS: [i32; 6] = [0, 11, 16, 23, 40, 55];
 
 fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
@@ -62,8 +63,8 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks the distances of an answer, in f64 on the rows as f32 has them; how many of its rows are
-/// no farther than the tenth nearest.
+/// Checks the distances of an answer, in f64 on the rows as they are in f32. Returns how many of
+/// its rows are no farther than the tenth nearest.
 fn check(base: &[f32], query: &[f32], hits: &[Hit]) -> Result<usize, Failure> {
     let distance = |row: &[f32]| -> f64 {
         query.iter().zip(row).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()

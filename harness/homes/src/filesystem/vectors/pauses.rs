@@ -1,9 +1,10 @@
-//! While one process changes many rows, searches of the same file must be answered in between, and not
-//! only when the whole change is done. STATS before and after each search says how far the change was.
+//! While one process changes many rows, searches of the same file must be answered in between, and
+//! not only when the whole change is done. STATS before and after each search shows how far the
+//! change had come.
 //!
-//! How many searches fit in depends on how busy the machine is. As a control, a file that nobody
-//! changes is searched at the same time: only if that one got many answers, and the changed file few,
-//! did the searches wait for the change.
+//! How many searches are answered depends on how busy the machine is. As a control, another file,
+//! which nobody changes, is searched at the same time. Only if that file got many answers and the
+//! changed one few did the searches wait for the change.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -29,32 +30,34 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     searches_wait_for_no_mapping_that_stored_nothing.effort(Effort::Long),
 ];
 
-/// Searches that must be answered in the midst of a change, or of a training, which is one step of
-/// one, by the time that so many of another file are.
+/// How many searches must be answered in the midst of a change (or of a training, which is a single
+/// step of one) by the time that the given number of searches of another file have been answered.
 const LEAST: usize = 5;
 const OF_ANOTHER_FILE: usize = 100 * LEAST;
-/// How often the change is made anew until there are either.
+/// How often the change is repeated until one of the two numbers is reached.
 const TIMES: usize = 100;
-/// Most rows of a graph in a piece. It divides what has been made whenever somebody looks.
+/// The largest number of a graph's rows in one step. It divides the number of finished rows
+/// whenever somebody looks.
 const ROWS_OF_A_PIECE: u64 = 8;
 
-/// What is done with the file before each search of it.
+/// An action on the file before each search of it.
 type Ahead = fn(&File) -> Result<(), Failure>;
 
 fn nothing(_: &File) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rows indexed before a search and after it.
+/// How many rows were indexed before a search and after it.
 #[derive(Clone, Copy)]
 struct Around {
     before: u64,
     after: u64,
 }
 
-/// Writes the rows of `data` from `first` on by one write(2), which takes a while, and searches slot
-/// 0 meanwhile, each time after `ahead`. Answers are checked: rows that are there, at their
-/// distances. Returns besides how many searches of `other` were answered.
+/// Writes the rows of `data` from `first` on with a single write(2), which takes a while, and
+/// meanwhile searches slot 0, calling `ahead` before each search. The answers are checked: they
+/// must name existing rows at their distances. Also returns how many searches of `other` were
+/// answered.
 fn search_while_writing(
     file: &File,
     other: &File,
@@ -105,8 +108,8 @@ fn search_while_writing(
     Ok((searches, answered))
 }
 
-/// Looks as often as it takes, at files made anew, until there are enough of what `amidst` takes, or
-/// of another file's.
+/// Repeats the change with new files until there are enough searches that `amidst` accepts, or
+/// enough searches of another file.
 fn look(
     dir: &Path,
     data: &Dataset,
@@ -141,13 +144,13 @@ fn look(
     Ok(found)
 }
 
-/// 1,000 rows go into a graph, each of which is a piece. They are 96,000 bytes, which the kernel
-/// hands to a FUSE daemon as one request: between two of them a search would be let in by a daemon
-/// that lets nobody in while it serves either.
+/// 1,000 rows are added to a graph, each of them a step. They are 96,000 bytes, which the kernel
+/// passes to a FUSE daemon as one request. With several requests, even a daemon that lets no search
+/// in while it serves a write would let some in between two of them.
 const THERE: usize = 500;
 const MORE: usize = 1_000;
 
-/// The searches in the midst of that, each behind what is done `ahead` of it.
+/// The searches in the midst of that change, each of which comes after `ahead`.
 fn look_at_a_graph(dir: &Path, ahead: Ahead) -> Result<Vec<Around>, Failure> {
     let data = Dataset::generate(11, THERE + MORE, DIM, 1);
     let params = [0, 400, 0, 0, 0, 0, 0, 0];
@@ -166,7 +169,7 @@ fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
          {OF_ANOTHER_FILE} of another file were: they wait for all of a write",
         searches.len()
     );
-    // Where a busy machine lets the writer wait, many see the same.
+    // If a busy machine makes the writer wait, many searches see the same state.
     let looks = searches.iter().flat_map(|around| [around.before, around.after]);
     let looks: BTreeSet<u64> = looks.collect();
     let piece = looks.iter().fold(0, |piece, rows| common_divisor(rows - begun, piece));
@@ -177,7 +180,7 @@ fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A mapping that could have been stored to, and was not, leaves nothing to be indexed.
+/// A mapping that could have been stored to, but was not, leaves nothing to be indexed.
 fn searches_wait_for_no_mapping_that_stored_nothing(dir: &Path) -> Result<(), Failure> {
     let searches = look_at_a_graph(dir, |file| {
         let mapping = Mapping::shared(file, THERE * ROW)?;
@@ -199,13 +202,14 @@ fn common_divisor(one: u64, other: u64) -> u64 {
     if other == 0 { one } else { common_divisor(other, one % other) }
 }
 
-/// A write makes rows come to be 4,096, where structures are trained; that is one step of it.
+/// A write takes the number of rows past 4,096, where structures are trained, which is a single
+/// step of the write.
 fn searches_go_on_beside_a_training(dir: &Path) -> Result<(), Failure> {
     const STEP: u64 = 4_096;
     const THERE: usize = 4_000;
     const MORE: usize = 200;
     let data = Dataset::generate(12, THERE + MORE, DIM, 1);
-    // As much work as 4,096 rows allow.
+    // The most expensive training that 4,096 rows allow.
     for (kind, params) in
         [(Kind::Pq, [24, 8, 0, 0, 0, 0, 0, 0]), (Kind::Ivf, [1024, 0, 0, 0, 0, 0, 0, 0])]
     {

@@ -1,4 +1,5 @@
-//! What an index tells of itself: how well it finds, and what it does about it.
+//! What an index reports about itself: how well it finds neighbours, and how it searches as a
+//! consequence.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -21,13 +22,13 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     stats_are_served_in_any_size,
 ];
 
-/// Rows in 0..1 without any order.
+/// Rows in 0..1 without any structure.
 fn even(rows: usize, dim: usize) -> Vec<f32> {
     Dataset::generate(11, rows, dim, 1).base
 }
 
-/// Columns as people have them: amounts, shares, flags, of scales that one of them outweighs, while
-/// the others tell which rows are nearest.
+/// Columns as in real tables: amounts, shares and flags of different scales. One column outweighs
+/// the others, but the others tell which rows are nearest.
 fn table(rows: usize) -> Vec<f32> {
     const SCALES: [f32; COLUMNS] =
         [50.0, 1e5, 0.01, 1.0, 20.0, 0.3, 10.0, 1.0, 5.0, 0.1, 1.0, 1.0, 1.0, 1.0];
@@ -41,8 +42,8 @@ fn table(rows: usize) -> Vec<f32> {
 
 const COLUMNS: usize = 14;
 
-/// Components of long rows, and so many of them that searching their codes by default costs less than
-/// all of the rows.
+/// Components of long rows, and a number of rows at which searching their codes by default is
+/// cheaper than comparing all of the rows.
 const LONG: usize = 256;
 const WORTH_CODES: usize = 7000;
 
@@ -51,7 +52,7 @@ fn vector_file(path: &Path, rows: &[f32]) -> Result<File, Failure> {
     Ok(OpenOptions::new().read(true).write(true).open(path)?)
 }
 
-/// What an index of the kind, with the parameters, tells of the rows of `file`.
+/// The report of an index of this kind, with these parameters, over the rows of `file`.
 fn told(file: &File, dim: usize, kind: Kind, params: [u32; 8]) -> Result<Report, Failure> {
     let declaration = Declaration { kind, params, ..Declaration::flat(dim as u32) };
     attach(file, &declaration).context(format!("ATTACH {kind:?}"))?;
@@ -64,7 +65,7 @@ fn is(report: &Report, search: How, reason: Why) -> bool {
     (report.search, report.reason) == (search as u32, reason as u32)
 }
 
-/// The share of the neighbours that it found when it was measured.
+/// The share of the neighbours that it found when it measured itself.
 fn measured(report: &Report) -> f64 {
     f64::from(report.measured_found) / f64::from(report.measured_neighbours)
 }
@@ -78,10 +79,10 @@ fn indexes_tell_how_well_they_find(dir: &Path) -> Result<(), Failure> {
     let flat = by_default(Kind::Flat)?;
     require!(is(&flat, How::Exact, Why::Kind) && flat.trainings == 0, "flat: {flat:?}");
     let hnsw = by_default(Kind::Hnsw)?;
-    // A walk costs more than all of so few rows.
+    // With so few rows, walking the graph is more expensive than comparing all of them.
     require!(is(&hnsw, How::Exact, Why::NoDearer) && hnsw.effort == 0, "even rows, hnsw: {hnsw:?}");
     require!(hnsw.measured_effort > 0 && measured(&hnsw) >= 0.95, "even rows, hnsw: {hnsw:?}");
-    // The tables of a query cost as much as what its codes spare of so few rows.
+    // With so few rows, computing a query's tables costs as much as its codes save.
     let pq = by_default(Kind::Pq)?;
     require!(is(&pq, How::Exact, Why::NoDearer), "even rows, pq: {pq:?}");
     let long_rows = vector_file(&dir.join("long.f32"), &even(WORTH_CODES, LONG))?;
@@ -91,14 +92,14 @@ fn indexes_tell_how_well_they_find(dir: &Path) -> Result<(), Failure> {
     require!(pq.measured_queries >= 16 && measured(&pq) >= 0.95, "long rows, pq: {pq:?}");
     require!(pq.trained_rows == 4096 && pq.trainings > 0, "long rows, pq: {pq:?}");
     require!(pq.trained_changes as usize == WORTH_CODES - 4096, "long rows, pq: {pq:?}");
-    // Hashes of 1,024 bits are more to read than codes of 64 bytes.
+    // Hashes of 1,024 bits are longer than codes of 64 bytes.
     let lsh = by_default(Kind::Lsh)?;
     require!(is(&lsh, How::Exact, Why::NoDearer) && lsh.effort == 0, "even rows, lsh: {lsh:?}");
     let ivf = by_default(Kind::Ivf)?;
     require!(is(&ivf, How::Exact, Why::NoDearer), "even rows, ivf: {ivf:?}");
     require!(ivf.measured_effort > 0 && measured(&ivf) >= 0.95, "even rows, ivf: {ivf:?}");
 
-    // What ATTACH says is obeyed, whatever it finds.
+    // A parameter given to ATTACH is obeyed, whatever it finds.
     for (kind, place, effort) in
         [(Kind::Hnsw, 2, 11), (Kind::Pq, 2, 1), (Kind::Ivf, 1, 1), (Kind::Lsh, 1, 1)]
     {
@@ -131,8 +132,9 @@ fn indexes_tell_how_well_they_find(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rows of another place come behind those that codes were trained on: the index is trained anew, or it
-/// searches exactly until they are so many that this is worth its while. It never goes on as before.
+/// Rows from a different region are appended to those that codes were trained on. The index must be
+/// trained again, or search exactly until there are enough of them to make training worth while. It
+/// must never continue as before.
 fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
     const AT_ONCE: usize = 150;
     let rows = even(WORTH_CODES, LONG);
@@ -141,7 +143,7 @@ fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
     attach(&file, &declaration).context("ATTACH")?;
     let before = stats(&file, 0)?.report;
     require!(is(&before, How::Declared, Why::Enough), "before: {before:?}");
-    // Close together, far off.
+    // Close together, and far away from the others.
     let far: Vec<f32> = rows[..AT_ONCE * LONG].iter().map(|x| 100.0 + 1e-3 * x).collect();
     let after = loop {
         let end = file.metadata()?.len();
@@ -160,7 +162,8 @@ fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A caller of the first version of STATS gets that, and one of a later version what a home knows.
+/// A caller that knows the first version of STATS gets that version, and a caller that knows a
+/// later one gets everything that the home knows.
 fn stats_are_served_in_any_size(dir: &Path) -> Result<(), Failure> {
     let file = vector_file(&dir.join("base.f32"), &even(20, 4))?;
     attach(&file, &Declaration::flat(4)).context("ATTACH")?;
@@ -170,10 +173,11 @@ fn stats_are_served_in_any_size(dir: &Path) -> Result<(), Failure> {
         memory[..12].fill(0);
         memory[..4].copy_from_slice(&ABI_VERSION.to_ne_bytes());
         let (number, argument) = (ioc_stats_of(size), memory.as_mut_ptr());
-        // SAFETY: as many bytes as the number names.
+        // SAFETY: the memory has as many bytes as the request number says.
         let done = unsafe { libc::ioctl(file.as_raw_fd(), number as libc::Ioctl, argument) };
         require!(done == 0, "{size} bytes: {}", std::io::Error::last_os_error());
-        // SAFETY: integers without gaps (`vexfs-uapi`'s tests).
+        // SAFETY: the struct consists of integers without padding (checked by `vexfs-uapi`'s
+        // tests).
         let known = unsafe {
             std::slice::from_raw_parts((&raw const whole).cast::<u8>(), size_of::<Stats>())
         };

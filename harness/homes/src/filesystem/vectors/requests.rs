@@ -1,4 +1,4 @@
-//! Requests that are refused: the errnos of docs/contract.md, in their order.
+//! Requests that are refused, with the errnos of docs/contract.md in their order.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -29,14 +29,14 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     bad_addresses_are_refused,
 ];
 
-/// A request and memory for it, as much as any number can ask for.
+/// A request, and memory for the largest request that a number can encode.
 struct RawRequest {
     number: u32,
     memory: Box<[u64; IOC_MAX_SIZE.div_ceil(size_of::<u64>())]>,
 }
 
 impl RawRequest {
-    /// `number` with `header` at its beginning, and zeros.
+    /// The request `number` with `header` at its beginning, followed by zeros.
     fn new<T: Copy>(number: u32, header: T) -> RawRequest {
         const { assert!(size_of::<T>() <= IOC_MAX_SIZE && align_of::<T>() <= align_of::<u64>()) }
         let mut memory = Box::new([0; _]);
@@ -70,7 +70,7 @@ impl RawRequest {
         RawRequest::new(IOC_STATS, header)
     }
 
-    /// A search of `size` bytes for the neighbours of zeros.
+    /// A search request of `size` bytes, for the neighbours of a query of zeros.
     fn search(size: usize, change: impl FnOnce(&mut Search)) -> RawRequest {
         let mut header =
             Search { version: ABI_VERSION, dim: DIM as u32, k: K, ..Search::default() };
@@ -89,13 +89,13 @@ impl RawRequest {
 
     fn send(&mut self, file: impl AsFd) -> io::Result<()> {
         let argument = self.memory.as_mut_ptr();
-        // SAFETY: whatever the number says, it does not say more bytes than there are.
+        // SAFETY: the memory is at least as large as any size that the number can encode.
         unsafe { ioctl(file, self.number, argument.cast()) }
     }
 }
 
 /// # Safety
-/// `argument` points to as many writable bytes as `number` encodes, or to no memory at all.
+/// `argument` must point to as many writable bytes as `number` encodes, or to no memory at all.
 unsafe fn ioctl(file: impl AsFd, number: u32, argument: *mut libc::c_void) -> io::Result<()> {
     let descriptor = file.as_fd().as_raw_fd();
     // SAFETY: by the caller's promise the request stays within `argument`.
@@ -105,7 +105,7 @@ unsafe fn ioctl(file: impl AsFd, number: u32, argument: *mut libc::c_void) -> io
     }
 }
 
-/// Sends each request and expects its errno; the index is as it was afterwards.
+/// Sends each request and expects its errno; the index must be unchanged afterwards.
 fn all_refused(
     file: &File,
     cases: impl IntoIterator<Item = (&'static str, i32, RawRequest)>,
@@ -144,11 +144,11 @@ fn bad_attaches_are_refused(dir: &Path) -> Result<(), Failure> {
             }),
             bad("bits that PQ does not have", |a| (a.kind, a.params[1]) = (Kind::Pq as u32, 5)),
             ("a slot in use", libc::EEXIST, RawRequest::attach(|a| a.index = 0)),
-            // What is wrong in the request itself comes before the slots.
+            // Errors in the request itself are checked before the slots.
             bad("a slot in use and a flag", |a| (a.index, a.flags) = (0, 1)),
         ],
     )?;
-    // The rows come last, behind the slot.
+    // The rows are checked last, after the slot.
     let elsewhere = dir.join("elsewhere");
     fs::create_dir(&elsewhere)?;
     let odd = vector_file(&elsewhere, &[1.0; 3 * DIM])?;
@@ -213,7 +213,7 @@ fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
             of_size("no size", 0, ok),
             ("an empty slot", libc::ENOENT, RawRequest::search(size, |s| s.index = 1)),
             bad("an empty slot and a flag", |s| (s.index, s.flags) = (1, 1)),
-            // What depends on the index comes after it.
+            // Checks that depend on the index come after finding it.
             ("another dim and an empty slot", libc::ENOENT, {
                 RawRequest::search(size, |s| (s.index, s.dim) = (1, 8))
             }),
@@ -229,7 +229,7 @@ fn bad_searches_are_refused(dir: &Path) -> Result<(), Failure> {
         ],
     )?;
     let before = stats(&file, 0)?.searches;
-    // 0 is one, and what is behind the queries is nobody's business.
+    // 0 means one query, and bytes after the queries are ignored.
     for queries in [0, 1] {
         let mut one = RawRequest::search(size, |s| s.queries = queries);
         one.with_component(DIM, f32::NAN).send(&file).context("a search like those refused")?;
@@ -249,7 +249,7 @@ fn rights_come_before_what_is_asked(dir: &Path) -> Result<(), Failure> {
     let no_rights = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path)?;
     let size = search_size(1, DIM, K as usize);
     let requests = || {
-        // Each right, and each wrong: the descriptor is looked at first.
+        // Valid and invalid requests: the descriptor is checked first in either case.
         [
             ("ATTACH", &read_only, RawRequest::attach(|_| ())),
             ("ATTACH of no version", &read_only, RawRequest::attach(|a| a.version = 0)),
@@ -312,7 +312,7 @@ fn unknown_requests_are_no_ttys(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 0, true)
 }
 
-/// Nowhere, and memory of which the end is not there.
+/// Address 0, and memory that ends too early.
 fn bad_addresses_are_refused(dir: &Path) -> Result<(), Failure> {
     let file = indexed(dir, &small().base[..DIM * 50])?;
     let size = search_size(1, DIM, K as usize);
@@ -325,12 +325,13 @@ fn bad_addresses_are_refused(dir: &Path) -> Result<(), Failure> {
     ];
     for request in &requests {
         let size = (request.number >> 16) as usize & IOC_MAX_SIZE;
-        // SAFETY: no memory is there, and the kernel says so.
+        // SAFETY: there is no memory at address 0, and the kernel reports that.
         let null = unsafe { ioctl(&file, request.number, std::ptr::null_mut()) };
         expect_errno(null, libc::EFAULT, &format!("{:#x} at address 0", request.number))?;
         let bytes: Vec<u8> = request.memory.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let start = page.put_at_end(&bytes[..size - 4]);
-        // SAFETY: the last bytes are behind the page, where no memory is.
+        // SAFETY: the last bytes would be after the page, where there is no memory, and the kernel
+        // reports that.
         let cut = unsafe { ioctl(&file, request.number, start.cast()) };
         expect_errno(cut, libc::EFAULT, &format!("{:#x}, cut off", request.number))?;
     }

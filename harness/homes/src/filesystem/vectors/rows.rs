@@ -1,5 +1,5 @@
-//! Rows that change: once write(2), truncate(2) or fallocate(2) has returned, every search sees the new
-//! rows.
+//! Rows that change: as soon as write(2), truncate(2) or fallocate(2) has returned, every search
+//! sees the new rows.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -43,7 +43,7 @@ fn appended_rows_are_found(dir: &Path) -> Result<(), Failure> {
     let mut file = OpenOptions::new().read(true).append(true).open(dir.join("base.f32"))?;
     for row in 100..200 {
         let vector = data.row(row);
-        // In two halves: a half row is not a row.
+        // Written in two halves: half a row must not count as a row.
         let bytes = dataset::bytes(vector);
         file.write_all(&bytes[..50])?;
         require!(stats(&file, 0)?.rows == row as u64, "half a row counts as one");
@@ -75,12 +75,12 @@ fn rows_come_in_odd_pieces(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 0, true)
 }
 
-/// The rows between are holes until they are written.
+/// Rows that have not been written yet are holes.
 fn rows_are_written_out_of_order(dir: &Path) -> Result<(), Failure> {
     const ROWS: usize = 97;
     let data = small();
     let file = indexed(dir, &[])?;
-    // 31 generates all residues of 97.
+    // 31 and 97 have no common factor, so all rows are reached.
     for step in 0..ROWS {
         let row = (step * 31 + 50) % ROWS;
         write_row(&file, row, data.row(row))?;
@@ -97,19 +97,19 @@ fn rows_are_written_out_of_order(dir: &Path) -> Result<(), Failure> {
 fn truncated_rows_are_not_found(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base)?;
-    // Within a row, at its end, to nothing.
+    // Truncates in the middle of a row, at its end, and to nothing.
     for length in [10 * ROW + 7, 10 * ROW, 9 * ROW + 95, 1, 0] {
         file.set_len(length as u64)?;
         expect_current(&file, 0, true).context(format!("{length} bytes"))?;
     }
-    // What was cut off in the middle of a row does not come back with it.
+    // A row that was cut off in its middle must not come back when the file grows.
     write_row(&file, 0, data.row(0))?;
     write_row(&file, 1, data.row(1))?;
     file.set_len(ROW as u64 + 10)?;
     file.set_len(2 * ROW as u64)?;
     require!(nearest(&file, data.row(1), 1)?[0].distance != 0, "a row that was cut off is back");
     expect_current(&file, 0, true)?;
-    // Opening truncates as well, and the index stays.
+    // O_TRUNC truncates as well, and the index stays.
     OpenOptions::new().write(true).truncate(true).open(dir.join("base.f32"))?;
     expect_current(&file, 0, true).context("O_TRUNC")
 }
@@ -120,7 +120,8 @@ fn overwritten_rows_are_found(dir: &Path) -> Result<(), Failure> {
     write_row(&file, 17, data.row(600))?;
     expect_row(&file, 17, data.row(600))?;
     require!(nearest(&file, data.row(17), 1)?[0].distance != 0, "what row 17 was is still found");
-    // One component, the end of a row and the beginning of the next, many rows.
+    // Overwrites one component, then the end of a row and the beginning of the next, then many
+    // rows.
     file.write_all_at(&0.5_f32.to_le_bytes(), (30 * ROW + 40) as u64)?;
     expect_current(&file, 0, true).context("one component")?;
     file.write_all_at(&dataset::bytes(data.row(601))[..40], (41 * ROW - 20) as u64)?;
@@ -171,7 +172,7 @@ fn indexes_of_empty_files_grow(dir: &Path) -> Result<(), Failure> {
 fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let file = indexed(dir, &data.base[..DIM * 10])?;
-    // The bound of what the contract has distances for.
+    // The bound up to which the contract defines distances.
     let bound = 2f32.powi(56);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, bound, -bound, 1e19, f32::MAX] {
         let mut row = data.row(20).to_vec();
@@ -187,13 +188,13 @@ fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     let length = file.metadata()?.len();
     require!(length == (ROW * 10) as u64, "a refused write left {length} bytes");
     expect_current(&file, 0, true)?;
-    // In a half row it waits until the row is whole.
+    // In half a row, a NaN is accepted until the row is complete.
     file.write_all_at(&f32::NAN.to_le_bytes(), (10 * ROW) as u64).context("NaN in a half row")?;
     let whole = file.write_all_at(&[0; ROW - 4], (10 * ROW + 4) as u64);
     expect_errno(whole, libc::EINVAL, "the rest of a row with a NaN")?;
     write_row(&file, 10, data.row(10)).context("the row, finite")?;
     expect_current(&file, 0, true)?;
-    // As far apart as rows may be.
+    // The largest distance between two rows.
     let largest = f32::from_bits(bound.to_bits() - 1);
     write_row(&file, 11, &[largest; DIM]).context("the largest row")?;
     let farthest = Searcher::new(DIM as u32, 12, 0)?.search(&file, &[-largest; DIM])?[11];

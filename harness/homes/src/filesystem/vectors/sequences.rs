@@ -1,7 +1,8 @@
-//! Random changes of a file, by every call that can change bytes. After each change the answers must be
-//! right by brute force, and bit for bit those of the engine in this process, which is given the same
-//! changes row by row. It follows that both homes answer alike. In which order the kernel writes back a
-//! mapping's pages is not defined: where that could show, both sides build their index anew.
+//! Random changes of a file, with every call that can change bytes. After each change, the answers
+//! must be right by brute force, and equal bit for bit to those of the engine in this process,
+//! which gets the same changes row by row. It follows that both homes give the same answers. The
+//! order in which the kernel writes back a mapping's pages is undefined; if that order could show,
+//! both sides build their index again.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -26,18 +27,18 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     changed_rows_are_answered_alike_by_lsh.effort(Effort::Long),
 ];
 
-/// The seed where none is named.
+/// The seed if none is given.
 const SEED: u64 = 19;
 const QUERIES: u64 = 3;
 const K: u32 = 5;
-/// efSearch, nprobe or refine, by turns: the index's own, and the least, by which answers show most
-/// of what an index has become.
+/// Values of efSearch, nprobe or refine, used in turn: the index's own, and the smallest, with
+/// which answers reveal most about the state of an index.
 const EFFORTS: [u32; 2] = [0, 1];
 
-/// How much is done: an emulated CPU takes a hundred times as long.
+/// How much is done; an emulated CPU is a hundred times slower.
 struct Amount {
     changes: u64,
-    /// Rows of a file, at most; with one more training step natively.
+    /// Maximum number of rows of a file; natively that includes one more training step.
     rows: usize,
     rows_of_graphs: usize,
 }
@@ -80,13 +81,13 @@ fn seed() -> Result<u64, Failure> {
 fn files(dir: &Path, kind: Kind) -> Result<(), Failure> {
     let seed = seed()?;
     let Amount { changes, rows, rows_of_graphs } = amount();
-    // A narrow graph shows most of how it was made.
+    // A narrow graph reveals most about how it was built.
     let (most_rows, params) = match kind {
         Kind::Hnsw => (rows_of_graphs, [4, 20, 0, 0, 0, 0, 0, 0]),
         _ => (rows, [0; 8]),
     };
     for number in 0..u64::from(scale()?) {
-        // Rows that fit pages, that do not, and that are longer than a piece.
+        // Rows that fit into pages exactly, rows that do not, and rows that are longer than a step.
         for (dim, metric) in [(16, Metric::L2), (25, Metric::Cosine), (3, Metric::InnerProduct)] {
             let seed = seed + number;
             let declaration = Declaration { kind, metric, seed, params, ..Declaration::flat(dim) };
@@ -126,7 +127,8 @@ fn one_file(
         let indexed = stats(&file, 0).context("STATS")?.rows;
         let rows = due.model.rows();
         require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, due are {rows}");
-        // An index of the same rows that came in another order may answer otherwise, and is as good.
+        // An index of the same rows added in another order may give different answers that are just
+        // as good.
         let mut other_order = change.is_mapped() && declaration.kind != Kind::Flat;
         for effort in (0..QUERIES).flat_map(|_| EFFORTS) {
             let query = query_of(&mut dice, shape.dim);
@@ -154,7 +156,7 @@ fn one_file(
     std::fs::remove_file(&path).context("unlink")
 }
 
-/// Rows and distances.
+/// Rows and distances in words.
 fn in_words(hits: &[Hit]) -> String {
     let told = |hit: &Hit| format!("{} at {:?}", hit.row, f32::from_bits(hit.distance));
     hits.iter().map(told).collect::<Vec<_>>().join(", ")
