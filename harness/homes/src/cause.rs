@@ -1,5 +1,5 @@
 //! A daemon that does not start, or a module that does not load, fails one trial. The other trials
-//! report "not tried" and name that one, instead of failing for the same reason again.
+//! report "not tried" and name that trial, instead of failing for the same reason again.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -13,13 +13,13 @@ use machine::place;
 
 use crate::trial_name;
 
-/// The trials that are about starting or loading: they always try.
+/// The trials about starting or loading, which always make an attempt.
 const ALWAYS_TRY: [&str; 2] = ["fuse::mounts_as_fuse", "module::loads_and_is_listed"];
 
-/// nextest's name for the run to which this process belongs.
+/// Variable with nextest's id of the run that this process belongs to.
 const RUN: &str = "NEXTEST_RUN_ID";
 
-/// Trials of this process that found a cause, by the cause.
+/// For each cause, the trial of this process that found it.
 static FOUND: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// The directory of the run that this process belongs to, if it belongs to one.
@@ -31,15 +31,15 @@ fn directory() -> Option<PathBuf> {
     }
 }
 
-/// Something that keeps a home from being tried in the trials of a criterion.
+/// Something that prevents the trials of a criterion from using a home.
 pub(crate) struct Cause {
     key: String,
     trial: String,
 }
 
 impl Cause {
-    /// For the trial of this thread: `what` keeps the home from being tried, such as mount options;
-    /// nothing where it cannot be tried at all.
+    /// The cause for the trial of this thread. `what` names the circumstances in which the home
+    /// cannot be used, such as mount options; it is empty if the home cannot be used at all.
     pub(crate) fn of_this_trial(what: &str) -> Cause {
         let trial = trial_name::current().unwrap_or_default();
         let criterion = Criterion::of_trial(&trial).map_or("", Criterion::id);
@@ -48,13 +48,14 @@ impl Cause {
         Cause { key: format!("{criterion}{what}"), trial }
     }
 
-    /// Where the processes of a run leave it for each other, where they have a place.
+    /// The file in which the processes of a run tell each other about this cause, if there is a
+    /// place for it.
     fn file(&self) -> Option<PathBuf> {
         let run = std::env::var(RUN).ok()?;
         Some(directory()?.join(format!("not-starting-{run}-{}", self.key)))
     }
 
-    /// The trial that found it, unless this is one that finds for itself.
+    /// The trial that found this cause, unless the current trial must make its own attempt.
     pub(crate) fn found_by(&self) -> Option<String> {
         if self.trial.is_empty() || ALWAYS_TRY.contains(&self.trial.as_str()) {
             return None;
@@ -63,7 +64,7 @@ impl Cause {
         here.or_else(|| std::fs::read_to_string(self.file()?).ok())
     }
 
-    /// Lets the other trials know.
+    /// Lets the other trials know about this cause.
     pub(crate) fn note(&self) {
         if self.trial.is_empty() {
             return;
@@ -73,7 +74,7 @@ impl Cause {
         if let Some(path) = self.file()
             && let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(path)
         {
-            // Without it others find it for themselves.
+            // If this fails, the others find the cause for themselves.
             let _ = file.write_all(self.trial.as_bytes());
         }
     }

@@ -1,12 +1,13 @@
-//! VexFS at home: mounted, as a FUSE daemon or as a kernel module, and what is tried with it.
+//! VexFS at home: mounted as a FUSE daemon or as a kernel module, and the operations that are tried
+//! on it.
 //!
-//! [`fuse`] starts the daemon and [`kernel`] loads the module; both take down on every path what
-//! they put up, and [`Mounted`] is either of them. [`filesystem`] is the table of operations, each
-//! a name and a function that tries it in an empty directory. [`sequence`] plays changes that a
-//! seed decides and knows what must come of them, and [`torture`] runs other people's tests of file
-//! systems and a fuzzer.
+//! [`fuse`] starts the daemon and [`kernel`] loads the module; on every path, both take down what
+//! they have set up. [`Mounted`] is either of them. [`filesystem`] is the table of operations, each
+//! a name and a function that tries it in an empty directory. [`sequence`] makes random changes
+//! from a seed and knows their correct result. [`torture`] runs file-system tests by others, and a
+//! fuzzer.
 //!
-//! It stands on `evidence`, `machine` and `measure`, and knows no trial and no guest: who calls it
+//! It depends on `evidence`, `machine` and `measure`, and knows no trials and no guest: the caller
 //! decides what a failure means. Begin with [`filesystem::Operation`] and [`Mounted`].
 
 mod cause;

@@ -13,7 +13,7 @@ use vexfs_uapi::Home;
 use crate::fuse::FuseMount;
 use crate::kernel::{KernelMount, LoadedModule, ModuleFile, live_allocations};
 
-/// A home, mounted; taken down again on every path.
+/// A mounted home, taken down on every path.
 #[derive(Debug)]
 pub enum Mounted {
     /// A daemon and its mount.
@@ -22,8 +22,8 @@ pub enum Mounted {
     Kernel(KernelMount, LoadedModule),
 }
 
-/// What FUSE is given for `options`: without `allow_other` nobody but the one who mounts gets in, and
-/// root alone may give it.
+/// The `options` for FUSE. Without `allow_other`, only the user who mounted gets access, and only
+/// root may give that option.
 pub fn fuse_options(options: &str) -> String {
     let others = if geteuid().is_root() { ",allow_other" } else { "" };
     format!("{options}{others}")
@@ -33,12 +33,12 @@ impl Mounted {
     /// Mounts `home` with a limit of `size`, as `size=` takes it; the module is loaded first.
     ///
     /// # Errors
-    /// A home that cannot be started, loaded or mounted.
+    /// If the home cannot be started, loaded or mounted.
     pub fn new(home: Home, size: &str) -> Result<Mounted, Failure> {
         Mounted::with_options(home, &format!("size={size}"))
     }
 
-    /// Mounts `home` with `options`, of which both know the same; the module is loaded first.
+    /// Mounts `home` with `options`, which both homes understand; the module is loaded first.
     pub fn with_options(home: Home, options: &str) -> Result<Mounted, Failure> {
         let mounted = match home {
             Home::Fuse => Mounted::Fuse(FuseMount::for_trial(&["-o", &fuse_options(options)])?),
@@ -47,7 +47,7 @@ impl Mounted {
                 Mounted::Kernel(KernelMount::new(options)?, loaded)
             }
         };
-        // Other users, too, get as far as the mount.
+        // Let other users reach the mount.
         if let Some(parent) = mounted.path().parent() {
             fs::set_permissions(parent, Permissions::from_mode(0o711)).context(parent.display())?;
         }
@@ -70,7 +70,7 @@ impl Mounted {
         }
     }
 
-    /// `failure`, and how the daemon is by now where that may be its cause.
+    /// Adds to `failure` the state of the daemon, if that may be the cause.
     pub fn explain(&mut self, failure: Failure) -> Failure {
         match self {
             Mounted::Fuse(mount) => failure.and_then(mount.now()),
@@ -78,16 +78,16 @@ impl Mounted {
         }
     }
 
-    /// Unmounts by force and at once, even while the mount is in use: later requests of its users may
-    /// fail. They have to be done before [`Mounted::has_ended`].
+    /// Unmounts by force and at once, even while the mount is in use; later requests of its users
+    /// may fail. They must be finished before [`Mounted::has_ended`] is called.
     pub fn unmount_by_force(&self) -> Result<(), Failure> {
         unmount_by_force(self.path())
     }
 
-    /// Unloads after [`Mounted::unmount_by_force`], and checks that nothing is left.
+    /// Unloads the module after [`Mounted::unmount_by_force`], and checks that nothing is left.
     ///
     /// # Errors
-    /// Something is left, or the module cannot be unloaded.
+    /// If something is left, or the module cannot be unloaded.
     pub fn has_ended(self) -> Result<(), Failure> {
         match self {
             Mounted::Fuse(mount) => mount.has_ended("being unmounted by force"),
@@ -101,7 +101,7 @@ impl Mounted {
     /// Unmounts and unloads, and checks that nothing is left.
     ///
     /// # Errors
-    /// It cannot be unmounted or unloaded, or something is left.
+    /// If it cannot be unmounted or unloaded, or something is left.
     pub fn unmount(self) -> Result<(), Failure> {
         match self {
             Mounted::Fuse(mount) => mount.unmount(),

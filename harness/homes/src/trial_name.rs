@@ -12,7 +12,7 @@ pub fn current() -> Option<String> {
     CURRENT.with_borrow(Clone::clone)
 }
 
-/// Says which trial this thread runs from now on.
+/// Sets the trial that this thread runs from now on.
 pub fn set(trial: Option<String>) {
     CURRENT.set(trial);
 }

@@ -1,4 +1,4 @@
-//! A third party's benchmark program in the place of ours: honest, idle and lying.
+//! A third party's benchmark program in place of ours: honest, idle and lying.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ fn program(name: &str, arguments: &[&str]) -> ConfiguredCommand {
     ConfiguredCommand { program: "python3".into(), arguments, directory }
 }
 
-/// On a freshly mounted FUSE daemon, which must come down again whatever became of it.
+/// Runs the program on a freshly mounted FUSE daemon, which must end properly in any case.
 fn run(program: &ConfiguredCommand, home: Home) -> Result<ClaimsReport, Failure> {
     let mount = FuseMount::under_test().unwrap();
     let outcome = claims::run(program, mount.path(), home);
@@ -30,7 +30,7 @@ fn refused(program: &ConfiguredCommand) -> String {
 #[test]
 fn an_honest_program_is_believed() {
     let report = run(&program("vexfs_bench.py", &[]), Home::Fuse).unwrap();
-    // It has removed its file by then.
+    // The program has already removed its file.
     assert_eq!((report.seen.files, report.seen.rows, report.seen.searches), (1, 2_000, 200));
     assert_eq!(report.file_system_type, "0x65735546");
     let hashed: Vec<&str> = report.hashes.iter().map(|(name, _)| name.as_str()).collect();

@@ -1,10 +1,11 @@
-//! The table of operations on the kernel's own file systems: what they do not do is asked by the
-//! contract, in so many words, or by nobody. A trial that tmpfs or ext4 fails accuses the healthy.
+//! The table of operations on the kernel's own file systems. Anything that they do not do must be
+//! required by the contract, with a message that says so, or not at all: a trial that tmpfs or ext4
+//! fails accuses a healthy file system.
 //!
-//! Each is an image or a mount of its own for each operation. All are tried by root alone, who
-//! may mount them: in a user namespace nobody may chown or make devices, as operations do. xfs and
-//! btrfs are tried where their mkfs is, as in
-//! `vexfs-validate guest -- cargo nextest run --profile vm -E 'binary(kernel_file_systems)'`.
+//! For each operation, each file system gets an image or a mount of its own. Only root runs these
+//! trials, because mounting needs root, and in a user namespace nobody may chown or make devices,
+//! as some operations do. xfs and btrfs are tried if their mkfs is installed, as in `vexfs-validate
+//! guest -- cargo nextest run --profile vm -E 'binary(kernel_file_systems)'`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,17 +23,18 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-/// For one operation, on a machine that does other things.
+/// The limit for one operation, on a machine that may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A file system of the kernel's.
+/// A file system of the kernel.
 struct FileSystemKind {
     name: &'static str,
-    /// What makes one in a file, before the file's name; none where mount(8) alone does.
+    /// The command that makes one in a file, without the file's name; empty if mount(8) alone is
+    /// enough.
     make: &'static [&'static str],
-    /// Its option for a number of inodes, where it has to be told.
+    /// The option for the number of inodes, if it must be given.
     inodes: Option<&'static str>,
-    /// The smallest that it makes, bytes.
+    /// The smallest size in bytes that it supports.
     least: u64,
 }
 
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let root = geteuid().is_root();
     if root && !arguments.list && !Path::new("/sys/module/loop").exists() {
-        // mount -o loop does not load it; a kernel that has none says so when it mounts.
+        // mount -o loop does not load the driver. A kernel that has none reports that when it
+        // mounts.
         let _ = Command::new("modprobe").arg("loop").status();
     }
     let trials = KINDS.iter().map(|kind| {
@@ -70,7 +73,8 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Every operation passes on the file system, but for those that the contract alone asks for.
+/// Checks that every operation passes on the file system, except those that only the contract
+/// requires.
 fn passes(kind: &FileSystemKind, root: bool) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     let mut tried = 0;
@@ -85,9 +89,9 @@ fn passes(kind: &FileSystemKind, root: bool) -> Result<(), Failure> {
         mounted.unmount()?;
         match outcome {
             Ok(()) => {}
-            // It got as far as a request of the contract's.
+            // It has come as far as a request of the contract.
             Err(failure) if failure.errno() == Some(Errno::ENOTTY) => {}
-            // A step of it, or the whole of it, is what the contract alone asks, and the message says so.
+            // The contract alone requires a step of it, or all of it, and the message says so.
             Err(failure) if failure.to_string().contains(ASKS) => println!("{failure}"),
             Err(failure) => wrong.push(failure.to_string()),
         }
@@ -97,7 +101,7 @@ fn passes(kind: &FileSystemKind, root: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One of them, mounted; taken down on every path.
+/// One of these file systems, mounted; taken down on every path.
 struct MountedFileSystem {
     mountpoint: PathBuf,
     _directory: TempDir,
@@ -135,7 +139,7 @@ impl Drop for MountedFileSystem {
     }
 }
 
-/// Makes a file system of the size that `options` ask for, or the smallest.
+/// Makes a file system of the size in `options`, or of the smallest size.
 fn make(kind: &FileSystemKind, image: &Path, options: &str) -> Result<(), Failure> {
     let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name));
     let size = value("size=").unwrap_or("256M");
@@ -146,7 +150,8 @@ fn make(kind: &FileSystemKind, image: &Path, options: &str) -> Result<(), Failur
     let mut command = Command::new(kind.make[0]);
     command.args(&kind.make[1..]);
     if let (Some(option), Some(inodes)) = (kind.inodes, value("nr_inodes=")) {
-        // As many as fit beside some content, and those that it needs itself.
+        // As many inodes as fit beside some content, including those that the file system itself
+        // needs.
         let inodes: u64 = inodes.parse().context("nr_inodes=")?;
         command.args([option, &inodes.clamp(16, size >> 10).to_string()]);
     }

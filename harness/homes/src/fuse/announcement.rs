@@ -1,4 +1,4 @@
-//! How a daemon lets us know that it serves: `--ready-fd`.
+//! How a daemon announces that it is serving: `--ready-fd`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,18 +15,18 @@ use nix::unistd::pipe2;
 
 use super::readiness::mount_limit;
 
-/// Milliseconds for which a wait sleeps at most before it looks at the limit.
+/// How many milliseconds a wait sleeps before it checks the limit again.
 const POLL_SLICE: u16 = 100;
 
-/// The pipe on which a daemon says that it is serving.
+/// The pipe on which a daemon announces that it is serving.
 pub(super) struct Announcement {
     hear: OwnedFd,
-    /// The daemon's end; it is ours only until the daemon has it.
+    /// The daemon's end, which this process holds only until the daemon has it.
     tell: OwnedFd,
 }
 
 impl Announcement {
-    /// Has `command` announce itself.
+    /// Makes `command` announce itself.
     pub(super) fn ordered(command: &mut Command) -> Result<Announcement, Failure> {
         let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let number = tell.as_raw_fd();
@@ -42,7 +42,7 @@ impl Announcement {
         Ok(Announcement { hear, tell })
     }
 
-    /// Waits for the line: false where the daemon closed its end without one.
+    /// Waits for the line. Returns false if the daemon closed its end without writing one.
     pub(super) fn arrives(self) -> Result<bool, Failure> {
         drop(self.tell);
         wait_for("the FUSE daemon's announcement", mount_limit(), || {

@@ -1,4 +1,5 @@
-//! The kernel's end of a FUSE connection: aborting it unblocks every caller that waits for the daemon.
+//! The kernel's end of a FUSE connection. Aborting it unblocks every caller that waits for the
+//! daemon.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
@@ -16,16 +17,16 @@ use machine::mount::{Entry, entries};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::geteuid;
 
-/// Where the kernel lists its connections, where that is mounted (`fusectl`).
+/// The directory in which the kernel lists its connections, if `fusectl` is mounted there.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 const FUSECTL: &CStr = c"fusectl";
-/// `FSOPEN_CLOEXEC`, `FSCONFIG_CMD_CREATE` and `FSMOUNT_CLOEXEC` of linux/mount.h.
+/// `FSOPEN_CLOEXEC`, `FSCONFIG_CMD_CREATE` and `FSMOUNT_CLOEXEC` from linux/mount.h.
 const OPEN_CLOEXEC: libc::c_uint = 1;
 const CREATE: libc::c_uint = 6;
 const MOUNT_CLOEXEC: libc::c_uint = 1;
 
-/// A FUSE connection, which is known by the mount's device number: its mount may be on its way
-/// out, and then has no path any more.
+/// A FUSE connection, identified by the mount's device number: while a mount is being detached, it
+/// no longer has a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Connection {
     number: u32,
@@ -33,33 +34,34 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// That of the mount on `mountpoint`, whose parent must not be a symbolic link; the daemon is
-    /// not asked.
+    /// The connection of the mount on `mountpoint`, whose parent must not be a symbolic link. The
+    /// daemon is not asked.
     pub(crate) fn of(mountpoint: &Path) -> Result<Option<Connection>, Failure> {
-        // What else is mounted over it does not matter.
+        // Other mounts over it do not matter.
         let there = |one: &&Entry| one.at == mountpoint.as_os_str().as_bytes();
         Ok(entries()?.iter().rev().filter(there).find_map(|one| behind(one, mountpoint)))
     }
 
-    /// Ends every request that waits, and all that come, with ECONNABORTED: also where the daemon
-    /// is in an uninterruptible sleep of its own making, so that SIGKILL does not end it.
+    /// Ends all waiting and future requests with ECONNABORTED. This works even if the daemon waits
+    /// uninterruptibly for its own mount, so that SIGKILL does not end it.
     pub(crate) fn abort(&self) {
         let file = format!("{CONNECTIONS}/{}/abort", self.number);
         let aborted = File::options().write(true).open(file).and_then(|mut file| file.write(b"1"));
         if aborted.is_err() && geteuid().is_root() {
-            // It fails with EBUSY while files are open, and has aborted by then.
+            // This fails with EBUSY while files are open, but has aborted the connection by then.
             let _ = umount2(&self.mountpoint, MntFlags::MNT_FORCE);
         }
     }
 }
 
-/// The file by which a connection is aborted. It stands for this one alone, whichever has its number
-/// later, and also when its mount has been detached, and so has no path, by a daemon that then hangs.
+/// The file that aborts a connection. It stands for this connection alone, even if another one gets
+/// its number later, and even if a daemon that then hangs has detached the mount, so that it has no
+/// path.
 #[derive(Debug)]
 pub(crate) struct Abort(File);
 
 impl Abort {
-    /// That of `connection`: where fusectl is mounted, and for root everywhere.
+    /// The abort file of `connection`. It is available if fusectl is mounted, and always to root.
     pub(crate) fn of(connection: &Connection) -> Option<Abort> {
         let name = format!("{}/abort", connection.number);
         let mut write = File::options();
@@ -74,19 +76,19 @@ impl Abort {
 
 impl Drop for Abort {
     fn drop(&mut self) {
-        // Where the connection is gone, nothing happens.
+        // If the connection has gone, this does nothing.
         let _ = self.0.write(b"1");
     }
 }
 
-/// fusectl, mounted nowhere.
+/// An instance of fusectl that is not mounted anywhere.
 fn list() -> io::Result<OwnedFd> {
     let opened = |returned: libc::c_long| match i32::try_from(returned) {
-        // SAFETY: a system call has just opened it, for us.
+        // SAFETY: a system call has just opened this descriptor, and nobody else owns it.
         Ok(descriptor @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     };
-    // SAFETY: a string that ends in a zero, and a number.
+    // SAFETY: the arguments are a string that ends with a zero byte, and a number.
     let context = unsafe { libc::syscall(libc::SYS_fsopen, FUSECTL.as_ptr(), OPEN_CLOEXEC) };
     let context = opened(context)?;
     let (number, none) = (context.as_raw_fd(), ptr::null::<libc::c_char>());
@@ -95,24 +97,24 @@ fn list() -> io::Result<OwnedFd> {
     if created == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: numbers only.
+    // SAFETY: all arguments are numbers.
     opened(unsafe { libc::syscall(libc::SYS_fsmount, number, MOUNT_CLOEXEC, 0) })
 }
 
-/// The connection behind a mount, if it is FUSE's.
+/// The connection of a mount, if it is a FUSE mount.
 fn behind(mount: &Entry, mountpoint: &Path) -> Option<Connection> {
     let is_fuse = mount.kind == b"fuse" || mount.kind.starts_with(b"fuse.");
-    // An anonymous device's number is its minor one.
+    // The connection's number is the minor number of the mount's anonymous device.
     let number = mount.device.strip_prefix(b"0:").and_then(|minor| str::from_utf8(minor).ok());
     let number = number.and_then(|minor| minor.parse().ok())?;
     is_fuse.then(|| Connection { number, mountpoint: mountpoint.to_owned() })
 }
 
-/// How long mounts may resist: of a daemon that mounts on, or in the moment in which somebody forks.
+/// How long mounts may resist: a daemon may mount again, or somebody may be forking at the moment.
 const RESISTANCE: Duration = Duration::from_secs(10);
 
-/// Takes down whatever is mounted at `directory` or beneath it, however often, and aborts those
-/// of FUSE first; whether nothing is left.
+/// Takes down everything that is mounted at or below `directory`, aborting FUSE connections first.
+/// Returns whether nothing is left.
 pub(crate) fn detach_all(directory: &Path) -> bool {
     let emptied = wait_for("", RESISTANCE, || {
         for one in entries()?.iter().rev().filter(|one| one.is_beneath(directory)) {
@@ -120,8 +122,8 @@ pub(crate) fn detach_all(directory: &Path) -> bool {
             if let Some(connection) = behind(one, at) {
                 connection.abort();
             }
-            // That may have taken it down by itself, and so may its daemon: what counts is that it
-            // is gone.
+            // The abort, or the daemon, may already have unmounted it; what counts is that it is
+            // gone.
             detach(at);
         }
         Ok((!entries()?.iter().any(|one| one.is_beneath(directory))).then_some(()))
@@ -139,7 +141,7 @@ pub(super) fn detach(at: &Path) {
     }
 }
 
-/// Removes `directory` once nothing is mounted there: never what a file system of somebody's holds.
+/// Removes `directory` if nothing is mounted in it, so that no file system's content is deleted.
 pub(crate) fn remove(directory: &Path) {
     let unmounted = entries().is_ok_and(|all| !all.iter().any(|one| one.is_beneath(directory)));
     if unmounted {

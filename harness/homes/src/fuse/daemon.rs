@@ -32,42 +32,42 @@ use super::running;
 use super::shown::as_run;
 use super::words::Words;
 
-/// How long a daemon may take to end once it has to.
+/// How long a daemon may take to end when it must.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
-/// How long a daemon's helper may outlive it, and a killed daemon the signal.
+/// How long a daemon's helper may outlive it, and how long a killed daemon may outlive the signal.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A daemon that serves a mount point of its own.
 #[derive(Debug)]
 pub struct FuseMount {
-    /// Holds the mount point.
+    /// The directory that contains the mount point.
     directory: TempDir,
     mountpoint: PathBuf,
-    /// `None` once it has exited.
+    /// `None` after it has exited.
     child: Option<Child>,
-    /// How it has exited.
+    /// How it exited.
     status: Option<ExitStatus>,
-    /// What was run, for a person.
+    /// The command that was run, for a person.
     command: String,
     words: Words,
-    /// What it was killed for, if it held too much memory.
+    /// How much memory it held when it was killed for holding too much.
     held: Arc<Held>,
-    /// What was mounted when it was started; `None` once it serves where it was told to.
+    /// The mounts before it was started; `None` once it serves the right mount point.
     elsewhere: Option<MountsBefore>,
-    /// Once it has mounted, and where we may have it.
+    /// The connection's abort file, once it has mounted and if we may open the file.
     abort: Option<Abort>,
     _watched: Watched,
 }
 
-/// The daemon under test; builds the reference where that is meant and not there yet.
+/// The daemon under test. Builds the reference if that is needed and it does not exist yet.
 ///
 /// # Errors
-/// Where cargo cannot build it, or `vexfs.toml` is refused.
+/// If cargo cannot build it, or `vexfs.toml` is refused.
 pub fn build_if_missing() -> Result<PathBuf, Failure> {
     Program::FuseDaemon.build_if_missing()
 }
 
-/// Why a daemon could not be started, and what to do about it.
+/// Explains why a daemon could not be started, and what to do about it.
 fn not_started(command: &Command, error: io::Error) -> Failure {
     let program = Path::new(command.get_program());
     let is_own = config::current().is_ok_and(|config| config.fuse.is_some());
@@ -89,17 +89,17 @@ fn not_started(command: &Command, error: io::Error) -> Failure {
 }
 
 impl FuseMount {
-    /// Starts `program` with `options` on an empty directory and waits until it is mounted. The
-    /// daemon that `vexfs.toml` names is given its own arguments first and announces nothing; any
-    /// other announces itself as the reference does.
+    /// Starts `program` with `options` on an empty directory and waits until it has mounted. If it
+    /// is the daemon that `vexfs.toml` names, its own arguments come first and it does not announce
+    /// itself; any other program announces itself as the reference does.
     ///
     /// # Errors
-    /// The program cannot be run, ends, or does not mount in time; with what it said.
+    /// If the program cannot be run, ends, or does not mount in time; with its output.
     pub fn start(program: &Path, options: &[&str]) -> Result<FuseMount, Failure> {
         FuseMount::attempt(program, options).map_err(|not| not.failure)
     }
 
-    /// As [`FuseMount::start`], and in what way it does not start.
+    /// As [`FuseMount::start`], but also tells in which way it does not start.
     ///
     /// # Errors
     /// As [`FuseMount::start`].
@@ -112,7 +112,7 @@ impl FuseMount {
         FuseMount::attempt_announced(program, options, Readiness::Descriptor)
     }
 
-    /// Starts a `program` that announces itself by `readiness`; see [`FuseMount::start`].
+    /// Starts a `program` that announces itself with `readiness`; see [`FuseMount::start`].
     ///
     /// # Errors
     /// As [`FuseMount::start`].
@@ -137,7 +137,7 @@ impl FuseMount {
         FuseMount::spawn(command, readiness)
     }
 
-    /// Starts the command that is made of the mount point, and waits until it serves there.
+    /// Starts the command for the mount point, and waits until it serves there.
     fn spawn(
         command: impl FnOnce(&Path) -> Command,
         readiness: Readiness,
@@ -149,20 +149,20 @@ impl FuseMount {
         }
     }
 
-    /// Starts the command that is made of the mount point.
+    /// Starts the command for the mount point.
     fn run(
         command: impl FnOnce(&Path) -> Command,
         readiness: Readiness,
     ) -> Result<(FuseMount, Option<Announcement>), Failure> {
         let directory = tempfile::Builder::new().prefix("vexfs-fuse-").tempdir()?;
-        // As the list of mounts has it.
+        // The path as it appears in the list of mounts.
         let mountpoint = directory.path().canonicalize()?.join("mnt");
         fs::create_dir(&mountpoint)?;
         let (stderr, words) = Words::stream()?;
         let mut command = command(&mountpoint);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
         command.env(left_behind::VARIABLE, &mountpoint);
-        // Its SIGTERM unmounts.
+        // SIGTERM makes the daemon unmount.
         die_with_us(&mut command, Signal::SIGTERM);
         let announcement = match readiness {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
@@ -188,12 +188,12 @@ impl FuseMount {
             abort: None,
             _watched: watched,
         };
-        // Its end of the error stream is the daemon's alone.
+        // Close our copy of the error stream, so that only the daemon has it.
         drop(command);
         Ok((mount, announcement))
     }
 
-    /// In what way a daemon that does not become ready fails to.
+    /// In which way a daemon that does not become ready fails.
     fn how_it_fails(&self) -> How {
         match self.status {
             Some(status) if status.success() => How::Background,
@@ -203,11 +203,11 @@ impl FuseMount {
         }
     }
 
-    /// That the program which was started is the one that serves: one that goes to the background ends
-    /// within `limit`, while another process serves its mount.
+    /// Checks that the started program is the one that serves. A program that goes to the
+    /// background ends within `limit`, while another process serves its mount.
     ///
     /// # Errors
-    /// It has ended.
+    /// If the program has ended.
     pub fn stays(&mut self, limit: Duration) -> Result<(), NotStarted> {
         let ended = wait_for("", limit, || self.ended()).ok();
         let Some(status) = ended.or(self.status) else { return Ok(()) };
@@ -254,7 +254,7 @@ impl FuseMount {
         serves(&self.mountpoint).map_err(|failure| failure.and_then(self.now()))
     }
 
-    /// Where it mounted instead, as far as anybody can tell.
+    /// The places where it mounted instead, as far as that can be told.
     fn mounted_elsewhere(&self) -> String {
         let since = self.elsewhere.as_ref().map(MountsBefore::since).unwrap_or_default();
         let paths: Vec<String> = since.iter().map(|path| path.display().to_string()).collect();
@@ -264,7 +264,7 @@ impl FuseMount {
         }
     }
 
-    /// Why a daemon that has ended was to go on.
+    /// Explains the failure of a daemon that ended although it had to continue.
     fn ended_early(&self, status: ExitStatus) -> Failure {
         let mounted = is_mounted(&self.mountpoint).unwrap_or(false);
         let hint = match (status.success(), mounted) {
@@ -285,12 +285,12 @@ impl FuseMount {
         ))
     }
 
-    /// How it has ended: for its memory, or by itself.
+    /// How it ended: killed for its memory, or in another way.
     fn how_it_ended(&self, status: ExitStatus) -> String {
         self.held.in_words().unwrap_or_else(|| in_words(status))
     }
 
-    /// What is said of a daemon that was to end by `cause`, and had ended by then.
+    /// The failure of a daemon that had already ended before `cause` was to end it.
     fn gone_before(&self, cause: &str) -> Failure {
         match self.status {
             Some(status) => self.ended_early(status).context(format!("before {cause}")),
@@ -298,10 +298,10 @@ impl FuseMount {
         }
     }
 
-    /// The state of the daemon, if it may explain a failure; empty while it runs and is quiet.
+    /// The daemon's state, if that may explain a failure; empty while it runs normally.
     #[must_use]
     pub fn now(&mut self) -> String {
-        // The first to see the end keeps it.
+        // Whoever sees the end first records it.
         let _ = self.ended();
         // A killed daemon may take a moment to end.
         let how = self.held.in_words().or_else(|| self.status.map(in_words));
@@ -310,8 +310,8 @@ impl FuseMount {
         })
     }
 
-    /// The daemon that `vexfs.toml` names, or else the reference, built if missing; with its
-    /// defaults.
+    /// The daemon that `vexfs.toml` names, or else the reference, which is built if missing;
+    /// without options.
     ///
     /// # Errors
     /// As [`FuseMount::start`].
@@ -325,16 +325,16 @@ impl FuseMount {
         &self.mountpoint
     }
 
-    /// The daemon's process id, while it runs.
+    /// The daemon's process id, while it is running.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Unmounts as a person does, and checks that nothing is left.
+    /// Unmounts as a user would, and checks that nothing is left.
     ///
     /// # Errors
-    /// It cannot be unmounted, the daemon does not end well, or something is left behind.
+    /// If it cannot be unmounted, the daemon fails, or something is left behind.
     pub fn unmount(mut self) -> Result<(), Failure> {
         self.unmount_point()?;
         self.check_end("being unmounted")
@@ -348,7 +348,7 @@ impl FuseMount {
         }
     }
 
-    /// Unmounts with `fusermount3 -u`, whoever we are, and checks that nothing is left.
+    /// Unmounts with `fusermount3 -u`, even as root, and checks that nothing is left.
     ///
     /// # Errors
     /// As [`FuseMount::unmount`].
@@ -357,12 +357,12 @@ impl FuseMount {
         self.check_end("fusermount3 -u")
     }
 
-    /// Ends the daemon by a signal, which must unmount, and checks that nothing is left. With what
-    /// status a daemon that is not the reference ends is its own affair: that of libfuse says by
-    /// which signal.
+    /// Ends the daemon with a signal, which must make it unmount, and checks that nothing is left.
+    /// The exit status matters only for the reference: other daemons may choose it, and libfuse
+    /// reports the signal's number in it.
     ///
     /// # Errors
-    /// The daemon does not end, the reference's not well, or something is left behind.
+    /// If the daemon does not end, the reference fails, or something is left behind.
     pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
         kill(Pid::from_raw(pid.cast_signed()), signal)?;
@@ -372,29 +372,30 @@ impl FuseMount {
         self.ended_busy(signal)
     }
 
-    /// SIGKILL: it unmounts nothing. [`FuseMount::clean_up_after_kill`] comes next.
+    /// Sends SIGKILL, after which the daemon unmounts nothing. Call
+    /// [`FuseMount::clean_up_after_kill`] next.
     ///
     /// # Errors
-    /// It has ended already.
+    /// If the daemon has ended already.
     pub fn kill(&self) -> Result<(), Failure> {
         self.signal(Signal::SIGKILL)
     }
 
-    /// Sends `signal`, after which something of [`FuseMount::end`], [`FuseMount::ended_busy`] and
-    /// [`FuseMount::clean_up_after_kill`] comes.
+    /// Sends `signal`. Call one of [`FuseMount::end`], [`FuseMount::ended_busy`] and
+    /// [`FuseMount::clean_up_after_kill`] next.
     ///
     /// # Errors
-    /// It has ended already.
+    /// If the daemon has ended already.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
         Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
     }
 
-    /// Waits for the end of a daemon that `signal` has told to end while its mount was in use, with
-    /// whatever status, and checks that nothing is left.
+    /// Waits for the end of a daemon that got `signal` while its mount was in use, accepts any exit
+    /// status, and checks that nothing is left.
     ///
     /// # Errors
-    /// The daemon does not end, or something is left behind.
+    /// If the daemon does not end, or something is left behind.
     pub fn ended_busy(mut self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
         let what = format!("the FUSE daemon's end after {signal}");
@@ -402,10 +403,10 @@ impl FuseMount {
         self.nothing_is_left(pid, signal.as_str())
     }
 
-    /// Unmounts what a killed daemon has left, as a person does, and checks that nothing is left.
+    /// Unmounts what a killed daemon has left, as a user would, and checks that nothing is left.
     ///
     /// # Errors
-    /// It was not killed, its mount cannot be taken down, or something is left behind.
+    /// If it was not killed, its mount cannot be taken down, or something is left behind.
     pub fn clean_up_after_kill(mut self) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { fail!("the FUSE daemon has ended already") };
         let (status, said) = self.end()?;
@@ -414,25 +415,25 @@ impl FuseMount {
         self.nothing_is_left(pid, "SIGKILL")
     }
 
-    /// Waits for the daemon's end, whatever brings it about: how it ended, and what it said.
+    /// Waits for the daemon's end, whatever causes it; returns how it ended, and its output.
     ///
     /// # Errors
-    /// It does not end in time, or has ended before.
+    /// If it does not end in time, or had ended before.
     pub fn end(&mut self) -> Result<(ExitStatus, String), Failure> {
         require!(self.child.is_some(), "the FUSE daemon has ended already");
         let status = wait_for("the FUSE daemon's end", patience(EXIT_LIMIT), || self.ended())?;
         Ok((status, self.said()))
     }
 
-    /// Checks what [`FuseMount::unmount`] checks, of a mount that is gone already.
+    /// Checks the same as [`FuseMount::unmount`] for a mount that has already gone.
     ///
     /// # Errors
-    /// The daemon does not end well, or something is left behind.
+    /// If the daemon fails, or something is left behind.
     pub fn has_ended(mut self, cause: &str) -> Result<(), Failure> {
         self.check_end(cause)
     }
 
-    /// The daemon has exited with 0, and nothing is left.
+    /// Checks that the daemon has exited with 0 and that nothing is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(cause)) };
         let what = format!("the FUSE daemon's end after {cause}");
@@ -446,7 +447,8 @@ impl FuseMount {
         self.nothing_is_left(pid, cause)
     }
 
-    /// Nothing is mounted, the directory is empty, and no process of the daemon's group lives on.
+    /// Checks that nothing is mounted, the directory is empty, and no process of the daemon's group
+    /// is left.
     fn nothing_is_left(&self, pid: u32, cause: &str) -> Result<(), Failure> {
         if let Some(held) = self.held.in_words() {
             fail!("the FUSE daemon {held}");
@@ -468,7 +470,7 @@ impl FuseMount {
                 left.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
             fail!("after {cause} a process of the FUSE daemon is left: {}", names.join(", "));
         }
-        // A helper that has been told to go may need a moment.
+        // A helper that has been told to end may need a moment.
         let mut left = Vec::new();
         let gone = wait_for("", LINGER, || {
             left = left_behind::processes(&self.mountpoint);
@@ -492,14 +494,14 @@ impl FuseMount {
         Ok(status)
     }
 
-    /// A child that was reaped: its number may be another's soon.
+    /// Forgets a child that has been reaped, because another process may soon have its id.
     fn forget_child(&mut self) -> Option<Child> {
         let child = self.child.take()?;
         running::forget(child.id());
         Some(child)
     }
 
-    /// What the daemon has said so far.
+    /// The daemon's output so far.
     #[must_use]
     pub fn log(&self) -> String {
         if self.child.is_some() { self.words.so_far() } else { self.words.to_the_end() }
@@ -510,7 +512,7 @@ impl FuseMount {
         if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
     }
 
-    /// The end of what it said, for a failure that is about something else.
+    /// The end of its output, for a failure that is about something else.
     fn last_words(&self) -> String {
         const LINES: usize = 10;
         let text = self.log();
@@ -524,8 +526,8 @@ impl FuseMount {
 
 impl Drop for FuseMount {
     fn drop(&mut self) {
-        // Whatever has happened: no process, no mount. Requests are ended first: a daemon that waits
-        // for an answer of its own does not hear SIGKILL.
+        // In any case, leave no process and no mount. End requests first, because a daemon that
+        // waits for its own mount does not react to SIGKILL.
         let directory = self.mountpoint.parent().unwrap_or(&self.mountpoint).to_owned();
         let mut child = self.forget_child();
         if child.is_some()
@@ -539,7 +541,7 @@ impl Drop for FuseMount {
         }
         left_behind::kill(&self.mountpoint);
         if !connection::detach_all(&directory) {
-            // What hangs there is not to be walked into; it is named rather than hidden.
+            // Do not walk into a mount that hangs. Name it instead of hiding it.
             eprintln!("{}: a mount could not be taken down", directory.display());
             self.directory.disable_cleanup(true);
         }

@@ -1,4 +1,5 @@
-//! A daemon that mounts somewhere else than it was told: that is said, and its mount goes with it.
+//! Notices when a daemon mounts at a place other than it was told, reports it, and removes that
+//! mount with the daemon.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,29 +13,29 @@ use nix::sys::statfs::statfs;
 use super::connection::detach;
 use super::readiness::answered;
 
-/// Mounts of FUSE that were there before a daemon was started.
+/// The FUSE mounts that existed before a daemon was started.
 #[derive(Debug)]
 pub(super) struct MountsBefore(BTreeSet<(Vec<u8>, Vec<u8>)>);
 
 impl MountsBefore {
-    /// By now.
+    /// The FUSE mounts that exist now.
     pub(super) fn now() -> MountsBefore {
         MountsBefore(of_fuse().map(key).collect())
     }
 
-    /// Those that have come since, but for those in our own temporary directories, which are some
-    /// other trial's.
+    /// The mounts that have come since, except those in our own temporary directories, which belong
+    /// to other trials.
     pub(super) fn since(&self) -> Vec<PathBuf> {
         let came = of_fuse().filter(|one| !self.0.contains(&key(one.clone())));
         let at = came.map(|one| PathBuf::from(OsStr::from_bytes(&one.at)));
         at.filter(|at| !is_ours(at)).collect()
     }
 
-    /// Takes down those of them that nobody serves, once the daemon is gone. What somebody else has
-    /// mounted meanwhile is served, and stays.
+    /// Takes down those mounts that nobody serves after the daemon has ended. Mounts that somebody
+    /// else has made meanwhile are served, and stay.
     pub(super) fn take_down(&self) {
         for at in self.since() {
-            // The kernel says so by itself, where nobody serves.
+            // If nobody serves the mount, the kernel itself answers with ENOTCONN.
             let refused = answered(&at, "statfs(2)", |at| statfs(at).err());
             if refused.is_ok_and(|errno| errno == Some(Errno::ENOTCONN)) {
                 detach(&at);

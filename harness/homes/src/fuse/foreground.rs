@@ -1,5 +1,5 @@
-//! The daemon under test on a mount point of the caller's: where mounting may be refused, and where
-//! several follow each other.
+//! The daemon under test on a mount point that the caller chooses, for trials in which mounting may
+//! be refused, or several daemons follow each other.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,11 +19,12 @@ use super::memory::Held;
 use super::shown::as_run;
 use super::{left_behind, running};
 
-/// A daemon that was started as trials start it, in the foreground and without options. Whoever waits
-/// for it is freed when the trial has taken too long, and nothing is left of it on any path.
+/// A daemon that was started in the foreground and without options, as trials start it. If the
+/// trial takes too long, whoever waits for the daemon is unblocked. Nothing of it is left on any
+/// path.
 #[derive(Debug)]
 pub struct Foreground {
-    /// `None` once it was waited for.
+    /// `None` after it has been waited for.
     daemon: Option<Running>,
     pid: u32,
     mountpoint: PathBuf,
@@ -33,10 +34,10 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Starts it on `mountpoint`, which need not be one.
+    /// Starts it on `mountpoint`, which may be an unsuitable path.
     ///
     /// # Errors
-    /// `vexfs.toml` is refused, the reference cannot be built, or the program not be started.
+    /// If `vexfs.toml` is refused, the reference cannot be built, or the program cannot be started.
     pub fn start(mountpoint: &Path) -> Result<Foreground, Failure> {
         let program = Program::FuseDaemon.build_if_missing()?;
         let mut command = match own_command(&program, &[])? {
@@ -64,10 +65,10 @@ impl Foreground {
         })
     }
 
-    /// Whether something is mounted on its mount point by now.
+    /// Whether something is mounted on its mount point now.
     ///
     /// # Errors
-    /// The list of mounts cannot be read.
+    /// If the list of mounts cannot be read.
     pub fn has_mounted(&self) -> Result<bool, Failure> {
         let mounted = is_mounted(&self.mountpoint)?;
         if mounted {
@@ -76,10 +77,10 @@ impl Foreground {
         Ok(mounted)
     }
 
-    /// Whether it has ended; it is still to be [finished](Foreground::finish).
+    /// Whether it has ended; it must still be [finished](Foreground::finish).
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// If its state cannot be read.
     pub fn has_ended(&self) -> Result<bool, Failure> {
         self.daemon.as_ref().map_or(Ok(true), |daemon| Ok(daemon.ended()?.is_some()))
     }
@@ -87,7 +88,7 @@ impl Foreground {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It goes on for longer than `limit`, or was killed for its memory.
+    /// If it continues for longer than `limit`, or was killed for its memory.
     pub fn finish(mut self, limit: Duration) -> Result<Finished, Failure> {
         let Some(daemon) = self.daemon.take() else { fail!("{} has ended", self.command) };
         let ended = daemon.finish(limit).context(format!("it runs as: {}", self.command));
@@ -98,11 +99,12 @@ impl Foreground {
         }
     }
 
-    /// Ends whatever it and its like have left of processes, and of mounts in the directory that
-    /// `mountpoint` is in, which is the caller's alone; what there was on `mountpoint`.
+    /// Ends all processes that daemons have left on `mountpoint`, and all mounts in the directory
+    /// that contains it, which must belong to the caller alone. Returns what was left on
+    /// `mountpoint`.
     ///
     /// # Errors
-    /// The list of mounts cannot be read.
+    /// If the list of mounts cannot be read.
     pub fn end_all_of(mountpoint: &Path) -> Result<Vec<String>, Failure> {
         let mut left: Vec<String> = left_behind::processes(mountpoint)
             .iter()
@@ -117,8 +119,8 @@ impl Foreground {
     }
 }
 
-/// Ends what daemons have left of processes and mounts on a mount point and beside it, on every path: also
-/// where this process is ended meanwhile.
+/// Ends the processes and mounts that daemons have left on a mount point and beside it, on every
+/// path, even if this process is killed meanwhile.
 #[derive(Debug)]
 pub struct NothingLeft {
     mountpoint: PathBuf,
@@ -126,7 +128,8 @@ pub struct NothingLeft {
 }
 
 impl NothingLeft {
-    /// Before the first of them is started on `mountpoint`, in a directory that is the caller's alone.
+    /// Call this before the first daemon is started on `mountpoint`, in a directory that belongs to
+    /// the caller alone.
     #[must_use]
     pub fn on(mountpoint: &Path) -> NothingLeft {
         let watched = Watched::before_start(around(mountpoint), mountpoint);
@@ -145,7 +148,7 @@ impl Drop for Foreground {
         if self.daemon.is_none() {
             return;
         }
-        // One that waits for an answer of its own does not hear SIGKILL.
+        // A daemon that waits for its own mount does not react to SIGKILL.
         if let Ok(Some(connection)) = Connection::of(&self.mountpoint) {
             connection.abort();
         }
@@ -161,8 +164,8 @@ fn around(mountpoint: &Path) -> &Path {
     mountpoint.parent().unwrap_or(mountpoint)
 }
 
-/// How `vexfs.toml` has `program` mounted with `options`, by the mount point; `None` where the
-/// program and its mounting are the reference's.
+/// How `vexfs.toml` mounts `program` with `options`, as a function of the mount point. `None` if
+/// both the program and the way to mount it are the reference's.
 pub(super) fn own_command(
     program: &Path,
     options: &[&str],
@@ -174,7 +177,7 @@ pub(super) fn own_command(
     };
     let mount = config.mount.fuse.clone().unwrap_or_else(|| config::ConfiguredCommand {
         arguments: vec!["{options}".to_owned(), "{mountpoint}".to_owned()],
-        // Arguments may be paths, which begin beside the file.
+        // Arguments may be paths, which are relative to the configuration file's directory.
         directory: config.fuse.as_ref().map_or_else(|| "/".into(), |own| own.directory.clone()),
         ..config::ConfiguredCommand::of("{program}".into())
     });

@@ -1,8 +1,8 @@
-//! The guardian: a second process that cleans up daemons and mounts if the process that runs the trials
-//! dies. SIGKILL runs no destructor.
+//! The guardian: a second process that cleans up daemons and mounts if the process that runs the
+//! trials dies. SIGKILL runs no destructors.
 //!
-//! It is forked before there are threads, so that it need not exec. A pipe tells it what is to be taken
-//! down; when the pipe closes, our process is gone.
+//! It is forked before there are threads, so that it need not call exec. A pipe tells it what to
+//! take down; when the pipe closes, our process has ended.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,22 +22,22 @@ use super::{connection, left_behind};
 /// Our end of the pipe.
 static TELL: OnceLock<File> = OnceLock::new();
 
-/// Stands for the process group of a daemon that is not started yet.
+/// In place of the process group of a daemon that has not been started yet.
 const UNKNOWN: i32 = 0;
 
-/// A directory and a process group of a daemon's, that are to be gone when this process is.
+/// A daemon's directory and process group, which must not outlive this process.
 #[derive(Debug)]
 pub(crate) struct Watched(Vec<u8>);
 
 impl Watched {
-    /// Has the guardian know of a daemon that is about to be started: it may have mounted before
-    /// anybody knows its number.
+    /// Tells the guardian about a daemon that is about to be started, because it may mount before
+    /// anybody knows its process id.
     pub(crate) fn before_start(directory: &Path, mountpoint: &Path) -> Watched {
         Watched::new(Pid::from_raw(UNKNOWN), directory, mountpoint)
     }
 
-    /// Has the guardian know of a daemon of the process group `group` that mounts in `directory`,
-    /// on `mountpoint`; without a guardian nothing happens.
+    /// Tells the guardian about a daemon with the process group `group` that mounts on `mountpoint`
+    /// in `directory`. Does nothing if there is no guardian.
     pub(crate) fn new(group: Pid, directory: &Path, mountpoint: &Path) -> Watched {
         let mut words = format!("{group} ").into_bytes();
         words.extend_from_slice(directory.as_os_str().as_bytes());
@@ -54,11 +54,11 @@ impl Drop for Watched {
     }
 }
 
-/// One write, which a pipe keeps whole: threads may say something at once.
+/// A single write, which a pipe does not split, because several threads may write at once.
 fn say(what: u8, words: &[u8]) {
     if let Some(mut tell) = TELL.get() {
         let line = [&[what], words, b"\n"].concat();
-        // One that is gone guards nothing; the trial goes on.
+        // If the guardian has gone, it guards nothing; the trial continues.
         let _ = tell.write_all(&line);
     }
 }
@@ -66,12 +66,12 @@ fn say(what: u8, words: &[u8]) {
 /// Starts the guardian.
 ///
 /// # Errors
-/// There are threads already, or the system refuses a pipe or a process.
+/// If there are threads already, or the system refuses a pipe or a process.
 pub fn start() -> Result<(), Failure> {
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     machine::require!(threads == 1, "a guardian is forked too late: there are {threads} threads");
     let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
-    // SAFETY: this process has a single thread, so that the child has all there is.
+    // SAFETY: this process has a single thread, so the child's copy of the process is consistent.
     match unsafe { fork() }.context("fork")? {
         ForkResult::Parent { .. } => {
             drop(hear);
@@ -81,23 +81,24 @@ pub fn start() -> Result<(), Failure> {
         ForkResult::Child => {
             drop(tell);
             let _ = guard(hear.into());
-            // Destructors and what is buffered are the parent's.
-            // SAFETY: it ends this process.
+            // Destructors and buffered output belong to the parent.
+            // SAFETY: this call ends the process.
             unsafe { libc::_exit(0) }
         }
     }
 }
 
-/// Listens until the process that speaks is gone, and takes down what it has left.
+/// Listens until the process at the other end has gone, and takes down what it has left.
 fn guard(hear: File) -> io::Result<()> {
-    // Neither a signal to the group nor a reader of our output is to wait for it.
+    // Signals to the process group must not reach the guardian, and readers of our output must not
+    // wait for it.
     setsid()?;
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
     dup2_stderr(&nothing)?;
     close_others(&hear);
-    // The same may be said of by several.
+    // Several may have announced the same thing, so count.
     let mut there: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for line in BufReader::new(hear).split(b'\n') {
         match line?.split_first() {
@@ -116,12 +117,12 @@ fn guard(hear: File) -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors that were inherited would keep a pipe or a lock of somebody's open.
+/// Inherited descriptors would keep a pipe or a lock of somebody else open.
 fn close_others(ours: &File) {
     let ours = ours.as_raw_fd().unsigned_abs();
     for (first, last) in [(3, ours.saturating_sub(1)), (ours + 1, u32::MAX)] {
         if first <= last {
-            // SAFETY: nobody in this process uses them.
+            // SAFETY: nothing in this process uses these descriptors.
             unsafe { libc::close_range(first, last, 0) };
         }
     }
@@ -135,9 +136,10 @@ fn take_down(words: Vec<u8>) {
     else {
         return;
     };
-    // A daemon that waits for itself hears SIGKILL once its connection is gone.
+    // A daemon that waits for its own mount reacts to SIGKILL only after its connection has been
+    // aborted.
     connection::detach_all(&directory);
-    // Ours would be the group of that number.
+    // Number 0 would mean the guardian's own process group.
     if group != UNKNOWN {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }

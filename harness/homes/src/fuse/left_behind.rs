@@ -1,5 +1,5 @@
-//! What a daemon left running: processes that were started by it, whatever session or parent they
-//! have by now.
+//! Processes that a daemon left running: everything that it has started, whatever session or parent
+//! they have now.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,17 +13,18 @@ use machine::deadline::wait_for;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-/// Environment variable that marks everything a daemon starts: the mount point, which is nobody
-/// else's.
+/// Environment variable that marks everything a daemon starts. Its value is the mount point, which
+/// is unique to the daemon.
 pub(super) const VARIABLE: &str = "VEXFS_VALIDATION_MOUNT";
 
-/// For those that are killed, which start others meanwhile.
+/// How long to keep killing, because a process may start others meanwhile.
 const MOST: Duration = Duration::from_secs(10);
-/// For one that is about to run another program, and shows no environment until it does.
+/// How long to wait for a process that is about to execute another program and shows no environment
+/// until then.
 const IN_BETWEEN: Duration = Duration::from_secs(1);
 
-/// Kills them, until none comes after: one that starts others may be quicker for a while, and on a busy
-/// machine one may be seen only later.
+/// Kills these processes until no more of them appear. A process that starts others may be faster
+/// for a while, and on a busy machine a process may become visible late.
 pub(super) fn kill(mountpoint: &Path) {
     let begun = Instant::now();
     let _ = wait_for("", MOST, || {
@@ -43,14 +44,14 @@ pub(super) struct LeftProcess {
     pub(super) name: String,
 }
 
-/// What a look at all processes has found.
+/// The result of looking at all processes.
 struct Seen {
     left: Vec<LeftProcess>,
-    /// There is one of which nobody can tell for the moment.
+    /// Whether there is a process about which nothing can be said at the moment.
     in_between: bool,
 }
 
-/// The processes that the daemon of `mountpoint`, or the daemon itself, has left.
+/// The processes that the daemon of `mountpoint` has left, including the daemon itself.
 pub(super) fn processes(mountpoint: &Path) -> Vec<LeftProcess> {
     look(mountpoint).left
 }
@@ -64,7 +65,8 @@ fn look(mountpoint: &Path) -> Seen {
     let numbers = numbers.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let mut seen = Seen { left: Vec::new(), in_between: false };
     for pid in numbers.filter(|&pid: &i32| pid != own) {
-        // Of another user's it cannot be read, and none of them is the daemon's.
+        // The environment of another user's process cannot be read, but such a process does not
+        // belong to the daemon.
         let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
         if environment.is_empty() {
             seen.in_between |= runs_a_program(pid);
@@ -76,11 +78,12 @@ fn look(mountpoint: &Path) -> Seen {
     seen
 }
 
-/// Whether it is a process that has memory of its own: neither the kernel's thread nor one that has ended.
+/// Whether the process has memory of its own, so is neither a kernel thread nor one that has ended.
 fn runs_a_program(pid: i32) -> bool {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Behind the name, which may have blanks: state, parent, group, session, terminal, its group, flags.
+    // Fields after the name, which may contain blanks: state, parent, group, session, terminal, its
+    // group, flags.
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let mut words = rest.split_whitespace();
     let state = words.next();
@@ -98,7 +101,7 @@ mod tests {
         let mut setsid = Command::new("setsid");
         setsid.args(["--fork", "sleep", "600"]).env(VARIABLE, mountpoint);
         assert!(setsid.status().unwrap().success());
-        // Whether it runs its program by now or not.
+        // Whether it already runs its program or not.
         kill(mountpoint);
         assert!(processes(mountpoint).is_empty());
     }

@@ -1,11 +1,11 @@
-//! A daemon that allocates without end is ended, and said to: the machine lives, and so do the trials
-//! beside it.
+//! A daemon that allocates without end is killed, and the trial says so; the machine and the trials
+//! beside it survive.
 //!
-//! What it holds is looked at. A limit of the address space (RLIMIT_AS) would refuse a healthy daemon
-//! in Go or Java, which reserves far more than it uses; a cgroup needs a hierarchy that may be
-//! written to, which users and containers often have not, and its SIGKILL says nothing. What no look
-//! finds (memory that is mapped by nobody, a helper of another process group) the kernel's OOM killer
-//! kills the daemon first, and not the process that runs the trials.
+//! Its memory is checked periodically. A limit on the address space (RLIMIT_AS) would refuse a
+//! healthy daemon in Go or Java, which reserves far more than it uses. A cgroup needs a writable
+//! hierarchy, which users and containers often lack, and its SIGKILL gives no reason. Some memory
+//! no check finds (memory that nobody maps, or that of a helper in another process group); the
+//! kernel's OOM killer then kills the daemon first, and not the process that runs the trials.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -15,18 +15,18 @@ use std::time::Duration;
 use machine::child::members;
 use nix::unistd::Pid;
 
-/// How often it is looked: a tenth of a second is enough to fill some 300 MB.
+/// How often memory is checked: in a tenth of a second, a process can fill some 300 MB.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
-/// The most that a daemon may hold. Trials ask for mounts of 256 MiB.
+/// The most memory that a daemon may hold. Trials ask for mounts of 256 MiB.
 const MOST: u64 = 4 << 30;
-/// The group is searched for only where the machine has lost as much since it was last looked at.
+/// The process group is examined only if the machine has lost this much memory since the last time.
 const NOTABLE: u64 = 256 << 20;
 
-/// What a daemon held of memory when it was ended for it.
+/// How much memory a daemon held when it was killed for that.
 #[derive(Debug)]
 pub(super) struct Held {
     too_much: AtomicU64,
-    /// What the machine had to give at the last search.
+    /// How much memory the machine had available at the last examination.
     available: AtomicU64,
 }
 
@@ -37,11 +37,11 @@ impl Default for Held {
 }
 
 impl Held {
-    /// Looks at the daemon `pid` and its process group.
+    /// Checks the daemon `pid` and its process group.
     pub(super) fn is_too_much(&self, pid: u32) -> bool {
         let mut holds = Holds::of(pid);
         let available = of_machine("MemAvailable:");
-        // The first look finds the group as well.
+        // The first check examines the group as well.
         let before = self.available.load(Ordering::Relaxed);
         if holds.bytes() <= most() && available.saturating_add(NOTABLE) < before {
             self.available.store(available, Ordering::Relaxed);
@@ -51,14 +51,14 @@ impl Held {
         }
         let too_much = holds.bytes() > most();
         if too_much {
-            // What it held first: it is ended once more if it lives on.
+            // Keep the largest value, because the daemon is killed again if it survives.
             let kept = self.too_much.load(Ordering::SeqCst).max(holds.bytes());
             self.too_much.store(kept, Ordering::SeqCst);
         }
         too_much
     }
 
-    /// How it ended, if that is what it was ended for.
+    /// How it ended, if it was killed for its memory.
     pub(super) fn in_words(&self) -> Option<String> {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let held = self.too_much.load(Ordering::SeqCst);
@@ -73,21 +73,21 @@ impl Held {
     }
 }
 
-/// What one may hold here.
+/// The most memory that a daemon may hold on this machine.
 fn most() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| match of_machine("MemTotal:") {
-        // Unknown.
+        // The machine's memory is unknown.
         0 => MOST,
         all => MOST.min(all / 2),
     })
 }
 
-/// Memory that no file gives back.
+/// Memory that is not backed by files.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Holds {
     own: u64,
-    /// Counted once: all processes of a group may map the same.
+    /// Counted once, because all processes of a group may map the same memory.
     shared: u64,
 }
 
@@ -107,21 +107,21 @@ impl Holds {
     }
 }
 
-/// A line of /proc/meminfo, bytes.
+/// The value of a line of /proc/meminfo, in bytes.
 fn of_machine(name: &str) -> u64 {
     bytes_of(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), name)
 }
 
-/// What follows `name` in a file of /proc, which counts in kB; 0 where there is nothing.
+/// The value after `name` in a file of /proc, which counts in kB, as bytes; 0 if there is none.
 fn bytes_of(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     number.unwrap_or_default() * 1024
 }
 
-/// Has the OOM killer take the process `pid`, and what it starts, before anything else.
+/// Makes the OOM killer choose the process `pid`, and processes that it starts, before any other.
 pub(super) fn is_the_first_to_go(pid: u32) {
-    // One that has ended has no such file.
+    // If the process has ended, there is no such file.
     let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "1000");
 }
 
@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn what_is_reserved_is_not_held() {
         let before = Holds::of(std::process::id());
-        // A terabyte of address space, as some runtimes take at their start.
+        // A terabyte of address space, which some runtimes reserve when they start.
         let reserved = unsafe {
-            // SAFETY: a new mapping, which nobody touches.
+            // SAFETY: a new mapping, which nobody accesses.
             libc::mmap(
                 std::ptr::null_mut(),
                 1 << 40,
@@ -149,7 +149,7 @@ mod tests {
         let after = Holds::of(std::process::id());
         let more = after.bytes() - before.bytes();
         assert!(((60 << 20)..(1 << 30)).contains(&more), "{more}, of {}", held.len());
-        // SAFETY: it is the mapping from above.
+        // SAFETY: this is the mapping made above.
         unsafe { libc::munmap(reserved, 1 << 40) };
     }
 

@@ -1,4 +1,4 @@
-//! The FUSE daemon, mounted, and taken down on every path.
+//! Mounts the FUSE daemon, and takes it down on every path.
 
 mod announcement;
 mod connection;

@@ -1,28 +1,28 @@
-//! A daemon that does not start, and in what way it fails to: the advice depends on it.
+//! A daemon that does not start, and in which way: the advice to its author depends on that.
 
 use machine::failure::Failure;
 
-/// In what way a daemon does not start.
+/// The way in which a daemon does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// It cannot be run.
     NotRun,
-    /// It ends, and says that it failed.
+    /// It ends and reports a failure.
     Ends,
-    /// It ends and says that all is well: it has gone to the background, or done nothing.
+    /// It ends and reports success: it has gone to the background, or has done nothing.
     Background,
-    /// It runs and mounts nothing.
+    /// It runs, but mounts nothing.
     NoMount,
-    /// It mounts, and does not answer.
+    /// It mounts, but does not answer.
     NoAnswer,
 }
 
 /// A daemon that did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotStarted {
-    /// In what way.
+    /// In which way it did not start.
     pub how: How,
-    /// What it was run as, and what it said.
+    /// The command that was run, and its output.
     pub failure: Failure,
 }
 

@@ -1,5 +1,5 @@
-//! The running daemons, by the thread that started them. A hanging one is killed, which unblocks its
-//! callers, and so is one that takes too much memory.
+//! The running daemons, with the thread that started each. A daemon that hangs is killed, which
+//! unblocks its callers, and so is one that takes too much memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
@@ -11,19 +11,20 @@ use nix::unistd::Pid;
 use super::connection::Connection;
 use super::memory::{self, Held, LOOK};
 
-/// A daemon that runs.
+/// A running daemon.
 #[derive(Debug)]
 struct RunningDaemon {
     starter: ThreadId,
     pid: u32,
     mountpoint: PathBuf,
-    /// Once it has mounted: while it is being unmounted the list of mounts has it no more.
+    /// Set once it has mounted, because a mount that is being unmounted is no longer in the list of
+    /// mounts.
     connection: Option<Connection>,
     held: Arc<Held>,
 }
 
 impl RunningDaemon {
-    /// Ends it, and whatever waits for it.
+    /// Kills it, and unblocks everything that waits for it.
     fn end(&self) {
         let connection = Connection::of(&self.mountpoint).ok().flatten();
         for connection in self.connection.iter().chain(&connection) {
@@ -34,11 +35,11 @@ impl RunningDaemon {
 }
 
 static RUNNING: Mutex<Vec<RunningDaemon>> = Mutex::new(Vec::new());
-/// Told when a daemon is added.
+/// Notified when a daemon is added.
 static ADDED: Condvar = Condvar::new();
 
-/// Has the daemon `pid`, the first of its process group, be known and watched; what it is ended for
-/// is in what comes back.
+/// Registers the daemon `pid`, the leader of its process group, and starts watching its memory. The
+/// returned value tells if it was killed for that.
 pub(super) fn add(pid: u32, mountpoint: &Path) -> Arc<Held> {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
@@ -57,33 +58,33 @@ pub(super) fn add(pid: u32, mountpoint: &Path) -> Arc<Held> {
     held
 }
 
-/// It has mounted.
+/// Records the connection of a daemon that has mounted.
 pub(super) fn connected(pid: u32, connection: Option<Connection>) {
     if let Some(daemon) = lock().iter_mut().find(|daemon| daemon.pid == pid) {
         daemon.connection = connection;
     }
 }
 
-/// It was reaped: its number may be another's soon.
+/// Removes a daemon that has been reaped, because another process may soon have its id.
 pub(super) fn forget(pid: u32) {
     lock().retain(|daemon| daemon.pid != pid);
 }
 
-/// Ends the daemons that `thread` has started, and so whatever waits for an answer of theirs; how
-/// many there were.
+/// Kills the daemons that `thread` has started, and so unblocks everything that waits for their
+/// answers. Returns their number.
 pub fn kill_daemons_of(thread: ThreadId) -> usize {
     let running = lock();
     let theirs = running.iter().filter(|daemon| daemon.starter == thread);
     theirs.map(RunningDaemon::end).count()
 }
 
-/// Looks at what they hold of memory, while there are any, and ends the one that holds too much.
+/// Checks the memory of the daemons as long as there are any, and kills one that holds too much.
 fn watch() {
     let mut running = lock();
     loop {
         running = match running.is_empty() {
             true => ADDED.wait(running).unwrap_or_else(PoisonError::into_inner),
-            // It is not told of anything that it need not see at its next look.
+            // Changes meanwhile need no notification: the next check sees them.
             false => {
                 drop(running);
                 thread::sleep(LOOK);

@@ -1,10 +1,10 @@
-//! Commands as a person can copy them into a shell.
+//! Commands in a form that a person can copy into a shell.
 
 use std::process::Command;
 
 use evidence::shell::quoted;
 
-/// `words` as a shell reads them: quoted where they have to be.
+/// `words` for a shell, quoted if necessary.
 #[must_use]
 pub fn in_shell(words: &[String]) -> String {
     let plain = |glyph: char| glyph.is_ascii_alphanumeric() || "_-./,:=@%+".contains(glyph);
@@ -15,7 +15,7 @@ pub fn in_shell(words: &[String]) -> String {
     words.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// `command` in the directory in which it runs.
+/// `command`, preceded by changing to its directory.
 pub(super) fn as_run(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
@@ -32,7 +32,7 @@ pub(super) fn as_run(command: &Command) -> String {
 mod tests {
     use super::*;
 
-    /// A shell that is given it back says the same words.
+    /// A shell that executes the result runs the same words.
     #[test]
     fn a_shell_reads_what_is_shown() {
         let words =

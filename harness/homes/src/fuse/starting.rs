@@ -10,8 +10,8 @@ impl FuseMount {
     /// The daemon under test, started with `options` for the trial of this thread.
     ///
     /// # Errors
-    /// As [`FuseMount::start`], with what to change where it starts without options. Once a trial
-    /// of the same criterion has found that it does not start, the others are not tried.
+    /// As [`FuseMount::start`], with advice if the daemon starts without options. Once a trial of
+    /// the same criterion has found that it does not start, other trials do not try.
     pub fn for_trial(options: &[&str]) -> Result<FuseMount, Failure> {
         let program = build_if_missing()?;
         let asked = options.join(" ");
@@ -31,7 +31,8 @@ impl FuseMount {
             Ok(mount) => return Ok(mount),
             Err(failure) => failure,
         };
-        // Once more and without options: which of them is it, or was the machine only slow?
+        // Try again without options, to find out whether the options are the reason, or the machine
+        // was only slow.
         let bare = FuseMount::start(&program, &[]);
         match &bare {
             Err(_) => Cause::of_this_trial("").note(),

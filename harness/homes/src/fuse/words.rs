@@ -1,4 +1,4 @@
-//! What a daemon says on its error stream: its first and its last words, however much it says.
+//! The output of a daemon on its error stream: the first and the last part, however much it writes.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,18 +12,18 @@ use machine::failure::Failure;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-/// Bytes kept of its beginning, and as many of its end.
+/// How many bytes are kept of the beginning, and how many of the end.
 const KEPT: usize = 64 << 10;
 
-/// How long what a daemon said may be on its way after its end; whoever else has the stream open
-/// may keep it for longer.
+/// How long to wait for output after the daemon has ended; any other process that has the stream
+/// open may keep it open for longer.
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct KeptWords {
     first: Vec<u8>,
     last: Vec<u8>,
-    /// Bytes that were between them.
+    /// How many bytes between them were dropped.
     lost: usize,
 }
 
@@ -33,7 +33,7 @@ impl KeptWords {
         self.first.extend_from_slice(begin);
         bytes = rest;
         self.last.extend_from_slice(bytes);
-        // Not at each piece: moving the end costs as much as it is long.
+        // Not after each piece, because moving the end takes time in proportion to its length.
         if self.last.len() > 2 * KEPT {
             let more = self.last.len() - KEPT;
             self.last.drain(..more);
@@ -51,7 +51,7 @@ impl KeptWords {
     }
 }
 
-/// A daemon's error stream, which is read as it comes: a daemon never waits for us to read.
+/// A daemon's error stream. It is read continuously, so a daemon never waits for a reader.
 #[derive(Debug)]
 pub(super) struct Words {
     kept: Arc<Mutex<KeptWords>>,
@@ -59,7 +59,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The stream, to be given to the daemon, and what is heard on it.
+    /// The stream to give to the daemon, and a reader of its output.
     pub(super) fn stream() -> Result<(Stdio, Words), Failure> {
         let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let kept = Arc::new(Mutex::new(KeptWords::default()));
@@ -74,12 +74,12 @@ impl Words {
         Ok((tell.into(), Words { kept, reader }))
     }
 
-    /// What was heard so far.
+    /// The output so far.
     pub(super) fn so_far(&self) -> String {
         lock(&self.kept).text()
     }
 
-    /// All that was said by a daemon that has ended.
+    /// The complete output of a daemon that has ended.
     pub(super) fn to_the_end(&self) -> String {
         let _ = wait_for("", LINGER, || Ok(self.reader.is_finished().then_some(())));
         self.so_far()
@@ -100,7 +100,7 @@ mod tests {
     fn a_daemon_that_talks_without_end_is_cut_short() {
         let (stream, words) = Words::stream().unwrap();
         let script = "echo first; yes | head -c 10000000; echo last";
-        // The command holds our end as well.
+        // The command also holds our end of the stream.
         let status = Command::new("sh").args(["-c", script]).stdout(stream).status();
         assert!(status.unwrap().success());
         let text = words.to_the_end();

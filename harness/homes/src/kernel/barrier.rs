@@ -1,8 +1,8 @@
-//! What keeps modules out of this machine's own kernel.
+//! The barrier that keeps modules out of this machine's own kernel.
 //!
-//! Everything that loads a module, or mounts so that the kernel would load one, asks [`may_load`]
-//! first. In the guest it may be. On any other kernel a person must have said so, with
-//! `--yes-on-this-machine`, on a terminal, and not in CI.
+//! Everything that loads a module, or mounts in a way that makes the kernel load one, calls
+//! [`may_load`] first. In the guest, loading is allowed. On any other kernel a person must have
+//! allowed it with `--yes-on-this-machine`, at a terminal, and not in CI.
 
 use std::io::{IsTerminal as _, stdin};
 
@@ -10,16 +10,16 @@ use evidence::place::Place;
 use machine::failure::Failure;
 use machine::{fail, place, project};
 
-/// What a person has said about this machine's own kernel.
+/// The permission that a person has given for this machine's own kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Nothing: trials never load a module outside of the guest.
+    /// None: trials never load a module outside the guest.
     None,
     /// `--yes-on-this-machine`.
     YesOnThisMachine,
 }
 
-/// What decides.
+/// The circumstances on which the decision depends.
 #[derive(Debug, Clone, Copy)]
 struct Circumstances {
     place: Place,
@@ -28,10 +28,10 @@ struct Circumstances {
     in_ci: bool,
 }
 
-/// That a module may be loaded into the kernel that runs here.
+/// Checks that a module may be loaded into the running kernel.
 ///
 /// # Errors
-/// It may not; where it may, or what is lacking.
+/// If it may not; the error says where it may, or what is missing.
 pub fn may_load(consent: Consent) -> Result<(), Failure> {
     decide(Circumstances {
         place: place::here().place,
@@ -41,7 +41,7 @@ pub fn may_load(consent: Consent) -> Result<(), Failure> {
     })
 }
 
-/// Every CI service sets `CI`; some people's shells say that it is none.
+/// Every CI service sets `CI`; some people's shells set it to a value that means no.
 fn says_ci(value: Option<&str>) -> bool {
     value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
 }
@@ -115,12 +115,12 @@ mod tests {
         assert_eq!(says_ci(value), is_ci);
     }
 
-    /// On the host each way of loading is refused before the kernel is asked: no errno, but the
-    /// barrier's words.
+    /// On the host, each way of loading is refused before the kernel is asked: the failure has no
+    /// errno, but the barrier's words.
     #[test]
     fn every_way_into_the_kernel_stands_behind_it() {
         if place::here().place == Place::Guest {
-            // There they load.
+            // In the guest, loading is allowed.
             may_load(Consent::None).unwrap();
             return;
         }
@@ -145,8 +145,8 @@ mod tests {
         }
     }
 
-    /// The system call, mount(2) and modprobe(8) are used where the barrier is asked, and nowhere
-    /// else in the harness.
+    /// The system call, mount(2) and modprobe(8) are used only in code that asks the barrier, and
+    /// nowhere else in the harness.
     #[test]
     fn no_source_goes_around_it() {
         let mut found = Vec::new();

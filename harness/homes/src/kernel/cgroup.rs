@@ -1,6 +1,6 @@
 //! A memory cgroup that is removed on every path.
 //!
-//! Kernel document: Documentation/admin-guide/cgroup-v2.rst.
+//! Reference: Documentation/admin-guide/cgroup-v2.rst in the kernel sources.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::process::{self, Command};
 use machine::fail;
 use machine::failure::{Failure, WithContext};
 
-/// Where the guest's cgroups are mounted.
+/// The directory in which the guest's cgroups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// A cgroup with the memory controller.
@@ -21,10 +21,10 @@ pub struct MemoryCgroup {
 }
 
 impl MemoryCgroup {
-    /// A new one below the root.
+    /// Makes a new one below the root.
     ///
     /// # Errors
-    /// No cgroup2, no memory controller, or no right to make one.
+    /// If there is no cgroup2 or no memory controller, or no right to make one.
     pub fn new() -> Result<MemoryCgroup, Failure> {
         let controllers = format!("{ROOT}/cgroup.subtree_control");
         fs::write(&controllers, "+memory").context(controllers)?;
@@ -33,26 +33,26 @@ impl MemoryCgroup {
         Ok(MemoryCgroup { path })
     }
 
-    /// Makes the process that `command` starts one of its members, before it runs.
+    /// Makes the process that `command` starts a member, before it runs its program.
     pub fn joins(&self, command: &mut Command) -> Result<(), Failure> {
         let path = self.path.join("cgroup.procs");
         let mut members: File =
             OpenOptions::new().write(true).open(&path).context(path.display())?;
-        // SAFETY: between fork and exec there is one write(2), from memory that is there.
+        // SAFETY: between fork and exec there is only one write(2), from static memory.
         unsafe { command.pre_exec(move || members.write_all(b"0")) };
         Ok(())
     }
 
-    /// Bytes that are charged to it.
+    /// How many bytes are charged to it.
     pub fn charged(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.current");
         Ok(fs::read_to_string(&path).context(path.display())?.trim_end().parse()?)
     }
 
-    /// Of them, what the kernel keeps for it.
+    /// How many of these bytes the kernel holds on its behalf.
     ///
     /// # Errors
-    /// A kernel before 5.18 does not tell.
+    /// A kernel before 5.18 does not report this.
     pub fn kernel_memory(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.stat");
         let text = fs::read_to_string(&path).context(path.display())?;

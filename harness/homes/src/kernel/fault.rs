@@ -1,5 +1,5 @@
-//! Allocations that fail on purpose: in the module's test build (`build.sh --fault-injection`,
-//! docs/kernel-module.md), or by a kernel that has fault injection
+//! Allocations that fail on purpose, either in the module's test build (`build.sh
+//! --fault-injection`, docs/kernel-module.md), or by a kernel that has fault injection
 //! (Documentation/fault-injection/fault-injection.rst).
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,8 @@ use super::module::ModuleFile;
 const OF_THE_MODULE: &str = "/sys/module/vexfs/parameters/fail_nth";
 const OF_THE_THREAD: &str = "/proc/thread-self/fail-nth";
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
-/// What a kernel lacks that cannot restrict failures to one module (FAULT_INJECTION_STACKTRACE_FILTER).
+/// Missing in a kernel that cannot restrict failures to one module
+/// (FAULT_INJECTION_STACKTRACE_FILTER).
 const FILTER: &str = "/sys/kernel/debug/failslab/require-start";
 const SECTION: &str = "/sys/module/vexfs/sections/.text";
 const SIZE: &str = "/sys/module/vexfs/coresize";
@@ -22,7 +23,7 @@ const SIZE: &str = "/sys/module/vexfs/coresize";
 /// The module's test build for the running kernel.
 ///
 /// # Errors
-/// Where it is missing or no module; undecided where the module is not the reference.
+/// If it is missing or no module; undecided if the module is not the reference.
 pub fn test_build() -> Result<ModuleFile, Failure> {
     if let Some(own) = &config::current()?.module {
         return Err(Failure::undecided(format!(
@@ -34,21 +35,24 @@ pub fn test_build() -> Result<ModuleFile, Failure> {
     ModuleFile::read(&under_test::fault_injection_module(&project::running_kernel()))
 }
 
-/// Who makes an allocation fail.
+/// What makes an allocation fail.
 #[derive(Debug)]
 pub enum Injector {
-    /// The module's test build: each allocation of its own, of pages and of the engine too.
+    /// The module's test build: any of its own allocations, including pages and those of the
+    /// engine.
     Module,
-    /// The kernel, in the thread that made this: each allocation of slabs below the module's code,
-    /// as for an inode or for the root's dentry, too. Its file stays open: to open it allocates.
+    /// The kernel, in the thread that made this: any slab allocation made below the module's code,
+    /// including those for an inode or the root's dentry. The file stays open, because opening it
+    /// allocates.
     Kernel(File),
 }
 
 impl Injector {
-    /// The kernel, where it has fault injection that can be restricted, for the loaded module and this thread.
+    /// Failures by the kernel in the loaded module and this thread; `None` if the kernel has no
+    /// fault injection that can be restricted.
     ///
     /// # Errors
-    /// It has, and cannot be told.
+    /// If the kernel has it, but it cannot be set up.
     pub fn of_the_kernel() -> Result<Option<Injector>, Failure> {
         if !Path::new(FILTER).exists() {
             return Ok(None);
@@ -60,7 +64,7 @@ impl Injector {
         for (name, value) in [
             ("require-start", format!("{start:#x}")),
             ("require-end", format!("{:#x}", start + size)),
-            // Allocations that may wait fail as well, and without a word in the kernel's log.
+            // Allocations that may wait fail as well, and failures are not logged.
             ("ignore-gfp-wait", "N".to_owned()),
             ("verbose", "0".to_owned()),
         ] {
@@ -71,10 +75,10 @@ impl Injector {
         Ok(Some(Injector::Kernel(own.context(OF_THE_THREAD)?)))
     }
 
-    /// Lets the `nth` allocation from now fail, once; 0 none.
+    /// Makes the `nth` allocation from now on fail, once; with 0, none fails.
     ///
     /// # Errors
-    /// Where the module loaded is not the test build.
+    /// If the loaded module is not the test build.
     pub fn fail_nth(&self, nth: u32) -> Result<(), Failure> {
         let text = nth.to_string();
         match self {
@@ -83,10 +87,10 @@ impl Injector {
         }
     }
 
-    /// What is left of [`Injector::fail_nth`]: 0 once an allocation has failed.
+    /// How many allocations remain until the one of [`Injector::fail_nth`]; 0 after it has failed.
     ///
     /// # Errors
-    /// Where the module loaded is not the test build.
+    /// If the loaded module is not the test build.
     pub fn until_failure(&self) -> Result<u32, Failure> {
         let text = match self {
             Injector::Module => fs::read_to_string(OF_THE_MODULE).context(OF_THE_MODULE)?,

@@ -1,4 +1,4 @@
-//! Allocations that nothing points to any more, on a kernel that looks for them
+//! Finds allocations that nothing points to any more, on a kernel with kmemleak
 //! (Documentation/dev-tools/kmemleak.rst).
 
 use std::fs;
@@ -8,20 +8,20 @@ use std::time::Duration;
 use machine::failure::{Failure, WithContext};
 
 const CONTROL: &str = "/sys/kernel/debug/kmemleak";
-/// Younger objects are not reported (MSECS_MIN_AGE is 5 s), and a pointer may be on its way.
+/// Younger objects are not reported (MSECS_MIN_AGE is 5 s), and a pointer may be in transit.
 const GRACE: Duration = Duration::from_secs(6);
 /// An object is reported when two scans have found it unreferenced and unchanged.
 const SCANS: u32 = 2;
 
-/// The kernel's own search for leaks, from a moment on.
+/// The kernel's own search for leaks that are made after a certain moment.
 #[derive(Debug)]
 pub struct Kmemleak(());
 
 impl Kmemleak {
-    /// Forgets what there was before; `None` where the kernel does not look for leaks.
+    /// Discards earlier leaks; `None` if the kernel has no kmemleak.
     ///
     /// # Errors
-    /// It does, and cannot be told.
+    /// If the kernel has it, but it cannot be controlled.
     pub fn from_now() -> Result<Option<Kmemleak>, Failure> {
         if !Path::new(CONTROL).exists() {
             return Ok(None);
@@ -30,13 +30,14 @@ impl Kmemleak {
         Ok(Some(Kmemleak(())))
     }
 
-    /// That nothing that was allocated in a module's code has leaked since.
+    /// Checks that nothing allocated by a module's code has leaked since.
     ///
     /// # Errors
-    /// The kernel's reports, with the stacks that allocated; or it cannot be asked.
+    /// The kernel's reports, with the stacks of the allocations; or that kmemleak cannot be
+    /// controlled.
     pub fn check(self) -> Result<(), Failure> {
         for _ in 0..SCANS {
-            // There is nothing to look at meanwhile: objects have to grow old.
+            // Nothing can be polled meanwhile: objects have to reach a minimum age.
             std::thread::sleep(GRACE);
             tell("scan")?;
         }
@@ -56,8 +57,8 @@ fn tell(what: &str) -> Result<(), Failure> {
     fs::write(CONTROL, what).context(format!("echo {what} > {CONTROL}"))
 }
 
-/// The reports whose stacks pass through a module, loaded (`function+0x1/0x2 [module]`) or gone: then
-/// nobody has a name for the address any more.
+/// The reports whose stacks pass through a module, which may be loaded (`function+0x1/0x2
+/// [module]`) or unloaded, in which case the address has no name any more.
 fn in_modules(reports: &str) -> Vec<String> {
     reports
         .split("unreferenced object ")

@@ -10,22 +10,22 @@ use machine::failure::{Failure, WithContext};
 
 const DEVICE: &str = "/dev/kmsg";
 
-/// Words that tell of trouble with a module without the headline of a warning.
+/// Words that report trouble with a module without a warning's headline.
 const MODULE_TROUBLE: &[&str] = &[
-    // slab, of a cache that is destroyed while it holds objects.
+    // From slab: a cache is destroyed while it contains objects.
     "Objects remaining in",
     "Slab cache still has objects",
-    // The VFS, of inodes that somebody still holds when their mount ends.
+    // From the VFS: somebody still holds inodes when their mount ends.
     "Busy inodes after unmount",
-    // sysfs, of a name that an earlier load left.
+    // From sysfs: an earlier load has left a name behind.
     "cannot create duplicate filename",
-    // kobject, of one that is used again before it was let go.
+    // From kobject: an object is used again before it was released.
     "tried to init an initialized object",
-    // lockdep, on debug kernels.
+    // From lockdep, on debug kernels.
     "possible circular locking dependency",
     "possible recursive locking",
     "inconsistent lock state",
-    // The page allocator, of a request that may not fail so noisily.
+    // From the page allocator: a request without __GFP_NOWARN has failed.
     "page allocation failure",
 ];
 
@@ -38,12 +38,13 @@ pub struct LogRecord {
     pub seq: u64,
     /// Microseconds since boot.
     pub microseconds: u64,
-    /// What it says.
+    /// The text of the record.
     pub text: String,
 }
 
 impl LogRecord {
-    /// `level,seq,microseconds,flags;text`, and lines of a dictionary that begin with a space.
+    /// Parses `level,seq,microseconds,flags;text`, followed by lines of a dictionary that begin
+    /// with a space.
     fn parse(raw: &str) -> Option<LogRecord> {
         let (prefix, rest) = raw.split_once(';')?;
         let mut fields = prefix.split(',');
@@ -54,7 +55,7 @@ impl LogRecord {
         Some(LogRecord { level: (priority & 7) as u8, seq, microseconds, text })
     }
 
-    /// What of trouble it tells, if it does.
+    /// The trouble that the record reports, if any.
     pub fn trouble(&self) -> Option<Finding> {
         trouble_in(&self.text).or_else(|| {
             let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
@@ -63,30 +64,30 @@ impl LogRecord {
         })
     }
 
-    /// A line for the evidence.
+    /// The record as a line for the evidence.
     pub fn line(&self) -> String {
         let seconds = self.microseconds as f64 / 1e6;
         format!("{} {} {seconds:.6} {}", self.level, self.seq, self.text)
     }
 }
 
-/// The log from a moment on.
+/// The log, read from a certain moment on.
 pub struct KernelLog {
     device: File,
     next_seq: Option<u64>,
 }
 
-/// What was logged.
+/// Records that were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logged {
     /// The records, in order.
     pub records: Vec<LogRecord>,
-    /// Records that are missing between them.
+    /// How many records are missing between them.
     pub lost: u64,
 }
 
 impl KernelLog {
-    /// From now on.
+    /// Reads the log from now on.
     pub fn from_now() -> Result<KernelLog, Failure> {
         let mut device = OpenOptions::new()
             .read(true)
@@ -100,12 +101,12 @@ impl KernelLog {
     /// Writes a line into the log that marks where a trial begins.
     pub fn mark(text: &str) -> Result<(), Failure> {
         let mut device = OpenOptions::new().write(true).open(DEVICE).context(DEVICE)?;
-        // 6 is KERN_INFO; one write is one record. Without the newline the record stays open for
-        // a continuation, and no reader sees it until the next one begins.
+        // 6 is KERN_INFO, and one write is one record. Without the newline the record would stay
+        // open for a continuation, and readers would see it only when the next one begins.
         device.write_all(format!("<6>vexfs-validation: {text}\n").as_bytes()).context(DEVICE)
     }
 
-    /// What has been logged since the last call.
+    /// The records since the last call.
     pub fn read(&mut self) -> Result<Logged, Failure> {
         let mut logged = Logged::default();
         let mut buffer = [0; 8192];
@@ -113,7 +114,8 @@ impl KernelLog {
             match self.device.read(&mut buffer) {
                 Ok(0) => return Ok(logged),
                 Ok(count) => self.take(&String::from_utf8_lossy(&buffer[..count]), &mut logged),
-                // Records were overwritten before they were read; the numbers tell how many.
+                // Records were overwritten before they were read; the sequence numbers tell how
+                // many.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(logged),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -133,15 +135,15 @@ impl KernelLog {
 }
 
 impl Logged {
-    /// The lines, for the evidence.
+    /// The records as lines for the evidence.
     pub fn lines(&self) -> Vec<String> {
         self.records.iter().map(LogRecord::line).collect()
     }
 
-    /// That nothing is missing and nothing tells of trouble.
+    /// Checks that no record is missing and none reports trouble.
     ///
     /// # Errors
-    /// The first trouble, with the lines around it; or, undecided, how many lines are missing.
+    /// The first trouble, with the lines around it; or, as undecided, how many records are missing.
     pub fn check(&self) -> Result<(), Failure> {
         let mut around: VecDeque<String> = VecDeque::new();
         for (index, record) in self.records.iter().enumerate() {
@@ -207,7 +209,8 @@ mod tests {
         assert!(logged(&["6,6,0,-;before", raw]).check().is_err());
     }
 
-    /// What a healthy run logs: loading, refused mount options, and an emulated machine's clock.
+    /// What a healthy run logs: loading, refused mount options, and the clock of an emulated
+    /// machine.
     #[test]
     fn what_a_healthy_run_says_is_no_trouble() {
         let lines = [
@@ -219,7 +222,7 @@ mod tests {
              cs_nsec: 1911416728 wd_nsec: 1911416920",
             "4,535,156401075,-;hrtimer: interrupt took 21179517 ns",
             "6,536,192594630,-;client (252): drop_caches: 3",
-            // A trial asks which of them are the module's.
+            // A trial reads the report to find out which of them are the module's.
             "6,537,192594731,-;kmemleak: 3 new suspected memory leaks (see \
              /sys/kernel/debug/kmemleak)",
         ];

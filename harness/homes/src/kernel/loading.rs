@@ -1,5 +1,5 @@
-//! Loading a module that is not the reference. If it cannot be loaded, one trial fails and says why in a
-//! sentence; the others report that they were not tried.
+//! Loading a module that is not the reference. If it cannot be loaded, one trial fails and says why
+//! in a sentence; the others report that they were not tried.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -17,20 +17,20 @@ use super::module::{
 use super::names::{Names, names};
 use crate::cause::Cause;
 
-/// For modprobe(8), in an emulated guest.
+/// The time limit of modprobe(8), in an emulated guest.
 const NEEDED_LIMIT: Duration = Duration::from_secs(120);
-/// Lines of the kernel's log that say why it did not load a module.
+/// How many of the kernel log's last lines are shown if a module was not loaded.
 const LINES: usize = 3;
 
 fn is_own() -> Result<bool, Failure> {
     Ok(config::current()?.module.is_some())
 }
 
-/// Loads the modules that the module under test needs and that are not there. They stay: they are
-/// no work of its own.
+/// Loads the modules that the module under test needs and that are not loaded yet. They stay
+/// loaded, because they are not part of it.
 ///
 /// # Errors
-/// modprobe(8) does not know them, or cannot load them.
+/// If modprobe(8) does not know them, or cannot load them.
 pub fn load_needed() -> Result<(), Failure> {
     may_load(Consent::None)?;
     if !is_own()? {
@@ -51,10 +51,10 @@ pub fn load_needed() -> Result<(), Failure> {
     Ok(())
 }
 
-/// That no other trial has found that the module cannot be tried.
+/// Checks that no other trial has found the module impossible to use.
 ///
 /// # Errors
-/// Undecided: this one was not tried either.
+/// As undecided: this trial was not tried either.
 pub fn may_be_tried() -> Result<(), Failure> {
     match Cause::of_this_trial("").found_by() {
         Some(first) => Err(Failure::undecided(format!(
@@ -65,7 +65,7 @@ pub fn may_be_tried() -> Result<(), Failure> {
     }
 }
 
-/// What the kernel had and said before a module was loaded.
+/// The modules, file systems and log of the kernel before a module is loaded.
 pub(super) struct BeforeLoading {
     modules: BTreeSet<String>,
     file_systems: BTreeSet<String>,
@@ -73,7 +73,7 @@ pub(super) struct BeforeLoading {
 }
 
 impl BeforeLoading {
-    /// From now on, where the module is not the reference.
+    /// Records the present state, if the module is not the reference.
     pub(super) fn of_own() -> Result<Option<BeforeLoading>, Failure> {
         if !is_own()? {
             return Ok(None);
@@ -84,10 +84,11 @@ impl BeforeLoading {
         Ok(Some(BeforeLoading { modules, file_systems, log }))
     }
 
-    /// That what was loaded is what vexfs.toml says, and loads in silence.
+    /// Checks that the loaded module is what vexfs.toml says, and that loading it logged no
+    /// trouble.
     ///
     /// # Errors
-    /// What to change; the module is unloaded then.
+    /// What to change; the module is then unloaded again.
     pub(super) fn check(
         mut self,
         loaded: Result<LoadedModule, Failure>,

@@ -4,9 +4,9 @@ use std::fs;
 
 use machine::failure::{Failure, WithContext};
 
-/// Unreclaimable slab, kernel stacks, page tables and vmalloc of /proc/meminfo, in KiB: what
-/// stays when something is not freed. Pages that are allocated directly do not show here; a
-/// sanitizer kernel sees them.
+/// Unreclaimable slab, kernel stacks, page tables and vmalloc from /proc/meminfo, in KiB: memory
+/// that stays allocated if something is not freed. Pages that are allocated directly do not show
+/// here; a sanitizer kernel sees them.
 pub fn kernel_memory_kib() -> Result<i64, Failure> {
     const PARTS: [&str; 4] = ["SUnreclaim:", "KernelStack:", "PageTables:", "VmallocUsed:"];
     let text = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
@@ -20,24 +20,24 @@ pub fn kernel_memory_kib() -> Result<i64, Failure> {
     Ok(sum)
 }
 
-/// Allocations that a module which is not loaded has left: areas of vmalloc whose allocator has no
-/// name any more, and objects in slab caches of its name. Another module that is gone may have
-/// left some, too: take the number before the first load as zero.
+/// How many allocations a module has left that is not loaded any more: vmalloc areas whose
+/// allocator has no name any more, and objects in slab caches named after the module. Other
+/// unloaded modules may have left some, too, so take the number before the first load as zero.
 ///
 /// # Errors
-/// Where /proc/vmallocinfo or /proc/slabinfo cannot be read, which takes root.
+/// If /proc/vmallocinfo or /proc/slabinfo cannot be read, which requires root.
 pub fn leaked_allocations() -> Result<u64, Failure> {
     let read = |path| fs::read_to_string(path).context(path);
     Ok(nameless_areas(&read("/proc/vmallocinfo")?) + slab_objects(&read("/proc/slabinfo")?))
 }
 
-/// Lines of `range size caller ...`, where a caller in code that is gone is a bare address.
+/// Counts lines `range size caller ...` whose caller is a bare address, because its code is gone.
 fn nameless_areas(vmallocinfo: &str) -> u64 {
     let callers = vmallocinfo.lines().filter_map(|line| line.split_whitespace().nth(2));
     callers.filter(|caller| caller.starts_with("0x")).count() as u64
 }
 
-/// Lines of `name active_objs num_objs ...`.
+/// Adds up lines `name active_objs num_objs ...`.
 fn slab_objects(slabinfo: &str) -> u64 {
     let caches = slabinfo.lines().filter(|line| line.starts_with(&super::names().module));
     caches.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()

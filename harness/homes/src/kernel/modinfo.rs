@@ -1,9 +1,9 @@
-//! What a module's file says of itself.
+//! What a module's file says about itself.
 
-/// The value of a `key=value` string of the file's `.modinfo`: NUL-terminated, behind a NUL.
+/// The value of a `key=value` string in the file's `.modinfo`; the string is between two NULs.
 ///
-/// String by string, which is a comparison a byte: every trial of the module asks, and a window at
-/// every byte takes an emulated CPU 50 ms.
+/// The search goes string by string, with about one comparison per byte. Every trial of the module
+/// needs it, and comparing at every byte takes an emulated CPU 50 ms.
 pub(super) fn modinfo(bytes: &[u8], key: &str) -> Option<String> {
     let end = bytes.iter().rposition(|&byte| byte == 0)?;
     let mut strings = bytes[..end].split(|&byte| byte == 0).skip(1);

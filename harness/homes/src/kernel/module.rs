@@ -1,4 +1,4 @@
-//! Loading and unloading `vexfs.ko`, and what the kernel lists of it.
+//! Loads and unloads `vexfs.ko`, and reads what the kernel lists about it.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -19,26 +19,26 @@ use super::loading;
 use super::modinfo::{has_symbol, modinfo};
 use super::names::names;
 
-/// How long a reference that somebody is just giving back may keep the module.
+/// How long to wait for a reference that somebody is about to drop.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
-/// How compressed files begin, and what decompresses them.
+/// The first bytes of compressed files, and the programs that decompress them.
 const COMPRESSED: [(&[u8], &str); 3] =
     [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip")];
 
-/// A module file and what its `.modinfo` says.
+/// A module file and the content of its `.modinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleFile {
     /// The `.ko`.
     pub path: PathBuf,
     /// Kernel release and options that it was built for.
     pub vermagic: String,
-    /// Hash of its sources; empty where it was built without one, as Debian's kernels build modules
-    /// that say no MODULE_VERSION.
+    /// Hash of its sources; empty if it was built without one, as Debian's kernels do for modules
+    /// without MODULE_VERSION.
     pub srcversion: String,
     /// The modules that it needs.
     pub depends: Vec<String>,
-    /// It has something to do when it is loaded, and nothing that would end that: the kernel never
-    /// lets it go.
+    /// Whether it has an init function but no exit function, so that the kernel can never unload
+    /// it.
     pub is_permanent: bool,
 }
 
@@ -46,15 +46,15 @@ impl ModuleFile {
     /// The module built for the running kernel.
     ///
     /// # Errors
-    /// Where it is missing or no module.
+    /// If it is missing or no module.
     pub fn of_running_kernel() -> Result<ModuleFile, Failure> {
         ModuleFile::read(&under_test::kernel_module(&project::running_kernel())?)
     }
 
-    /// Reads what the file at `path` says of itself.
+    /// Reads what the file at `path` says about itself.
     ///
     /// # Errors
-    /// Where it cannot be read, or has no vermagic.
+    /// If it cannot be read, or has no vermagic.
     pub fn read(path: &Path) -> Result<ModuleFile, Failure> {
         let bytes = fs::read(path).context(format!(
             "{} (build it with: fixtures/vexfs/kernel/build.sh --kernel RELEASE)",
@@ -83,15 +83,15 @@ impl ModuleFile {
         })
     }
 
-    /// What identifies it in the evidence.
+    /// The values that identify it in the evidence.
     pub fn identity(&self) -> ModuleIdentity {
         ModuleIdentity { vermagic: self.vermagic.clone(), srcversion: self.srcversion.clone() }
     }
 
-    /// That the kernel `release` can load it, and let it go again.
+    /// Checks that the kernel `release` can load and unload it.
     ///
     /// # Errors
-    /// As [`ModuleFile::must_match`], or it has no exit function.
+    /// As [`ModuleFile::must_match`], or if it has no exit function.
     pub fn must_be_of_use(&self, release: &str) -> Result<(), Failure> {
         self.must_match(release)?;
         require!(
@@ -103,10 +103,10 @@ impl ModuleFile {
         Ok(())
     }
 
-    /// That it was built for the kernel `release`.
+    /// Checks that it was built for the kernel `release`.
     ///
     /// # Errors
-    /// Both releases, and what to do.
+    /// Names both releases, and what to do.
     pub fn must_match(&self, release: &str) -> Result<(), Failure> {
         let built_for = self.vermagic.split(' ').next().unwrap_or_default();
         require!(
@@ -118,7 +118,7 @@ impl ModuleFile {
         Ok(())
     }
 
-    /// finit_module(2).
+    /// Loads it with finit_module(2).
     ///
     /// # Errors
     /// Its errno.
@@ -126,7 +126,7 @@ impl ModuleFile {
         self.load_with("")
     }
 
-    /// finit_module(2) with module parameters, as `name=value name=value`.
+    /// Loads it with finit_module(2) and the module parameters `name=value name=value`.
     ///
     /// # Errors
     /// Its errno.
@@ -142,7 +142,7 @@ impl ModuleFile {
     }
 }
 
-/// finit_module(2) of an open file: nothing but the system call, for cycles that are timed.
+/// Loads an open file with finit_module(2), and does nothing else, for cycles that are timed.
 ///
 /// # Errors
 /// Its errno.
@@ -156,23 +156,23 @@ fn init(file: &File, parameters: &CStr) -> Result<LoadedModule, Failure> {
     Ok(LoadedModule(()))
 }
 
-/// The module while it is loaded; unloaded on drop.
+/// The loaded module; unloaded on drop.
 #[derive(Debug)]
 pub struct LoadedModule(());
 
 impl LoadedModule {
-    /// delete_module(2), which waits for nobody.
+    /// Calls delete_module(2) without waiting in the kernel.
     ///
     /// # Errors
-    /// Its errno; EBUSY only if it lasts.
+    /// Its errno; EBUSY only if the module stays busy.
     pub fn unload(self) -> Result<(), Failure> {
         self.unload_within(BUSY_LIMIT)
     }
 
-    /// delete_module(2) until others let the module go.
+    /// Calls delete_module(2) until the module is no longer in use.
     ///
     /// # Errors
-    /// Its errno; EBUSY only if it lasts for `limit`.
+    /// Its errno; EBUSY only if the module stays busy for `limit`.
     pub fn unload_within(self, limit: Duration) -> Result<(), Failure> {
         let result = wait_for("unloading (the module is in use)", limit, || match delete() {
             Ok(()) => Ok(Some(())),
@@ -185,15 +185,16 @@ impl LoadedModule {
         result
     }
 
-    /// What delete_module(2) says, once, while the module should not go.
+    /// Calls delete_module(2) once, while the module should not be unloadable.
     ///
     /// # Errors
-    /// The errno with which it refused.
+    /// The errno with which the kernel refused.
     pub fn try_unload(&self) -> Result<(), Errno> {
         delete()
     }
 
-    /// `srcversion` in /sys/module: which sources the loaded module has; empty where it has none.
+    /// `srcversion` in /sys/module, which identifies the sources of the loaded module; empty if it
+    /// has none.
     pub fn srcversion(&self) -> Result<String, Failure> {
         let path = format!("/sys/module/{}/srcversion", names().module);
         match fs::read_to_string(&path) {
@@ -206,8 +207,8 @@ impl LoadedModule {
 
 impl Drop for LoadedModule {
     fn drop(&mut self) {
-        // Best effort on the way out of a failure: what still uses a mount that was detached is
-        // ending. A module that cannot go stays listed, and the next trial says so.
+        // Best effort on the way out of a failure: users of a detached mount are about to end. A
+        // module that cannot be unloaded stays listed, and the next trial reports that.
         let _ = wait_for("", BUSY_LIMIT, || match delete() {
             Err(Errno::EWOULDBLOCK | Errno::EBUSY) => Ok(None),
             _ => Ok(Some(())),
@@ -215,12 +216,12 @@ impl Drop for LoadedModule {
     }
 }
 
-/// delete_module(2), which waits for nobody.
+/// Calls delete_module(2) without waiting in the kernel.
 fn delete() -> Result<(), Errno> {
     delete_by_name(&names().module)
 }
 
-/// The same of a module that is called `name`.
+/// As [`delete`], for a module called `name`.
 pub(super) fn delete_by_name(name: &str) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
@@ -236,12 +237,12 @@ pub fn registered() -> Result<bool, Failure> {
     Ok(registered_file_systems()?.contains(&names().file_system))
 }
 
-/// The modules that are loaded.
+/// The names of the loaded modules.
 pub(super) fn listed_modules() -> Result<BTreeSet<String>, Failure> {
     column("/proc/modules", |line| line.split(' ').next())
 }
 
-/// The file systems that the kernel has by now.
+/// The names of the file systems that are registered now.
 pub(super) fn registered_file_systems() -> Result<BTreeSet<String>, Failure> {
     column("/proc/filesystems", |line| line.split('\t').nth(1))
 }
@@ -250,11 +251,12 @@ fn column(path: &str, of: impl Fn(&str) -> Option<&str>) -> Result<BTreeSet<Stri
     Ok(fs::read_to_string(path).context(path)?.lines().filter_map(of).map(str::to_owned).collect())
 }
 
-/// Allocations of the module's engine that are alive, by its own count in /sys/fs. `None` where a
-/// module that is not the reference keeps none: its memory is looked at from outside.
+/// The number of live allocations of the module's engine, which it counts itself in /sys/fs. `None`
+/// for a module that is not the reference and has no such count; its memory is then checked from
+/// outside.
 ///
 /// # Errors
-/// The count cannot be read, or the reference has none.
+/// If the count cannot be read, or the reference has none.
 pub fn live_allocations() -> Result<Option<u64>, Failure> {
     let path = format!("/sys/fs/{}/live_allocations", names().file_system);
     if config::current()?.module.is_some() && !Path::new(&path).exists() {

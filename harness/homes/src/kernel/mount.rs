@@ -1,4 +1,4 @@
-//! A mount of the kernel's VexFS that is taken down on every path.
+//! A mount of the kernel's VexFS, taken down on every path.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -19,14 +19,14 @@ use super::barrier::{Consent, may_load};
 use super::names::names;
 use crate::filesystem::contract;
 
-/// How long a user's own command may take.
+/// How long a user's own mount command may take.
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
 
-/// `mount -t vexfs none DIR -o OPTIONS`, or what `vexfs.toml` says instead.
+/// `mount -t vexfs none DIR -o OPTIONS`, or the command in `vexfs.toml`.
 #[derive(Debug)]
 pub struct KernelMount {
     mountpoint: PathBuf,
-    /// Holds the mount point; removed after the mount is gone.
+    /// Contains the mount point; removed after unmounting.
     _directory: TempDir,
 }
 
@@ -34,14 +34,14 @@ impl KernelMount {
     /// Mounts on a fresh directory.
     ///
     /// # Errors
-    /// The errno of mount(2), or a mount whose type is not the kernel's VexFS.
+    /// The errno of mount(2), or that the mount's type is not the kernel's VexFS.
     pub fn new(options: &str) -> Result<KernelMount, Failure> {
-        // mount(2) makes the kernel look for the module.
+        // mount(2) makes the kernel load the module.
         may_load(Consent::None)?;
         let directory = tempfile::Builder::new().prefix("vexfs-kernel-").tempdir()?;
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint)?;
-        // The guard comes first: a command may fail with the mount in place.
+        // Make the guard first, because a command may fail after it has mounted.
         let mounted = KernelMount { mountpoint, _directory: directory };
         match &config::current()?.mount.module {
             Some(own) => mount_by(own, options, &mounted.mountpoint)?,
@@ -57,7 +57,8 @@ impl KernelMount {
         Ok(mounted)
     }
 
-    /// The type is the contract's, or the name that `vexfs.toml` gives the file system.
+    /// Checks the mount's type: the contract's, or the name that `vexfs.toml` gives the file
+    /// system.
     fn is_of_the_module(&self) -> Result<(), Failure> {
         if names().is_contracts() {
             let kind = statfs(&self.mountpoint)?.filesystem_type().0;
@@ -80,10 +81,10 @@ impl KernelMount {
         &self.mountpoint
     }
 
-    /// Unmounts, and checks that the directory beneath is empty.
+    /// Unmounts, and checks that the directory below is empty.
     ///
     /// # Errors
-    /// It cannot be unmounted, or something is left.
+    /// If it cannot be unmounted, or something is left.
     pub fn unmount(self) -> Result<(), Failure> {
         unmount(&self.mountpoint)?;
         require!(!is_mounted(&self.mountpoint)?, "{} is still mounted", self.mountpoint.display());
@@ -93,14 +94,14 @@ impl KernelMount {
     }
 }
 
-/// `failure` to mount with options, with what to change where the file system takes none.
+/// Adds to a `failure` to mount with options what to change if the file system takes none.
 fn explained(failure: Failure, kind: &str, at: &Path) -> Failure {
     let own = config::current().is_ok_and(|config| config.module.is_some());
     let none = None::<&str>;
     if !own || mount(Some("none"), at, Some(kind), MsFlags::empty(), none).is_err() {
         return failure;
     }
-    // What its guard takes down would count as mounted.
+    // Unmount this at once, or the caller's guard would find it mounted.
     let _ = umount2(at, MntFlags::MNT_DETACH);
     contract::limited_mount(failure).and_then(format!(
         "\nIt mounts without options. If it takes none, leave {{options}} out in vexfs.toml, and \
@@ -109,15 +110,15 @@ fn explained(failure: Failure, kind: &str, at: &Path) -> Failure {
     ))
 }
 
-/// Whether a command mounts, which can say that it did not, and not with which errno.
+/// Whether a command mounts. Such a command can report that it failed, but not with which errno.
 pub fn mounts_by_command() -> Result<bool, Failure> {
     Ok(config::current()?.mount.module.is_some())
 }
 
-/// The command that mounts on `mountpoint`: what `vexfs.toml` says, or else mount(8).
+/// The command that mounts on `mountpoint`: the one in `vexfs.toml`, or else mount(8).
 ///
 /// # Errors
-/// `vexfs.toml` is refused, or this is not the guest.
+/// If `vexfs.toml` is refused, or this is not the guest.
 pub fn mount_command(options: &str, mountpoint: &Path) -> Result<Command, Failure> {
     may_load(Consent::None)?;
     let Some(own) = &config::current()?.mount.module else {
@@ -133,7 +134,7 @@ pub fn mount_command(options: &str, mountpoint: &Path) -> Result<Command, Failur
     ]))
 }
 
-/// Mounts as `vexfs.toml` says.
+/// Mounts with the command from `vexfs.toml`.
 fn mount_by(
     command: &config::ConfiguredCommand,
     options: &str,

@@ -1,4 +1,4 @@
-//! What the module under test and its file system are called.
+//! The names of the module under test and of its file system.
 
 use std::sync::OnceLock;
 
@@ -6,21 +6,21 @@ use machine::{config, project, under_test};
 
 use super::modinfo::modinfo;
 
-/// The reference's, both.
+/// The name of the reference module and of its file system.
 const REFERENCE: &str = "vexfs";
 
 /// Names of the module under test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// As /proc/modules lists it.
+    /// The name in /proc/modules.
     pub module: String,
-    /// As /proc/filesystems lists it, and mount(2) takes it.
+    /// The name in /proc/filesystems and for mount(2).
     pub file_system: String,
 }
 
 impl Names {
-    /// Of the file that `own` describes, whose `.modinfo` is `bytes`: what vexfs.toml says, or else
-    /// what the module says of itself.
+    /// The names of the module that `own` describes, whose file contains `bytes`: those in
+    /// vexfs.toml, or else those in the file's `.modinfo`.
     fn of(own: &config::Module, bytes: &[u8]) -> Names {
         let module = own.name.clone().or_else(|| modinfo(bytes, "name="));
         let module = module.unwrap_or_else(|| REFERENCE.to_owned());
@@ -28,18 +28,18 @@ impl Names {
         Names { module, file_system }
     }
 
-    /// Whether the file system is called as the contract's is, and has to have its type.
+    /// Whether the file system has the contract's name, and therefore must have the contract's
+    /// type.
     pub fn is_contracts(&self) -> bool {
         self.file_system == REFERENCE
     }
 }
 
-/// Names of the module under test; the reference's where `vexfs.toml` names no other.
+/// The names of the module under test; the reference's if `vexfs.toml` names no other module.
 pub fn names() -> &'static Names {
     static NAMES: OnceLock<Names> = OnceLock::new();
     NAMES.get_or_init(|| {
-        // A configuration that is refused, and a file that is not there, are told where they are
-        // used.
+        // A refused configuration or a missing file is reported elsewhere, when it is used.
         let own = config::current().ok().and_then(|config| config.module.as_ref());
         let path = under_test::kernel_module(&project::running_kernel()).ok();
         match own {

@@ -1,6 +1,5 @@
-//! Traces of a module besides its entries among modules and file systems: names in /proc, sysfs, debugfs
-//! and /dev, and kernel threads.
-//! After unloading there must be none.
+//! Traces of a module other than its entries among modules and file systems: names in /proc, sysfs,
+//! debugfs and /dev, and kernel threads. After unloading there must be none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +7,8 @@ use std::path::Path;
 
 use machine::failure::{Failure, WithContext};
 
-/// Where modules show themselves. /proc/sys and /sys/module come and go with their owner.
+/// Where modules show traces. /proc/sys and /sys/module are left out, because their entries come
+/// and go with their owner.
 const DIRECTORIES: [&str; 8] = [
     "/proc",
     "/proc/fs",
@@ -19,26 +19,26 @@ const DIRECTORIES: [&str; 8] = [
     "/sys/devices/virtual",
     "/dev",
 ];
-/// Names of kernel threads that come and go by themselves.
+/// Names of kernel threads that come and go independently of the module.
 const OTHERS_THREADS: [&str; 3] = ["kworker/", "psimon", "irq/"];
-/// What comes and stays with the first loop device, and udev's names of it: by one a file system on a block
-/// device is tried.
+/// Names that the first loop device and udev create, and that stay. A file system on a block device
+/// is tried with a loop device.
 const OTHERS_NAMES: [&str; 4] =
     ["/dev/loop", "/dev/block", "/dev/disk", "/sys/devices/virtual/block"];
-/// kthreadd, whose children kernel threads are.
+/// The process id of kthreadd, the parent of all kernel threads.
 const KTHREADD: &str = "2";
 
-/// Names in the kernel's own directories, and its threads.
+/// Names in the kernel's own directories, and kernel threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SideEffects {
     names: BTreeSet<String>,
 }
 
 impl SideEffects {
-    /// As they are now.
+    /// The present traces.
     ///
     /// # Errors
-    /// A directory cannot be read; one that is not there is empty.
+    /// If a directory cannot be read; one that does not exist counts as empty.
     pub fn now() -> Result<SideEffects, Failure> {
         let mut names = BTreeSet::new();
         for directory in DIRECTORIES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
@@ -55,7 +55,7 @@ impl SideEffects {
         Ok(SideEffects { names })
     }
 
-    /// What is there beyond `before`.
+    /// The traces that are not in `before`.
     pub fn beyond(&self, before: &SideEffects) -> Vec<String> {
         self.names.difference(&before.names).cloned().collect()
     }
@@ -65,8 +65,8 @@ fn unless_others(path: String) -> Option<String> {
     (!OTHERS_NAMES.iter().any(|others| path.starts_with(others))).then_some(path)
 }
 
-/// The kernel thread that process `pid` is, `None` for any other process and for those that come
-/// and go.
+/// The name of the kernel thread with process id `pid`; `None` for any other process, and for
+/// threads that come and go by themselves.
 fn kernel_thread(pid: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;

@@ -1,5 +1,5 @@
-//! The kernel's own look at the objects of its caches, where it was booted to keep watch over them
-//! (`slub_debug`, Documentation/mm/slub.rst).
+//! The kernel's own check of the objects in its caches, if it was booted with `slub_debug`
+//! (Documentation/mm/slub.rst).
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use machine::failure::{Failure, WithContext};
 
 const CACHES: &str = "/sys/kernel/slab";
 
-/// Caches of `kmalloc`, which a module has objects in and shares with the whole kernel. Its own are
-/// looked at by the kernel when unloading destroys them.
+/// Prefix of the `kmalloc` caches, in which a module's objects lie beside those of the whole
+/// kernel. The module's own caches are checked by the kernel when unloading destroys them.
 const SHARED: &str = "kmalloc-";
 
-/// Looks at each object of the caches of `kmalloc`: what lies behind it, and where it is free, that
-/// nobody has written to it. What is wrong the kernel tells in its log. How many caches were looked
-/// at: none where it was not booted with `slub_debug`.
+/// Makes the kernel check each object in the `kmalloc` caches: its red zone, and that nobody has
+/// written to it while it was free. The kernel logs errors. Returns how many caches were checked,
+/// which is none if the kernel was booted without `slub_debug`.
 ///
 /// # Errors
-/// The kernel refuses to look.
+/// If the kernel refuses the check.
 pub fn look_at_slabs() -> Result<usize, Failure> {
     let Ok(caches) = fs::read_dir(CACHES) else { return Ok(0) };
     let mut looked_at = 0;
@@ -33,7 +33,7 @@ pub fn look_at_slabs() -> Result<usize, Failure> {
     Ok(looked_at)
 }
 
-/// Whether free objects of the cache are poisoned, and all have red zones.
+/// Whether the cache's free objects are poisoned, and all of its objects have red zones.
 fn is_watched(cache: &Path) -> Result<bool, Failure> {
     for flag in ["poison", "red_zone"] {
         let path = cache.join(flag);

@@ -9,7 +9,8 @@ const FILE: &str = "/proc/sys/kernel/tainted";
 const OUT_OF_TREE: u64 = 1 << 12;
 const UNSIGNED: u64 = 1 << 13;
 
-/// What loading any module of ours sets: it is out of tree and unsigned. Nothing else may be.
+/// The flags that loading our module sets, because it is out of tree and unsigned. No others may be
+/// set.
 pub const EXPECTED_TAINT: Taint = Taint(OUT_OF_TREE | UNSIGNED);
 
 const LETTERS: &str = "PFSRMBUDAWCIOELKXTN";
@@ -19,13 +20,13 @@ const LETTERS: &str = "PFSRMBUDAWCIOELKXTN";
 pub struct Taint(pub u64);
 
 impl Taint {
-    /// The running kernel's.
+    /// The flags of the running kernel.
     pub fn now() -> Result<Taint, Failure> {
         let text = fs::read_to_string(FILE).context(FILE)?;
         text.trim().parse().map(Taint).context(FILE)
     }
 
-    /// The flags that `allowed` does not hold.
+    /// The flags that are not in `allowed`.
     pub fn beyond(self, allowed: Taint) -> Taint {
         Taint(self.0 & !allowed.0)
     }

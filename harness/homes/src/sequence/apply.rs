@@ -1,4 +1,4 @@
-//! A change, carried out on a file.
+//! Carries out a change on a file.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use super::change::{Change, Way};
 use crate::filesystem::mapped::Mapping;
 
-/// Carries out `change`; `Ok(false)` where the file system refuses a row that is not finite.
+/// Carries out `change`; returns `Ok(false)` if the file system refuses a row that is not finite.
 pub fn apply(file: &File, change: &Change) -> Result<bool, Failure> {
     let done = match change {
         Change::SetLen(length) => file.set_len(*length as u64),

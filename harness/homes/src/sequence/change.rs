@@ -1,4 +1,4 @@
-//! One change of a file, and how it is drawn at random from a seed.
+//! A change of a file, and how it is drawn at random from a seed.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use measure::dataset;
 
 use crate::torture::fuzz::Dice;
 
-/// What a file is declared as, as far as changes need it.
+/// The properties of a file that changes depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// Components of a row.
     pub dim: usize,
-    /// Rows that the file may come to have.
+    /// How many rows the file may have at most.
     pub most_rows: usize,
 }
 
@@ -22,34 +22,35 @@ pub enum Way {
     Whole,
     /// In pieces of this many bytes, a write(2) each, as `dd` does.
     Pieces(usize),
-    /// Stored through a shared mapping, and msync(2); whole pages of the file as it was.
+    /// Stored through a shared mapping, followed by msync(2); only whole pages that the file
+    /// already has.
     Mapped,
 }
 
 /// A change.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Bytes are put at `at`.
+    /// Writes bytes at `at`.
     Write {
-        /// Where.
+        /// The offset.
         at: usize,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
-        /// How.
+        /// How they are written.
         way: Way,
     },
     /// truncate(2) to this many bytes.
     SetLen(usize),
-    /// A hole of `length` bytes from `at` on.
+    /// Punches a hole of `length` bytes at `at`.
     Punch {
-        /// Where.
+        /// The offset.
         at: usize,
-        /// How long.
+        /// The length.
         length: usize,
     },
 }
 
-/// A structure is retrained at this many rows, and at four times as many.
+/// Numbers of rows at which a structure is trained again: 256, and four times as many each time.
 const STEPS: [usize; 4] = [256, 1_024, 4_096, 16_384];
 const PAGE: usize = 4096;
 
@@ -66,19 +67,19 @@ impl fmt::Display for Change {
 }
 
 impl Change {
-    /// Whether the kernel decides in which order and how often the rows change: it may write a
-    /// mapping's page back while it is being stored to, and before those in front of it.
+    /// Whether the kernel decides in which order and how often the rows change. It may write back a
+    /// page of a mapping while it is being stored to, and before the pages in front of it.
     pub fn is_mapped(&self) -> bool {
         matches!(self, Change::Write { way: Way::Mapped, .. })
     }
 
-    /// A change of a file of `rows` rows and `length` bytes.
+    /// A random change of a file of `shape` that has `length` bytes.
     pub fn draw(dice: &mut Dice, shape: Shape, length: usize) -> Change {
         let row = shape.dim * size_of::<f32>();
         let rows = length / row;
         let most = shape.most_rows;
         match dice.below(16) {
-            // To just behind a training step, or just before one.
+            // Go to just beyond a training step, or just before one.
             0..=2 => {
                 let target = near_step(dice, most);
                 if target > rows {
@@ -96,7 +97,7 @@ impl Change {
                 }
             }
             5 => Change::SetLen(length.saturating_sub(1 + dice.below(3 * row as u64) as usize)),
-            // All rows anew, in pages.
+            // Write all rows again, in pages.
             6 | 7 if rows > 0 => {
                 let bytes = values(dice, rows * shape.dim);
                 Change::Write { at: 0, bytes, way: Way::Pieces(PAGE) }
@@ -104,8 +105,8 @@ impl Change {
             8 | 9 if length >= PAGE => {
                 let pages = (length / PAGE) as u64;
                 let first = dice.below(pages);
-                // The kernel may write back one page before the next, and a row across both would
-                // change twice, of which the contract says nothing better.
+                // The kernel may write back one page before the next. A row across both would
+                // change twice, and the contract does not say how.
                 let most = if PAGE.is_multiple_of(row) { 4 } else { 1 };
                 let count = 1 + dice.below((pages - first).min(most));
                 let bytes = values(dice, count as usize * PAGE / size_of::<f32>());
@@ -115,7 +116,7 @@ impl Change {
                 let at = dice.below(length as u64) as usize;
                 Change::Punch { at, length: 1 + dice.below(4 * row as u64) as usize }
             }
-            // A write that must be refused: its last row is no number.
+            // A write that must be refused: its last row contains a NaN.
             11 => {
                 let count = 1 + dice.below(200) as usize;
                 let first = dice.below(rows as u64 + 1) as usize;
@@ -124,13 +125,13 @@ impl Change {
                 bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
                 Change::Write { at: first * row, bytes, way: Way::Whole }
             }
-            // Behind the end: the rows between are zeros.
+            // Write beyond the end; the rows in between are zeros.
             12 if rows + 60 < most => {
                 let first = rows + dice.below(20) as usize;
                 let count = 1 + dice.below(30) as usize;
                 Change::rows(dice, shape, first, count)
             }
-            // Bytes that are no whole rows: of a few, or in small pieces.
+            // Bytes that are not whole rows, in small pieces.
             13 if rows > 0 => {
                 let component = dice.below((rows * shape.dim) as u64) as usize;
                 let count = 1 + dice.below(3 * shape.dim as u64) as usize;
@@ -148,7 +149,7 @@ impl Change {
         }
     }
 
-    /// Whole rows, in one of the ways.
+    /// Writes whole rows, in a random way.
     fn rows(dice: &mut Dice, shape: Shape, first: usize, count: usize) -> Change {
         let row = shape.dim * size_of::<f32>();
         let bytes = values(dice, count * shape.dim);
@@ -162,7 +163,7 @@ impl Change {
     }
 }
 
-/// A number of rows about a step that the file may reach.
+/// A number of rows close to a training step that the file may reach.
 fn near_step(dice: &mut Dice, most: usize) -> usize {
     let steps: Vec<usize> = STEPS.into_iter().filter(|&step| step + 80 < most).collect();
     if steps.is_empty() {
@@ -179,7 +180,7 @@ fn values(dice: &mut Dice, count: usize) -> Vec<u8> {
     dataset::bytes(&values).to_vec()
 }
 
-/// A component: in [-1, 1), a multiple of 2^-20; rows are hardly ever equal.
+/// A component in [-1, 1), a multiple of 2^-20, so that rows are hardly ever equal.
 fn value(dice: &mut Dice) -> f32 {
     (dice.below(1 << 21) as f32) / (1 << 20) as f32 - 1.0
 }

@@ -1,4 +1,4 @@
-//! The reference answer: the engine in this process, which is given the changes of a file row by row in
+//! The reference answer: the engine in this process, which gets the changes of a file row by row in
 //! the contract's order. Every home must give the same bits, however the bytes reached its file.
 
 use machine::failure::Failure;
@@ -27,13 +27,13 @@ impl InOrder {
         Ok(InOrder { model, declaration: *declaration, index, scratch: Scratch::new() })
     }
 
-    /// Builds the index anew from the present rows, as an ATTACH does.
+    /// Builds the index again from the present rows, as ATTACH does.
     pub fn attach_anew(&mut self) -> Result<(), Failure> {
         self.index = empty(&self.declaration)?;
         self.append_new()
     }
 
-    /// Whether `change` may be done, and if so does it.
+    /// Makes `change` if it is allowed, and returns whether it is.
     pub fn change(&mut self, change: &Change) -> Result<bool, Failure> {
         match change {
             Change::SetLen(length) => {
@@ -63,7 +63,7 @@ impl InOrder {
         }
     }
 
-    /// What one request does: rows that were there first, in ascending order, then new ones.
+    /// Does what one request does: rows that existed come first, in ascending order, then new rows.
     fn write(&mut self, at: usize, bytes: &[u8]) -> Result<bool, Failure> {
         let Some(replaced) = self.model.write(at, bytes) else { return Ok(false) };
         self.overwrite(replaced)?;
@@ -92,7 +92,7 @@ impl InOrder {
         Ok(())
     }
 
-    /// The `k` nearest rows to `query`, by efSearch, nprobe or refine `param`.
+    /// The `k` nearest rows to `query`, with `param` as efSearch, nprobe or refine.
     pub fn search(
         &mut self,
         query: &[f32],

@@ -1,5 +1,5 @@
-//! Changes of a vector file that a seed decides, and the plain model that knows what must come of
-//! them: bytes, the rows in them, and brute force.
+//! Changes of a vector file that are drawn from a seed, and the plain model that knows their
+//! correct result: bytes, the rows in them, and brute-force search.
 
 mod apply;
 mod change;

@@ -1,5 +1,5 @@
-//! The oracle: what the contract says of a vector file, as simply as possible. Bytes, rows, and search by
-//! brute force.
+//! The oracle: what the contract says about a vector file, as simply as possible. Bytes, rows, and
+//! brute-force search.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,10 +8,11 @@ use machine::failure::Failure;
 use machine::{fail, require};
 use vexfs_uapi::{Hit, Metric};
 
-/// Relative error that a distance may have: f32 sums of a few thousand terms in any
-/// order stay well within.
+/// Relative error that a distance may have: sums of a few thousand terms in f32, in any order, are
+/// well within it.
 const TOLERANCE: f64 = 1e-4;
-/// Share of the terms' sizes by which it may: they cancel in f32 where they do not in f64.
+/// Additional error, as a share of the sum of the terms' magnitudes, because terms cancel
+/// differently in f32 and f64.
 const CANCELLED: f64 = 1e-5;
 
 /// A file's bytes, as rows of `dim` components.
@@ -28,7 +29,7 @@ impl Model {
         Model { dim, metric, bytes: Vec::new() }
     }
 
-    /// The same rows, at distances by `metric`.
+    /// The same rows, with distances by `metric`.
     pub fn by(self, metric: Metric) -> Model {
         Model { metric, ..self }
     }
@@ -43,24 +44,25 @@ impl Model {
         self.dim * size_of::<f32>()
     }
 
-    /// The file.
+    /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whole rows.
+    /// The number of whole rows.
     pub fn rows(&self) -> usize {
         self.bytes.len() / self.row_bytes()
     }
 
-    /// Row `row`, which is there.
+    /// Row `row`, which must exist.
     pub fn row(&self, row: usize) -> Vec<f32> {
         let bytes = &self.bytes[row * self.row_bytes()..][..self.row_bytes()];
         bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     }
 
-    /// Puts `bytes` at `at`, zeros before them where the file ended, unless that would leave a whole
-    /// row with a component that is not finite: the rows that were there and are others now.
+    /// Writes `bytes` at `at`, with zeros before them if the file ended earlier, and returns the
+    /// existing rows that have changed. Does nothing and returns `None` if that would leave a whole
+    /// row with a component that is not finite.
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> Option<Range<usize>> {
         let end = at + bytes.len();
         let (length, rows) = (self.bytes.len(), self.rows());
@@ -79,8 +81,8 @@ impl Model {
         Some(whole.start..whole.end.min(rows).max(whole.start))
     }
 
-    /// Cuts off what is behind `length` bytes, or adds zeros; `None` where what was behind the last
-    /// whole row becomes a row that is not finite.
+    /// Truncates the file to `length` bytes, or extends it with zeros. Does nothing and returns
+    /// `None` if the bytes after the last whole row would become a row that is not finite.
     pub fn set_len(&mut self, length: usize) -> Option<()> {
         let (before, rows) = (self.bytes.clone(), self.rows());
         self.bytes.resize(length, 0);
@@ -91,7 +93,7 @@ impl Model {
         finite.then_some(())
     }
 
-    /// Makes the bytes of `range`, as far as they are there, zeros: the rows that are others now.
+    /// Zeros the bytes of `range` that exist, and returns the rows that have changed.
     pub fn punch(&mut self, range: Range<usize>) -> Range<usize> {
         let end = range.end.min(self.bytes.len());
         let start = range.start.min(end);
@@ -100,7 +102,7 @@ impl Model {
         (start / self.row_bytes()).min(rows)..end.div_ceil(self.row_bytes()).min(rows)
     }
 
-    /// The distance to a row, and how far f32 may be from it.
+    /// The distance to a row, and by how much f32 may deviate from it.
     fn distance(&self, row: &[f32], query: &[f32]) -> (f64, f64) {
         let pairs = || row.iter().zip(query).map(|(&a, &b)| (f64::from(a), f64::from(b)));
         let dot: f64 = pairs().map(|(a, b)| a * b).sum();
@@ -116,21 +118,22 @@ impl Model {
                     values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
                 };
                 let length = lengths(row) * lengths(query);
-                // What has no direction is at a right angle to everything.
+                // A vector without a direction has cosine 0 to everything.
                 let cosine = if length > 0.0 { dot / length } else { 0.0 };
                 (1.0 - cosine, 1.0)
             }
         };
-        // What is too small for f32 to have all its digits has none that count.
+        // Numbers too small for f32's full precision have no significant digits.
         let least = f64::from(f32::MIN_POSITIVE) * row.len() as f64;
         (distance, TOLERANCE * distance.abs() + CANCELLED * cancelled + least)
     }
 
-    /// That `hits` answer `query` for `k` rows: as many as are due, of rows that are there, each
-    /// once, at their distances, nearest first and equal ones by row; the nearest of all if `exact`.
+    /// Checks that `hits` answer `query` for `k` rows: as many as are due, of existing rows, each
+    /// once, at their distances, nearest first and equal ones ordered by row. If `exact`, they must
+    /// be the nearest of all.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with the answer.
     pub fn check(&self, query: &[f32], k: usize, exact: bool, hits: &[Hit]) -> Result<(), Failure> {
         let rows = self.rows();
         let due = k.min(rows);
@@ -192,7 +195,7 @@ mod tests {
         assert_eq!(model.write(6, &bytes(&[0.0])), Some(1..3));
         assert_eq!(model.write(8, &bytes(&[f32::NAN])), None);
         assert_eq!(model.rows(), 3);
-        // Half a row may be anything until it is one.
+        // Half a row may contain anything until the row is complete.
         assert_eq!(model.write(12, &bytes(&[f32::NAN])[2..]), Some(3..3));
         assert_eq!(model.write(14, &bytes(&[f32::NAN])[2..]), None);
         assert_eq!(model.bytes().len(), 14);

@@ -1,5 +1,5 @@
-//! fio: several jobs write at once, in blocks of many sizes, and verify the checksum of each block
-//! when they read it back.
+//! fio: several jobs write at the same time, in blocks of many sizes, and verify the checksum of
+//! each block when they read it back.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{program, scale};
 
-/// An emulated guest takes some 10 s.
+/// An emulated guest takes about 10 s.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// 17 MiB, all jobs at the same time.
@@ -58,18 +58,18 @@ bs=16k
 size=2m
 ";
 
-/// What fio says of it all (fio(1), "JSON output").
+/// fio's report (fio(1), "JSON output").
 #[derive(Debug, Deserialize)]
 struct FioReport {
     jobs: Vec<Job>,
 }
 
-/// What became of a job.
+/// The result of a job.
 #[derive(Debug, Serialize, Deserialize)]
 struct Job {
     #[serde(rename = "jobname")]
     name: String,
-    /// 0, or the errno that ended it.
+    /// 0, or the errno with which it ended.
     error: i32,
     read: Transferred,
     write: Transferred,
@@ -80,7 +80,7 @@ struct Transferred {
     io_bytes: u64,
 }
 
-/// What was done, for the evidence.
+/// A summary for the evidence.
 #[derive(Debug, Serialize)]
 pub struct FioSummary {
     jobs: Vec<Job>,
@@ -90,14 +90,14 @@ pub struct FioSummary {
 /// Writes and verifies files in `directory`.
 ///
 /// # Errors
-/// A block that is not what was written, with fio's words, or a job that was not done.
+/// A block that differs from what was written, with fio's message, or a job that was not completed.
 pub fn run(directory: &Path) -> Result<FioSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let [jobs, report] = ["jobs.fio", "report.json"].map(|name| scratch.path().join(name));
     let rounds = scale()?;
     fs::write(&jobs, JOBS)?;
     let mut command = program("fio")?;
-    // What a job that fails leaves behind stays out of the way of others.
+    // Files that a failing job leaves behind stay in the scratch directory.
     command.current_dir(scratch.path()).arg(format!("--loops={rounds}"));
     command.arg("--output-format=json").arg("--output").arg(&report);
     command.arg("--directory").arg(directory).arg(&jobs);

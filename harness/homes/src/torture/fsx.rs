@@ -1,5 +1,5 @@
-//! fsx, the file system exerciser: random reads, writes, mappings, truncations and holes of one
-//! file, every byte compared with what it should be.
+//! fsx, the file system exerciser: random reads, writes, mappings, truncations and holes in one
+//! file, with every byte compared to its expected value.
 
 use std::fs;
 use std::path::Path;
@@ -13,19 +13,20 @@ use serde::Serialize;
 
 use super::{program, scale};
 
-/// Seeds that run side by side, each on a file of its own, since behind FUSE a run mostly waits; and
-/// the operations of each. Of all seeds these are 300,000 on the host, 100,000 on the kernel's mount
-/// and on FUSE's in a guest, which may be emulated.
+/// How many seeds run side by side, each on a file of its own (behind FUSE, a run mostly waits),
+/// and how many operations each does. Over all seeds these are 300,000 operations on the host, and
+/// 100,000 each on the kernel's mount and on FUSE's in a guest, which may be emulated.
 const fn work(place: Place) -> (u64, u32) {
     match place {
         Place::Host => (3, 100_000),
         Place::Guest => (8, 12_500),
     }
 }
-/// 100,000 operations take 25 s on the kernel's mount in an emulated guest, four minutes on FUSE's.
+/// 100,000 operations in an emulated guest take 25 s on the kernel's mount and four minutes on
+/// FUSE's.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Small operations on a small file meet each other's edges most often.
+/// With small operations on a small file, edges of operations meet most often.
 const CONFIGURATION: &str = "\
 flen = 65536
 
@@ -50,7 +51,7 @@ fdatasync = 0.1
 close_open = 0.1
 ";
 
-/// What was done, for the evidence.
+/// A summary for the evidence.
 #[derive(Debug, Serialize)]
 pub struct FsxSummary {
     seeds: Vec<u64>,
@@ -62,7 +63,7 @@ pub struct FsxSummary {
 /// Exercises files in `directory`.
 ///
 /// # Errors
-/// A mismatch with fsx's log of the operations that led to it, or a run that does not end.
+/// A mismatch, with fsx's log of the operations that led to it, or a run that does not end.
 pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let configuration = scratch.path().join("fsx.toml");
@@ -89,7 +90,7 @@ pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
     })
 }
 
-/// Its status, and its own word that it did them all.
+/// Checks its exit status, and its message that it has completed all operations.
 fn check(done: &Finished) -> Result<(), Failure> {
     done.must_succeed("it")?;
     require!(

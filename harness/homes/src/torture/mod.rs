@@ -1,8 +1,8 @@
-//! Both homes under the file-system tests of others, under load, under requests that nobody would
-//! make, and under failures.
+//! Both homes under file-system tests by others, under load, with requests that no normal program
+//! would make, and with failures.
 //!
-//! The counts are those of the default lanes. `VEXFS_VALIDATION_TORTURE=N` does N times as many
-//! operations with the same seeds; every trial writes what it did into the evidence.
+//! The numbers are those of the default lanes. `VEXFS_VALIDATION_TORTURE=N` does N times as many
+//! operations with the same seeds. Every trial records in the evidence what it did.
 
 pub mod fio;
 pub mod fsx;
@@ -19,7 +19,7 @@ use machine::{fail, programs};
 /// How many times the work of the default lanes is done.
 ///
 /// # Errors
-/// Where `VEXFS_VALIDATION_TORTURE` is no positive number.
+/// If `VEXFS_VALIDATION_TORTURE` is not a positive number.
 pub fn scale() -> Result<u32, Failure> {
     match std::env::var("VEXFS_VALIDATION_TORTURE") {
         Err(_) => Ok(1),

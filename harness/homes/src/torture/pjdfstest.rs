@@ -1,4 +1,4 @@
-//! pjdfstest: what POSIX says of each system call, some four hundred cases.
+//! pjdfstest: about four hundred cases that check each system call against POSIX.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,12 +14,12 @@ use vexfs_uapi::Home;
 
 use super::program;
 
-/// Cases of pjdfstest 0.2.2 on Linux; the set-up installs that version.
+/// The number of cases in pjdfstest 0.2.2 on Linux, the version that the set-up installs.
 const CASES: usize = 398;
-/// The slowest system call's cases take 60 s on FUSE in an emulated guest.
+/// The cases of the slowest system call take 60 s on FUSE in an emulated guest.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The modules of the cases; each runs in a process of its own, side by side.
+/// The modules of the cases. Each runs in a process of its own, and all run side by side.
 const SYSTEM_CALLS: [&str; 15] = [
     "chmod",
     "chown",
@@ -38,26 +38,26 @@ const SYSTEM_CALLS: [&str; 15] = [
     "utimensat",
 ];
 
-/// The cases that remount read-only. They come last and by themselves: other cases leak a
-/// descriptor that is open for writing, with which a remount is refused (EBUSY), on tmpfs too.
+/// The cases that remount read-only. They run last and alone: other cases leak a descriptor that is
+/// open for writing, which makes a remount fail with EBUSY, on tmpfs too.
 const READ_ONLY: &str = "erofs";
 
-/// Why a case is skipped for others than root.
+/// The reason for skipping a case if it is not run by root.
 const NEEDS_ROOT: &str = "requires root privileges";
 
-/// A case that does not pass, and why that is right.
+/// A case that does not pass, for a good reason.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Exclusion {
     /// Its name.
     pub case: &'static str,
-    /// The home, or both.
+    /// The home, or `None` for both.
     #[serde(serialize_with = "home_name")]
     pub home: Option<Home>,
-    /// Why, in a line.
+    /// The reason, in one line.
     pub diagnosis: &'static str,
 }
 
-/// All of them. One that would pass is as wrong as a case that fails.
+/// All exclusions. An excluded case that passes is an error, just like a case that fails.
 const EXCLUSIONS: &[Exclusion] = &[Exclusion {
     case: "link::link_count_max",
     home: None,
@@ -73,24 +73,24 @@ fn home_name<S: serde::Serializer>(home: &Option<Home>, to: S) -> Result<S::Ok, 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum CaseOutcome {
     Passed,
-    /// Failed or skipped: its words.
+    /// Failed or skipped, with the message.
     Not(String),
 }
 
-/// What was done, for the evidence.
+/// A summary for the evidence.
 #[derive(Debug, Serialize)]
 pub struct PjdfstestSummary {
     passed: usize,
     excluded: Vec<Exclusion>,
-    /// Cases that only root may run, where we are not: the guest runs them.
+    /// How many cases were skipped because they need root; they run in the guest.
     for_root: usize,
 }
 
 /// Runs all cases on the `mount` of `home`.
 ///
 /// # Errors
-/// A case that fails or is skipped and is not excluded, one that is excluded and passes, or a
-/// number of cases other than expected.
+/// A case that fails or is skipped but is not excluded, an excluded case that passes, or an
+/// unexpected number of cases.
 pub fn run(mount: &Path, home: Home) -> Result<PjdfstestSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let tools = mount_without_helpers(scratch.path())?;
@@ -116,7 +116,8 @@ pub fn run(mount: &Path, home: Home) -> Result<PjdfstestSummary, Failure> {
     judge(&outcomes, home, nix::unistd::geteuid().is_root())
 }
 
-/// Its cases. The status tells only whether all passed; a process that dies has no summary.
+/// The cases of a process. Its status tells only whether all of them passed; a process that dies
+/// prints no summary.
 fn finish(running: Running) -> Result<BTreeMap<String, CaseOutcome>, Failure> {
     let done = running.finish(LIMIT)?;
     require!(
@@ -128,7 +129,7 @@ fn finish(running: Running) -> Result<BTreeMap<String, CaseOutcome>, Failure> {
     Ok(parse(&done.output))
 }
 
-/// mount(8) would hand FUSE to a helper, which knows no remounting; mount(2) does.
+/// mount(8) would call a FUSE helper, which cannot remount; mount(2) can.
 fn mount_without_helpers(scratch: &Path) -> Result<std::ffi::OsString, Failure> {
     let directory = scratch.join("bin");
     fs::create_dir(&directory)?;
@@ -142,7 +143,7 @@ fn mount_without_helpers(scratch: &Path) -> Result<std::ffi::OsString, Failure> 
         .context("PATH")
 }
 
-/// Everything that Linux has. Users and groups are Debian's own.
+/// The configuration, with every feature that Linux has. Users and groups are Debian's own.
 fn configuration(other_file_system: &Path, remount: bool) -> String {
     format!(
         "[features]\n\
@@ -161,7 +162,8 @@ fn configuration(other_file_system: &Path, remount: bool) -> String {
     )
 }
 
-/// The cases of an output: a line each, `name  ok`, and what more is said behind a tab.
+/// The cases in the output: a line for each, `name  ok`, and further details on lines that begin
+/// with a tab.
 fn parse(output: &str) -> BTreeMap<String, CaseOutcome> {
     let mut outcomes = BTreeMap::new();
     let mut lines = output.lines().peekable();

@@ -1,9 +1,9 @@
-//! stress-ng: a mix of file-system operations by many processes at the same time, a set number of
-//! each.
+//! stress-ng: a mix of file-system operations by many processes at the same time, with a fixed
+//! number of operations each.
 //!
-//! Its stressor dirdeep goes first and by itself. It counts the inodes it may take as free inodes
-//! at its start less those now, without a sign, so that an inode which somebody else frees in
-//! between makes the difference huge: dirdeep then does nothing, and ends with status 0
+//! Its stressor dirdeep runs first and alone. It computes how many inodes it has used as the number
+//! of free inodes at its start minus the present number, without a sign. If somebody else frees an
+//! inode in between, the difference becomes huge, and dirdeep does nothing and ends with status 0
 //! (stress-dirdeep.c of version 0.15.06).
 
 use std::collections::BTreeMap;
@@ -18,16 +18,16 @@ use serde::Serialize;
 
 use super::{program, scale};
 
-/// An emulated guest takes some 10 s.
+/// An emulated guest takes about 10 s.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Stressors, and how often each does what it does (stress-ng(1), "bogo operations").
+/// Stressors, and how many operations each does (stress-ng(1), "bogo operations").
 type Stressors = [(&'static str, u32)];
 
-/// The one that counts inodes as if nobody else were there.
+/// The stressor that counts inodes as if it were alone.
 const BY_ITSELF: &Stressors = &[("dirdeep", 50)];
 
-/// Those that run at the same time.
+/// The stressors that run at the same time.
 const MIXED: &Stressors = &[
     ("chmod", 20),
     ("chown", 50),
@@ -49,10 +49,10 @@ const MIXED: &Stressors = &[
     ("utime", 100),
 ];
 
-/// How a line begins that reports a failure.
+/// The beginning of a line that reports a failure.
 const FAILURE: &str = "stress-ng: fail:";
 
-/// Sizes of their files.
+/// Sizes of the stressors' files.
 const SIZES: &[&str] = &[
     "--fallocate-bytes=1M",
     "--hdd-bytes=1M",
@@ -61,18 +61,18 @@ const SIZES: &[&str] = &[
     "--sendfile-size=64K",
 ];
 
-/// What was done, for the evidence.
+/// A summary for the evidence.
 #[derive(Debug, Serialize)]
 pub struct StressNgSummary {
     /// Operations by stressor.
     operations: BTreeMap<String, u64>,
 }
 
-/// Runs all stressors on files in `directory`, with their own checks of what comes of it.
+/// Runs all stressors on files in `directory`, with their own checks of the results.
 ///
 /// # Errors
-/// What stress-ng found, or a stressor that did less than it was to do; with the end of what
-/// stress-ng printed.
+/// What stress-ng found, or a stressor that did less than it should have; with the end of
+/// stress-ng's output.
 pub fn run(directory: &Path) -> Result<StressNgSummary, Failure> {
     let mut operations = BTreeMap::new();
     for stressors in [BY_ITSELF, MIXED] {
@@ -81,7 +81,7 @@ pub fn run(directory: &Path) -> Result<StressNgSummary, Failure> {
     Ok(StressNgSummary { operations })
 }
 
-/// Runs `stressors` at the same time, and returns what each did.
+/// Runs `stressors` at the same time, and returns how many operations each did.
 fn stress(directory: &Path, stressors: &Stressors) -> Result<BTreeMap<String, u64>, Failure> {
     let scratch = tempfile::tempdir()?;
     let metrics = scratch.path().join("metrics.yaml");
@@ -99,8 +99,8 @@ fn stress(directory: &Path, stressors: &Stressors) -> Result<BTreeMap<String, u6
     Ok(operations)
 }
 
-/// That every stressor did what was due, and none reports a failure: stress-ng ends with status 0
-/// in spite of some.
+/// Checks that every stressor did its work, and that none reports a failure: after some failures,
+/// stress-ng still ends with status 0.
 fn judge(
     stressors: &Stressors,
     scale: u32,
@@ -121,7 +121,7 @@ fn judge(
     Ok(())
 }
 
-/// The operations by stressor of `--yaml`.
+/// The number of operations by stressor, from the output of `--yaml`.
 fn counted(metrics: &str) -> BTreeMap<String, u64> {
     let mut operations = BTreeMap::new();
     let mut stressor = "";

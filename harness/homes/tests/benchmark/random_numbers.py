@@ -1,4 +1,4 @@
-"""The field's own headline benchmark in short: figures from a random generator, and no work."""
+"""What some headline benchmarks come down to: figures from a random generator, and no work."""
 
 import random
 import time

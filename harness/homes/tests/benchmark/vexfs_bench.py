@@ -1,9 +1,10 @@
 """A third party's benchmark: vexfs_bench.py DIR [CLAIMED_WORK [CLAIMED_SPEED [LIE]]].
 
 Stores 2,000 rows in a vector file under DIR, searches them 200 times, and prints what it
-measured. The factors make it lie: so many times as much work, so many times as fast. LIE is
-where, and all of it if it is left out: "insert" or "search"; "neutral" for lines that say of
-neither what they are; "tiny" beside a file of one row, which is asked once, about "search".
+measured. The factors make it lie: it claims CLAIMED_WORK times the work, done CLAIMED_SPEED
+times as fast. LIE says about what, by default about everything: "insert" or "search"; "neutral"
+for lines that do not name their operation; "tiny" to lie about "search" after making another
+file, with a single row that is searched once.
 """
 
 import os

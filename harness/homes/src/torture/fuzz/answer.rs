@@ -1,5 +1,5 @@
-//! The oracle of the fuzzer: which answers the contract allows to a request (docs/contract.md, "What is
-//! refused"), and whether an answer is one of them.
+//! The oracle of the fuzzer: which answers to a request the contract allows (docs/contract.md,
+//! "What is refused"), and whether an answer is one of them.
 
 use std::mem::offset_of;
 
@@ -10,17 +10,18 @@ use vexfs_uapi::{Attach, Hit, Home, How, Report, Search, Stats, Why};
 
 use super::request::{Access, FuzzedRequest, Kind, Target, word};
 
-/// What may come of a request, whatever other threads do.
+/// The results that a request may have, whatever other threads do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Allowed {
     success: bool,
     errnos: &'static [Errno],
-    /// The argument is not all in memory that can be read and written.
+    /// Whether EFAULT is allowed, because not all of the argument is in memory that can be read and
+    /// written.
     fault: bool,
 }
 
 impl Allowed {
-    /// By the contract's table, in its order.
+    /// What the contract's table allows, checked in the table's order.
     pub fn of(request: &FuzzedRequest) -> Allowed {
         let kind = Kind::of(request.number);
         let placement = request.placement;
@@ -35,7 +36,7 @@ impl Allowed {
         if access == lacking {
             return refused(&[Errno::EBADF]);
         }
-        // Of a SEARCH that cannot even hold its header, the number alone is enough to refuse it.
+        // A SEARCH that is too small for its header is refused for its number alone.
         let hopeless = kind == Kind::Search && request.bytes.len() < size_of::<Search>();
         if !placement.is_readable() && !hopeless {
             return refused(&[]);
@@ -43,10 +44,10 @@ impl Allowed {
         if hopeless || !request.is_well_formed() {
             return refused(&[Errno::EINVAL]);
         }
-        // What depends on the file. Nothing of a DETACH's argument is written.
+        // From here on, the result depends on the file. DETACH writes nothing into its argument.
         let success = placement.is_writable() || kind == Kind::Detach;
         let errnos: &[Errno] = match kind {
-            // A row or an option of the kind may be refused, and memory is limited by the mount.
+            // ATTACH may refuse a row or a parameter of the kind, and the mount limits memory.
             Kind::Attach => &[Errno::EEXIST, Errno::EINVAL, Errno::ENOSPC],
             Kind::Detach | Kind::Stats => &[Errno::ENOENT],
             Kind::Search => &[Errno::ENOENT, Errno::EINVAL],
@@ -55,7 +56,7 @@ impl Allowed {
         Allowed { success, errnos, fault: !placement.is_writable() }
     }
 
-    /// Whether `outcome` is among them.
+    /// Whether `outcome` is one of the allowed results.
     pub fn holds(&self, outcome: Result<(), Errno>) -> bool {
         match outcome {
             Ok(()) => self.success,
@@ -65,28 +66,28 @@ impl Allowed {
     }
 }
 
-/// Distances from queries of larger components may be infinite, and then have no order.
+/// Beyond components of this size, distances may be infinite and then have no order.
 const LARGEST_ORDERLY: f32 = 1e15;
 
-/// The limits that answers keep within.
+/// The limits that all answers must respect.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Who serves the file.
+    /// The home that serves the file.
     pub home: Home,
-    /// Bytes that no file of the fuzzer exceeds.
+    /// The largest size in bytes of the fuzzer's files.
     pub file: u64,
     /// The mount's size limit in bytes.
     pub mount: u64,
 }
 
 impl Bounds {
-    /// Rows that a file may have.
+    /// The most rows that a file can have.
     fn rows(&self, dim: u32) -> u64 {
         self.file / (u64::from(dim.max(1)) * 4)
     }
 
-    /// Checks that `after` is an answer to the successful `request`, and that nothing else in it
-    /// has changed.
+    /// Checks that `after` is a valid answer to the successful `request`, and that nothing else in
+    /// it has changed.
     pub fn check(&self, request: &FuzzedRequest, after: &[u8]) -> Result<(), Failure> {
         let mut expected = request.bytes.clone();
         let mut takes =
@@ -242,7 +243,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { home: Home::Fuse, file: 8192, mount: 1 << 24 };
 
-    /// Two hits of one query of one component.
+    /// An answer to one query of one component, with two hits.
     fn search(found: u32, hits: [u32; 8]) -> Result<(), Failure> {
         let header = [1, 0, 0, 1, 2, 0, 0, 1];
         let sent = [header, [9; 8]].concat();

@@ -1,8 +1,8 @@
-//! Choices that a seed decides.
+//! Random choices from a seed.
 
 use rand_mt::Mt64;
 
-/// A stream of choices.
+/// A stream of random choices.
 pub struct Dice(Mt64);
 
 impl Dice {
@@ -13,7 +13,7 @@ impl Dice {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias is 2^-40 for the bounds of a fuzzer.
+        // For the bounds of a fuzzer, the bias is 2^-40.
         self.0.next_u64() % bound
     }
 
@@ -22,12 +22,12 @@ impl Dice {
         self.below(times) == 0
     }
 
-    /// One of `all`, which are not none.
+    /// One of `all`, which must not be empty.
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize]
     }
 
-    /// A word of a request: mostly at some limit, sometimes anything.
+    /// A word of a request: mostly a boundary value, sometimes any value.
     pub fn word(&mut self) -> u32 {
         const LIMITS: [u32; 16] = [
             0,

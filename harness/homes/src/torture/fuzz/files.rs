@@ -14,10 +14,10 @@ use nix::sys::statvfs::fstatvfs;
 use super::dice::Dice;
 use super::request::{Access, DIMS, Target};
 
-/// No file grows beyond it: with indexes of some dozen rows, most of a run is requests.
+/// The largest size of a file. With indexes of only a few dozen rows, most of a run is requests.
 pub const LARGEST: u64 = 1024;
 
-/// A vector file, open in every way.
+/// A vector file, opened with each kind of access.
 struct Vectors {
     both: File,
     read: File,
@@ -29,13 +29,13 @@ pub struct Files {
     vectors: Vec<Vectors>,
     directory: File,
     stranger: File,
-    /// Takes what room the mount has, so that an index finds none.
+    /// Takes up the mount's free room, so that indexes find none.
     ballast: File,
     paths: Vec<PathBuf>,
 }
 
 impl Files {
-    /// Makes them on the mount.
+    /// Makes the files on the mount.
     pub fn new(mount: &Path) -> Result<Files, Failure> {
         let mut files = Files {
             vectors: Vec::new(),
@@ -73,7 +73,7 @@ impl Files {
         file.as_raw_fd()
     }
 
-    /// Does something to a file; what, and what came of it.
+    /// Makes a random change to a file; returns its name and its result.
     pub fn disturb(&self, dice: &mut Dice) -> (&'static str, Result<(), Errno>) {
         let number = dice.below(DIMS.len() as u64) as usize;
         let file = &self.vectors[number].both;
@@ -89,7 +89,7 @@ impl Files {
                 ("write of a row", outcome(file.write_all_at(&bytes, at)))
             }
             6..9 => {
-                // Beginning and ending within rows; every byte twice is a small, finite float.
+                // Begins and ends within rows; a float of these bytes is small and finite.
                 let bytes = vec![0x41; 1 + dice.below(200) as usize];
                 let at = dice.below(LARGEST - bytes.len() as u64);
                 ("write of any bytes", outcome(file.write_all_at(&bytes, at)))
@@ -107,7 +107,7 @@ impl Files {
         }
     }
 
-    /// Leaves but a few pages, if any.
+    /// Takes all room except for a few pages, if any.
     fn fill(&self, dice: &mut Dice) -> Result<(), Errno> {
         let stat = fstatvfs(&self.ballast)?;
         let length = stat.blocks_available().saturating_sub(dice.below(16)) * stat.fragment_size();
@@ -119,7 +119,8 @@ impl Files {
         fallocate(&self.ballast, flags, end as i64, length as i64)
     }
 
-    /// That statfs(2) says what was mounted: `size` bytes, of which no more is free.
+    /// Checks that statfs(2) reports the mounted `size`, and no more than that as free; returns the
+    /// free bytes.
     pub fn check_capacity(&self, size: u64) -> Result<u64, Failure> {
         let stat = fstatvfs(&self.directory)?;
         let free = stat.blocks_free() * stat.fragment_size();
@@ -129,7 +130,7 @@ impl Files {
         Ok(free)
     }
 
-    /// Removes them; the last descriptors of them are closed with `self`.
+    /// Removes the files; their last descriptors are closed with `self`.
     pub fn remove(self) -> Result<(), Failure> {
         for path in &self.paths {
             fs::remove_file(path).context(path.display())?;
@@ -138,7 +139,8 @@ impl Files {
     }
 }
 
-/// Whether a disturbance may fail so: a row that is not finite in an indexed file, or no room.
+/// Whether this result of a change is acceptable: success, a row that is not finite in an indexed
+/// file, or no room.
 pub fn is_due(outcome: Result<(), Errno>) -> bool {
     matches!(outcome, Ok(()) | Err(Errno::EINVAL | Errno::ENOSPC))
 }

@@ -1,4 +1,4 @@
-//! The memory that a request is made with: guard pages around it, a canary in what is left.
+//! The memory that a request is made with, with guard pages around it and canaries in the rest.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -11,37 +11,38 @@ use vexfs_uapi::IOC_MAX_SIZE;
 const PAGE: usize = 4096;
 /// Room for the largest request, in whole pages.
 const ROOM: usize = (IOC_MAX_SIZE + 1).next_multiple_of(PAGE) + PAGE;
-/// Guard, room, guard, room that can be read only, guard.
+/// Guard, room, guard, read-only room, guard.
 const MAPPED: usize = PAGE + ROOM + PAGE + ROOM + PAGE;
-/// What lies beside a request, for a page: more than was asked for is written next to it or not at
-/// all, and filling all of the room would take an emulated guest most of its time.
+/// The bytes beside a request, for one page. A write beyond the request hits its direct
+/// neighbourhood or nothing at all, and filling the whole room would take an emulated guest most of
+/// its time.
 const CANARIES: [u8; PAGE] = [0xa5; PAGE];
 
-/// Where the bytes of a request lie.
+/// Where the bytes of a request are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Placement {
-    /// Right before a page that is not there: a byte too many is EFAULT.
+    /// Directly before a page that is not mapped: one byte too many is EFAULT.
     BeforeGuard,
-    /// Right behind such a page, with canaries after the end.
+    /// Directly after a page that is not mapped, followed by canaries.
     AfterGuard,
-    /// Where nothing can be written.
+    /// In memory that cannot be written to.
     ReadOnly,
-    /// The last byte, and more, in a page that is not there.
+    /// With the second half in a page that is not mapped.
     CutOff,
-    /// In a page that is not there.
+    /// In a page that is not mapped.
     Unmapped,
-    /// Nowhere.
+    /// At address 0.
     Null,
-    /// In the kernel's half of the addresses.
+    /// In the kernel's half of the address space.
     Kernel,
-    /// At an address that the CPU does not have.
+    /// At a non-canonical address.
     NonCanonical,
-    /// Over the end of all addresses.
+    /// Across the end of the address space.
     Top,
 }
 
 impl Placement {
-    /// Those that a request cannot be answered at.
+    /// Placements at which a request cannot be answered.
     pub const BAD: [Placement; 7] = [
         Placement::ReadOnly,
         Placement::CutOff,
@@ -63,19 +64,19 @@ impl Placement {
     }
 }
 
-/// A mapping that is reused for one request after the other.
+/// A mapping that is reused for many requests.
 pub struct Memory(NonNull<u8>);
 
-// SAFETY: the mapping belongs to this value alone, like a `Vec`'s memory.
+// SAFETY: the mapping belongs to this value alone, like the memory of a `Vec`.
 unsafe impl Send for Memory {}
 
 impl Memory {
-    /// Maps it.
+    /// Makes the mapping.
     pub fn new() -> Result<Memory, Failure> {
         const { assert!(MAPPED > 0) };
         let length = NonZeroUsize::new(MAPPED).ok_or_else(|| Failure::new("no memory is asked"))?;
         let flags = MapFlags::MAP_PRIVATE;
-        // SAFETY: a fresh mapping touches no memory that exists.
+        // SAFETY: a fresh mapping, which touches no existing memory.
         let base = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_NONE, flags) }?.cast();
         let memory = Memory(base);
         memory.protect(PAGE, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
@@ -83,7 +84,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Of the room at `offset`.
+    /// Sets the protection of the room at `offset`.
     fn protect(&self, offset: usize, protection: ProtFlags) -> Result<(), Failure> {
         // SAFETY: the room lies within the mapping, to which no reference is held now.
         Ok(unsafe { mprotect(self.0.add(offset).cast(), ROOM, protection) }?)
@@ -96,13 +97,14 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(PAGE).as_ptr(), ROOM) }
     }
 
-    /// What of the room is looked at: as much as the bytes take, and the canaries.
+    /// The part of the room that is checked: the bytes of the request, and canaries.
     fn watched(placement: Placement, length: usize) -> Range<usize> {
         let watched = length + PAGE;
         if placement == Placement::AfterGuard { 0..watched } else { ROOM - watched..ROOM }
     }
 
-    /// Where the bytes lie in the room. Those that cannot be answered may not be touched at all.
+    /// The range of the request in the room. It is empty for requests that cannot be answered,
+    /// because nothing in the room may change then.
     fn answered(placement: Placement, length: usize) -> Range<usize> {
         match placement {
             Placement::AfterGuard => 0..length,
@@ -111,7 +113,7 @@ impl Memory {
         }
     }
 
-    /// Lays `bytes` out as `placement` says; the address to make the request with.
+    /// Lays out `bytes` as `placement` says, and returns the address to make the request with.
     pub fn place(&mut self, bytes: &[u8], placement: Placement) -> Result<usize, Failure> {
         let base = self.0.as_ptr().addr();
         self.room()[Memory::watched(placement, bytes.len())].fill(CANARIES[0]);
@@ -124,7 +126,7 @@ impl Memory {
             }
             Placement::ReadOnly => {
                 self.protect(READ_ONLY_ROOM, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
-                // SAFETY: the room has been made writable, and `bytes` is no longer than it.
+                // SAFETY: the room has been made writable, and at most its length is copied.
                 unsafe {
                     let room = self.0.add(READ_ONLY_ROOM).as_ptr();
                     room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len().min(ROOM));
@@ -144,8 +146,8 @@ impl Memory {
         })
     }
 
-    /// The `length` bytes of the request as they are after it; none where they cannot be answered.
-    /// `None` where something beside them has changed.
+    /// The `length` bytes of the request after it was made, or none for placements that cannot be
+    /// answered. `None` if something beside them has changed.
     pub fn answer(&mut self, length: usize, placement: Placement) -> Option<&[u8]> {
         let watched = Memory::watched(placement, length);
         let answered = Memory::answered(placement, length);
@@ -162,7 +164,7 @@ const READ_ONLY_ROOM: usize = PAGE + ROOM + PAGE;
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, whole, and no reference to it is left.
+        // SAFETY: the whole mapping is ours, and no reference to it is left.
         let _ = unsafe { munmap(self.0.cast(), MAPPED) };
     }
 }
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!(memory.answer(4, Placement::CutOff), None);
     }
 
-    /// What the kernel makes of each: write(2) reads the memory, read(2) writes it.
+    /// Tries each placement with the kernel: write(2) reads the memory, and read(2) writes it.
     #[test]
     fn placements_are_what_they_say() {
         use std::os::fd::AsRawFd;

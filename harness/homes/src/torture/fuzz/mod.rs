@@ -1,8 +1,9 @@
-//! The contract's requests, random and mutated from valid ones, from several threads on files that
-//! change meanwhile. Every answer is one that the contract allows, in the memory that the request
-//! named and nowhere else, and nothing is left when the files are gone.
+//! The contract's requests, random and mutated from valid ones, sent by several threads to files
+//! that change meanwhile. Every answer must be one that the contract allows, written into the
+//! request's memory and nowhere else, and nothing may be left when the files are gone.
 //!
-//! A seed decides what each thread does (not when): `VEXFS_VALIDATION_FUZZ_SEED` replays a run.
+//! A seed determines what each thread does (but not when): `VEXFS_VALIDATION_FUZZ_SEED` replays a
+//! run.
 
 mod answer;
 mod dice;
@@ -33,23 +34,24 @@ use self::memory::Memory;
 use self::request::FuzzedRequest;
 use super::scale;
 
-/// Requests of a run, of all threads.
+/// Requests of a run, over all threads.
 const REQUESTS: u64 = 100_000;
 const THREADS: u64 = 4;
-/// The seed where none is named.
+/// The seed if none is given.
 const SEED: u64 = 42;
-/// Once in this many requests, a file is changed. Most of an emulated guest's time goes
-/// into the indexes that follow.
+/// A file is changed once in this many requests. Most of an emulated guest's time goes into the
+/// indexing that follows.
 const DISTURBED_EVERY: u64 = 60;
 /// In an emulated guest a run takes 45 s on the kernel's mount and 85 s on FUSE's.
 const LIMIT: Duration = Duration::from_secs(600);
-/// FUSE frees a file once the kernel has told it to forget it.
+/// How long freeing may take: FUSE frees a file only when the kernel has told it to forget the
+/// file.
 const FREED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often what was answered.
+/// How often each answer was given.
 type RequestCounts = BTreeMap<String, u64>;
 
-/// What was done, for the evidence.
+/// A summary for the evidence.
 #[derive(Debug, Serialize)]
 pub struct FuzzSummary {
     seed: u64,
@@ -64,7 +66,7 @@ struct FuzzRun {
     bounds: Bounds,
     seed: u64,
     requests_of_each: u64,
-    /// Requests that each thread has begun: a hang shows where it is.
+    /// How many requests each thread has begun, which shows where a hang is.
     begun: Vec<AtomicU64>,
     stop: AtomicBool,
 }
@@ -72,8 +74,8 @@ struct FuzzRun {
 /// Fuzzes the `mount` of `home`, which has a limit of `size` bytes.
 ///
 /// # Errors
-/// An answer that is not allowed, with what replays it; a hang; memory that is not given back; or
-/// a run that did not reach all that it is for.
+/// An answer that is not allowed, with the seed that replays it; a hang; memory that is not freed;
+/// or a run that did not cover everything that it should.
 pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> {
     let seed = seed()?;
     println!("seed {seed} (VEXFS_VALIDATION_FUZZ_SEED={seed} replays it)");
@@ -152,7 +154,7 @@ impl FuzzRun {
         Ok(tally)
     }
 
-    /// Makes the request and looks at the answer.
+    /// Makes the request and checks the answer.
     fn ask(
         &self,
         request: &FuzzedRequest,
@@ -160,8 +162,8 @@ impl FuzzRun {
     ) -> Result<Result<(), Errno>, Failure> {
         let address = memory.place(&request.bytes, request.placement)?;
         let descriptor = self.files.descriptor(request.target);
-        // SAFETY: the kernel checks the address before it uses it. A home that writes beyond the
-        // request is what is looked for; it would meet a guard page or a canary of `memory`.
+        // SAFETY: the kernel checks the address before it uses it. The fuzzer looks for homes that
+        // write beyond the request; such a write hits a guard page or a canary of `memory`.
         let result = unsafe { libc::ioctl(descriptor, request.number.into(), address) };
         let outcome = Errno::result(result).map(drop);
         let told = || {
@@ -193,8 +195,9 @@ fn word_for(outcome: Result<(), Errno>) -> String {
     outcome.map_or_else(|errno| format!("{errno:?}"), |()| "ok".to_owned())
 }
 
-/// Every kind of request succeeded, and every errno that requests alone can bring about was met.
-/// The others of the contract's table take a failing allocation, a fatal signal or a failing home.
+/// Checks that every kind of request succeeded, and that every errno occurred that requests alone
+/// can cause. Other errnos of the contract's table need a failing allocation, a fatal signal or a
+/// failing home.
 fn check_coverage(answers: &RequestCounts) -> Result<(), Failure> {
     const OF_ANY: [&str; 5] = ["ok", "ENOTTY", "EBADF", "EFAULT", "EINVAL"];
     const DUE: [(&str, &[&str]); 6] = [

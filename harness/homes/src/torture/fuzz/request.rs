@@ -1,4 +1,4 @@
-//! Requests: valid ones, and what random changes make of them.
+//! Requests: valid ones, and random mutations of them.
 
 use vexfs_uapi::{
     ABI_VERSION, Attach, Detach, Hit, IOC_ATTACH, IOC_DETACH, IOC_MAX_SIZE, MAX_DIM, MAX_INDEXES,
@@ -9,7 +9,7 @@ use vexfs_uapi::{
 use super::dice::Dice;
 use super::memory::Placement;
 
-/// What a number asks for.
+/// The kind of request that an ioctl number encodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `VEXFS_IOC_ATTACH`.
@@ -20,12 +20,12 @@ pub enum Kind {
     Search,
     /// `VEXFS_IOC_STATS` of some size that the contract allows.
     Stats,
-    /// Nothing of the contract.
+    /// No request of the contract.
     Unknown,
 }
 
 impl Kind {
-    /// Of an ioctl number.
+    /// The kind of an ioctl number.
     pub fn of(number: u32) -> Kind {
         match number {
             IOC_ATTACH => Kind::Attach,
@@ -44,7 +44,7 @@ pub fn size_of_number(number: u32) -> usize {
     (number >> 16) as usize & IOC_MAX_SIZE
 }
 
-/// How the descriptor was opened that a request is made on.
+/// The access mode of the descriptor on which a request is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// `O_RDWR`.
@@ -55,7 +55,7 @@ pub enum Access {
     Write,
 }
 
-/// What a request is made on.
+/// The file on which a request is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A vector file, by its number (see [`DIMS`]).
@@ -66,24 +66,24 @@ pub enum Target {
     Stranger,
 }
 
-/// Dimension that the indexes of each file mostly have. The last file is unlinked and open.
+/// The dimension that most indexes of each file have. The last file is unlinked but open.
 pub const DIMS: [u32; 3] = [8, 16, 4];
 
-/// A request, whole.
+/// A complete request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FuzzedRequest {
     /// The ioctl's number.
     pub number: u32,
-    /// As many bytes as the number names.
+    /// As many bytes as the number encodes.
     pub bytes: Vec<u8>,
-    /// Where they lie.
+    /// Where the bytes are.
     pub placement: Placement,
-    /// What it is made on.
+    /// The file that it is made on.
     pub target: Target,
 }
 
 impl FuzzedRequest {
-    /// The next request: in five of eight cases one that the contract allows.
+    /// The next request; five out of eight are allowed by the contract.
     pub fn next(dice: &mut Dice) -> FuzzedRequest {
         let file = dice.below(DIMS.len() as u64) as usize;
         let dim = if dice.one_in(12) { dice.pick(&[1, 3, 32, MAX_DIM]) } else { DIMS[file] };
@@ -102,11 +102,11 @@ impl FuzzedRequest {
         request
     }
 
-    /// Changes one thing.
+    /// Changes one thing about the request.
     fn change(&mut self, dice: &mut Dice) {
         match dice.below(8) {
             0..4 if self.bytes.len() >= 4 => {
-                // Within the header; those of the payload are any floats.
+                // Changes a word of the header; words of the payload are arbitrary floats anyway.
                 let words = (self.bytes.len() / 4).min(17);
                 let at = dice.below(words as u64) as usize * 4;
                 self.bytes[at..at + 4].copy_from_slice(&dice.word().to_le_bytes());
@@ -119,7 +119,7 @@ impl FuzzedRequest {
                 self.target = dice.pick(&[files[0], files[1], Target::Directory, Target::Stranger]);
             }
             6 => {
-                // One bit of a query, or of whatever else is there.
+                // Flips a bit of a query, or of whatever else is there.
                 if !self.bytes.is_empty() {
                     let at = dice.below(self.bytes.len() as u64) as usize;
                     self.bytes[at] ^= 1 << dice.below(8);
@@ -129,7 +129,7 @@ impl FuzzedRequest {
         }
     }
 
-    /// Another number, with as many bytes as it names.
+    /// Changes the number, and the bytes to as many as it encodes.
     fn renumber(&mut self, dice: &mut Dice) {
         let size = match dice.below(3) {
             0 => dice.below(IOC_MAX_SIZE as u64 + 1) as usize,
@@ -139,14 +139,14 @@ impl FuzzedRequest {
         self.number = match dice.below(4) {
             0 => ioc_search(size),
             1 => ioc_read_write(dice.below(256) as u8, size),
-            // Any direction, size and number of our magic, or of one that nobody uses.
+            // Any direction, size and number, with our magic or with one that nobody uses.
             2 => (dice.word() & 0xffff_00ff) | u32::from(vexfs_uapi::IOC_MAGIC) << 8,
             _ => (dice.word() & 0xffff_00ff) | 0xfb00,
         };
         self.bytes.resize(size_of_number(self.number), dice.below(256) as u8);
     }
 
-    /// What it is counted as: a batch is a kind of its own.
+    /// The name under which it is counted; batches are counted separately.
     pub fn name(&self) -> &'static str {
         match Kind::of(self.number) {
             Kind::Attach => "ATTACH",
@@ -163,7 +163,7 @@ impl FuzzedRequest {
         word(&self.bytes, n)
     }
 
-    /// Whether the fields are as the contract has them, whatever the file is like.
+    /// Whether all fields satisfy the contract, whatever the state of the file.
     pub fn is_well_formed(&self) -> bool {
         let common = self.word(0) == ABI_VERSION && self.word(1) == 0;
         let is_one_of = |n, last| (1..=last).contains(&self.word(n));
@@ -202,7 +202,7 @@ pub fn word(bytes: &[u8], n: usize) -> u32 {
     u32::from_le_bytes(at.unwrap_or_default())
 }
 
-/// A request that the contract allows, for rows of `dim`.
+/// A request that the contract allows, for rows of `dim` components.
 fn valid(dice: &mut Dice, dim: u32) -> (u32, Vec<u8>) {
     let slot = dice.below(u64::from(MAX_INDEXES)) as u32;
     match dice.below(16) {
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Every kind, well-formed and not, on every target and in every placement.
+    /// All kinds, well-formed and not, all targets and all placements must occur.
     #[test]
     fn nothing_is_left_out() {
         let all = stream(3, 20_000);
