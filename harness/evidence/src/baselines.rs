@@ -1,7 +1,7 @@
-//! Recorded figures of the field, and what may be compared with them.
+//! Recorded benchmark figures of other systems, and which results may be compared with them.
 //!
-//! A recorded figure says nothing about another operation, dimension or size, and less about
-//! another machine: where one is not comparable it is shown as such, with the reason.
+//! A recorded figure says nothing about another operation, dimension or size, and even less about
+//! another machine. A figure that is not comparable is still shown, with the reason.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,16 +14,17 @@ use serde::{Deserialize, Serialize};
 use crate::competitor::Competitor;
 use crate::thresholds::Bound;
 
-/// The most components that a vector file can have: `vexfs_uapi::MAX_DIM`, which is above this floor.
+/// The most components that a vector file can have. Repeats `vexfs_uapi::MAX_DIM`, because this
+/// crate does not depend on that one.
 pub const MAX_DIM: u32 = 4080;
-/// Embedding models give dimensions that are multiples of this; rates are not.
+/// Dimensions of embedding models are multiples of this; a rate in the wrong column is not.
 const DIM_STEP: u32 = 32;
-/// Benchmarks load round numbers of rows, multiples of this; rates are not.
+/// Benchmarks load round numbers of rows, multiples of this; a rate in the wrong column is not one.
 const ROWS_STEP: u64 = 100;
-/// No store over any transport has done more operations a second.
+/// Operations a second that no store has reached, over any transport.
 const FASTEST: f64 = 10e6;
 
-/// The figures as they were when this program was built; the figures in evidence are compared with them.
+/// The figures that this program was built with. Figures in evidence are compared with these.
 const REGISTERED: &str = include_str!("../../../fixtures/baselines/http-2025-05-31.json");
 
 /// Why recorded figures are refused.
@@ -40,7 +41,7 @@ macro_rules! require {
     };
 }
 
-/// A recorded file.
+/// A file of recorded figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Baselines {
@@ -54,9 +55,9 @@ pub struct Baselines {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// Who did it.
+    /// The system that was measured.
     pub system: Competitor,
-    /// What was done.
+    /// The operation that was measured.
     pub operation: RatedOperation,
     /// Rows in the store.
     pub rows: u64,
@@ -68,7 +69,7 @@ pub struct Figure {
     pub value: f64,
     /// The unit of `value`; it follows from the operation.
     pub unit: Unit,
-    /// Day of the record, YYYY-MM-DD.
+    /// The day on which it was recorded, YYYY-MM-DD.
     pub date: String,
     /// What a reader must know.
     pub note: String,
@@ -131,7 +132,7 @@ impl Baselines {
     /// The figures that this program was built with, independent of any checkout.
     ///
     /// # Errors
-    /// They are malformed, which a test rules out.
+    /// If they are malformed, which a test rules out.
     pub fn registered() -> Result<Self, BadFigures> {
         Self::parse(REGISTERED)
     }
@@ -139,8 +140,8 @@ impl Baselines {
     /// Reads and checks a recorded file.
     ///
     /// # Errors
-    /// It is not there, cut short, lacks a field, or holds a number that cannot be what its
-    /// field says.
+    /// If the file is missing or cut short, lacks a field, or holds a number that cannot be right
+    /// for its field.
     pub fn load(path: &Path) -> Result<Self, BadFigures> {
         let restore = "restore it with: git restore fixtures/baselines";
         let path_shown = path.display();
@@ -203,8 +204,8 @@ impl fmt::Display for Figure {
 }
 
 impl Figure {
-    /// Whether the criterion depends on a comparison with it, where `bound` holds: it is about
-    /// ChromaDB's insertions.
+    /// Whether the criterion depends on a comparison with this figure under `bound`. Only
+    /// ChromaDB's insertions decide.
     pub fn decides(&self, bound: Bound) -> bool {
         let about = (Competitor::Chromadb, RatedOperation::Insertion);
         bound.decides && (self.system, self.operation) == about

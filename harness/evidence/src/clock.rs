@@ -7,22 +7,22 @@ use serde::de::value::StrDeserializer;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a time counts.
+/// What a measured time counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
-    /// Time as it passes.
+    /// Elapsed time.
     Wall,
-    /// A count of the guest's instructions, 2 ns each.
+    /// The guest's instructions, counted as 2 ns each.
     Instructions,
 }
 
-/// How closely two runs agree on the instruction clock, as a fraction: interrupts and the placement of
-/// data in memory differ a little from run to run. `make clock` checks it.
+/// How closely two runs agree on the instruction clock, as a fraction. Interrupts and the placement
+/// of data in memory differ a little from run to run. `make clock` checks it.
 pub const REPRODUCIBLE_TO: f64 = 0.005;
 
 impl Clock {
-    /// Its name for a person.
+    /// Human-readable name.
     pub fn name(self) -> &'static str {
         match self {
             Clock::Wall => "wall time",
@@ -31,8 +31,8 @@ impl Clock {
     }
 }
 
-/// Reads the clock of a guest's launch. Records of version 1 say `instruction_clock: true` or
-/// `false` in its place.
+/// Reads the clock from the record of a guest's launch. Records of version 1 have
+/// `instruction_clock: true` or `false` instead.
 pub(crate) fn of_launch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clock, D::Error> {
     struct NameOrFlag;
     impl Visitor<'_> for NameOrFlag {

@@ -30,12 +30,13 @@ impl Competitor {
         }
     }
 
-    /// Where `fixtures/competitors` has the driver of its library, which runs in the driver's process.
+    /// The directory in `fixtures/competitors` with the driver that runs its library in its own
+    /// process.
     pub fn library_driver(self) -> &'static str {
         self.id()
     }
 
-    /// Where `fixtures/competitors` has the driver that talks to its server.
+    /// The directory in `fixtures/competitors` with the driver that talks to its server.
     pub fn server_driver(self) -> &'static str {
         match self {
             // One driver does both.
@@ -44,7 +45,7 @@ impl Competitor {
         }
     }
 
-    /// The directory that its library has among Python's packages.
+    /// The directory of its library among the installed Python packages.
     pub fn python_package(self) -> &'static str {
         match self {
             Competitor::Chromadb => "chromadb",

@@ -24,7 +24,7 @@ pub enum Criterion {
 }
 
 impl Criterion {
-    /// All of them, in the order of the mission.
+    /// All of them, in the order in which the mission lists them.
     pub const ALL: [Criterion; 5] = [
         Criterion::Fuse,
         Criterion::Baseline,
@@ -44,7 +44,7 @@ impl Criterion {
         }
     }
 
-    /// What it demands, for a person.
+    /// What it demands, in words.
     pub fn title(self) -> &'static str {
         match self {
             Criterion::Fuse => "FUSE preservation",

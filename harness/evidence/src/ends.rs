@@ -1,15 +1,15 @@
 //! Checks `guest.jsonl` against what the launcher saw from outside.
 //!
 //! Each line holds the hash of the line before it, so the last line is not protected. The launcher
-//! therefore records on the host, in the host's own chain, how many lines there were when a guest ended,
-//! and the hash of the last one.
+//! therefore records on the host, in the host's own chain, how many lines there were when a guest
+//! ended, and the hash of the last one.
 
 use crate::event::{Event, Record};
 use crate::guest::GuestEnded;
 use crate::reader::Trail;
 
-/// What is wrong with the guest's evidence according to the launcher: lines that were removed, changed
-/// or added after a guest ended, and guests whose end was never recorded.
+/// What is wrong with the guest's evidence according to the launcher: lines that were removed,
+/// changed or added after a guest ended, and guests whose end was never recorded.
 pub fn against_the_launcher(host: Option<&Trail>, guest: Option<&Trail>) -> Vec<String> {
     let (mut ends, mut launched) = (Vec::new(), 0);
     for record in host.into_iter().flat_map(|trail| &trail.records) {
@@ -79,7 +79,7 @@ mod tests {
     use crate::reader::{end_of_trail, read_trail};
     use crate::writer::Writer;
 
-    /// A run's directory in the making.
+    /// A run's directory under construction.
     struct MadeTrails(tempfile::TempDir);
 
     impl MadeTrails {
@@ -92,7 +92,7 @@ mod tests {
             self
         }
 
-        /// A boot, and a trial in it.
+        /// Records a boot, and a trial in it.
         fn boots(self) -> Self {
             let environment = Environment {
                 place_reason: "made up".into(),
@@ -113,7 +113,7 @@ mod tests {
                 .write(Place::Guest, Event::TrialStarted { trial: "module::loads".into() })
         }
 
-        /// The launcher says how.
+        /// The launcher records how it launched the guest.
         fn launched(self) -> Self {
             let launch = GuestLaunch {
                 accelerator: Accelerator::Tcg,
@@ -129,7 +129,7 @@ mod tests {
             self.write(Place::Host, Event::GuestLaunched(Box::new(launch)))
         }
 
-        /// The launcher says so.
+        /// The launcher records that the guest ended.
         fn ended(self, evidence: Option<EndOfTrail>) -> Self {
             let end = GuestEnded {
                 how: "the guest's command ended with status 0".into(),

@@ -26,18 +26,18 @@ pub struct Environment {
     pub memory_kib: u64,
     /// What executes the place's instructions.
     pub accelerator: Processor,
-    /// Commit of the checkout, with `-dirty` where it has changes.
+    /// Commit of the checkout, with `-dirty` if it has changes.
     pub commit: String,
-    /// SHA-256 of the programs under test, by name; `missing` where there is none.
+    /// SHA-256 of the programs under test, by name; `missing` for a program that is not there.
     pub programs: BTreeMap<String, String>,
-    /// Versions of what was used, by name.
+    /// Versions of the tools and libraries that were used, by name.
     pub versions: BTreeMap<String, String>,
     /// What the guest's time counts; missing on the host, which has only wall time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Clock")]
     pub clock: Option<Clock>,
-    /// What the guest's kernel looks for in memory, as its command line has it; empty where speed is
-    /// measured, and on the host.
+    /// The memory-error detectors that are enabled on the guest kernel's command line; empty when
+    /// speed is measured, and on the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detectors: Vec<String>,
     /// Environment variables that change what is built or tested, and how.

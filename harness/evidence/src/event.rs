@@ -10,12 +10,12 @@ use crate::measurement::Measurement;
 use crate::place::Place;
 use crate::strict;
 
-/// Version of the records that are written now. It goes up where a field changes its name or shape.
+/// Version of the records that are written now. It goes up when a field's name or shape changes.
 ///
 /// 1: until November 2026; a guest's launch said `instruction_clock` where it now says `clock`.
 pub const SCHEMA_VERSION: u32 = 2;
-/// The oldest version that is still read. Fields that have changed since are translated where they are
-/// read.
+/// The oldest version that can still be read. Fields that have changed since are translated when
+/// they are read.
 pub const OLDEST_READABLE: u32 = 1;
 
 /// One line of evidence.
@@ -27,7 +27,7 @@ pub struct Record {
     pub v: u32,
     /// Line number in its file, from 0.
     pub seq: u64,
-    /// SHA-256 of the line before, in hex; of nothing for the first.
+    /// SHA-256 of the line before, in hex; the first line has the SHA-256 of the empty string.
     #[schemars(regex(pattern = strict::SHA256_HEX))]
     pub prev: String,
     /// Unix time in milliseconds, by the clock of the place.
@@ -79,7 +79,7 @@ pub enum Event {
         /// What was compared, and what differed.
         detail: String,
     },
-    /// A trial does not run here, and why.
+    /// A trial that does not run here, and why.
     Skipped {
         /// Trial name.
         trial: String,
@@ -115,7 +115,7 @@ pub enum Event {
         /// The value.
         value: Value,
     },
-    /// Kernel-log lines that fell into a trial.
+    /// Kernel-log lines that appeared during a trial.
     KernelLog {
         /// Trial name.
         trial: String,

@@ -9,7 +9,8 @@ use crate::criterion::Criterion;
 use crate::protocol::PROTOCOL;
 use crate::stats::Ratio;
 
-/// The fact that compares an insertion with a recorded figure of the same operation, dimension and size.
+/// The fact that compares an insertion with a recorded figure of the same operation, dimension and
+/// size.
 pub const COMPARED: &str = "compared with a recorded figure";
 /// The fact that lists the figures that cannot be compared, each with the reason.
 pub const NOT_COMPARABLE: &str = "recorded figures that are not comparable";
@@ -28,19 +29,19 @@ pub struct BadBatches(String);
 pub struct Compared {
     /// What was recorded.
     pub figure: Figure,
-    /// The threshold, repeated.
+    /// Copy of the rule's threshold.
     pub threshold: f64,
-    /// Whether the criterion depends on it.
+    /// Whether the criterion depends on this comparison.
     pub decides: bool,
     /// Nanoseconds of each of our batches without warm-ups. Everything else is computed from them.
     pub batch_ns: Vec<u64>,
 }
 
 impl Compared {
-    /// The rate of each of our batches over the recorded one.
+    /// Our rate over the recorded one, with one round for each batch.
     ///
     /// # Errors
-    /// Batches that are not the protocol's, or one that took no time.
+    /// If the number of batches is not the protocol's, or a batch took no time.
     pub fn ratio(&self) -> Result<Ratio, BadBatches> {
         let (batches, runs) = (self.batch_ns.len(), PROTOCOL.runs);
         if batches != runs {
@@ -55,18 +56,19 @@ impl Compared {
     }
 }
 
-/// The fact of one load/unload cycle, recorded at once: if the guest dies, the earlier ones are safe.
+/// The fact of one load/unload cycle, recorded at once: if the guest dies, the earlier ones are
+/// safe.
 pub const LOAD_CYCLE: &str = "load cycle";
 /// The fact of all cycles, recorded only if all were done.
 pub const LOAD_CYCLES: &str = "cycles";
 
-/// All load/unload cycles of a trial: a number for each.
+/// All load/unload cycles of a trial; each list has one number per cycle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LoadCycles {
     /// How many there were.
     pub done: usize,
-    /// In one cycle out of how many the module was also mounted and used.
+    /// The module was also mounted and used in one of every this many cycles.
     pub used_every: u32,
     /// How it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,8 +91,8 @@ pub struct LoadCycles {
 pub enum Used {
     /// Rows were written, indexed and searched.
     AsVexfs,
-    /// Rows were written and read back; the module, which is not the reference, knows no requests of
-    /// the contract.
+    /// Rows were written and read back. The module is not the reference, and does not answer the
+    /// contract's requests.
     AsFileSystem,
 }
 
@@ -151,7 +153,7 @@ pub struct SoakCycle {
     pub kernel_memory_kib: i64,
     /// Allocations that the module still held when it was unloaded, and those that were leaked.
     pub live_allocations: u64,
-    /// Lines of the kernel log during the cycle, without our own mark.
+    /// Lines that the kernel logged during the cycle, without the harness's own marker.
     pub log_lines: usize,
 }
 
@@ -163,12 +165,12 @@ pub struct Repeated {
     pub criterion: Criterion,
     /// Which repetition, from 1.
     pub number: u32,
-    /// Of how many.
+    /// How many repetitions there are.
     pub of: u32,
-    /// What nextest reported. The trials alone are not enough: a test that dies before its first record
-    /// or after its last, or leaves a process behind, shows in no trial.
+    /// What nextest reported. The trials alone are not enough: a test that dies before its first
+    /// record or after its last, or leaves a process behind, shows in no trial.
     pub tests: Tests,
-    /// More, for a person.
+    /// Details for a person.
     #[serde(default)]
     pub note: String,
 }

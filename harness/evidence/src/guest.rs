@@ -1,7 +1,7 @@
 //! How a guest was launched and how it ended.
 //!
-//! [`GuestEnd`] is the one list of the ways in which a guest can end. The launcher decides which it
-//! was, and writes it down as [`GuestEnded`].
+//! [`GuestEnd`] lists every way in which a guest can end. The launcher decides which one it was and
+//! records it as [`GuestEnded`].
 
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
@@ -17,7 +17,7 @@ use crate::strict;
 /// The kernel series that a guest boots unless another is named.
 pub const DEFAULT_SERIES: &str = "6.12";
 
-/// Lines of the console's end that a record of a guest's end keeps.
+/// How many of the console's last lines the record of a guest's end keeps.
 pub const TAIL_LINES: usize = 40;
 
 /// What executes a guest's instructions.
@@ -70,8 +70,7 @@ pub struct GuestLaunch {
     #[schemars(range(min = strict::ONE))]
     #[serde(deserialize_with = "strict::some")]
     pub cpus: u64,
-    /// What its kernel was told to look for in memory, as the kernel's command line has it; empty in
-    /// a boot that measures.
+    /// The memory-error detectors on its kernel's command line; empty in a boot that measures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detectors: Vec<String>,
     /// The command line of virtme-ng, program first.
@@ -82,7 +81,7 @@ impl GuestLaunch {
     /// Reads the launch back from the evidence directory, e.g. in the guest.
     ///
     /// # Errors
-    /// It is not there or not whole.
+    /// If the file is missing or incomplete.
     pub fn read(dir: &Path) -> io::Result<Self> {
         let bytes = fs::read(dir.join(LAUNCH_FILE))?;
         serde_json::from_slice(&bytes).map_err(io::Error::other)
@@ -97,8 +96,8 @@ pub enum GuestEnd {
     Exited(u8),
     /// The kernel panicked, with its message.
     Panicked(String),
-    /// The kernel reported an oops or `BUG`, with its message. Nothing after it can be trusted, even if
-    /// the command succeeded.
+    /// The kernel reported an oops or `BUG`, with its message. Nothing after it can be trusted,
+    /// even if the command succeeded.
     Oopsed(String),
     /// The kernel reported a lock-up, stall or hung task, and the command never ended.
     LockedUp(String),
@@ -108,9 +107,9 @@ pub enum GuestEnd {
     TimedOut(u64),
     /// The machine ended before the command had a status: it powered off, or QEMU died.
     Died,
-    /// It never came up; why.
+    /// It never came up; the reason.
     BootFailed(String),
-    /// It came up, but lacks something that the launcher promises the command.
+    /// It came up, but lacks something that the launcher promises to the command.
     SetupFailed(String),
     /// Ctrl-C.
     Interrupted,
@@ -141,8 +140,8 @@ impl GuestEnd {
         }
     }
 
-    /// The exit code for the program that ran the guest: the command's own, or one that says why there
-    /// is none.
+    /// The exit code for the program that ran the guest: the command's own, or one that says why
+    /// there is none.
     pub fn exit_code(&self) -> u8 {
         let lost = || self.lost().map_or(exit::DIED.code, |exit| exit.code);
         self.code().unwrap_or_else(lost)
@@ -201,8 +200,8 @@ pub struct GuestEnded {
     /// Headlines of kernel trouble on its console, even if it ended well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
-    /// Files of the host's that changed while the guest ran, whose root they are: what the guest then
-    /// finds stale is not its kernel's doing.
+    /// Files of the host that changed while the guest ran. The guest's root is the host's file
+    /// system, so a file that the guest then finds stale is not its kernel's fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_changes: Vec<String>,
     /// Seconds to the guest's first sign of life.
@@ -243,7 +242,7 @@ pub struct EndOfTrail {
 pub enum GuestFault {
     /// Nobody: the command ran to its end.
     None,
-    /// The kernel, and so what was loaded into it: a panic, an oops, a lock-up, silence.
+    /// The kernel, or a module that was loaded into it: a panic, an oops, a lock-up, silence.
     Kernel,
     /// Something else: a limit, the set-up, a person.
     Other,

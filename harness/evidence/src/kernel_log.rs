@@ -41,9 +41,9 @@ pub struct Finding {
     pub headline: String,
 }
 
-/// How such a line begins after its time stamp. The first match counts, so `BUG: soft lockup` is a
-/// lock-up and no `BUG`. Only beginnings are matched, because the kernel also reports crashed
-/// *programs* (`traps: prog[7] general protection fault`).
+/// How a line that reports trouble begins, after its time stamp. The first match counts, so `BUG:
+/// soft lockup` is a lock-up and not a `BUG`. Only beginnings are matched, because the kernel also
+/// reports crashed *programs* (`traps: prog[7] general protection fault`).
 const BEGINNINGS: &[(&str, Trouble)] = &[
     ("Kernel panic - not syncing", Trouble::Panic),
     ("watchdog: BUG: soft lockup", Trouble::LockUp),
@@ -58,9 +58,9 @@ const BEGINNINGS: &[(&str, Trouble)] = &[
     ("divide error: ", Trouble::Oops),
     ("invalid opcode: ", Trouble::Oops),
     ("stack segment: ", Trouble::Oops),
-    // Of the slab allocator: `BUG kmalloc-64 (Tainted: G OE): Poison overwritten`.
+    // From the slab allocator: `BUG kmalloc-64 (Tainted: G OE): Poison overwritten`.
     ("BUG ", Trouble::Oops),
-    // Page poisoning: somebody has written to a page that was free.
+    // From page poisoning: a page was written to while it was free.
     ("pagealloc: ", Trouble::Oops),
     ("WARNING: ", Trouble::Warning),
 ];
@@ -105,7 +105,7 @@ fn without_stamps(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// A transcript's findings, one a line.
+    /// The findings in a transcript, one a line.
     fn findings(transcript: &str) -> String {
         transcript
             .lines()

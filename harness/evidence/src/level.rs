@@ -1,7 +1,8 @@
-//! How far a VexFS has come: its trials in levels, from easy to hard.
+//! How far a VexFS implementation has come: its trials in levels, from easy to hard.
 //!
-//! An author begins with a file system that mounts, and ends with one that withstands misuse. A trial
-//! belongs to one level, the same in both homes; the manifest of the expected tests lists them.
+//! An author begins with a file system that mounts, and ends with one that withstands misuse. A
+//! trial belongs to one level, which is the same in both homes; the manifest of the expected tests
+//! lists the levels.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,16 +15,16 @@ use crate::criterion::Criterion;
 /// The trials that each place must run, and their levels.
 const MANIFEST: &str = include_str!("../../../fixtures/expected-tests.json");
 
-/// How the names of the adversary's trials begin, which all belong to [`Level::Concurrency`].
+/// How the names of the adversary's trials begin. All of them belong to [`Level::Concurrency`].
 const ADVERSARY: &str = "adversary_";
 
-/// The name under which the manifest's `levels` must list `trial`; `None` where it need not: it is no
-/// home's, or one of the adversary's.
+/// The name under which the manifest's `levels` must list `trial`. `None` if it need not be listed,
+/// because it belongs to no home or is one of the adversary's trials.
 pub fn name_in_manifest(trial: &str) -> Option<&str> {
     listed_name(trial).filter(|name| !name.starts_with(ADVERSARY))
 }
 
-/// The name of a home's trial without its criterion: it is the same in both homes.
+/// The name of a home's trial without its criterion; this name is the same in both homes.
 fn listed_name(trial: &str) -> Option<&str> {
     match Criterion::of_trial(trial)? {
         Criterion::Fuse | Criterion::Module => Some(trial.split_once("::")?.1),
@@ -39,13 +40,13 @@ pub enum Level {
     Mounts,
     /// It does what POSIX and Linux ask of a file system.
     Posix,
-    /// It answers the contract's requests, and refuses what it has to.
+    /// It answers the contract's requests, and refuses those that it must refuse.
     Requests,
-    /// Its indexes follow their rows and answer truly, of every kind.
+    /// Indexes of every kind follow their rows and answer correctly.
     Indexes,
-    /// It loses nothing at a limit, or where something fails.
+    /// It loses nothing at a limit or when something fails.
     Limits,
-    /// Many use it at once, and some of them mean harm.
+    /// Many programs use it at once, and some of them mean harm.
     Concurrency,
 }
 
@@ -60,7 +61,7 @@ impl Level {
         Level::Concurrency,
     ];
 
-    /// The level of the trial called `name`, where it is one of a home's.
+    /// The level of the trial called `name`, if it is a home's trial.
     pub fn of_trial(name: &str) -> Option<Level> {
         let name = listed_name(name)?;
         if name.starts_with(ADVERSARY) {
@@ -69,7 +70,7 @@ impl Level {
         LEVELS.get(name).copied()
     }
 
-    /// What it is called, for a person.
+    /// Human-readable name.
     pub fn title(self) -> &'static str {
         match self {
             Level::Mounts => "mounts and writes",

@@ -1,9 +1,9 @@
-//! What a run writes down, and what it was registered to show.
+//! What a run records, and the registered design that its results are judged by.
 //!
 //! A run's directory holds one append-only file of JSON lines per place (`host.jsonl`,
-//! `guest.jsonl`). Every record is synced before the writer goes on, so a guest that panics
-//! loses nothing that was finished, and carries the hash of the line before it, so a changed,
-//! missing or doubled line shows. `docs/evidence.md` describes the records for readers.
+//! `guest.jsonl`). Every record is synced before the writer goes on, so a guest that panics loses
+//! nothing that was finished. Every record also carries the hash of the line before it, so a
+//! changed, missing or doubled line shows. `docs/evidence.md` describes the records for readers.
 //!
 //! This crate is the bottom floor: it knows types, numbers and files, and nothing of mounts,
 //! guests, processes or devices. Begin with [`Event`], then [`facts`] for what trials add to it;

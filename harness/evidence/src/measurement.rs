@@ -41,8 +41,8 @@ pub struct Round {
     pub noise: Option<Noise>,
 }
 
-/// The same work on two copies of A, whose speeds are known and must be found (an A/A control and a
-/// positive control), and the new queries at the start of A's and B's turns.
+/// The same work on two copies of A: one as fast as A (an A/A control) and one slowed down by a
+/// known factor (a positive control). Also the new queries at the start of A's and B's turns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Controls {
@@ -59,7 +59,7 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// ln(speed of A / speed of its copy): 0 but for noise.
+    /// ln(speed of A / speed of its copy), which is 0 apart from noise.
     pub fn log_equal(&self, a_ns: &[u64]) -> f64 {
         log(total(&self.again_ns) / total(a_ns))
     }
@@ -69,8 +69,9 @@ impl Controls {
         log(total(&self.slowed_ns) / total(&self.again_ns))
     }
 
-    /// ln(time of the fastest unseen query / median time of the `others`). A side that caches answers is
-    /// slow for all unseen queries; a side that was disturbed is not. `None` without queries.
+    /// ln(time of the fastest unseen query / median time of the `others`). A side that caches
+    /// answers is slow for all unseen queries; a side that was disturbed is not. `None` without
+    /// queries.
     pub fn log_unseen(unseen: &[u64], others: &[u64]) -> Option<f64> {
         let times: Vec<f64> = others.iter().map(|&one| one as f64).collect();
         Some(log(*unseen.iter().min()? as f64 / median(&times)?))
@@ -122,11 +123,11 @@ pub struct Measurement {
     pub trial: String,
     /// The pre-registered rule that applies (see `harness/evidence/src/thresholds.rs`).
     pub rule: String,
-    /// The rule's threshold, repeated: speed of A / speed of B.
+    /// Copy of the rule's threshold: speed of A / speed of B.
     pub threshold: f64,
-    /// Whether the lower bound must lie above the threshold, repeated.
+    /// Whether the lower bound must lie above the threshold, copied from the rule.
     pub strictly: bool,
-    /// Whether the rule decides here, repeated.
+    /// Whether the rule decides here, copied from the rule.
     pub decides: bool,
     /// What its nanoseconds count.
     pub clock: Clock,
@@ -134,7 +135,7 @@ pub struct Measurement {
     pub operations_per_round: usize,
     /// Rounds at the start of each pass that do not count.
     pub warmups: usize,
-    /// How much slower the slowed copy of A is, as a fraction, repeated; 0 if it was not recorded.
+    /// How much slower the slowed copy of A is, as a fraction; 0 if it was not recorded.
     #[serde(default)]
     pub slowed_by: f64,
     /// The numerator.
@@ -143,7 +144,7 @@ pub struct Measurement {
     pub b: Side,
     /// One or more passes of the protocol: all their rounds, warm-ups first.
     pub passes: Vec<Vec<Round>>,
-    /// Rounds that were disturbed and repeated. They do not count, and are kept.
+    /// Disturbed rounds, which were repeated. They are kept but do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbed: Vec<Round>,
     /// The look that was left out because the trial's time was too short for it.

@@ -1,4 +1,4 @@
-//! What else the machine did during a round, and from when on the round counts as disturbed.
+//! What else the machine did during a round, and how much of it makes the round disturbed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ pub const WAITING_BOUND: f64 = 0.25;
 /// A round is disturbed if the hypervisor took more than this share of the machine's time.
 pub const STOLEN_BOUND: f64 = 0.05;
 
-/// What disturbed a round. `None` is what this kernel does not report.
+/// What disturbed a round. `None` means that this kernel does not report the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Noise {
-    /// The round, microseconds.
+    /// Duration of the round in microseconds.
     pub wall_us: u64,
     /// Time in which some runnable task waited for a processor (`/proc/pressure/cpu`, `some`).
     #[serde(deserialize_with = "strict::told")]
@@ -26,8 +26,8 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Whether it exceeds [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` if the kernel does not report
-    /// enough.
+    /// Whether it exceeds [`WAITING_BOUND`] or [`STOLEN_BOUND`]; `None` if the kernel does not
+    /// report enough.
     pub fn is_beyond_bounds(&self) -> Option<bool> {
         let wall = self.wall_us.max(1) as f64;
         let beyond = |part: Option<u64>, bound: f64| part.map(|part| part as f64 / wall > bound);

@@ -1,4 +1,4 @@
-//! Host or guest, and what was looked at to tell.
+//! Host or guest, and the marks by which they are told apart.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that recognition looked at.
+/// One mark by which host and guest are told apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Mark {

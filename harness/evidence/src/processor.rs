@@ -31,7 +31,7 @@ impl Processor {
         self == Processor::Tcg
     }
 
-    /// The accelerator with which the launcher would boot such a guest again.
+    /// The accelerator with which the launcher would boot this kind of guest again.
     pub fn accelerator(self) -> Option<Accelerator> {
         match self {
             Processor::Kvm => Some(Accelerator::Kvm),
@@ -40,7 +40,7 @@ impl Processor {
         }
     }
 
-    /// What a person calls it.
+    /// Human-readable name.
     pub fn name(self) -> &'static str {
         match self {
             Processor::Native => "native CPU",
@@ -71,12 +71,12 @@ impl fmt::Display for Processor {
     }
 }
 
-/// Its name in records, `none` where there was no guest.
+/// Its name in records, or `none` if there was no guest.
 pub fn id_of(processor: Option<Processor>) -> String {
     processor.map_or_else(|| "none".to_owned(), |processor| processor.to_string())
 }
 
-/// What a person calls what executed a guest, if there was one.
+/// Human-readable name of the processor that executed a guest, if there was one.
 pub fn name_of(processor: Option<Processor>) -> &'static str {
     processor.map_or("no guest", Processor::name)
 }

@@ -23,7 +23,7 @@ const _: () = assert!(
     "warm-ups and runs must insert exactly the protocol's rows"
 );
 
-/// What is measured, on what and how often.
+/// What is measured, on which data and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
@@ -67,20 +67,20 @@ impl Protocol {
     }
 }
 
-/// Queries of a round on an emulated CPU, which answers a few dozen a second, where no competitor is
-/// measured.
+/// Queries in a round on an emulated CPU, where no competitor is measured. Such a CPU answers only
+/// a few dozen queries a second.
 const EMULATED_QUERIES: usize = 25;
 
-/// The protocol with fewer queries, its first.
+/// The protocol with only the first `EMULATED_QUERIES` of its queries.
 pub fn of_first_queries() -> Protocol {
     Protocol { queries: EMULATED_QUERIES, ..PROTOCOL }
 }
 
-/// The orders in which the four sides of a round run, used in turn: a Williams design, a Latin square
-/// balanced for first-order carry-over (E. J. Williams, "Experimental designs balanced for the
-/// estimation of residual effects of treatments", 1949). Each side runs once in each position and once
-/// after each other side, because a side inherits the processor's caches from the one before it.
-/// Linear drift cancels out between any two sides.
+/// The orders in which the four sides of a round run, used in turn: a Williams design, a Latin
+/// square balanced for first-order carry-over (E. J. Williams, "Experimental designs balanced for
+/// the estimation of residual effects of treatments", 1949). Each side runs once in each position
+/// and once after each other side, because a side inherits the processor's caches from the one
+/// before it. Linear drift cancels out between any two sides.
 pub const ORDERS: [[Arm; 4]; 4] = {
     use Arm::{A, Again, B, Slowed};
     [[A, B, Slowed, Again], [B, Again, A, Slowed], [Again, Slowed, B, A], [Slowed, A, Again, B]]
@@ -118,9 +118,9 @@ impl Arm {
 /// How much longer each operation of the slowed copy takes, as a fraction.
 pub const SLOWED_BY: f64 = 0.05;
 
-/// New queries at the start of each turn. A side that answers from a cache of answers cannot know
-/// them. They also bring its data back into the processor's caches; their times do not count as the
-/// round's.
+/// How many new queries each turn starts with. A side that caches answers cannot know them. They
+/// also bring its data back into the processor's caches; their times do not count towards the
+/// round.
 pub const UNSEEN_A_TURN: usize = 4;
 
 #[cfg(test)]
@@ -154,7 +154,8 @@ mod tests {
             places.sort_unstable();
             assert_eq!(places, [0, 1, 2, 3], "{one:?}");
             for other in Arm::ALL {
-                // As often as much earlier as later: even drift is neither side's.
+                // Each distance occurs as often before as after, so linear drift favours neither
+                // side.
                 let mut apart =
                     ORDERS.map(|order| place(&order, one) as i32 - place(&order, other) as i32);
                 apart.sort_unstable();

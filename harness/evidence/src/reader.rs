@@ -26,12 +26,12 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Where it ends; `None` where it has no line.
+    /// Where it ends; `None` if it has no line.
     pub fn end(&self) -> Option<EndOfTrail> {
         Some(EndOfTrail { lines: self.hashes.len(), sha256: self.hashes.last()?.clone() })
     }
 
-    /// What is wrong with the line that was the last one at `end`, if something is.
+    /// Checks the line that was the last one at `end`, and says what is wrong with it, if anything.
     pub fn since(&self, end: &EndOfTrail) -> Option<Damage> {
         let what = match end.lines.checked_sub(1).and_then(|last| self.hashes.get(last)) {
             Some(hash) if *hash == end.sha256 => return None,
@@ -51,7 +51,7 @@ pub struct Damage {
     pub what: String,
 }
 
-/// Reads the trail of `place` in `dir`; `None` where there is none.
+/// Reads the trail of `place` in `dir`; `None` if there is none.
 pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
     match fs::read(dir.join(files::trail(place))) {
         Ok(bytes) => Ok(Some(parse(&bytes, place))),
@@ -60,7 +60,7 @@ pub fn read_trail(dir: &Path, place: Place) -> io::Result<Option<Trail>> {
     }
 }
 
-/// Where the trail of `place` in `dir` ends now; `None` where there is none.
+/// Where the trail of `place` in `dir` ends now; `None` if there is none.
 pub fn end_of_trail(dir: &Path, place: Place) -> io::Result<Option<EndOfTrail>> {
     Ok(read_trail(dir, place)?.and_then(|trail| trail.end()))
 }
@@ -70,7 +70,7 @@ struct Version {
     v: u32,
 }
 
-/// Why records of version `v` cannot be read; `None` where they can.
+/// Why records of version `v` cannot be read; `None` if they can.
 fn unreadable(v: u32) -> Option<String> {
     let readable = OLDEST_READABLE..=SCHEMA_VERSION;
     (!readable.contains(&v)).then(|| {
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_with_the_next_step() {
         let writer = Writer::open(Path::new("/dev"), Place::Host);
-        // Where /dev cannot be written, opening already tells; `/dev/full` stands for the disk.
+        // If /dev is not writable, opening already fails; `/dev/full` stands in for a full disk.
         drop(writer);
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", dir.path().join("host.jsonl")).unwrap();

@@ -35,7 +35,7 @@ pub fn of_a_record() -> Schema {
     schema
 }
 
-/// Doc comments are wrapped and link to code; a description is one line and does not.
+/// Doc comments are wrapped and link to code; a description is one line without links.
 fn as_prose(schema: &mut Schema) {
     if let Some(Value::String(words)) = schema.get_mut("description") {
         *words = words.replace('\n', " ").replace("[`", "`").replace("`]", "`");

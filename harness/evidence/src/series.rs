@@ -1,5 +1,5 @@
-//! The matrix: the series of kernels that a module is proven on, as `fixtures/guest/kernels.txt` has
-//! them, and which releases belong to one.
+//! The kernel matrix: the series of kernels that a module is proven on, read from
+//! `fixtures/guest/kernels.txt`, and which releases belong to a series.
 
 use std::str::FromStr;
 
@@ -12,14 +12,14 @@ pub struct Series {
     pub name: String,
     /// The releases of Debian that package it, by code name, the preferred one first.
     pub from: Vec<String>,
-    /// Why it is in.
+    /// Why it is in the matrix.
     pub why: String,
 }
 
 /// The kernels of the matrix, in its order.
 ///
 /// # Panics
-/// The built-in table has a malformed line.
+/// If the built-in table has a malformed line.
 pub fn matrix() -> Vec<Series> {
     rows(TABLE).expect("fixtures/guest/kernels.txt is a table")
 }
@@ -47,10 +47,11 @@ impl FromStr for Series {
     }
 }
 
-/// Whether a kernel's release is of a series, or that release.
+/// Whether `release` belongs to `series`, or is the release that `series` names.
 ///
-/// `6.1.0-56-amd64` is of `6.1` and `6.12.117+deb12-amd64` is not. Kernels of another flavour behave
-/// differently, so a flavour has to be named: `6.12.117+deb12-rt-amd64` is of `6.12-rt` only.
+/// `6.1.0-56-amd64` belongs to `6.1` and `6.12.117+deb12-amd64` does not. Kernels of another
+/// flavour behave differently, so a flavour has to be named: `6.12.117+deb12-rt-amd64` belongs to
+/// `6.12-rt` only.
 pub fn is_of_series(release: &str, series: &str) -> bool {
     if series.is_empty() || release == series {
         return release == series && !release.is_empty();
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(once.len(), names.len(), "a series stands twice in {names:?}");
     }
 
-    /// make and the set-up cannot ask this crate, and have the same default.
+    /// The Makefile and `setup.sh` cannot ask this crate for the default, so they repeat it.
     #[test]
     fn the_default_is_the_same_everywhere() {
         let makefile = include_str!("../../../Makefile");
@@ -141,7 +142,8 @@ mod tests {
         let list = format!("kernel: [{}]", names.join(", "));
         let ci = include_str!("../../../docs/ci/vexfs-validation.yml");
         assert_eq!(ci.matches("kernel: [").count(), ci.matches(&list).count(), "CI wants {list}");
-        // The newest of them is the newest that the module's sources call tried.
+        // The newest kernel of the matrix is the newest that the module's sources have been tried
+        // on.
         let newest = matrix().iter().filter_map(|one| number(&one.name)).max().unwrap();
         let untried = format!("KERNEL_VERSION({}, {}, 0)", newest.0, newest.1 + 1);
         let compat = include_str!("../../../fixtures/vexfs/kernel/compat.h");

@@ -1,4 +1,4 @@
-//! Words as a shell reads them.
+//! Quoting for a shell.
 
 /// One word for a POSIX shell.
 pub fn quoted(word: &str) -> String {

@@ -1,21 +1,21 @@
-//! Checks of values for which a type allows too much. A record with such a value is rejected.
+//! Checks of values for which the Rust type allows too much. A record with a bad value is rejected.
 //!
 //! `docs/evidence.schema.json` is derived from the types, whose attributes name the same bounds.
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// The least that a number of seconds may be.
+/// The smallest number of seconds.
 pub(crate) const NO_TIME: i32 = 0;
-/// The least that a share may be.
+/// The smallest share.
 pub(crate) const NONE: i32 = 0;
-/// The most that a share may be.
+/// The largest share.
 pub(crate) const ALL: i32 = 1;
-/// The least that a number of things may be of which there must be some.
+/// The smallest count of things of which there must be at least one.
 pub(crate) const ONE: u8 = 1;
 /// A SHA-256, in hex.
 pub(crate) const SHA256_HEX: &str = "^[0-9a-f]{64}$";
 
-/// An optional value whose field may not be left out: `null` where there is none.
+/// Reads an optional value whose field may not be left out: `null` stands for no value.
 pub(crate) fn told<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -24,7 +24,7 @@ where
     Option::deserialize(from)
 }
 
-/// A share, or `null`.
+/// A share from 0 to 1, or `null`.
 pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let share: Option<f64> = told(from)?;
     if share.is_some_and(|share| !(f64::from(NONE)..=f64::from(ALL)).contains(&share)) {
@@ -33,7 +33,7 @@ pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D
     Ok(share)
 }
 
-/// Seconds that passed.
+/// A number of seconds, which is not negative.
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let seconds = f64::deserialize(from)?;
     if seconds < f64::from(NO_TIME) {

@@ -1,5 +1,5 @@
-//! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence with a number
-//! that differs from the one here.
+//! The pre-registered thresholds. Evidence repeats them, and the verdict refuses evidence whose
+//! numbers differ from those here.
 
 use crate::clock::Clock;
 use crate::criterion::Criterion;
@@ -15,7 +15,7 @@ pub struct RuleScene {
     pub place: Place,
     /// Whether the CPU is emulated (TCG).
     pub emulated: bool,
-    /// What times count.
+    /// What measured times count.
     pub clock: Clock,
 }
 
@@ -45,7 +45,7 @@ pub struct Rule {
     guest: Bound,
     /// In a guest whose CPU is emulated.
     emulated: Bound,
-    /// The clock that decides in such a guest; wall time does in all others.
+    /// The clock that decides in an emulated guest; wall time decides everywhere else.
     emulated_clock: Clock,
 }
 
@@ -58,7 +58,7 @@ pub struct Bound {
     pub strictly: bool,
     /// Whether the criterion depends on it here.
     pub decides: bool,
-    /// Why, where it does not.
+    /// The reason, if it does not decide.
     pub reason: &'static str,
 }
 
@@ -86,7 +86,8 @@ const BESIDE_INSTRUCTIONS: &str = "wall time on an emulated CPU stands beside gu
 const BESIDE_WALL_TIME: &str = "guest instructions stand beside wall time, which decides";
 const GUEST_ONLY: &str = "the module is loaded in the guest only";
 
-/// FUSE Flat over ChromaDB, rows inserted: what either does to answer searches at their recall.
+/// FUSE Flat over ChromaDB, rows inserted: each side does what it needs to answer searches at its
+/// recall.
 pub const FUSE_OVER_CHROMADB_INSERTION: Rule = Rule {
     id: "fuse_over_chromadb_insertion",
     criterion: Criterion::Baseline,
@@ -245,7 +246,7 @@ pub const ALL: &[Rule] = &[
 ];
 
 impl Rule {
-    /// The bound that holds at `scene`. It decides on one clock; on the other it is reported.
+    /// The bound that holds at `scene`. It decides on one clock and is only reported on the other.
     pub fn at(&self, scene: RuleScene) -> Bound {
         let bound = match (scene.place, scene.emulated) {
             (Place::Host, _) => self.host,
@@ -286,6 +287,6 @@ pub struct Endurance {
 }
 
 /// The registered endurance. 1,000 cycles without a failure prove a failure rate below 0.3 % a
-/// cycle; two hours are long enough for what accumulates by time and not by cycles.
+/// cycle; two hours are long enough for faults that accumulate with time rather than with cycles.
 pub const ENDURANCE: Endurance =
     Endurance { kernels: &["6.1", "6.12"], seconds: 2 * 60 * 60, cycles: 1_000 };

@@ -5,11 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
 
-/// The last millisecond of the year 9999: later years have no four digits, and readers of XML refuse
-/// them.
+/// The last millisecond of the year 9999. Later years need more than four digits, which readers of
+/// XML refuse.
 const LAST_MS: u64 = 253_402_300_799_999;
 
-/// A moment, written with a precision of a second.
+/// A moment, written to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Utc(DateTime<chrono::Utc>);
 

@@ -48,7 +48,7 @@ impl Writer {
     /// Writes into `dir`, which is created if it is missing.
     ///
     /// # Errors
-    /// [`EvidenceError`] where the directory or its file cannot be made.
+    /// [`EvidenceError`] if the directory or its file cannot be made.
     pub fn open(dir: &Path, place: Place) -> Result<Self, EvidenceError> {
         let path = dir.join(files::trail(place));
         let attempt = || {
@@ -74,7 +74,7 @@ impl Writer {
     /// Appends `event` and returns once it is on the disk.
     ///
     /// # Errors
-    /// [`EvidenceError`], e.g. of a full disk.
+    /// [`EvidenceError`] if the record cannot be written, e.g. because the disk is full.
     pub fn write(&self, event: Event) -> Result<(), EvidenceError> {
         let Some(path) = &self.path else { return Ok(()) };
         append(path, self.place, event)

@@ -1,4 +1,4 @@
-//! `docs/evidence.schema.json` is what the types say, allows what is written, and only that.
+//! `docs/evidence.schema.json` matches the types, and allows exactly what is written.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use evidence::facts::{SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use evidence::{Event, SCHEMA_VERSION, schema};
 use serde_json::{Value, json};
 
-/// Set, it writes the published schema anew.
+/// When set, the test writes the published schema anew.
 const UPDATE_VARIABLE: &str = "VEXFS_VALIDATION_UPDATE_SCHEMA";
 /// The schema that is published.
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence.schema.json");
@@ -67,7 +67,7 @@ fn every_record_is_as_the_schema_says() {
 fn the_published_schema_is_what_the_types_say() {
     let made = serde_json::to_string_pretty(&schema::of_a_record()).unwrap() + "\n";
     if std::env::var_os(UPDATE_VARIABLE).is_some() {
-        // In one step: the other tests read it meanwhile.
+        // Replace it in one step, because the other tests read it meanwhile.
         let new = format!("{SCHEMA}.new");
         std::fs::write(&new, &made).unwrap();
         std::fs::rename(&new, SCHEMA).unwrap();
@@ -122,7 +122,7 @@ fn what_is_no_record_is_refused(#[case] spoil: fn(&mut Value)) {
     }
 }
 
-/// Each case is a place in a record, by JSON pointer, and a value that may not stand there.
+/// Each case is a place in a record, by JSON pointer, and a value that is not allowed there.
 #[rstest::rstest]
 #[case::hash("/prev", json!("0f"))]
 #[case::hash_of_the_end("/evidence/sha256", json!("0f"))]

@@ -1,4 +1,5 @@
-//! The bootstrap interval beside the exact one (Efron, 1979: percentiles of resampled medians).
+//! The bootstrap interval that stands beside the exact one (Efron, 1979: percentiles of resampled
+//! medians).
 
 use rand_mt::Mt;
 use serde::{Deserialize, Serialize};
@@ -19,14 +20,14 @@ pub struct Bootstrap {
     pub upper: f64,
 }
 
-/// Resamples `values` with replacement in blocks of two neighbours, since neighbouring rounds depend on
-/// each other. `None` for fewer than two values.
+/// Resamples `values` with replacement in blocks of two neighbours, since neighbouring rounds
+/// depend on each other. `None` for fewer than two values.
 pub fn bootstrap_of_median(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 2, alpha, median)
 }
 
-/// Resamples independent `values` and takes their means, e.g. the recall of each query. `None` for no
-/// values.
+/// Resamples independent `values` and takes their means, e.g. the recall of each query. `None` for
+/// no values.
 pub fn bootstrap_of_mean(values: &[f64], alpha: f64) -> Option<Bootstrap> {
     bootstrap(values, 1, alpha, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
 }

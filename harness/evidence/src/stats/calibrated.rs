@@ -1,23 +1,23 @@
-//! A ratio together with what its control says of the instrument.
+//! A ratio together with what its control says about the instrument.
 //!
 //! Each round measures A, B and a copy of A, which is as fast as A. Let ρ be the median of ln(A/B)
-//! over rounds, δ that of ln(A/copy), and θ the ln of the true ratio. An instrument that favours the
-//! place in which A runs (memory, caches, the order of the round) favours it in both: ρ = θ + β and
-//! δ = β. One that favours the copy's place has ρ = θ and δ = -β. So θ lies between ρ and
-//! ρ - δ, and ρ - δ is the median of ln(copy/B), because `r_i - d_i` is just that in every round: the
-//! copy in A's place. The judged interval is the hull of both intervals.
+//! over rounds, δ that of ln(A/copy), and θ the ln of the true ratio. An instrument that favours
+//! the place in which A runs (memory, caches, the order of the round) favours it in both: ρ = θ + β
+//! and δ = β. An instrument that favours the copy's place gives ρ = θ and δ = -β. So θ lies between
+//! ρ and ρ - δ. The latter is judged as the median of `r_i - d_i`, which in every round is
+//! ln(copy/B): the copy takes A's place. The judged interval is the hull of both intervals.
 //!
-//! *One error for both.* Say that θ is at most the threshold. Then at least one of ρ and ρ - δ
-//! is, and the bound of that one lies above the threshold with probability α at most. The lower
-//! bound of the hull lies above it only where both bounds do, so with no greater probability: no part
-//! of α has to be set aside for the control, and how the two depend on each other does not matter
-//! (intersection-union test: R. L. Berger, "Multiparameter hypothesis testing and acceptance
-//! sampling", Technometrics 24 (1982), 295-300). The same holds above. Nothing but the medians of
-//! two distributions is used, as with every order statistic ([`super::Interval`]).
+//! *One error for both.* Suppose that θ is at most the threshold. Then so is at least one of ρ and
+//! ρ - δ, and its lower bound lies above the threshold with probability α at most. The lower bound
+//! of the hull lies above the threshold only if both bounds do, so with no greater probability. No
+//! part of α has to be set aside for the control, and it does not matter how the two depend on each
+//! other (intersection-union test: R. L. Berger, "Multiparameter hypothesis testing and acceptance
+//! sampling", Technometrics 24 (1982), 295-300). The same holds for the upper bound. Only the
+//! medians of two distributions are used, as with every order statistic ([`super::Interval`]).
 //!
-//! *A control that excludes 1* has proven an error, and its sign in the ratio is then no longer
-//! taken for granted: `r_i + d_i` is asked as well, the error turned round. That is one hypothesis
-//! more in the same union, so α stays what it is.
+//! *A control that excludes 1* has proven that the instrument has an error, and the sign of that
+//! error in the ratio is then no longer taken for granted: `r_i + d_i`, with the sign reversed, is
+//! judged as well. This adds one hypothesis to the same union, so α stays the same.
 
 use libm::exp;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use super::looks::Look;
 use super::order::order_statistic;
 use super::ratio::Ratio;
 
-/// A ratio of speeds with its control, and the interval that both come to.
+/// A ratio of speeds with its control, and the interval that follows from both.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibrated {
     /// A over B, by A's own rounds.
@@ -35,15 +35,15 @@ pub struct Calibrated {
     pub by_copy: Ratio,
     /// Control: A over its copy.
     pub equal: Ratio,
-    /// A over B with the control's error turned round, where the control excludes 1.
+    /// A over B with the sign of the control's error reversed, if the control excludes 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turned: Option<Ratio>,
 }
 
 impl Calibrated {
-    /// At the rounds of `look`: of one ln(A/B) and one ln(A/copy) a round, speeds. All bounds are
-    /// wider by the factor `resolution` (1: by nothing). `None` where there are fewer rounds, or one
-    /// is not finite.
+    /// Computes the ratio at `look` from each round's ln(A/B) and ln(A/copy), which are logarithms
+    /// of ratios of speeds. All bounds are widened by the factor `resolution` (1 leaves them
+    /// alone). `None` if there are fewer rounds, or a value is not finite.
     pub fn at(
         log_ratios: &[f64],
         log_controls: &[f64],
@@ -64,20 +64,20 @@ impl Calibrated {
         })
     }
 
-    /// The estimate of A over B with the bounds that are judged: the hull of all.
+    /// The estimate of A over B with the bounds that are judged: the hull of all intervals.
     pub fn judged(&self) -> Ratio {
         let with = self.alone.hull(&self.by_copy);
         self.turned.map_or(with, |turned| with.hull(&turned))
     }
 }
 
-/// By how much the bounds of a ratio will be apart, seen from a few rounds: what a measurement
-/// can resolve is known before it is made.
+/// Predicts from a few rounds by which factor the bounds of a ratio will differ from its estimate,
+/// so that what a measurement can resolve is known before it is made.
 ///
-/// The bounds of a median are the j-th order statistics from either end, which lie at j/(n + 1) of
-/// the distribution; a normal one of standard deviation s has them about s √(2π) (1/2 - j/(n + 1))
-/// from its middle. The hull is wider by how far the two medians come to lie apart, in the mean
-/// 0.8 times 1.25 s/√n.
+/// The bounds of a median are the j-th order statistics from either end, which lie at the j/(n + 1)
+/// quantile of the distribution. In a normal distribution of standard deviation s that is about s
+/// √(2π) (1/2 - j/(n + 1)) from the middle. The hull adds the distance between the two medians,
+/// which is 0.8 times 1.25 s/√n on average.
 pub fn resolvable(spread_of_ratio: f64, spread_of_control: f64, look: Look) -> Option<f64> {
     let (rank, _) = order_statistic(look.rounds, look.alpha)?;
     let n = look.rounds as f64;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn at(ratio: f64, control: f64) -> Calibrated {
-        // A control of its own rhythm, so that the sums and differences have a spread, too.
+        // Rotate the control, so that the sums and differences have a spread, too.
         let mut controls = around(control);
         controls.rotate_left(7);
         Calibrated::at(&around(ratio), &controls, LOOKS[0], 1.0).unwrap()

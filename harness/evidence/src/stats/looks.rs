@@ -1,12 +1,12 @@
 //! Group-sequential looks: deciding a ratio early without a larger error.
 //!
-//! A measurement that is undecided goes on. Each look is one more chance to be wrong, so their number
-//! is fixed in advance and they share one error (Bonferroni: the chance that any look errs is at most
-//! the sum of their errors, even if they depend on each other).
+//! A measurement that is undecided goes on. Each look is one more chance to be wrong, so their
+//! number is fixed in advance and they share one error (Bonferroni: the chance that any look errs
+//! is at most the sum of their errors, even if they depend on each other).
 //!
-//! Order statistics assume independent rounds, and neighbouring rounds are not quite independent. So
-//! the looks together use 0.041 of the stated 0.05. Simulated with an autocorrelation of 0.7, as seen
-//! on shared machines, the real error is 0.036 at most (`harness/criteria/tests/rule.rs`).
+//! Order statistics assume independent rounds, and neighbouring rounds are not quite independent.
+//! So the looks together use 0.041 of the stated 0.05. Simulated with an autocorrelation of 0.7, as
+//! seen on shared machines, the real error is 0.036 at most (`harness/criteria/tests/rule.rs`).
 
 use super::ratio::{Outcome, Ratio};
 

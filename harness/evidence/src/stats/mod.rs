@@ -2,8 +2,8 @@
 //!
 //! The estimate is the median over rounds of ln(A/B), never a ratio of separate medians, and its
 //! bounds are exact order statistics of the rounds ([`order`]). A [`Ratio`] is looked at after a
-//! preset number of rounds, and again after more where it is undecided; the looks share one error
-//! ([`looks`]). What is judged is the ratio together with its control ([`calibrated`]). A
+//! preset number of rounds, and again after more rounds if it is undecided; the looks share one
+//! error ([`looks`]). The ratio is judged together with its control ([`calibrated`]). A
 //! [`bootstrap`] interval stands beside it and decides nothing.
 //!
 //! Logarithms and powers come from the `libm` crate. The system's functions differ in the last bits

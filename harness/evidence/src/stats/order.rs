@@ -46,8 +46,8 @@ impl Interval {
     }
 }
 
-/// The largest rank j, from 1, for which P(Bin(n, 1/2) <= j - 1) <= `alpha`, and that
-/// probability; `None` where not even the smallest value is a bound.
+/// The largest rank j, from 1, for which P(Bin(n, 1/2) <= j - 1) <= `alpha`, and that probability;
+/// `None` if not even the smallest value is a bound.
 pub fn order_statistic(n: usize, alpha: f64) -> Option<(usize, f64)> {
     let mut best = None;
     let mut cumulative = 0.0;
@@ -94,7 +94,7 @@ pub fn failure_rate_bound(trials: u32, alpha: f64) -> f64 {
 mod tests {
     use super::*;
 
-    // P(Bin(n, 1/2) <= j - 1), summed exactly over whole numbers elsewhere.
+    // P(Bin(n, 1/2) <= j - 1), computed elsewhere with exact integer sums.
     #[rstest::rstest]
     #[case(20, 6, 0.020_694_7)]
     #[case(60, 22, 0.013_670_1)]

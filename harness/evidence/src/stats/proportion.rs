@@ -2,9 +2,9 @@
 
 use libm::{exp, log, log1p};
 
-/// Upper bound of a failure probability after `failures` in `trials`, with one-sided error `alpha`: the
-/// p at which that few failures or fewer have probability `alpha` (Clopper and Pearson, 1934). It is 1
-/// if nothing was tried or everything failed.
+/// Upper bound of a failure probability after `failures` in `trials`, with one-sided error `alpha`:
+/// the p at which that few failures or fewer have probability `alpha` (Clopper and Pearson, 1934).
+/// It is 1 if nothing was tried or everything failed.
 pub fn clopper_pearson_upper(failures: u32, trials: u32, alpha: f64) -> f64 {
     if failures >= trials {
         return 1.0;

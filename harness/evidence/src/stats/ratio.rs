@@ -40,8 +40,8 @@ impl Ratio {
         Ratio::at(log_ratios, ALPHA)
     }
 
-    /// From one ln(A/B) a round, A and B being speeds. `None` where the rounds are too few for
-    /// a bound at `alpha` or one is not finite.
+    /// Computes the ratio from each round's ln(A/B), where A and B are speeds. `None` if there are
+    /// too few rounds for a bound at `alpha`, or a value is not finite.
     pub fn at(log_ratios: &[f64], alpha: f64) -> Option<Ratio> {
         let logs = Interval::of_median_at(log_ratios, alpha)?;
         Some(Ratio {
@@ -58,7 +58,7 @@ impl Ratio {
         Ratio { lower: self.lower / factor, upper: self.upper * factor, ..self }
     }
 
-    /// The same estimate with the bounds of both.
+    /// The same estimate with bounds that cover both intervals.
     pub fn hull(&self, other: &Ratio) -> Ratio {
         let (lower, upper) = (self.lower.min(other.lower), self.upper.max(other.upper));
         Ratio { lower, upper, ..*self }
@@ -81,8 +81,8 @@ impl Ratio {
     }
 }
 
-/// The estimate and its bounds, as they are written everywhere. A precision and a width are those of
-/// each number.
+/// Writes the estimate and its bounds in the one format used everywhere. Precision and width apply
+/// to each number.
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (estimate, lower, upper) = (self.estimate, self.lower, self.upper);
