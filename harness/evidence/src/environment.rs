@@ -14,7 +14,7 @@ use crate::processor::Processor;
 pub struct Environment {
     /// Why this is the host or the guest.
     pub place_reason: String,
-    /// Everything that recognition looked at.
+    /// All marks by which host and guest are told apart.
     pub place_marks: Vec<Mark>,
     /// `uname -r`.
     pub kernel_release: String,

@@ -146,7 +146,7 @@ pub enum PhaseState {
 pub enum TrialState {
     /// Everything it checked was right.
     Passed,
-    /// Something was wrong, or a requirement of its own place is missing.
+    /// Something was wrong, or the place that it belongs to lacks something that it requires.
     Failed,
     /// The data that would decide it was lost.
     Undecided,

@@ -34,7 +34,7 @@ exits! {
     USAGE = 2, "the command line cannot be understood, or what init was told cannot be";
     /// Not decided.
     INCONCLUSIVE = 3, "none FAILs, but one is INCONCLUSIVE: not run, damaged, undecided; or a saboteur is missing";
-    /// No permission follows from what was shown.
+    /// Permission was refused.
     REFUSED = 4, "an attestation does not hold for what it was shown for, or the gate stays shut";
     /// The machine lacks something.
     SETUP = 10, "something is missing on this machine, or vexfs.toml is refused; the message says what to do";

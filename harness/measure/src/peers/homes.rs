@@ -53,7 +53,7 @@ pub struct HomesLine {
     pub operation: HomeOperation,
     /// Index kind: Flat, HNSW, PQ, IVF or LSH.
     pub kind: String,
-    /// One place and the other.
+    /// The two places.
     pub places: (Where, Where),
     /// Nanoseconds per call in each place: the median over rounds of each round's median.
     pub call_ns: (f64, f64),

@@ -202,7 +202,7 @@ fn a_lane_that_was_cut_short_does_not_look_whole() {
     assert!(text.contains("| module::append | not run |"), "{text}");
     assert!(!text.contains("Left out here"), "{text}");
 
-    // The module's one trial that the run expects is not the lane's.
+    // The only trial of the module that the run expects was not to run in this lane.
     for (name, text) in files(&golden("cut")) {
         fs::write(lane.join(name), text.replace("module::loads", "fuse::loads")).unwrap();
     }
@@ -212,7 +212,7 @@ fn a_lane_that_was_cut_short_does_not_look_whole() {
     assert!(text.contains("says why): module::loads."), "{text}");
 }
 
-/// Evidence that is there and cannot be read is no empty run.
+/// Evidence that exists but cannot be read must not look like an empty run.
 #[test]
 fn a_report_is_of_evidence_or_of_none() {
     let dir = tempfile::tempdir().unwrap();
