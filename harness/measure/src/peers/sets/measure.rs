@@ -176,11 +176,13 @@ impl SetsBench<'_> {
         Ok(times)
     }
 
-    /// For each of our indexes except Flat, its default speed over that of Flat. The two run by
-    /// themselves in ABBA order, so that no third index affects the caches.
+    /// For each of our indexes except Flat, and for Flat's copy, its default speed over that of
+    /// Flat. The two run by themselves in ABBA order, so that no third index affects the caches.
     fn over_flat(&self, set: &Set, ready: &mut [Ready]) -> Result<Vec<Option<OverFlat>>, Failure> {
         let mut over = vec![None; ready.len()];
-        let flat = ready.iter().position(|(built, _)| built.side.whose == Whose::Ours(Kind::Flat));
+        let flat = ready
+            .iter()
+            .position(|(built, _)| built.side.whose == Whose::Ours(Kind::Flat) && !built.side.copy);
         let (Some(flat), true) = (flat, self.rounds > 0) else { return Ok(over) };
         for (at, over) in over.iter_mut().enumerate() {
             let Ok([(kind, _), (flat, _)]) = ready.get_disjoint_mut([at, flat]) else { continue };

@@ -28,12 +28,15 @@ pub struct SetSide {
     pub ladders: Vec<Vec<Value>>,
     /// Whether its build is so expensive that a user must ask for it.
     pub dear: bool,
+    /// Whether it is a second index of the same kind, to be compared with the first.
+    pub copy: bool,
 }
 
 impl SetSide {
     /// Its name in tables.
     pub fn name(&self) -> String {
         match self.whose {
+            Whose::Ours(kind) if self.copy => format!("{}, a copy", kind.title()),
             Whose::Ours(kind) => kind.title().to_owned(),
             Whose::Theirs(peer) => match self.built["index"].as_str() {
                 Some(index) => format!("{} {index}", peer.name()),
@@ -43,9 +46,12 @@ impl SetSide {
     }
 }
 
-/// The engine's kinds, tried with their default search setting only.
+/// The engine's kinds, tried with their default search setting only, and a copy of Flat: the ratio
+/// of two equal indexes shows what the clock and the place in memory do to a ratio.
 pub fn by_default() -> Vec<SetSide> {
-    KINDS.into_iter().map(|kind| SetSide { ladders: vec![vec![json!({})]], ..ours(kind) }).collect()
+    let default = |kind| SetSide { ladders: vec![vec![json!({})]], ..ours(kind) };
+    let copy = SetSide { copy: true, ..default(Kind::Flat) };
+    KINDS.into_iter().map(default).chain([copy]).collect()
 }
 
 /// The engine's kinds.
@@ -66,7 +72,7 @@ fn ours(kind: Kind) -> SetSide {
         };
         ladders.push(ladder(name, first, last));
     }
-    SetSide { whose: Whose::Ours(kind), built: json!({}), ladders, dear: false }
+    SetSide { whose: Whose::Ours(kind), built: json!({}), ladders, dear: false, copy: false }
 }
 
 fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
@@ -75,8 +81,13 @@ fn theirs(rows: usize, dim: usize) -> Vec<SetSide> {
     let probes = ladder("nprobe", 1, lists);
     let ef = || vec![ladder("ef", 10, 1_024)];
     let refined = |most| vec![ladder("refine", 1, most)];
-    let side =
-        |peer, built, ladders| SetSide { whose: Whose::Theirs(peer), built, ladders, dear: false };
+    let side = |peer, built, ladders| SetSide {
+        whose: Whose::Theirs(peer),
+        built,
+        ladders,
+        dear: false,
+        copy: false,
+    };
     let mut sides = vec![
         side(Peer::Faiss, json!({"index": "flat"}), vec![vec![json!({})]]),
         side(Peer::Faiss, json!({"index": "hnsw", "m": 16, "ef_construction": 200}), ef()),
@@ -163,7 +174,9 @@ mod tests {
     #[test]
     fn by_default_nothing_is_tried_but_the_default() {
         let sides = by_default();
-        assert_eq!(sides.len(), KINDS.len());
+        assert_eq!(sides.len(), KINDS.len() + 1);
+        let copies: Vec<_> = sides.iter().filter(|side| side.copy).map(SetSide::name).collect();
+        assert_eq!(copies, ["Flat, a copy"]);
         assert!(sides.iter().all(|side| side.ladders == [[json!({})]]), "{sides:?}");
         assert!(sides.iter().all(|side| matches!(side.whose, Whose::Ours(_))));
     }
