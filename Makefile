@@ -59,8 +59,7 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 .DEFAULT_GOAL := help
 .PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
   test-two-lanes test-deciding test-guest test-two-guests test-module test-fuse test-others \
-  test-evidence \
-  test-sabotage fuzz-daemon foreign second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+  test-evidence test-sabotage fuzz-daemon foreign second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
@@ -120,8 +119,8 @@ test-host: ## unit tests and the host's criteria
 
 # An emulated guest keeps one processor busy, for minutes, whose trials load the module: they come one
 # after the other. So two lanes have two processors. Counting instructions is disturbed by nothing, and
-# the module's trials measure no time. On KVM the first is a measurement of wall time, and all of them
-# come in turn.
+# the trials of the module and of FUSE beside it measure no time. On KVM the first is a measurement of
+# wall time, and all of them come in turn.
 test-lanes:
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
 	  $(MAKE) --no-print-directory test-two-lanes; \
@@ -143,12 +142,14 @@ test-two-guests:
 test-module:
 	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS),--detectors)
 
-# Guests of their own, so that both lists of `test-two-lanes` take about as long.
+# Apart from the others, so that both lists of `test-two-lanes` take about as long. What measures time
+# stays with the others: two measurements never run at once.
+FUSE_UNTIMED = binary(fuse) and not test(=fuse::no_regression_around_the_module)
 test-fuse:
-	$(call in_guest,guest-fuse,$(IN_GUEST)-fuse,binary(fuse))
+	$(call in_guest,guest-fuse,$(IN_GUEST)-fuse,$(FUSE_UNTIMED))
 
 test-others:
-	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(/^(fuse|module)$$/) or $(MEASURING)))
+	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or ($(FUSE_UNTIMED)) or $(MEASURING)))
 
 # Runs trials in a guest: the name of its JUnit file, the evidence, which trials, and how to boot.
 define in_guest

@@ -55,7 +55,7 @@ pub struct Line {
     /// built; only for ours.
     pub default_qps: Option<f64>,
     /// Its default speed over that of Flat, measured in turns of these two; only for ours except
-    /// Flat.
+    /// Flat, and for Flat's copy.
     pub over_flat: Option<OverFlat>,
     /// The best recall of all settings that were tried.
     pub best_recall: f64,
