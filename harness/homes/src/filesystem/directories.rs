@@ -10,8 +10,8 @@ use std::path::Path;
 use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, linkat, mknodat, openat, renameat,
-    seek, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, linkat, mknodat, openat,
+    renameat, renameat_with, seek, unlinkat,
 };
 
 use super::expect::{directory_has_links, expect_errno, expect_not_empty, has_links};
@@ -30,6 +30,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![
         .by_contract("positions in a directory hold, whatever goes, and for another descriptor"),
     readdir_by_who_renames_what_was_read
         .by_contract("who renames and links each name that he lists comes to an end"),
+    readdir_while_names_are_renamed
+        .by_contract("a name is listed once while it is renamed, replaced or exchanged"),
     readdir_while_it_changes,
     readdir_of_100_000_while_it_changes
         .on("size=256M,nr_inodes=200000")
@@ -229,6 +231,74 @@ fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
         }
     }
     require!(stayed == NAMES, "{stayed} of {NAMES} names that stay are listed");
+    Ok(())
+}
+
+/// Who has listed a part of a directory when names in it are renamed, replaced and exchanged finds each
+/// of them once all the same: rsync(1) would delete what it missed, and a backup would lack it.
+fn readdir_while_names_are_renamed(dir: &Path) -> Result<(), Failure> {
+    const NAMES: usize = 300;
+    let (here, there) = (dir.join("here"), dir.join("there"));
+    fs::create_dir(&here)?;
+    fs::create_dir(&there)?;
+    let (here, there) = (File::open(here)?, File::open(there)?);
+    create(&here, "file", NAMES)?;
+    create(&there, "other", 4)?;
+
+    // What the reader has listed when the names change.
+    let reader = openat(&here, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = vec![MaybeUninit::uninit(); 1024];
+    let mut listing = RawDir::new(&reader, &mut buffer);
+    let mut listed = Vec::new();
+    while listed.len() < 12 || !listing.is_buffer_empty() {
+        let Some(entry) = listing.next() else { break };
+        listed.push(entry.context("getdents64")?.file_name().to_string_lossy().into_owned());
+    }
+    listed.retain(|name| !name.starts_with('.'));
+    let all = (0..NAMES).map(|number| format!("file-{number}"));
+    let unread: Vec<String> = all.filter(|name| !listed.contains(name)).collect();
+    let (read, mut listed) = (listed.clone(), listed);
+    require!(read.len() >= 10, "{} names are listed into a buffer of 1,024 bytes", read.len());
+    require!(unread.len() >= 10, "{} names do not fit a buffer of 1,024 bytes", read.len());
+
+    let rename = |from: &File, name: &str, to: &str| {
+        renameat(from, name, &here, to).context(format!("rename {name} to {to}"))
+    };
+    let exchange = |with: &File, name: &str, other: &str| {
+        renameat_with(with, name, &here, other, RenameFlags::EXCHANGE)
+            .context(format!("exchange of {name} and {other}"))
+    };
+    create(&here, "made", 2)?;
+    // By what was not there when the reader began, and by what was.
+    rename(&here, "made-0", &unread[0])?;
+    rename(&here, "made-1", &read[0])?;
+    rename(&here, &read[1], &unread[1])?;
+    rename(&here, &unread[2], &read[2])?;
+    rename(&there, "other-0", &unread[3])?;
+    rename(&there, "other-1", &read[3])?;
+    exchange(&here, &read[4], &unread[4])?;
+    exchange(&there, "other-2", &unread[5])?;
+    exchange(&there, "other-3", &read[5])?;
+    // To names that are new.
+    rename(&here, &unread[6], "renamed-unread")?;
+    rename(&here, &read[6], "renamed-read")?;
+
+    listed.extend(names(&reader, 4096)?);
+    let times = |name: &str| listed.iter().filter(|listed| *listed == name).count();
+    let gone = [&unread[2], &unread[6]];
+    for name in read.iter().chain(&unread).filter(|name| !gone.contains(name)) {
+        let role = match read.iter().chain(&unread).position(|other| other == name) {
+            Some(at) if at < read.len() => format!("number {at} of those listed before"),
+            at => format!("number {} of the others", at.unwrap_or_default() - read.len()),
+        };
+        let times = times(name);
+        require!(times == 1, "{name}, {role}, is listed {times} times beside renames");
+    }
+    let renamed = times(&unread[6]) + times("renamed-unread");
+    require!(renamed == 1, "a file that was renamed before it was read is listed {renamed} times");
+    let renamed = times("renamed-read");
+    require!(renamed == 0, "a file that was renamed when it was read is listed again");
+    require!(times(&unread[2]) == 0, "a name that is gone is listed");
     Ok(())
 }
 
