@@ -24,7 +24,7 @@ use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::watched::{self, watched};
-use super::{adversary, both_homes, faults, load, torture};
+use super::{adversary, both_homes, counted, faults, load, torture};
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 
@@ -55,7 +55,7 @@ pub fn trials() -> Vec<Trial> {
                 Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT)
             }),
         )
-        .chain([around_the_module()])
+        .chain([around_the_module(), emptied_directories()])
         .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
         .chain(load::trials(Home::Fuse))
@@ -93,6 +93,14 @@ fn around_the_module() -> Trial {
     .needs(&[Requirement::Vexctl])
     .needs(watched::NEEDS)
     .alone()
+}
+
+/// On the host only: it makes so many requests that it would be slow in an emulated guest.
+fn emptied_directories() -> Trial {
+    let name = "fuse::emptied_directories_keep_no_memory";
+    Trial::new(name, &[Place::Host], counted::emptied_directories_keep_no_memory)
+        .needs(NEEDS)
+        .within(OWN_LIMIT)
 }
 
 /// The failure of each operation, or `None` if it passed.

@@ -16,15 +16,15 @@ use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
 use super::{
-    adversary, both_homes, busy, containment, cycles, faults, load, search_memory, set_id, stalled,
-    torture,
+    adversary, both_homes, busy, containment, counted, cycles, faults, load, search_memory, set_id,
+    stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 15] = [
+    let all: [(&str, Body); 17] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -47,6 +47,11 @@ pub fn trials() -> Vec<Trial> {
         (
             "module::stores_while_a_write_waits_for_its_memory_are_no_part_of_the_file",
             stalled::stores_behind_the_end_are_lost,
+        ),
+        ("module::a_mount_takes_what_it_counts", counted::a_mount_takes_what_it_counts),
+        (
+            "module::others_are_answered_while_a_write_is_over_its_cgroups_limit",
+            throttled::others_are_answered,
         ),
         ("module::survives_300_cycles", cycles::survives),
     ];

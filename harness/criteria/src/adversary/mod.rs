@@ -26,5 +26,5 @@ pub use acts::{ACTS, Act, Until};
 pub use offender::PART;
 pub use part::play;
 pub use stage::run;
-pub(crate) use standing::processor_time;
+pub(crate) use standing::{Standing, processor_time};
 pub use trials::trials;

@@ -43,6 +43,12 @@ impl MemoryCgroup {
         Ok(())
     }
 
+    /// Makes its members wait for each page they take beyond `bytes` (`memory.high`).
+    pub fn waits_above(&self, bytes: u64) -> Result<(), Failure> {
+        let path = self.path.join("memory.high");
+        fs::write(&path, bytes.to_string()).context(path.display())
+    }
+
     /// How many bytes are charged to it.
     pub fn charged(&self) -> Result<u64, Failure> {
         let path = self.path.join("memory.current");
