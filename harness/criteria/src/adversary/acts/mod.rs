@@ -128,6 +128,13 @@ pub const ACTS: &[Act] = &[
         work: locks::writes_and_removes,
     },
     Act {
+        name: "searches_what_he_removes",
+        mib: 64,
+        rounds: &[Until::Killed(2)],
+        everywhere: false,
+        work: locks::searches_and_removes,
+    },
+    Act {
         name: "is_killed_while_he_unmaps",
         mib: 64,
         rounds: &[Until::Killed(1)],
