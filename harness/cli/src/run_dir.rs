@@ -27,11 +27,8 @@ pub(super) fn create(parent: &Path) -> Result<PathBuf, Stop> {
             }
             made => made.map(|()| dir)?,
         };
-        let latest = parent.join("latest");
-        if fs::symlink_metadata(&latest).is_ok() {
-            fs::remove_file(&latest)?;
-        }
-        std::os::unix::fs::symlink(dir.file_name().unwrap_or_default(), &latest)?;
+        let name = Path::new(dir.file_name().unwrap_or_default());
+        machine::atomic::symlink(name, &parent.join("latest"))?;
         Ok::<_, std::io::Error>(dir)
     };
     attempt().map_err(|error| {

@@ -23,6 +23,14 @@ pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(directory)
 }
 
+/// Makes `path` a symbolic link to `target`, replacing an earlier one. Several processes may do so at
+/// once: each succeeds, and the link exists at every moment.
+pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
+    let made = |beside: &Path| std::os::unix::fs::symlink(target, beside);
+    Builder::new().prefix(".new-").make_in(parent(path), made)?.persist(path)?;
+    Ok(())
+}
+
 /// Writes `bytes` to the new file `path`, which nobody reads yet.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
@@ -68,5 +76,30 @@ mod tests {
         fs::create_dir(dir.path().join("directory")).unwrap();
         write(&dir.path().join("directory"), b"three").unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_that_many_make_at_once_is_made_by_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("latest");
+        symlink(Path::new("first"), &link).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let link = &link;
+                scope.spawn(move || {
+                    let target = Path::new("run").join(number.to_string());
+                    for _ in 0..200 {
+                        symlink(&target, link).unwrap();
+                        assert_ne!(fs::read_link(link).unwrap(), Path::new("first"));
+                    }
+                });
+            }
+        });
+        assert!(fs::read_link(&link).unwrap().starts_with("run"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::remove_file(&link).unwrap();
+        fs::create_dir(&link).unwrap();
+        symlink(Path::new("second"), &link).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
