@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use guest::VmError;
 use homes::kernel::ModuleFile;
 use machine::failure::Failure;
+use machine::programs::on_path;
 use machine::under_test::{self, Program};
 use machine::{config, project};
 
@@ -100,7 +101,7 @@ impl Requirement {
             Requirement::Root if nix::unistd::geteuid().is_root() => Ok(()),
             Requirement::Root => missing("not root", "run it with sudo"),
             Requirement::DevFuse => dev_fuse(Path::new("/dev/fuse")),
-            Requirement::Fusermount if on_path("fusermount3") => Ok(()),
+            Requirement::Fusermount if on_path("fusermount3").is_some() => Ok(()),
             Requirement::Fusermount => {
                 missing("fusermount3 is not on the path", "provide it with: make setup")
             }
@@ -124,7 +125,7 @@ impl Requirement {
             }
             Requirement::Competitor(one) => competitor(one),
             Requirement::Numpy => package("numpy", "numpy"),
-            Requirement::Program(name) if machine::programs::on_path(name).is_some() => Ok(()),
+            Requirement::Program(name) if on_path(name).is_some() => Ok(()),
             Requirement::Program(name) => {
                 missing(format!("there is no program {name}"), "provide it with: make setup")
             }
@@ -157,7 +158,7 @@ fn dev_fuse(path: &Path) -> Result<(), Missing> {
 /// that has neither it nor cargo.
 fn program(program: Program) -> Result<(), Missing> {
     let path = configured(program.path())?;
-    if path.exists() || on_path("cargo") {
+    if path.exists() || on_path("cargo").is_some() {
         return Ok(());
     }
     file(&path, program.title(), &program.build_command())
@@ -253,13 +254,6 @@ fn file(path: &Path, what: &str, command: &str) -> Result<(), Missing> {
     )
 }
 
-/// Whether `program` is a file in one of the directories of `PATH`.
-#[must_use]
-pub fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,11 +277,5 @@ mod tests {
         };
         assert!(missing.to_string().starts_with("/nonexistent/fuse cannot be opened"));
         assert!(missing.to_string().contains("modprobe fuse"));
-    }
-
-    #[test]
-    fn the_path_is_searched() {
-        assert!(on_path("sh"));
-        assert!(!on_path("no-such-program-here"));
     }
 }
