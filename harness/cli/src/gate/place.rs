@@ -36,7 +36,11 @@ const UNFINISHED: &str = ".vexfs-gate-";
 const DEPMOD_LIMIT: Duration = Duration::from_secs(300);
 
 /// A root directory with kernels in it.
-pub(super) struct Root(PathBuf);
+pub(super) struct Root {
+    path: PathBuf,
+    /// Makes what was renamed in a directory last; tests let it fail.
+    sync: fn(&Path) -> io::Result<()>,
+}
 
 /// The files to install.
 pub(super) struct Parcel<'a> {
@@ -52,12 +56,12 @@ pub(super) struct Parcel<'a> {
 
 impl Root {
     pub(super) fn new(root: &Path) -> Root {
-        Root(root.to_owned())
+        Root { path: root.to_owned(), sync: sync_directory }
     }
 
     /// `lib/modules`.
     pub(super) fn kernels(&self) -> PathBuf {
-        self.0.join("lib/modules")
+        self.path.join("lib/modules")
     }
 
     /// The directory of a kernel's modules.
@@ -72,46 +76,60 @@ impl Root {
 
     /// The file that tells modprobe(8) what to do instead of just loading the module `name`.
     pub(super) fn modprobe_snippet(&self, name: &str) -> PathBuf {
-        self.0.join("etc/modprobe.d").join(format!("vexfs-gate-{name}.conf"))
+        self.path.join("etc/modprobe.d").join(format!("vexfs-gate-{name}.conf"))
     }
 
     /// Installs `parcel` for `release` in one step, in place of an earlier one. If that fails,
-    /// everything stays as it was. Returns a note for the user, if there is one.
+    /// everything stays as it was, or the message says what could not be taken back. Returns a note
+    /// for the user, if there is one.
     pub(super) fn put(&self, release: &str, parcel: &Parcel<'_>) -> Result<Option<String>, Stop> {
-        let failed = |error: io::Error| {
-            Stop::new(
-                exit::EVIDENCE,
-                format!(
-                    "nothing is installed: {}: {error}; it takes root, or --root with a directory \
-                     that can be written",
-                    self.modules(release).display()
-                ),
+        let refused = |error: io::Error| {
+            format!(
+                "{}: {error}; it takes root, or --root with a directory that can be written",
+                self.modules(release).display()
             )
         };
-        let kernels = File::open(self.kernels()).map_err(failed)?;
+        let failed =
+            |why: String| Stop::new(exit::EVIDENCE, format!("nothing is installed: {why}"));
+        let stopped = |error| failed(refused(error));
+        let kernels = File::open(self.kernels()).map_err(stopped)?;
         // Only one installation at a time; closing the directory releases the lock.
-        kernels.lock().map_err(failed)?;
-        self.remove_unfinished().map_err(failed)?;
-        let stage = self.stage(parcel).map_err(failed)?;
+        kernels.lock().map_err(stopped)?;
+        self.remove_unfinished().map_err(stopped)?;
+        let stage = self.stage(parcel).map_err(stopped)?;
         let snippet = self.modprobe_snippet(parcel.name);
         let undo_snippet = match parcel.notice {
-            Some(_) => self.add_snippet(&snippet, parcel.name).map_err(failed)?,
+            Some(_) => self.add_snippet(&snippet, parcel.name).map_err(stopped)?,
             None => false,
         };
-        let installed = Swap::done(stage, self.home(release)).map_err(failed).and_then(|swap| {
-            match self.depmod(release) {
-                Ok(note) => Ok(note),
-                Err(stop) => {
-                    swap.undo();
-                    Err(stop)
+        let home = self.home(release);
+        let (why, undone) = match Swap::done(stage, home.clone()) {
+            Err(error) => (refused(error), Ok(())),
+            Ok(swap) => {
+                let lasting = swap.lasts(self.sync).map_err(refused);
+                match lasting.and_then(|()| self.depmod(release)) {
+                    Ok(note) => return Ok(note),
+                    Err(why) => (why, swap.undo()),
                 }
             }
-        });
-        if installed.is_err() && undo_snippet {
+        };
+        if let Err(error) = undone {
+            // The new module may be loaded, so its snippet stays.
+            return Err(Stop::new(
+                exit::EVIDENCE,
+                format!(
+                    "{} holds the new module, which is not wholly installed ({why}) and could not \
+                     be taken back ({error}); install it again, or remove that directory and run: \
+                     depmod {release}",
+                    home.display()
+                ),
+            ));
+        }
+        if undo_snippet {
             // Best effort: the snippet does nothing without a notice.
             let _ = remove_if_there(&snippet);
         }
-        installed
+        Err(failed(why))
     }
 
     /// Removes what a killed installation has left.
@@ -149,7 +167,7 @@ impl Root {
     }
 
     /// Runs depmod(8), so that modprobe(8) finds the module. Returns a note if there is no depmod.
-    fn depmod(&self, release: &str) -> Result<Option<String>, Stop> {
+    fn depmod(&self, release: &str) -> Result<Option<String>, String> {
         let beside_path = || Some(PathBuf::from("/usr/sbin/depmod")).filter(|path| path.is_file());
         let Some(depmod) = on_path("depmod").or_else(beside_path) else {
             return Ok(Some(format!(
@@ -158,14 +176,12 @@ impl Root {
             )));
         };
         let mut command = Command::new(depmod);
-        if self.0 != Path::new("/") {
-            command.arg("-b").arg(&self.0);
+        if self.path != Path::new("/") {
+            command.arg("-b").arg(&self.path);
         }
         let done = Running::start(command.arg(release))
             .and_then(|running| running.finish(DEPMOD_LIMIT)?.must_succeed("depmod"));
-        done.map(|_| None).map_err(|failure| {
-            Stop::new(exit::EVIDENCE, format!("nothing is installed: depmod: {failure}"))
-        })
+        done.map(|()| None).map_err(|failure| format!("depmod: {failure}"))
     }
 }
 
@@ -196,16 +212,21 @@ impl Swap {
         fs::create_dir_all(parent)?;
         let replaced = home.exists();
         exchange(stage.path(), &home, replaced)?;
-        sync_directory(parent)?;
-        sync_directory(machine::atomic::parent(stage.path()))?;
         Ok(Swap { before: stage, home, replaced })
     }
 
-    /// Puts the old directory back. Best effort.
-    fn undo(self) {
-        if exchange(&self.home, self.before.path(), self.replaced).is_ok() {
-            let _ = sync_directory(machine::atomic::parent(&self.home));
-        }
+    /// Makes the swap last, even after a power cut.
+    fn lasts(&self, sync: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        sync(machine::atomic::parent(&self.home))?;
+        sync(machine::atomic::parent(self.before.path()))
+    }
+
+    /// Puts the old directory back.
+    fn undo(self) -> io::Result<()> {
+        exchange(&self.home, self.before.path(), self.replaced)?;
+        // Best effort: this matters only after a power cut.
+        let _ = sync_directory(machine::atomic::parent(&self.home));
+        Ok(())
     }
 }
 
@@ -270,6 +291,61 @@ mod tests {
         assert!(!root.modprobe_snippet("vexfs").exists());
     }
 
+    fn disk_is_full() -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    /// The rename is done when one of these fails.
+    const FAILING: [fn(&Path) -> io::Result<()>; 2] = [
+        |directory| if directory.ends_with("updates") { disk_is_full() } else { Ok(()) },
+        |directory| if directory.ends_with("modules") { disk_is_full() } else { Ok(()) },
+    ];
+
+    #[test]
+    fn a_module_that_may_not_last_is_taken_back() {
+        for sync in FAILING {
+            let (_dir, mut root) = root();
+            let home = root.home("6.12");
+            let mut put = |module, sync| {
+                root.sync = sync;
+                root.put("6.12", &parcel(module)).map_err(|stop| stop.message)
+            };
+            let message = put(b"one", sync).unwrap_err();
+            assert!(message.contains("nothing is installed"), "{message}");
+            assert!(!home.exists(), "nothing is");
+            put(b"one", sync_directory).unwrap();
+            let message = put(b"two", sync).unwrap_err();
+            assert!(message.contains("nothing is installed"), "{message}");
+            assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"one");
+            assert!(root.modprobe_snippet("vexfs").exists(), "the old one needs it");
+            assert_eq!(names(&root.kernels()), ["6.12"]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_is_said_and_keeps_its_snippet() {
+        let (_dir, mut root) = root();
+        // Somebody removes the stage's name from under it: renaming back finds no place.
+        root.sync = |directory| {
+            let kernels = directory.parent().and_then(Path::parent).unwrap_or(directory);
+            for entry in fs::read_dir(kernels)? {
+                let path = entry?.path();
+                if path.to_string_lossy().contains(UNFINISHED) {
+                    fs::remove_dir_all(path)?;
+                }
+            }
+            disk_is_full()
+        };
+        root.put("6.12", &Parcel { notice: None, ..parcel(b"one") }).unwrap_err();
+        let first = Root::new(&root.path);
+        first.put("6.12", &Parcel { notice: None, ..parcel(b"one") }).unwrap();
+        let message = root.put("6.12", &parcel(b"two")).unwrap_err().message;
+        assert!(message.contains("could not be taken back"), "{message}");
+        assert_eq!(fs::read(root.home("6.12").join("vexfs.ko")).unwrap(), b"two");
+        assert!(root.home("6.12").join(NOTICE).exists());
+        assert!(root.modprobe_snippet("vexfs").exists());
+    }
+
     #[test]
     fn what_was_there_comes_back() {
         let (_dir, root) = root();
@@ -278,11 +354,11 @@ mod tests {
         drop(swap);
         let swap = Swap::done(root.stage(&parcel(b"two")).unwrap(), home.clone()).unwrap();
         assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"two");
-        swap.undo();
+        swap.undo().unwrap();
         assert_eq!(fs::read(home.join("vexfs.ko")).unwrap(), b"one");
         assert_eq!(names(&root.kernels()), ["6.12"]);
         fs::remove_dir_all(&home).unwrap();
-        Swap::done(root.stage(&parcel(b"three")).unwrap(), home.clone()).unwrap().undo();
+        Swap::done(root.stage(&parcel(b"three")).unwrap(), home.clone()).unwrap().undo().unwrap();
         assert!(!home.exists());
         assert_eq!(names(&root.kernels()), ["6.12"]);
     }
