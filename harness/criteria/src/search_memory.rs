@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use homes::filesystem::{NOBODY, SOMEBODY, as_user};
 use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile};
+use machine::child::Supervised;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use machine::under_test::Program;
@@ -186,18 +187,15 @@ fn most_charged(path: &Path, queries: &Path, param: u32) -> Result<u64, Failure>
     command.arg("search").arg(path).arg("--queries").arg(queries).args(["-k", &K.to_string()]);
     command.args(["--param", &param.to_string()]).stdout(Stdio::null());
     cgroup.joins(&mut command)?;
-    let mut searching = command.spawn().context("vexctl search")?;
+    let searching = Supervised::start("vexctl search", &mut command)?;
     let deadline = Instant::now() + LIMIT;
     let mut most = 0;
     let status = loop {
-        if let Some(status) = searching.try_wait().context("vexctl search")? {
+        if let Some(status) = searching.ended()? {
             break status;
         }
         most = most.max(cgroup.kernel_memory()?);
-        if Instant::now() > deadline {
-            searching.kill().and_then(|()| searching.wait()).context("vexctl search")?;
-            machine::fail!("vexctl search is not done within {} s", LIMIT.as_secs());
-        }
+        require!(Instant::now() < deadline, "vexctl search is not done in {} s", LIMIT.as_secs());
         thread::yield_now();
     };
     require!(status.success(), "vexctl search: {status}");
