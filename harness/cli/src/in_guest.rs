@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use evidence::clock::Clock;
 use evidence::exit;
 use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
+use machine::child::output;
 use machine::clock;
 use machine::environment;
 use machine::failure::Failure;
@@ -141,6 +143,8 @@ fn self_test(evidence: &Writer) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Limit for them: an import of numpy takes many seconds on an emulated CPU.
+const NUMPY_LIMIT: Duration = Duration::from_secs(600);
 const NUMPY_SORTS: &str = "
 import numpy as np
 rng = np.random.RandomState(1)
@@ -155,14 +159,14 @@ raise SystemExit(bool(wrong))
 ";
 
 fn numpy_sorts() -> Result<String, String> {
-    let output = Command::new(project::python())
-        .args(["-c", NUMPY_SORTS])
-        .output()
-        .map_err(|error| format!("numpy could not be tried: {error}; make setup provides it"))?;
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if output.status.success() {
+    let mut python = Command::new(project::python());
+    let tried = output(python.args(["-c", NUMPY_SORTS]), NUMPY_LIMIT).map_err(|failure| {
+        format!("numpy could not be tried: {failure}; make setup provides it")
+    })?;
+    let said = String::from_utf8_lossy(&tried.stdout).trim().to_owned();
+    if tried.status.success() {
         Ok(said)
     } else {
-        Err(format!("{said} {}", String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!("{said} {}", String::from_utf8_lossy(&tried.stderr).trim()))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::Args;
 use criteria::trial::{DECLARATIONS_VARIABLE, Declaration};
 use evidence::exit;
 use evidence::place::Place;
+use machine::child::output;
 use machine::failure::{Failure, WithContext};
 use machine::project;
 
@@ -70,22 +72,26 @@ pub(super) fn run(options: ListOptions) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Limit for a build of all tests, on a busy machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
+/// Limit for a test program that lists what it declares.
+const DECLARATIONS_LIMIT: Duration = Duration::from_secs(120);
+
 /// Asks every criterion's test program for its declarations. The programs are built with the same
 /// packages, and so the same features, as in `make build`, so that nothing is compiled twice.
 fn declared() -> Result<Expected, Failure> {
     let tests = project::root().join("tests");
-    let output = Command::new("cargo")
-        .current_dir(project::root())
-        .args(["test", "--locked", "--no-run", "--message-format", "json"])
-        .output()
-        .context("cargo test --no-run")?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(project::root());
+    cargo.args(["test", "--locked", "--no-run", "--message-format", "json"]);
+    let built = output(&mut cargo, BUILD_LIMIT).context("cargo test --no-run")?;
     machine::require!(
-        output.status.success(),
+        built.status.success(),
         "the criteria do not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
+        String::from_utf8_lossy(&built.stderr)
     );
     let mut expected = Expected::default();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
+    for line in String::from_utf8_lossy(&built.stdout).lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
         let of_a_criterion = message["target"]["src_path"]
             .as_str()
@@ -93,10 +99,8 @@ fn declared() -> Result<Expected, Failure> {
         let Some(program) = message["executable"].as_str().filter(|_| of_a_criterion) else {
             continue;
         };
-        let said = Command::new(program)
-            .env(DECLARATIONS_VARIABLE, "1")
-            .output()
-            .context(format!("starting {program}"))?;
+        let said =
+            output(Command::new(program).env(DECLARATIONS_VARIABLE, "1"), DECLARATIONS_LIMIT)?;
         let declarations: Vec<Declaration> = serde_json::from_slice(&said.stdout)
             .context(format!("the declarations of {program}"))?;
         for declaration in declarations {

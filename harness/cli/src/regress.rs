@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use ::guest::{ClockChoice, GuestWork, Kernel, KernelChoice};
 use clap::Args;
@@ -12,6 +13,7 @@ use criteria::costs::{self, COSTS_FILE, Cost};
 use evidence::exit;
 use evidence::guest::GuestEnd;
 use evidence::place::Place;
+use machine::child::Supervised;
 use machine::failure::{Failure, WithContext};
 use machine::place;
 use machine::{project, require};
@@ -112,10 +114,14 @@ fn git(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     git
 }
 
+/// Limit for a build of everything, on a busy machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
+
 fn succeed(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Failure> {
     let command = command.borrow_mut();
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().context(format!("starting {name}"))?;
+    let child = command.spawn().context(format!("starting {name}"))?;
+    let status = Supervised::of(&name, child).wait(BUILD_LIMIT, || Ok(()))?;
     require!(status.success(), "{name} ended with {status}; its own words are above");
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile, names};
+use machine::child::output;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::require;
@@ -17,30 +18,31 @@ use vexfs_uapi::client::{detach, stats};
 use crate::trial::Context;
 use crate::watched::own_knows_requests;
 
+/// Limit for a program that mounts or attaches, on an emulated CPU.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// A mount may take half of the machine's memory, so a user who is root only in a user namespace
 /// must not be able to make one.
 pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = |kind: &str| {
         let directory = tempfile::tempdir()?;
-        Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "mount", "-t", kind, "none"])
-            .arg(directory.path())
-            .env("LC_ALL", "C")
-            .output()
-            .context("unshare(1)")
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "mount", "-t", kind, "none"]);
+        unshare.arg(directory.path()).env("LC_ALL", "C");
+        output(&mut unshare, LIMIT)
     };
     // A tmpfs can be mounted in any user namespace, so this shows that the namespace works.
     let other = mount("tmpfs")?;
     let said = String::from_utf8_lossy(&other.stderr);
     require!(other.status.success(), "a tmpfs cannot be mounted there either: {said}");
     let kind = &names().file_system;
-    let output = mount(kind)?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let ours = mount(kind)?;
+    let said = String::from_utf8_lossy(&ours.stderr);
     require!(
-        !output.status.success() && said.contains("permission denied"),
+        !ours.status.success() && said.contains("permission denied"),
         "a mount of {kind} ended with {} and said {said:?}, EPERM is due",
-        output.status
+        ours.status
     );
     loaded.unload()
 }
@@ -59,9 +61,9 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
     let mut attach = Command::new(Program::Vexctl.build_if_missing()?);
     attach.arg("attach").arg(&path).args(["--kind", "flat", "--dim", &DIM.to_string()]);
     cgroup.joins(&mut attach)?;
-    let output = attach.output().context("vexctl attach")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    require!(output.status.success(), "vexctl attach: {}: {said}", output.status);
+    let done = output(&mut attach, LIMIT).context("vexctl attach")?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    require!(done.status.success(), "vexctl attach: {}: {said}", done.status);
 
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     let memory = stats(&file, 0).context("STATS")?.memory;

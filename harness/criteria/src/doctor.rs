@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use evidence::competitor::Competitor;
 use evidence::guest::{Accelerator, DEFAULT_SERIES};
 use evidence::place::Place;
 use evidence::series;
 use guest::{self, Kernel, KernelChoice};
+use machine::child::output;
 use machine::failure::Failure;
 use machine::place;
 use machine::programs;
@@ -16,6 +18,8 @@ use machine::under_test::{self, Program};
 
 use crate::requirement::{Missing, Requirement, own_is_of_use};
 
+/// Limit for a program that tells its version, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The programs that `fixtures/vexfs/kernel/build.sh` needs besides its compiler, with their Debian
 /// packages.
 const BUILDERS: [(&str, &str); 5] = [
@@ -157,7 +161,7 @@ fn built(what: &str, path: Result<PathBuf, Failure>, command: &str, cargo: bool)
 /// Asks cargo itself, as a run does: the copy of the set-up is found only if its directory is in
 /// PATH.
 fn nextest(cargo: &str) -> Examined {
-    let said = Command::new(cargo).args(["nextest", "--version"]).output();
+    let said = output(Command::new(cargo).args(["nextest", "--version"]), LIMIT);
     let version = said.ok().filter(|said| said.status.success()).map(|said| {
         String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().to_owned()
     });
@@ -188,7 +192,7 @@ fn builders() -> Vec<Examined> {
 /// The compiler for the module's Rust code, and the source of its standard library. If `library` is
 /// `None`, the source is looked for in the compiler's own directory.
 fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 2] {
-    let said = Command::new(compiler).args(["--print", "sysroot"]).output();
+    let said = output(Command::new(compiler).args(["--print", "sysroot"]), LIMIT);
     let sysroot = said
         .ok()
         .filter(|said| said.status.success())

@@ -1,8 +1,11 @@
 //! The QEMU that runs the guest.
 
-use std::process::{Command, Stdio};
+use std::io;
+use std::process::Command;
+use std::time::Duration;
 
 use evidence::guest::{Accelerator, Qemu};
+use machine::child::output;
 use machine::programs;
 
 use super::error::VmError;
@@ -10,6 +13,8 @@ use super::error::VmError;
 /// The oldest release whose emulation is trusted. 7.2 computed AVX2 wrongly, so that sorts silently
 /// returned unsorted arrays.
 const OLDEST_FOR_EMULATION: u32 = 10;
+/// Limit for saying its version, on a busy machine.
+const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
 /// Finds QEMU: the program that `VEXFS_QEMU` names, or the one on the PATH.
 ///
@@ -18,10 +23,8 @@ const OLDEST_FOR_EMULATION: u32 = 10;
 pub fn find() -> Result<Qemu, VmError> {
     let path =
         programs::qemu().ok_or_else(|| VmError::NoQemu { program: programs::QEMU.to_owned() })?;
-    let output = Command::new(&path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
+    let output = output(Command::new(&path).arg("--version"), VERSION_LIMIT)
+        .map_err(|failure| io::Error::other(failure.to_string()))
         .map_err(VmError::system(format!("{} cannot be run", path.display())))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     match version(&said) {

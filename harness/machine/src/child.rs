@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -162,6 +162,33 @@ impl Drop for Supervised {
     }
 }
 
+/// As [`Command::output`], with a limit: a program that is not done by then is killed with its group.
+///
+/// # Errors
+/// It cannot be started, or is not done within `limit`.
+pub fn output(command: &mut Command, limit: Duration) -> Result<Output, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let [said, complained] = [tempfile::tempfile()?, tempfile::tempfile()?];
+    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(complained.try_clone()?);
+    let process = Supervised::start(&name, command)?;
+    let status = process.wait(limit, || {
+        let printed = said.metadata()?.len() + complained.metadata()?.len();
+        crate::require!(printed <= MOST_OUTPUT, "{name} prints without end");
+        Ok(())
+    })?;
+    let [stdout, stderr] = [read_all(&said)?, read_all(&complained)?];
+    Ok(Output { status, stdout, stderr })
+}
+
+/// The contents of a file that a program may still be writing to through the same file position, so
+/// the position is left alone.
+fn read_all(file: &File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(MOST_OUTPUT);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
 /// The processes of the process group `group` that are still running, with their names; zombies are
 /// left out.
 pub fn members(group: Pid) -> Result<Vec<(Pid, String)>, Failure> {
@@ -242,11 +269,7 @@ impl Running {
 
     /// What it has printed so far.
     pub fn said(&self) -> Result<String, Failure> {
-        // The program may still be writing through the same file position, so leave the position
-        // alone.
-        let length = self.output.metadata()?.len().min(MOST_OUTPUT);
-        let mut output = vec![0; usize::try_from(length)?];
-        self.output.read_exact_at(&mut output, 0).context(self.process.name())?;
+        let output = read_all(&self.output).context(self.process.name())?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
@@ -310,6 +333,16 @@ mod tests {
         let done = done.unwrap();
         assert_eq!((done.output.as_str(), done.status.code()), ("out\nerror\n", Some(3)));
         assert!(done.must_succeed("sh").unwrap_err().to_string().ends_with("out\nerror"));
+    }
+
+    #[test]
+    fn both_streams_are_kept_apart_and_have_a_limit() {
+        let run = |script: &str, limit| output(Command::new("sh").args(["-c", script]), limit);
+        let done = run("echo out; echo error >&2; exit 3", Duration::from_secs(60)).unwrap();
+        assert_eq!((&done.stdout[..], &done.stderr[..]), (&b"out\n"[..], &b"error\n"[..]));
+        assert_eq!(done.status.code(), Some(3));
+        let late = run("sleep 1000", Duration::from_millis(200)).unwrap_err().to_string();
+        assert!(late.contains("sh: not within"), "{late}");
     }
 
     #[test]

@@ -5,15 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use evidence::Environment;
 use evidence::guest::GuestLaunch;
 use evidence::place::Place;
 use evidence::processor::Processor;
 
+use crate::child::output;
 use crate::failure::Failure;
 use crate::settings::settings;
 use crate::{place, programs, project, under_test};
+
+/// Limit for a program that tells its version, or git its commit, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The environment of this machine.
 pub fn of_this_machine(accelerator: Processor) -> Environment {
@@ -80,14 +85,10 @@ pub fn file_hash(path: PathBuf) -> String {
 /// `HEAD` of the checkout. Evidence is useful without it, so it is no error if git is missing.
 pub fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-c")
-            .arg(format!("safe.directory={}", project::root().display()))
-            .arg("-C")
-            .arg(project::root())
-            .args(arguments)
-            .output()
-            .ok()?;
+        let mut git = Command::new("git");
+        git.arg("-c").arg(format!("safe.directory={}", project::root().display()));
+        git.arg("-C").arg(project::root()).args(arguments);
+        let output = output(&mut git, LIMIT).ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(head) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
@@ -131,12 +132,13 @@ fn tools() -> &'static BTreeMap<String, String> {
         let asked: [(&str, &[&str]); 2] =
             [("rustc", &["--version"]), ("cargo-nextest", &["nextest", "--version"])];
         let said = asked.iter().filter_map(|(name, arguments)| {
-            let output = Command::new(programs::on_path(name)?).args(*arguments).output().ok()?;
+            let mut program = Command::new(programs::on_path(name)?);
+            let output = output(program.args(*arguments), LIMIT).ok()?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Some(((*name).to_owned(), version_in(&text)?.to_owned()))
         });
         let qemu = programs::qemu().and_then(|path| {
-            let output = Command::new(path).arg("--version").output().ok()?;
+            let output = output(Command::new(path).arg("--version"), LIMIT).ok()?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Some(("QEMU".to_owned(), version_in(&text)?.to_owned()))
         });

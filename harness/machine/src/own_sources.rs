@@ -16,7 +16,7 @@ use crate::interrupt::interrupted;
 use crate::{atomic, config, fail, place, project, require};
 
 /// How long a build may take.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 fn products() -> PathBuf {
     project::root().join("target/own-vexfs")

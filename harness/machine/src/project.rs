@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use crate::child::output;
 use crate::failure::Failure;
+
+/// Limit for `cargo metadata`, which may wait for the lock of a build.
+const METADATA_LIMIT: Duration = Duration::from_secs(120);
 
 /// The checkout, fixed when the harness is built, because `target/` holds only what was built from
 /// it.
@@ -56,7 +61,8 @@ pub fn built() -> &'static Path {
 /// Asks cargo where it builds the workspace in `directory`.
 fn cargo_target(directory: &Path) -> Option<PathBuf> {
     let words = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
-    let said = Command::new("cargo").args(words).current_dir(directory).output().ok()?;
+    let mut cargo = Command::new("cargo");
+    let said = output(cargo.args(words).current_dir(directory), METADATA_LIMIT).ok()?;
     let metadata: serde_json::Value = serde_json::from_slice(&said.stdout).ok()?;
     metadata["target_directory"].as_str().map(PathBuf::from)
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::failure::{Failure, WithContext};
+use crate::child::Running;
+use crate::failure::Failure;
+use crate::interrupt::interrupted;
 use crate::{config, own_sources, project, require};
 
 /// A program under test.
@@ -70,16 +72,16 @@ impl Program {
         if program.is_file() {
             return Ok(program);
         }
-        let status = Command::new("cargo")
-            .current_dir(project::root())
-            .args(["build", "--release", "--locked", "-p", self.package()])
-            .status()
-            .context(self.build_command())?;
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(project::root());
+        cargo.args(["build", "--release", "--locked", "-p", self.package()]);
+        let built = Running::start(&mut cargo)?.until(interrupted).finish(own_sources::LIMIT)?;
         require!(
-            status.success() && program.is_file(),
-            "{} is not there and cannot be built; build it with: {}",
+            built.status.success() && program.is_file(),
+            "{} is not there and cannot be built; build it with: {}\n{}",
             program.display(),
-            self.build_command()
+            self.build_command(),
+            built.tail()
         );
         Ok(program)
     }

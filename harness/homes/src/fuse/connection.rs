@@ -131,13 +131,16 @@ pub(crate) fn detach_all(directory: &Path) -> bool {
     emptied.is_ok()
 }
 
+/// Limit for fusermount3(1), which may find the mount busy.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(30);
+
 /// Detaches the mount at `at`, even if it is in use.
 pub(super) fn detach(at: &Path) {
     if geteuid().is_root() {
         let _ = umount2(at, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
     } else {
         let mut command = Command::new("fusermount3");
-        let _ = command.args(["-u", "-z", "-q"]).arg(at).status();
+        let _ = machine::child::output(command.args(["-u", "-z", "-q"]).arg(at), UNMOUNT_LIMIT);
     }
 }
 
