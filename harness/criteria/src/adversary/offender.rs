@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use machine::child::Running;
+use machine::child::{Running, in_words};
 use machine::failure::Failure;
 use machine::part;
 
@@ -64,16 +64,51 @@ impl Offender {
         last.to_owned()
     }
 
-    /// The fault that it found, or its exit status if that is unexpected. SIGKILL is ours and
-    /// counts as expected.
-    pub fn finding(&self, status: ExitStatus) -> Option<String> {
+    /// The fault that it found, or what is wrong with its end; `killed` says whether we killed it.
+    pub fn finding(&self, status: ExitStatus, killed: bool) -> Option<String> {
         let said = self.said();
         if let Some(found) = said.find("found: ") {
             return Some(said[found + "found: ".len()..].trim_end().to_owned());
         }
+        let said = said.trim_end();
         match (status.code(), status.signal()) {
-            (Some(0), _) | (None, Some(libc::SIGKILL)) => None,
-            _ => Some(format!("he ended with {status}: {}", said.trim_end())),
+            (None, Some(libc::SIGKILL)) if killed => None,
+            (Some(0), _) if said.lines().any(|line| line == READY) => None,
+            (Some(0), _) => {
+                Some(format!("he ended before he had begun, so nothing was tried: {said}"))
+            }
+            _ => Some(format!("he {}: {said}", in_words(status))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use machine::deadline::wait_for;
+
+    use super::*;
+
+    fn finding(script: &str, killed: bool) -> Option<String> {
+        let running = Running::start(Command::new("sh").args(["-c", script])).unwrap();
+        let offender = Offender(running);
+        let status = wait_for("sh", Duration::from_secs(60), || offender.ended()).unwrap();
+        offender.finding(status, killed)
+    }
+
+    #[test]
+    fn an_end_is_no_fault_only_if_he_had_begun_or_we_killed_him() {
+        assert_eq!(finding("echo one; echo ready; echo two", false), None);
+        assert_eq!(finding("echo one; kill -KILL $$", true), None);
+        let found = |script: &str, words: &str| {
+            let found = finding(script, false).unwrap();
+            assert!(found.contains(words), "{found}");
+        };
+        found("echo one", "ended before he had begun, so nothing was tried: one");
+        found("echo ready; kill -KILL $$", "killed by SIGKILL");
+        found("echo ready; kill -SEGV $$", "killed by SIGSEGV");
+        found("echo ready; exit 3", "exited with status 3");
+        found("echo ready; echo 'found: a fault'", "a fault");
     }
 }

@@ -10,7 +10,7 @@ use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 use nix::unistd::geteuid;
-use serde_json::json;
+use serde_json::{Value, json};
 use vexfs_uapi::Home;
 
 use super::acts::{Act, Until};
@@ -82,6 +82,8 @@ struct Stage<'a> {
     most: Standing,
     /// The most processor time used for the adversary after he was killed.
     worked: Duration,
+    /// How each round ended, for the evidence.
+    rounds: Vec<Value>,
     found: Vec<String>,
 }
 
@@ -113,8 +115,19 @@ impl<'a> Stage<'a> {
             emulated: context.emulated(),
             times: scale()?,
         };
-        let (most, worked, found) = (before, Duration::ZERO, Vec::new());
-        Ok(Stage { context, mounted, act, order, watchers, bound, before, most, worked, found })
+        Ok(Stage {
+            context,
+            mounted,
+            act,
+            order,
+            watchers,
+            bound,
+            before,
+            most: before,
+            worked: Duration::ZERO,
+            rounds: Vec::new(),
+            found: Vec::new(),
+        })
     }
 
     /// Runs all rounds, and returns the faults found.
@@ -230,6 +243,12 @@ impl<'a> Stage<'a> {
         let daemon = if let Mounted::Fuse(mount) = self.mounted { mount.pid() } else { None };
         let before = Exertion::now(daemon.into_iter().chain([adversary.pid()]).collect());
         let mut worked = Duration::ZERO;
+        let done = adversary.ended()?.is_some();
+        self.rounds.push(json!({
+            "begun": adversary.is_ready(),
+            "end": if done { "he ended" } else { "he was killed" },
+            "at": &doing,
+        }));
         adversary.kill();
         let limit = bound + LAST_WAIT;
         let ended = wait_for("", limit, || {
@@ -257,7 +276,7 @@ impl<'a> Stage<'a> {
             ));
         }
         if let Ok(status) = ended {
-            self.found.extend(adversary.finding(status));
+            self.found.extend(adversary.finding(status, !done));
         }
         Ok(ended.is_ok())
     }
@@ -308,6 +327,7 @@ impl<'a> Stage<'a> {
         self.context.fact(
             &format!("seed {}", self.order.seed),
             json!({
+                "rounds": self.rounds,
                 "watchers": watchers,
                 "granted ms": self.bound.now().as_secs_f64() * 1e3,
                 "machine late ms": self.bound.lateness().as_secs_f64() * 1e3,

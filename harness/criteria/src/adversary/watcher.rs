@@ -145,7 +145,11 @@ impl Watcher {
             }
             thread::sleep(PAUSE);
         }
-        self.thread = None;
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            let failure = Failure::of_panic(&*panic);
+            let ended = || format!("{}'s requests ended in a panic: {failure}", self.who);
+            lock(&self.shared.wrong).get_or_insert_with(ended);
+        }
         true
     }
 }
@@ -264,4 +268,27 @@ pub fn all_answered(watchers: &[Watcher], limit: Duration) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_who_panics_has_seen_something_wrong() {
+        let mut watcher = Watcher {
+            who: "root",
+            uid: None,
+            root: PathBuf::new(),
+            file: tempfile::tempfile().unwrap(),
+            data: Dataset::generate(19, 1, DIM, 1),
+            due: Vec::new(),
+            shared: Arc::default(),
+            thread: Some(thread::spawn(|| panic!("a watcher panics"))),
+        };
+        assert!(watcher.stop(Duration::from_secs(60)));
+        let wrong = watcher.wrong().unwrap();
+        assert!(wrong.starts_with("root's requests") && wrong.contains("a watcher panics"));
+        assert!(watcher.stop(Duration::ZERO));
+    }
 }

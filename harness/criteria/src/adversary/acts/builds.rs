@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -67,7 +68,7 @@ pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
             let _ = fs::remove_file(scene.path("renamed"));
             thread::sleep(Duration::from_millis(5));
         }
-        attaching.join().unwrap_or(Ok(()))
+        attaching.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
 }
 
