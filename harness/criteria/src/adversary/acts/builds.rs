@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use machine::failure::{Failure, WithContext};
 use measure::dataset;
-use vexfs_uapi::client::{Declaration, attach, detach};
+use vexfs_uapi::client::{Declaration, detach};
 use vexfs_uapi::{Kind, MAX_DIM};
 
+use super::attach_the_most;
 use crate::adversary::scene::Scene;
 
 /// Errors with which a home may refuse a request that is too large.
@@ -46,7 +47,7 @@ pub fn without_end(scene: &mut Scene) -> Result<(), Failure> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let attaching = scope.spawn(|| {
-            let attached = refusable(attach(&file, &slow), "a long ATTACH");
+            let attached = refusable(attach_the_most(&file, &slow), "a long ATTACH");
             ended.store(true, Ordering::SeqCst);
             attached.map(drop)
         });
@@ -126,7 +127,7 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
             declaration.dim
         );
         scene.says(&told);
-        if refusable(attach(file, &declaration), &told)?.is_some() {
+        if refusable(attach_the_most(file, &declaration), &told)?.is_some() {
             detach(file, declaration.index).context(format!("DETACH after {told}"))?;
         }
         next = any(scene);

@@ -10,6 +10,7 @@ use measure::dataset;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Kind, Metric};
 
+use super::attach_the_most;
 use crate::adversary::scene::Scene;
 
 const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat];
@@ -31,8 +32,8 @@ fn append_without_end(scene: &mut Scene) -> Result<(), Failure> {
     let values = |scene: &mut Scene, rows| query(&mut scene.dice, rows * DIM);
     let first = values(scene, there);
     file.write_all_at(dataset::bytes(&first), 0).context("writing rows")?;
-    attach(&file, &declaration).context("ATTACH")?;
-    let told = format!("HNSW (M 64, efConstruction 1500) of {there} rows of {DIM}");
+    let [m, ef, ..] = attach_the_most(&file, &declaration).context("ATTACH")?.params;
+    let told = format!("HNSW (M {m}, efConstruction {ef}) of {there} rows of {DIM}");
     let mut rows = values(scene, new);
     scene.ready();
     let at = first.len() as u64 * 4;
@@ -53,13 +54,8 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
     let file = scene.file("lists.f32")?;
     let params = [lists, 0, 0, 0, 0, 0, 0, 0];
     let declaration = Declaration { kind: Kind::Ivf, params, ..Declaration::flat(1) };
-    let told = format!("IVF of {lists} lists");
-    match attach(&file, &declaration) {
-        Ok(_) => {}
-        // A home may have a lower limit on lists, and then there is nothing to ask of it.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
-        Err(error) => return Err(error).context(format!("ATTACH of {told}")),
-    }
+    let attached = attach_the_most(&file, &declaration).context("ATTACH of IVF")?;
+    let told = format!("IVF of {} lists", attached.params[0]);
     scene.ready();
     for number in 0_usize.. {
         let values: Vec<f32> = (0..rows).map(|_| scene.dice.below(1 << 24) as f32).collect();

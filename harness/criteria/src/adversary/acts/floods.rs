@@ -14,6 +14,7 @@ use rustix::fs::{XattrFlags, fsetxattr};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 use vexfs_uapi::{Hit, Kind, most_queries};
 
+use super::attach_the_most;
 use crate::adversary::scene::Scene;
 
 /// Makes symbolic links, and then extended attributes, until the mount is full. The home must count
@@ -119,7 +120,7 @@ pub fn pages(scene: &mut Scene) -> Result<(), Failure> {
     let params = [128, 20_000, 0, 0, 0, 0, 0, 0];
     let slow = Declaration { kind: Kind::Hnsw, index: 1, params, ..flat };
     thread::scope(|scope| {
-        scope.spawn(|| attach(&file, &slow));
+        scope.spawn(|| attach_the_most(&file, &slow));
         scene.ready();
         for round in 0_u32.. {
             scene.says(format!("munmap of {} changed pages, time {round}", length / PAGE / 2));

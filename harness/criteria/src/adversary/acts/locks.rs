@@ -15,6 +15,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 use vexfs_uapi::{Hit, Kind, most_queries};
 
+use super::attach_the_most;
 use crate::adversary::scene::Scene;
 
 /// The kernel sends no more bytes in one request.
@@ -41,7 +42,7 @@ pub fn writes_and_removes(scene: &mut Scene) -> Result<(), Failure> {
     scene.ready();
     for time in 0_u32.. {
         let file = scene.file("written.f32")?;
-        attach(&file, &slow(DIM)).context("ATTACH")?;
+        attach_the_most(&file, &slow(DIM)).context("ATTACH")?;
         scene.says(format!(
             "write of {MOST} bytes to HNSW (M 128, efConstruction 65536) of rows of {DIM}, and \
              rename, O_TRUNC and unlink of that file, time {time}"
@@ -73,7 +74,7 @@ pub fn unmaps(scene: &mut Scene) -> Result<(), Failure> {
     let flat = Declaration { index: 1, ..Declaration::flat(DIM as u32) };
     // Attach while the file is empty: a graph of equal rows takes as long to build as any.
     file.set_len(0)?;
-    attach(&file, &slow(DIM)).context("ATTACH")?;
+    attach_the_most(&file, &slow(DIM)).context("ATTACH")?;
     attach(&file, &flat).context("ATTACH of Flat")?;
     scene.ready();
     scene.says(format!("truncate to {} rows of {DIM}", MOST / DIM / 4));

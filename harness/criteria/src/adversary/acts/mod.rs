@@ -6,9 +6,38 @@ mod changes;
 mod floods;
 mod locks;
 
+use std::fs::File;
+use std::io;
+
 use machine::failure::Failure;
+use vexfs_uapi::client::{Declaration, attach};
 
 use super::scene::Scene;
+
+/// Attaches what `declaration` says. A home may have lower limits than the contract: then the
+/// parameters are halved until it takes them, so that the home is asked for the most that it grants.
+/// Returns what is attached.
+fn attach_the_most(file: &File, declaration: &Declaration) -> io::Result<Declaration> {
+    the_most(*declaration, |declaration| attach(file, declaration).map(drop))
+}
+
+fn the_most(
+    mut declaration: Declaration,
+    mut ask: impl FnMut(&Declaration) -> io::Result<()>,
+) -> io::Result<Declaration> {
+    loop {
+        match ask(&declaration) {
+            Ok(()) => return Ok(declaration),
+            Err(error)
+                if error.raw_os_error() == Some(libc::EINVAL)
+                    && declaration.params.iter().any(|param| *param > 1) =>
+            {
+                declaration.params = declaration.params.map(|param| param.div_ceil(2));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// When a round of an act ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,5 +189,21 @@ mod tests {
             let size = act.size_option().split(',').next();
             assert_eq!(size, Some(&*format!("{}M", act.mib)), "{}", act.name);
         }
+    }
+    #[test]
+    fn a_home_with_lower_limits_is_asked_for_the_most_that_it_grants() {
+        let declaration =
+            Declaration { params: [128, 20_000, 0, 0, 0, 0, 0, 0], ..Declaration::flat(1) };
+        let limit = |most| {
+            the_most(declaration, |asked| {
+                let errno = if asked.params[0] > most { libc::EINVAL } else { 0 };
+                if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+            })
+        };
+        assert_eq!(limit(128).unwrap().params[..3], [128, 20_000, 0]);
+        assert_eq!(limit(40).unwrap().params[..3], [32, 5_000, 0]);
+        assert_eq!(limit(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        let full = |_: &Declaration| Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        assert_eq!(the_most(declaration, full).unwrap_err().raw_os_error(), Some(libc::ENOSPC));
     }
 }
