@@ -34,7 +34,7 @@ enum Command {
     /// Say what of this machine works and what is missing, with the command that provides it
     #[command(after_help = help::DOCTOR)]
     Doctor(doctor::DoctorOptions),
-    /// Validate: host lane, VM, verdict; writes target/validation/<run>/
+    /// Validate: host lane, VM, verdict; writes target/validation/RUN/
     #[command(after_help = help::RUN)]
     Run(run::RunOptions),
     /// Boot the guest and run a command in it, or a shell

@@ -11,11 +11,14 @@ use super::stop::Stop;
 /// A shell whose completions are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// source <(vexfs-validate completion bash)
+    /// bash(1)
+    #[value(help = "source <(vexfs-validate completion bash)")]
     Bash,
-    /// vexfs-validate completion zsh >"${fpath[1]}/_vexfs-validate"
+    /// zsh(1)
+    #[value(help = r#"vexfs-validate completion zsh >"${fpath[1]}/_vexfs-validate""#)]
     Zsh,
-    /// vexfs-validate completion fish | source
+    /// fish(1)
+    #[value(help = "vexfs-validate completion fish | source")]
     Fish,
 }
 

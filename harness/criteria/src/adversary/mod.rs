@@ -5,7 +5,8 @@
 //! Each act is a process of its own. A seed decides its requests
 //! (`VEXFS_VALIDATION_ADVERSARY_SEED`), and it checks the answers with a plain model. Meanwhile:
 //!
-//! - every request of the watchers is answered correctly and within a [bound](bound::ReplyBound);
+//! - every request of the watchers is answered correctly and within a bound, which grows with the
+//!   machine's own delays;
 //! - SIGKILL ends the adversary within that bound, whatever he waits for, and the home does little
 //!   work for him after it;
 //! - the home's memory stays within the mount's size and a margin;
