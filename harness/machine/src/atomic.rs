@@ -12,7 +12,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with_mode(path, bytes, 0o644)
 }
 
-/// As [`write`], with the permissions `mode`.
+/// As [`write()`], with the permissions `mode`.
 pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = parent(path);
     let mut file = Builder::new().prefix(".new-").tempfile_in(directory)?;
