@@ -11,7 +11,7 @@ MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
 # The adversary's acts that take minutes on an emulated CPU; `make adversary` and `make validate` play
 # them.
 LONG_ACTS = test(/^module::adversary_(attaches_at_extremes|is_killed_.*|overwrites_all_rows)$$/)
-TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|adversary_.*|changed_rows_.*)$$/)
+TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|walks_as_tmpfs_does|adversary_.*|changed_rows_.*)$$/)
 # The engine's random sequences and the simulation of the rule need no mount: they are played on the host
 # alone.
 SEQUENCES = package(vexfs-anns) and binary(model) or test(/^simulated_/)

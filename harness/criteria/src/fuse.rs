@@ -24,7 +24,7 @@ use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::watched::{self, watched};
-use super::{adversary, both_homes, counted, faults, load, torture};
+use super::{adversary, both_homes, counted, faults, load, torture, walk};
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 
@@ -58,6 +58,7 @@ pub fn trials() -> Vec<Trial> {
         .chain([around_the_module(), emptied_directories()])
         .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
+        .chain(walk::trials())
         .chain(load::trials(Home::Fuse))
         .chain(faults::trials(Home::Fuse))
         .collect()

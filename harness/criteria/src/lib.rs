@@ -42,6 +42,7 @@ mod stalled;
 mod throttled;
 pub mod torture;
 pub mod trial;
+pub mod walk;
 mod watched;
 
 pub use parts::main;

@@ -1,0 +1,174 @@
+//! Differences that are planted are found, and reduced to ten steps at most. Two directories of an
+//! ordinary file system, of which one is a liar's: nothing is mounted.
+
+use std::fs;
+use std::io;
+use std::process::Command;
+
+use nix::errno::Errno;
+
+use super::choose::Walk;
+use super::compare::Homes;
+use super::home::Walked;
+use super::operation::{Data, Operation, Target};
+use super::outcome::Outcome;
+use super::reduce::reduce;
+use super::referee::Referee;
+use super::script::script;
+
+/// What a liar does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    Nothing,
+    /// EPERM where RENAME_NOREPLACE finds something.
+    Errno,
+    /// What is cut off stays part of the size.
+    StaleSize,
+    /// An exchange loses an extended attribute.
+    LostXattr,
+    /// A row that is overwritten is searched as it was.
+    UnsearchedRow,
+}
+
+struct Liar {
+    honest: Referee,
+    lie: Lie,
+    /// Sizes before the last cut.
+    stale: bool,
+}
+
+impl Liar {
+    fn new(directory: &std::path::Path, lie: Lie) -> Liar {
+        let mut honest = Referee::new("liar", directory.to_path_buf());
+        honest.forgets = lie == Lie::UnsearchedRow;
+        Liar { honest, lie, stale: false }
+    }
+}
+
+impl Walked for Liar {
+    fn name(&self) -> String {
+        format!("{:?}", self.lie)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.stale = false;
+        self.honest.begin()
+    }
+
+    fn apply(&mut self, step: &Operation) -> Outcome {
+        let outcome = self.honest.apply(step);
+        match (self.lie, step) {
+            (Lie::Errno, Operation::Rename { flags: 1, .. })
+                if outcome == Outcome::Refused(Errno::EEXIST) =>
+            {
+                Outcome::Refused(Errno::EPERM)
+            }
+            (Lie::StaleSize, Operation::Truncate { length: 1.., .. }) => {
+                self.stale = matches!(outcome, Outcome::Done(_));
+                outcome
+            }
+            (Lie::LostXattr, Operation::Rename { to, .. })
+                if matches!(outcome, Outcome::Done(_)) =>
+            {
+                let target = Target::Path(to.clone());
+                let name = "user.a".to_owned();
+                self.honest.apply(&Operation::RemoveXattr { target, name });
+                outcome
+            }
+            _ => outcome,
+        }
+    }
+
+    fn snapshot(&mut self) -> Vec<String> {
+        let lines = self.honest.snapshot();
+        let told =
+            |line: String| if self.stale { line.replace("size 4096", "size 4097") } else { line };
+        lines.into_iter().map(told).collect()
+    }
+}
+
+/// What a walk through an honest directory and a liar's comes to.
+fn found(lie: Lie) -> Option<(Vec<Operation>, String)> {
+    let rooms = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut homes = Homes::new(vec![
+        Box::new(Referee::new("honest", rooms[0].path().to_path_buf())),
+        Box::new(Liar::new(rooms[1].path(), lie)),
+    ]);
+    let mut walk = Walk::new(25);
+    let states = if lie == Lie::Nothing { 1_000 } else { 20_000 };
+    let (steps, difference) = walk.go(&mut homes, states).unwrap()?;
+    let (steps, difference) = reduce(&mut homes, &steps, &difference).unwrap();
+    Some((steps, format!("{} {} {}", difference.of, difference.due, difference.found)))
+}
+
+#[rstest::rstest]
+#[case::errno(Lie::Errno, "rename EEXIST EPERM")]
+#[case::stale_size(Lie::StaleSize, "size 4097")]
+#[case::lost_xattr(Lie::LostXattr, "user.a=")]
+#[case::unsearched_row(Lie::UnsearchedRow, "index")]
+fn a_planted_difference_is_found_and_reduced(#[case] lie: Lie, #[case] words: &str) {
+    let (steps, told) = found(lie).expect("nothing was found");
+    let shown: Vec<String> = steps.iter().map(Operation::json).collect();
+    assert!(steps.len() <= 10, "{lie:?} is reduced to {} steps: {shown:#?}", steps.len());
+    let words_of_search = lie == Lie::UnsearchedRow && told.starts_with("search");
+    assert!(told.contains(words) || words_of_search, "{lie:?}: {told}");
+}
+
+#[test]
+fn an_honest_directory_is_like_another() {
+    assert_eq!(found(Lie::Nothing), None);
+}
+
+#[test]
+fn a_walk_is_decided_by_its_seed() {
+    let (one, other) = (found(Lie::Errno), found(Lie::Errno));
+    assert_eq!(one, other);
+}
+
+/// The script does what the walk did, and sees the same state.
+#[test]
+fn the_script_repeats_the_walk() {
+    let room = tempfile::tempdir().unwrap();
+    let honest = room.path().join("honest");
+    fs::create_dir(&honest).unwrap();
+    let path = |name: &str| Target::Path(name.to_owned());
+    let mut homes = Homes::new(vec![Box::new(Referee::new("honest", honest))]);
+    let steps = [
+        Operation::Mkdir { path: "d".to_owned(), mode: 0o755 },
+        Operation::Open { number: 0, path: "d/a".to_owned(), how: "create", mode: 0o644 },
+        Operation::Write { target: path("d/a"), at: 4_097, data: Data::Rows(vec![1, -2]) },
+        Operation::SetXattr { target: path("d/a"), name: "user.a".to_owned(), length: 3, flags: 0 },
+        Operation::Store { target: path("d/a"), at: 16, byte: 65, length: 4 },
+        Operation::Link { path: "d/a".to_owned(), to: "b".to_owned() },
+        Operation::Rename { path: "b".to_owned(), to: "d".to_owned(), flags: 1 },
+        Operation::Utimens { target: path("b"), accessed: 1, modified: 0 },
+        Operation::Fallocate { target: path("b"), mode: 3, at: 0, length: 4_096 },
+        Operation::Read { target: Target::Open(0), at: 4_097, length: 100 },
+        Operation::Symlink { target: "missing".to_owned(), path: "c".to_owned() },
+        Operation::GetXattr { target: path("b"), name: "user.b".to_owned() },
+    ];
+    let (agreed, differs) = homes.run(&steps).unwrap();
+    assert_eq!(differs, None);
+    let state = agreed.last().unwrap().lines.join("\n");
+    let of = |of, due: &str| super::compare::Difference {
+        home: "liar".to_owned(),
+        due: due.to_owned(),
+        found: String::new(),
+        of,
+    };
+    let run = |text: &str| {
+        let file = room.path().join("replay.py");
+        fs::write(&file, text).unwrap();
+        let there = room.path().join("there");
+        fs::create_dir_all(&there).unwrap();
+        let done = Command::new("python3").arg(&file).arg(&there).output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (before, _) = agreed.split_at(steps.len() - 1);
+    let (code, said) = run(&script(&steps, before, &of("state", &state)));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run(&script(&steps, before, &of("get_xattr", "ENOENT")));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("due is ENOENT") && said.contains("ENODATA"), "{said}");
+}
