@@ -87,8 +87,9 @@ fn files(dir: &Path, kind: Kind) -> Result<(), Failure> {
         _ => (rows, [0; 8]),
     };
     for number in 0..u64::from(scale()?) {
-        // Rows that fit into pages exactly, rows that do not, and rows that are longer than a step.
-        for (dim, metric) in [(16, Metric::L2), (25, Metric::Cosine), (3, Metric::InnerProduct)] {
+        // Rows that fit into pages exactly, and rows that do not. All have at least 8 components: with
+        // fewer, PQ and LSH search exactly and are never trained.
+        for (dim, metric) in [(16, Metric::L2), (25, Metric::Cosine), (11, Metric::InnerProduct)] {
             let seed = seed + number;
             let declaration = Declaration { kind, metric, seed, params, ..Declaration::flat(dim) };
             one_file(dir, declaration, most_rows, changes).context(format!(
