@@ -66,6 +66,27 @@ pub fn entries() -> Result<Vec<Entry>, Failure> {
     Ok(entries_of(&mounts))
 }
 
+/// The processes in other mount namespaces that have the file system with the device `MAJOR:MINOR`,
+/// one for each namespace, e.g. `217 (sh)`. A mount namespace that is made while it is mounted gets
+/// a mount of it as well, which outlasts ours. Processes that cannot be looked at are left out.
+#[must_use]
+pub fn holders_elsewhere(device: &[u8]) -> Vec<String> {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let mut seen: Vec<_> = namespace(Path::new("/proc/thread-self")).into_iter().collect();
+    let mut holders = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = process.path();
+        let Some(other) = namespace(&path).filter(|other| !seen.contains(other)) else { continue };
+        let mounts = fs::read(path.join("mountinfo")).unwrap_or_default();
+        if entries_of(&mounts).iter().any(|one| one.device == device) {
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            holders.push(format!("{} ({})", process.file_name().display(), name.trim_end()));
+        }
+        seen.push(other);
+    }
+    holders
+}
+
 fn entries_of(mountinfo: &[u8]) -> Vec<Entry> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Entry::read).collect()
 }
@@ -112,6 +133,8 @@ pub fn unmount_by_force(path: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -123,6 +146,26 @@ mod tests {
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/", &link).unwrap();
         assert!(is_mounted(&link.join("proc")).unwrap());
+    }
+
+    #[test]
+    fn a_mount_namespace_of_another_process_holds_what_was_mounted() {
+        let root = entries().unwrap().into_iter().find(|one| one.at == b"/").unwrap();
+        let mut other = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "cat"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let name = format!("{} (cat)", other.id());
+        let held = wait_for("the mount namespace", Duration::from_secs(60), || {
+            let holders = holders_elsewhere(&root.device);
+            Ok(holders.contains(&name).then_some(holders))
+        });
+        // The end of its input ends cat.
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        held.unwrap();
+        assert!(!holders_elsewhere(&root.device).contains(&name));
     }
 
     #[test]

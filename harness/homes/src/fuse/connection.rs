@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use machine::deadline::wait_for;
 use machine::failure::Failure;
-use machine::mount::{Entry, entries};
+use machine::mount::{Entry, entries, holders_elsewhere};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::geteuid;
 
@@ -40,6 +40,11 @@ impl Connection {
         // Other mounts over it do not matter.
         let there = |one: &&Entry| one.at == mountpoint.as_os_str().as_bytes();
         Ok(entries()?.iter().rev().filter(there).find_map(|one| behind(one, mountpoint)))
+    }
+
+    /// The processes in other mount namespaces in which the mount still exists.
+    pub(crate) fn holders_elsewhere(&self) -> Vec<String> {
+        holders_elsewhere(format!("0:{}", self.number).as_bytes())
     }
 
     /// Ends all waiting and future requests with ECONNABORTED. This works even if the daemon waits

@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machine::child::{Running, die_with_us, in_words, members};
 use machine::config;
@@ -34,6 +34,9 @@ use super::words::Words;
 
 /// How long a daemon may take to end when it must.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
+/// How long to wait for another mount namespace to let go of the mount. Whoever makes one while it is
+/// mounted (unshare(1), a service manager, a container) gets a mount of it as well.
+const HELD_LIMIT: Duration = Duration::from_secs(180);
 /// How long a daemon's helper may outlive it, and how long a killed daemon may outlive the signal.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,8 @@ pub struct FuseMount {
     elsewhere: Option<MountsBefore>,
     /// The connection's abort file, once it has mounted and if we may open the file.
     abort: Option<Abort>,
+    /// The connection, once it has mounted.
+    connection: Option<Connection>,
     _watched: Watched,
 }
 
@@ -186,6 +191,7 @@ impl FuseMount {
             held,
             elsewhere,
             abort: None,
+            connection: None,
             _watched: watched,
         };
         // Close our copy of the error stream, so that only the daemon has it.
@@ -247,6 +253,7 @@ impl FuseMount {
         }
         self.elsewhere = None;
         let connection = Connection::of(&self.mountpoint)?;
+        self.connection.clone_from(&connection);
         self.abort = connection.as_ref().and_then(Abort::of);
         if let Some(child) = &self.child {
             running::connected(child.id(), connection);
@@ -399,7 +406,7 @@ impl FuseMount {
     pub fn ended_busy(mut self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
         let what = format!("the FUSE daemon's end after {signal}");
-        wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
+        self.wait_for_end(&what)?;
         self.nothing_is_left(pid, signal.as_str())
     }
 
@@ -421,7 +428,7 @@ impl FuseMount {
     /// If it does not end in time, or had ended before.
     pub fn end(&mut self) -> Result<(ExitStatus, String), Failure> {
         require!(self.child.is_some(), "the FUSE daemon has ended already");
-        let status = wait_for("the FUSE daemon's end", patience(EXIT_LIMIT), || self.ended())?;
+        let status = self.wait_for_end("the FUSE daemon's end")?;
         Ok((status, self.said()))
     }
 
@@ -433,11 +440,36 @@ impl FuseMount {
         self.check_end(cause)
     }
 
+    /// Waits for `what`, the daemon's end. While its mount still exists in another mount namespace
+    /// the daemon rightly goes on serving, so the limit counts from when it is gone there.
+    fn wait_for_end(&mut self, what: &str) -> Result<ExitStatus, Failure> {
+        let held_until = Instant::now() + HELD_LIMIT;
+        let mut was_held = false;
+        loop {
+            let failure = match wait_for(what, patience(EXIT_LIMIT), || self.ended()) {
+                Ok(status) => return Ok(status),
+                Err(failure) => failure,
+            };
+            let holders = self.connection.as_ref().map(Connection::holders_elsewhere);
+            let holders = holders.unwrap_or_default().join(", ");
+            if holders.is_empty() && !was_held {
+                return Err(failure);
+            }
+            was_held = !holders.is_empty();
+            if was_held && Instant::now() >= held_until {
+                return Err(failure.and_then(format!(
+                    "; its mount still exists in the mount namespace of process {holders}, and \
+                     the daemon has to serve it there: end that process, and repeat the trial"
+                )));
+            }
+        }
+    }
+
     /// Checks that the daemon has exited with 0 and that nothing is left.
     fn check_end(&mut self, cause: &str) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(cause)) };
         let what = format!("the FUSE daemon's end after {cause}");
-        let status = wait_for(what, patience(EXIT_LIMIT), || self.ended())?;
+        let status = self.wait_for_end(&what)?;
         require!(
             status.success(),
             "after {cause} the FUSE daemon {}{}",
