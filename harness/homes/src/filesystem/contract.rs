@@ -7,7 +7,8 @@ use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use super::operation::OPTIONS;
+/// Mount options for operations that need no others.
+pub const OPTIONS: &str = "size=256M";
 
 /// Introduces, in a trial's message, what only the contract requires.
 pub const ASKS: &str = "the contract asks more than POSIX: ";

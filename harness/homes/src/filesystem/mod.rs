@@ -32,11 +32,12 @@ mod vectors;
 mod vexctl;
 mod xattrs;
 
+pub use contract::OPTIONS;
 pub use expect::expect_errno;
 pub use first::{FirstThing, first_things};
 pub use mapped::Mapping;
 pub use mapping::signal_of_reading;
-pub use operation::{Effort, Need, OPTIONS, Operation};
+pub use operation::{Effort, Need, Operation};
 pub use table::{all_operations, quick_operations};
 pub use threads::in_thread;
 pub use users::{NOBODY, SOMEBODY, as_user};

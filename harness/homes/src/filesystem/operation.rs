@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 
-use super::contract;
+use super::contract::{self, OPTIONS};
 
 /// Something that a file system can do, tried in a directory of its own on the mount.
 #[derive(Clone, Copy)]
@@ -46,9 +46,6 @@ pub enum Effort {
     /// guest. So FUSE is tried on the host only.
     ManyRequests,
 }
-
-/// Mount options for operations that need no others.
-pub const OPTIONS: &str = "size=256M";
 
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.

@@ -1,7 +1,9 @@
-//! Loading a module that is not the reference. If it cannot be loaded, one trial fails and says why
+//! Loading a module. If one that is not the reference cannot be loaded, one trial fails and says why
 //! in a sentence; the others report that they were not tried.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use machine::{config, fail, require};
 use super::barrier::{Consent, may_load};
 use super::kmsg::KernelLog;
 use super::module::{
-    LoadedModule, ModuleFile, delete_by_name, listed_modules, registered_file_systems,
+    LoadedModule, ModuleFile, delete_by_name, init, listed_modules, registered_file_systems,
 };
 use super::names::{Names, names};
 use crate::cause::Cause;
@@ -65,8 +67,33 @@ pub fn may_be_tried() -> Result<(), Failure> {
     }
 }
 
+impl ModuleFile {
+    /// Loads it with finit_module(2).
+    ///
+    /// # Errors
+    /// Its errno.
+    pub fn load(&self) -> Result<LoadedModule, Failure> {
+        self.load_with("")
+    }
+
+    /// Loads it with finit_module(2) and the module parameters `name=value name=value`.
+    ///
+    /// # Errors
+    /// Its errno.
+    pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
+        let file = File::open(&self.path).context(self.path.display())?;
+        let parameters = CString::new(parameters)?;
+        let own = BeforeLoading::of_own()?;
+        let loaded = init(&file, &parameters);
+        match own {
+            Some(watch) => watch.check(loaded),
+            None => loaded,
+        }
+    }
+}
+
 /// The modules, file systems and log of the kernel before a module is loaded.
-pub(super) struct BeforeLoading {
+struct BeforeLoading {
     modules: BTreeSet<String>,
     file_systems: BTreeSet<String>,
     log: KernelLog,
@@ -74,7 +101,7 @@ pub(super) struct BeforeLoading {
 
 impl BeforeLoading {
     /// Records the present state, if the module is not the reference.
-    pub(super) fn of_own() -> Result<Option<BeforeLoading>, Failure> {
+    fn of_own() -> Result<Option<BeforeLoading>, Failure> {
         if !is_own()? {
             return Ok(None);
         }

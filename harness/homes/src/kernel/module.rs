@@ -15,7 +15,6 @@ use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
 use super::barrier::{Consent, may_load};
-use super::loading;
 use super::modinfo::{has_symbol, modinfo};
 use super::names::names;
 
@@ -117,29 +116,6 @@ impl ModuleFile {
         );
         Ok(())
     }
-
-    /// Loads it with finit_module(2).
-    ///
-    /// # Errors
-    /// Its errno.
-    pub fn load(&self) -> Result<LoadedModule, Failure> {
-        self.load_with("")
-    }
-
-    /// Loads it with finit_module(2) and the module parameters `name=value name=value`.
-    ///
-    /// # Errors
-    /// Its errno.
-    pub fn load_with(&self, parameters: &str) -> Result<LoadedModule, Failure> {
-        let file = File::open(&self.path).context(self.path.display())?;
-        let parameters = CString::new(parameters)?;
-        let own = loading::BeforeLoading::of_own()?;
-        let loaded = init(&file, &parameters);
-        match own {
-            Some(watch) => watch.check(loaded),
-            None => loaded,
-        }
-    }
 }
 
 /// Loads an open file with finit_module(2), and does nothing else, for cycles that are timed.
@@ -150,7 +126,8 @@ pub fn load_open(file: &File) -> Result<LoadedModule, Failure> {
     init(file, &CString::default())
 }
 
-fn init(file: &File, parameters: &CStr) -> Result<LoadedModule, Failure> {
+/// As [`load_open`], with module parameters.
+pub(super) fn init(file: &File, parameters: &CStr) -> Result<LoadedModule, Failure> {
     may_load(Consent::None)?;
     finit_module(file, parameters, ModuleInitFlags::empty()).context("finit_module")?;
     Ok(LoadedModule(()))
