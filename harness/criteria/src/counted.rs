@@ -2,16 +2,18 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 use homes::Mounted;
 use homes::kernel::{KernelMount, ModuleFile};
+use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{XattrFlags, renameat, setxattr};
 use serde_json::json;
-use vexfs_uapi::Home;
-use vexfs_uapi::client::{Declaration, attach};
+use vexfs_uapi::client::{Declaration, attach, detach};
+use vexfs_uapi::{Home, Kind};
 
 use crate::adversary::Standing;
 use crate::trial::Context;
@@ -123,6 +125,69 @@ pub(super) fn emptied_directories_keep_no_memory(context: &Context) -> Result<()
          held {first} KiB, and then {last}"
     );
     drop(from);
+    mounted.unmount()
+}
+
+/// Files, indexes and names: when all are gone the daemon holds about what it held before.
+pub(super) fn removed_files_keep_no_memory(context: &Context) -> Result<(), Failure> {
+    const FILES: usize = 4;
+    /// Of each.
+    const BYTES: usize = 48 << 20;
+    const INDEXED: usize = 8_000;
+    const DIM: u32 = 32;
+    const NAMES: usize = 20_000;
+    const KINDS: [Kind; 4] = [Kind::Hnsw, Kind::Flat, Kind::Ivf, Kind::Pq];
+    /// What it may hold more: what is not worth giving back, and pages with something left on them.
+    const MOST_KIB: u64 = 40 << 10;
+    /// It gives memory back once that is free for a while.
+    const SOON: Duration = Duration::from_secs(60);
+    let mounted = Mounted::new(Home::Fuse, "512M")?;
+    let root = mounted.path();
+    own_knows_requests(root)?;
+    let before = Standing::of_memory(&mounted)?.memory_kib;
+    // Beside each other: what is taken by turns lies mixed.
+    let make = |number: usize| -> Result<(), Failure> {
+        fs::write(root.join(format!("large {number}")), vec![0x5A; BYTES])?;
+        let name = root.join(format!("rows {number}"));
+        let rows = (0..INDEXED * DIM as usize).map(|at| ((at * 7919) % 1_009) as f32);
+        fs::write(&name, rows.flat_map(f32::to_le_bytes).collect::<Vec<u8>>())?;
+        let file = File::options().read(true).write(true).open(&name)?;
+        let declaration = Declaration { kind: KINDS[number], ..Declaration::flat(DIM) };
+        attach(&file, &declaration).context("ATTACH")?;
+        if number.is_multiple_of(2) {
+            detach(&file, 0).context("DETACH")?;
+        }
+        for name in 0..NAMES / FILES {
+            File::create(root.join(format!("{number} {name}")))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|threads| {
+        let makers: Vec<_> = (0..FILES).map(|number| threads.spawn(move || make(number))).collect();
+        makers.into_iter().try_for_each(|maker| match maker.join() {
+            Ok(made) => made,
+            Err(_) => Err(Failure::new("a thread that made files panicked")),
+        })
+    })?;
+    let most = Standing::of_memory(&mounted)?.memory_kib;
+    for entry in fs::read_dir(root)? {
+        fs::remove_file(entry?.path())?;
+    }
+    let mut last = most;
+    let given_back = wait_for("", SOON, || {
+        last = Standing::of_memory(&mounted)?.memory_kib;
+        Ok((last <= before + MOST_KIB).then_some(()))
+    });
+    context.fact("resident KiB", json!({"before": before, "most": most, "removed": last}))?;
+    require!(
+        most >= before + (FILES * BYTES / 1024) as u64,
+        "{FILES} files of {BYTES} bytes, and the daemon held {most} KiB, after {before} before them"
+    );
+    require!(
+        given_back.is_ok(),
+        "all files are removed, and the daemon holds {last} KiB: it held {before} before there were \
+         any, and {most} with them"
+    );
     mounted.unmount()
 }
 

@@ -55,7 +55,7 @@ pub fn trials() -> Vec<Trial> {
                 Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT)
             }),
         )
-        .chain([around_the_module(), emptied_directories()])
+        .chain([around_the_module(), emptied_directories(), removed_files()])
         .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
         .chain(walk::trials())
@@ -100,6 +100,14 @@ fn around_the_module() -> Trial {
 fn emptied_directories() -> Trial {
     let name = "fuse::emptied_directories_keep_no_memory";
     Trial::new(name, &[Place::Host], counted::emptied_directories_keep_no_memory)
+        .needs(NEEDS)
+        .within(OWN_LIMIT)
+}
+
+/// On the host only, as the one before it.
+fn removed_files() -> Trial {
+    let name = "fuse::removed_files_keep_no_memory";
+    Trial::new(name, &[Place::Host], counted::removed_files_keep_no_memory)
         .needs(NEEDS)
         .within(OWN_LIMIT)
 }
