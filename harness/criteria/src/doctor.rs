@@ -1,6 +1,5 @@
 //! Examines what the suite can use on this machine, and which command provides what is missing.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use machine::child::output;
 use machine::failure::Failure;
 use machine::place;
 use machine::programs;
+use machine::project;
 use machine::under_test::{self, Program};
 
 use crate::requirement::{Missing, Requirement, own_is_of_use};
@@ -183,38 +183,32 @@ fn nextest(cargo: &str) -> Examined {
 fn builders() -> Vec<Examined> {
     let tools =
         BUILDERS.map(|(name, package)| program(name, &format!("apt-get install {package}")));
-    // The same defaults as in the build script.
-    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "/usr/bin/rustc".into());
-    let library = std::env::var_os("LIBRARY");
-    tools.into_iter().chain(module_compiler(&compiler, library.map(PathBuf::from))).collect()
+    let script = project::root().join("fixtures/vexfs/kernel/build.sh");
+    tools.into_iter().chain([module_rust(&mut Command::new(script))]).collect()
 }
 
-/// The compiler for the module's Rust code, and the source of its standard library. If `library` is
-/// `None`, the source is looked for in the compiler's own directory.
-fn module_compiler(compiler: &OsString, library: Option<PathBuf>) -> [Examined; 2] {
-    let said = output(Command::new(compiler).args(["--print", "sysroot"]), LIMIT);
-    let sysroot = said
-        .ok()
-        .filter(|said| said.status.success())
-        .map(|said| PathBuf::from(String::from_utf8_lossy(&said.stdout).trim()));
-    let shown = Path::new(compiler).display();
-    let works = sysroot.as_ref().map(|_| shown.to_string()).ok_or_else(|| Missing {
-        what: format!("no Rust compiler at {shown}"),
-        remedy: "provide it with: apt-get install rustc-web rust-web-src (or set RUSTC)".into(),
-    });
-    let library =
-        library.or_else(|| Some(sysroot?.join("lib/rustlib/src/rust/library"))).unwrap_or_default();
-    let source = if library.join("core/src/lib.rs").is_file() {
-        Ok(library.display().to_string())
-    } else {
-        Err(Missing {
-            what: format!("no source of the standard library for {shown}"),
-            remedy: "provide it with: apt-get install rust-web-src \
-                     (rustup: rustup component add rust-src)"
-                .into(),
-        })
+/// The compiler for the module's Rust code and the source of its standard library, as the build
+/// script chooses them.
+fn module_rust(build_script: &mut Command) -> Examined {
+    let said = output(build_script.arg("--compiler"), LIMIT);
+    let found = match said {
+        Ok(said) if said.status.success() => {
+            Ok(String::from_utf8_lossy(&said.stdout).lines().collect::<Vec<_>>().join(", source: "))
+        }
+        // The script prints a line for each compiler that it tried, what that means, and last the
+        // remedy.
+        Ok(said) => {
+            let words = String::from_utf8_lossy(&said.stderr).replace("build.sh: ", "");
+            let mut lines: Vec<&str> = words.lines().collect();
+            let remedy = lines.pop().unwrap_or("see docs/kernel-module.md").to_owned();
+            Err(Missing { what: lines.join("; "), remedy })
+        }
+        Err(error) => Err(Missing {
+            what: format!("{} does not run: {error}", build_script.get_program().display()),
+            remedy: "check out the whole repository".into(),
+        }),
     };
-    [needed("rustc for the module", works), needed("source of its standard library", source)]
+    needed("Rust for the module", found)
 }
 
 fn guest() -> Vec<Examined> {
@@ -244,8 +238,16 @@ fn of_another_kernel(one: Examined) -> Examined {
     }
 }
 
+/// Where Debian 13 and other distributions install virtiofsd. virtme-ng looks there, too.
+const VIRTIOFSD: &str = "/usr/libexec/virtiofsd";
+
+fn virtiofsd_at(on_path: Option<PathBuf>, elsewhere: &Path) -> Option<PathBuf> {
+    on_path.or_else(|| elsewhere.is_file().then(|| elsewhere.to_owned()))
+}
+
 fn virtiofsd() -> Examined {
-    let condition = programs::on_path("virtiofsd").map_or_else(
+    let found = virtiofsd_at(programs::on_path("virtiofsd"), Path::new(VIRTIOFSD));
+    let condition = found.map_or_else(
         || {
             Condition::Limited(Missing {
                 what: "no virtiofsd: the guest's files come over 9p, three times slower".into(),
@@ -307,7 +309,11 @@ fn accelerator() -> Examined {
             what: format!(
                 "the guest's CPU is emulated (TCG), and bare metal stays NOT ELIGIBLE: {why}"
             ),
-            remedy: "for a verdict on speed use a machine where KVM boots the kernel".into(),
+            remedy: if guest::kvm_is_closed() {
+                "join the group of /dev/kvm (sudo usermod --append --groups kvm $USER) and log in again".into()
+            } else {
+                "for a verdict on speed use a machine where KVM boots the kernel".into()
+            },
         }),
         Err(why) => Condition::Missing(why.into()),
     };
@@ -372,27 +378,75 @@ mod tests {
     }
 
     #[test]
-    fn a_module_needs_a_compiler_and_its_library() {
-        let [compiler, library] = module_compiler(&"/nonexistent/rustc".into(), None);
-        let words = |one: &Examined| match &one.condition {
-            Condition::Missing(missing) => missing.to_string(),
-            other => panic!("{other:?}"),
-        };
-        assert!(words(&compiler).starts_with("no Rust compiler at /nonexistent/rustc; "));
-        assert!(words(&compiler).contains("rustc-web"));
-        assert!(words(&library).contains("apt-get install rust-web-src"));
-
-        // A compiler that prints its sysroot, with the source there.
+    fn the_build_script_says_what_the_modules_rust_is_or_lacks() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("lib/rustlib/src/rust/library/core/src/lib.rs");
-        std::fs::create_dir_all(source.parent().unwrap()).unwrap();
-        std::fs::write(&source, "").unwrap();
-        let script = dir.path().join("rustc");
-        std::fs::write(&script, format!("#!/bin/sh\necho {}\n", dir.path().display())).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&script, mode).unwrap();
-        for one in module_compiler(&script.into(), None) {
-            assert!(matches!(one.condition, Condition::Works(_)), "{one:?}");
-        }
+        let script = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).unwrap();
+            path
+        };
+        let works = script("works", "printf '%s\\n' /usr/bin/rustc /usr/src/rustc/library");
+        let found = module_rust(&mut Command::new(works)).condition;
+        let words = "/usr/bin/rustc, source: /usr/src/rustc/library";
+        assert_eq!(found, Condition::Works(words.to_owned()));
+
+        // The real script, told of a compiler that does not exist.
+        let real = project::root().join("fixtures/vexfs/kernel/build.sh");
+        let mut none = Command::new(&real);
+        none.env("RUSTC", "/nonexistent/rustc");
+        let Condition::Missing(missing) = module_rust(&mut none).condition else {
+            panic!("there is no such compiler");
+        };
+        assert!(
+            missing.what.starts_with("/nonexistent/rustc: no Rust compiler is there; "),
+            "{missing}"
+        );
+        assert!(missing.remedy.contains("apt-get install rustc-web rust-web-src"), "{missing}");
+
+        // Compilers without the source, with the source of another version, and too old.
+        let rust = |version: &str| {
+            let name = format!("rustc-{version}");
+            script(
+                &name,
+                &format!(
+                    "case \"$*\" in --version) echo rustc {version};; *sysroot) echo {};; esac",
+                    dir.path().display()
+                ),
+            )
+        };
+        let source = |version: &str| {
+            let library = dir.path().join(format!("src/rustc-{version}/library"));
+            std::fs::create_dir_all(library.join("core/src")).unwrap();
+            std::fs::write(library.join("core/src/lib.rs"), "").unwrap();
+            library
+        };
+        let lacks = |rustc: &Path, library: Option<&Path>| {
+            let mut command = Command::new(&real);
+            command.env("RUSTC", rustc);
+            if let Some(library) = library {
+                command.env("LIBRARY", library);
+            }
+            match module_rust(&mut command).condition {
+                Condition::Missing(missing) => missing.what,
+                other => format!("{other:?}"),
+            }
+        };
+        let new = rust("9.9.0");
+        assert!(lacks(&new, None).contains("there is no source of its standard library"));
+        assert!(lacks(&new, Some(&source("9.8.0"))).contains("it is 9.9.0, and the source"));
+        assert!(lacks(&new, Some(&source("9.9.0"))).starts_with("Works"));
+        assert!(lacks(&rust("1.85.0"), Some(&source("1.85.0"))).contains("older than"));
+    }
+
+    #[test]
+    fn virtiofsd_is_found_where_debian_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("virtiofsd");
+        assert_eq!(virtiofsd_at(None, &elsewhere), None);
+        std::fs::write(&elsewhere, "").unwrap();
+        assert_eq!(virtiofsd_at(None, &elsewhere), Some(elsewhere.clone()));
+        assert_eq!(virtiofsd_at(Some("/x".into()), &elsewhere), Some("/x".into()));
     }
 }
