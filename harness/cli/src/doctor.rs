@@ -6,6 +6,7 @@ use clap::Args;
 use console::{StyledObject, style};
 use criteria::doctor::{self, Condition, Examined};
 use evidence::exit;
+use machine::distribution;
 
 use super::output::outln;
 use super::stop::Stop;
@@ -36,9 +37,23 @@ pub(super) fn run(options: &DoctorOptions) -> Result<ExitCode, Stop> {
         outln!("everything that a validation needs is there");
         return Ok(ExitCode::SUCCESS);
     }
-    let message = "what is marked 'missing' is needed; make setup build provides all of it that \
-                   can be installed or built";
-    Err(Stop::new(exit::SETUP, message))
+    Err(Stop::new(exit::SETUP, what_to_do(distribution::other_than_debian().as_deref())))
+}
+
+/// Says what to do about missing things. `another` is the name of a Linux that is not Debian.
+fn what_to_do(another: Option<&str>) -> String {
+    match another {
+        None => {
+            "what is marked 'missing' is needed; make setup build provides all of it that can be \
+                 installed or built"
+                .into()
+        }
+        Some(name) => format!(
+            "what is marked 'missing' is needed, and make setup installs Debian's packages: on {name} run \
+             all of it in a container, with podman or docker: {}",
+            distribution::IN_A_CONTAINER
+        ),
+    }
 }
 
 /// Prints one thing. `console` uses no colours if NO_COLOR is set or standard output is no
@@ -58,4 +73,19 @@ fn show(one: &Examined) {
 fn line(sign: &StyledObject<&str>, what: &str, detail: &str) {
     let colon = if detail.is_empty() { "" } else { ": " };
     outln!("  {sign:<8} {what}{colon}{detail}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::what_to_do;
+
+    #[test]
+    fn on_another_linux_the_container_is_named() {
+        assert!(what_to_do(None).contains("make setup build"));
+        let other = what_to_do(Some("Fedora Linux 42"));
+        assert!(
+            other.contains("on Fedora Linux 42") && other.contains("HOST=container"),
+            "{other}"
+        );
+    }
 }

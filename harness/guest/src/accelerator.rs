@@ -84,9 +84,18 @@ pub(super) fn decide(
     }
 }
 
+fn open_kvm() -> io::Result<()> {
+    fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop)
+}
+
 fn kvm_device() -> Result<(), String> {
-    let open = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    open.map(drop).map_err(|error| format!("/dev/kvm cannot be opened ({error})"))
+    open_kvm().map_err(|error| format!("/dev/kvm cannot be opened ({error})"))
+}
+
+/// Whether `/dev/kvm` exists and this user may not open it.
+#[must_use]
+pub fn kvm_is_closed() -> bool {
+    open_kvm().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether KVM boots the kernel; if not, why.

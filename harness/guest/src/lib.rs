@@ -36,7 +36,7 @@ mod status;
 mod supervise;
 mod terminal;
 
-pub use accelerator::AcceleratorChoice;
+pub use accelerator::{AcceleratorChoice, kvm_is_closed};
 pub use error::VmError;
 pub use host::{Host, accelerator_here, launcher};
 pub use kernel::{Kernel, KernelChoice};

@@ -13,6 +13,7 @@ pub mod child;
 pub mod clock;
 pub mod config;
 pub mod deadline;
+pub mod distribution;
 pub mod environment;
 pub mod failure;
 pub mod file_lock;
