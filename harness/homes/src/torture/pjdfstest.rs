@@ -42,8 +42,8 @@ const SYSTEM_CALLS: [&str; 15] = [
 /// open for writing, which makes a remount fail with EBUSY, on tmpfs too.
 const READ_ONLY: &str = "erofs";
 
-/// The reason for skipping a case if it is not run by root.
-const NEEDS_ROOT: &str = "requires root privileges";
+/// The reasons for skipping a case if it is not run by root.
+const NEEDS_ROOT: [&str; 2] = ["requires root privileges", "CAP_SYS_ADMIN"];
 
 /// A case that does not pass, for a good reason.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -203,7 +203,11 @@ fn judge(
             }
             CaseOutcome::Passed => passed += 1,
             CaseOutcome::Not(_) if is_excluded(name) => {}
-            CaseOutcome::Not(words) if !root && words.contains(NEEDS_ROOT) => for_root += 1,
+            CaseOutcome::Not(words)
+                if !root && NEEDS_ROOT.iter().any(|why| words.contains(why)) =>
+            {
+                for_root += 1;
+            }
             CaseOutcome::Not(words) => wrong.push(format!("{name} {words}")),
         }
     }
@@ -265,6 +269,19 @@ Backtrace:
         let failure =
             judge(&outcomes(&[(excluded, CaseOutcome::Passed)]), Home::Fuse, true).unwrap_err();
         assert!(failure.to_string().contains("take it off the exclusions"), "{failure}");
+    }
+
+    #[test]
+    fn what_needs_root_is_skipped_for_others_alone() {
+        let skipped = |why: &str| CaseOutcome::Not(format!("skipped: {why}"));
+        let mount = "process doesn't have the CAP_SYS_ADMIN cap to mount the dummy file system";
+        let of_root =
+            [("chown::x", skipped("requires root privileges")), ("rmdir::ebusy", skipped(mount))];
+        let excluded = (EXCLUSIONS[0].case, skipped("LINK_MAX"));
+        let outcomes = outcomes(&[&of_root[..], &[excluded]].concat());
+        assert_eq!(judge(&outcomes, Home::Fuse, false).unwrap().for_root, 2);
+        let failure = judge(&outcomes, Home::Fuse, true).unwrap_err().to_string();
+        assert!(failure.contains("rmdir::ebusy") && failure.contains("chown::x"), "{failure}");
     }
 
     #[test]

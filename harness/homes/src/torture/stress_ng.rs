@@ -27,7 +27,8 @@ type Stressors = [(&'static str, u32)];
 /// The stressor that counts inodes as if it were alone.
 const BY_ITSELF: &Stressors = &[("dirdeep", 50)];
 
-/// The stressors that run at the same time.
+/// The stressors that run at the same time. fstat is left out: it looks at /dev and not at our files, and
+/// in Debian 13's version (0.19.02) it counts one operation and never ends, on any file system.
 const MIXED: &Stressors = &[
     ("chmod", 20),
     ("chown", 50),
@@ -37,7 +38,6 @@ const MIXED: &Stressors = &[
     ("fallocate", 20),
     ("filename", 20),
     ("flock", 200),
-    ("fstat", 50),
     ("getdent", 20),
     ("hdd", 50),
     ("lockf", 200),
@@ -81,22 +81,29 @@ pub fn run(directory: &Path) -> Result<StressNgSummary, Failure> {
     Ok(StressNgSummary { operations })
 }
 
-/// Runs `stressors` at the same time, and returns how many operations each did.
+/// Runs `stressors` at the same time, and returns how many operations each did. Each has a stress-ng
+/// process of its own, because in version 0.19.02 all stressors of a process end when flock does.
 fn stress(directory: &Path, stressors: &Stressors) -> Result<BTreeMap<String, u64>, Failure> {
     let scratch = tempfile::tempdir()?;
-    let metrics = scratch.path().join("metrics.yaml");
     let scale = scale()?;
-    let mut command = program("stress-ng")?;
-    command.args(["--verify", "--metrics", "--yaml"]).arg(&metrics).args(SIZES);
-    command.arg("--temp-path").arg(directory);
-    for (name, operations) in stressors {
+    let mut started = Vec::new();
+    for &(name, operations) in stressors {
+        let metrics = scratch.path().join(name);
+        let mut command = program("stress-ng")?;
+        command.args(["--verify", "--metrics", "--yaml"]).arg(&metrics).args(SIZES);
+        command.arg("--temp-path").arg(directory);
         command.arg(format!("--{name}=1")).arg(format!("--{name}-ops={}", operations * scale));
+        started.push(((name, operations), metrics, Running::start(&mut command)?));
     }
-    let finished = Running::start(&mut command)?.finish(LIMIT * scale)?;
-    finished.must_succeed("stress-ng")?;
-    let operations = counted(&fs::read_to_string(&metrics).context("stress-ng's metrics")?);
-    judge(stressors, scale, &operations, &finished)?;
-    Ok(operations)
+    let mut all = BTreeMap::new();
+    for (stressor, metrics, running) in started {
+        let finished = running.finish(LIMIT * scale)?;
+        finished.must_succeed("stress-ng")?;
+        let mut done = counted(&fs::read_to_string(&metrics).context("stress-ng's metrics")?);
+        judge(&[stressor], scale, &done, &finished)?;
+        all.append(&mut done);
+    }
+    Ok(all)
 }
 
 /// Checks that every stressor did its work, and that none reports a failure: after some failures,
