@@ -84,14 +84,22 @@ pub fn file_hash(path: PathBuf) -> String {
 
 /// `HEAD` of the checkout. Evidence is useful without it, so it is no error if git is missing.
 pub fn commit() -> String {
+    commit_of(project::root())
+}
+
+fn commit_of(root: &Path) -> String {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
-        git.arg("-c").arg(format!("safe.directory={}", project::root().display()));
-        git.arg("-C").arg(project::root()).args(arguments);
+        git.arg("-c").arg(format!("safe.directory={}", root.display()));
+        git.arg("-C").arg(root).args(arguments);
         let output = output(&mut git, LIMIT).ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let Some(head) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    // An archive may be unpacked inside somebody's repository, whose HEAD does not contain it.
+    let Some(named) = git(&["rev-parse", "HEAD", "HEAD:./Cargo.toml"]) else {
+        return "unknown".to_owned();
+    };
+    let head = named.lines().next().unwrap_or_default().to_owned();
     match git(&["status", "--porcelain", "--untracked-files=no"]) {
         Some(changes) if changes.is_empty() => head,
         _ => format!("{head}-dirty"),
@@ -166,6 +174,32 @@ mod tests {
         let named = |name: &str, version: &str| (name.to_owned(), version.to_owned());
         assert_eq!(told, [named("python:numpy", "2.1.3"), named("python:virtme-ng", "1.36")]);
         assert!(python_packages(Path::new("/nonexistent")).is_empty());
+    }
+
+    #[test]
+    fn the_commit_is_that_of_the_checkout_and_not_of_a_repository_around_it() {
+        let around = tempfile::tempdir().unwrap();
+        let git = |words: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(["-c", "user.name=x", "-c", "user.email=x@example.org", "-C"]);
+            let said = git.arg(around.path()).args(words).output().unwrap();
+            assert!(said.status.success(), "{words:?}: {}", String::from_utf8_lossy(&said.stderr));
+        };
+        let checkout = around.path().join("unpacked");
+        let manifest = checkout.join("Cargo.toml");
+        fs::create_dir(&checkout).unwrap();
+        fs::write(&manifest, "").unwrap();
+        assert_eq!(commit_of(&checkout), "unknown");
+        git(&["init", "--quiet"]);
+        git(&["commit", "--quiet", "--allow-empty", "--message=x"]);
+        assert_eq!(commit_of(&checkout), "unknown");
+
+        git(&["add", "unpacked"]);
+        git(&["commit", "--quiet", "--message=y"]);
+        let head = commit_of(&checkout);
+        assert!(head.len() >= 40 && !head.contains('-'), "{head}");
+        fs::write(&manifest, "changed").unwrap();
+        assert_eq!(commit_of(&checkout), format!("{head}-dirty"));
     }
 
     #[test]
