@@ -20,7 +20,7 @@ SEQUENCES = package(vexfs-anns) and binary(model) or test(/^simulated_/)
 FIRST_LOOK := VEXFS_VALIDATION_LOOKS=1
 
 export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
-export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+export RUFF_CACHE_DIR := $(CURDIR)/target/ruff
 # The trial that cuts a guest's power boots one of its own.
 export VEXFS_KERNEL := $(KERNEL)
 # Where cargo builds, which a user's configuration may have elsewhere.
