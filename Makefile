@@ -56,16 +56,39 @@ export STARTED := $(shell date +%s)
 endif
 begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 
+# HOST=container runs these in a container of Debian 13, on any Linux with podman or docker. In the environment
+# HOST may be the machine's name, which means nothing here.
+HOST ?= native
+CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
+OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
+  test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
+  fuzz-daemon foreign second-judge clock regress bench bench-engine bench-homes bench-setup memcheck \
+  clean distclean
+ifeq ($(origin HOST),command line)
+ifeq ($(filter container native,$(HOST)),)
+$(error HOST=$(HOST) is neither container nor native)
+endif
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-programs build-module lint lint-rust lint-module test test-lanes test-host \
-  test-two-lanes test-deciding test-guest test-two-guests test-module test-fuse test-others \
-  test-evidence test-sabotage fuzz-daemon foreign second-judge sabotage sanitize validate matrix adversary torture clock regress bench bench-engine bench-homes bench-setup memcheck clean distclean
+.PHONY: help $(CONTAINED) $(OTHERS)
 # Phases come in the order in which they are named, whatever -j says: they measure.
 .NOTPARALLEL:
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo '  KERNEL=6.1 (or any series or release) boots another kernel than $(KERNEL)'
+	@echo '  HOST=container runs $(CONTAINED) in a container of Debian 13 (podman or docker)'
+
+ifeq ($(HOST),container)
+# What the command line sets is after `-- ` in MAKEFLAGS, quoted for the make in the container. After Ctrl-C make
+# waits for what it has started, and not for children of that: hence `exec`.
+$(CONTAINED):
+	@flags=; case "$$MAKEFLAGS" in *'-- '*) flags="-- $${MAKEFLAGS#*-- }" ;; esac; \
+	exec fixtures/guest/container.sh env MAKEFLAGS="$$flags" make $@ HOST=native
+$(OTHERS):
+	@echo 'make $@ knows no HOST=container; these do: $(CONTAINED)' >&2; exit 2
+else
 
 validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criteria PASS)
 	$(begin)
@@ -314,3 +337,5 @@ clean: ## remove what was built
 
 distclean: clean ## remove what was installed into the checkout as well
 	rm -rf .cache
+
+endif
