@@ -62,7 +62,7 @@ HOST ?= native
 CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
-  fuzz-daemon foreign second-judge clock regress bench bench-engine bench-homes bench-setup memcheck \
+  fuzz-daemon foreign second-judge clock regress hosts bench bench-engine bench-homes bench-setup memcheck \
   clean distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
@@ -331,6 +331,12 @@ memcheck: ## the engine's tests under AddressSanitizer (some minutes)
 	$(begin)
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --target-dir target/memcheck \
 	  --target x86_64-unknown-linux-gnu -p vexfs-anns -p vexfs-simd
+
+# Not part of `make test`: each root takes half an hour, and root's rights, for which it asks sudo.
+KEEP ?=
+hosts: ## the first steps of a user on fresh roots of Debian (ONLY='12 13 container', KEEP=yes)
+	$(begin)
+	@exec env KERNEL=$(KERNEL) KEEP=$(KEEP) fixtures/guest/hosts.sh $(ONLY)
 
 clean: ## remove what was built
 	rm -rf target
