@@ -24,7 +24,7 @@ use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach, stats};
 
 use super::watched::{self, watched};
-use super::{adversary, both_homes, counted, faults, load, torture, walk};
+use super::{adversary, both_homes, counted, faults, killed_changes, load, torture, walk};
 use crate::requirement::Requirement;
 use crate::trial::{Body, Context, Trial};
 
@@ -61,6 +61,7 @@ pub fn trials() -> Vec<Trial> {
         .chain(walk::trials())
         .chain(load::trials(Home::Fuse))
         .chain(faults::trials(Home::Fuse))
+        .chain(killed_changes::trials(Home::Fuse))
         .collect()
 }
 

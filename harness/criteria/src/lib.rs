@@ -27,6 +27,7 @@ pub mod faults;
 pub mod fuse;
 mod insertion;
 pub mod kernel_vs_fuse;
+mod killed_changes;
 pub mod load;
 pub mod module;
 mod parts;

@@ -16,8 +16,8 @@ use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
 use super::{
-    adversary, both_homes, busy, containment, counted, cycles, faults, load, search_memory, set_id,
-    stalled, throttled, torture,
+    adversary, both_homes, busy, containment, counted, cycles, faults, killed_changes, load,
+    search_memory, set_id, stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
@@ -66,6 +66,7 @@ pub fn trials() -> Vec<Trial> {
         .chain(torture::trials(Home::Kernel))
         .chain(load::trials(Home::Kernel))
         .chain(faults::trials(Home::Kernel))
+        .chain(killed_changes::trials(Home::Kernel))
         .collect()
 }
 

@@ -8,6 +8,7 @@ use machine::part::{self, Part};
 
 use crate::adversary;
 use crate::faults::{ended_daemon, memory, msync, truncate};
+use crate::killed_changes;
 use crate::throttled;
 use crate::trial::{self, Trial};
 
@@ -18,6 +19,7 @@ const PARTS: &[(&str, Part)] = &[
     (stores::PART, stores::play),
     (msync::PART, msync::play),
     (ended_daemon::PART, ended_daemon::play),
+    (killed_changes::PART, killed_changes::play),
     (memory::PART, memory::play),
     (throttled::PART, throttled::play),
     (truncate::PART, truncate::play),

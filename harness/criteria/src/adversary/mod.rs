@@ -24,6 +24,7 @@ mod trials;
 mod watcher;
 
 pub use acts::{ACTS, Act, Until};
+pub(crate) use bound::ReplyBound;
 pub use offender::PART;
 pub use part::play;
 pub use stage::run;

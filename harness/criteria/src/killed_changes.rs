@@ -1,0 +1,336 @@
+//! Changes of a file with several indexes that are killed while others search it. Their process
+//! must be gone soon, although the searches under way take minutes, and afterwards all indexes must
+//! have the rows that the file has.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use evidence::place::Place;
+use homes::Mounted;
+use homes::filesystem::Mapping;
+use homes::sequence::Model;
+use machine::child::Running;
+use machine::deadline::wait_for;
+use machine::failure::{Failure, WithContext};
+use machine::{part, require};
+use measure::dataset;
+use rustix::fs::{FallocateFlags, fallocate};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
+use vexfs_uapi::{Home, Kind, Metric, most_queries};
+
+use crate::adversary::ReplyBound;
+use crate::both_homes;
+use crate::trial::{Context, Trial};
+
+/// The process that searches or is killed.
+pub const PART: &str = "killed-change";
+/// The slot of the graph, over rows of one component.
+const GRAPH: u32 = 0;
+/// Slots and dimensions of the exact indexes. A change of the graph's rows stops within theirs.
+const EXACT: [(u32, u32); 2] = [(1, 8), (2, 12)];
+/// The largest efSearch: each query visits all rows.
+const EF: u32 = 65_536;
+const SEARCHERS: usize = 2;
+const VALUE: usize = size_of::<f32>();
+const PAGE: usize = 4096;
+/// A change that has stood still for so long waits for searches.
+const STILL: Duration = Duration::from_secs(1);
+/// The longest wait for a change to begin. It waits for the searches under way.
+const BEGUN: Duration = Duration::from_secs(900);
+/// How long a process may take to end once nobody searches any more.
+const END: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
+/// More pages than the module takes the marks of at once.
+const MAPPED_PAGES: usize = 1_300;
+const AT_ONCE: usize = 1_024;
+const TIMES: usize = 3;
+
+/// What a process does with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Act {
+    Search,
+    Write,
+    Punch,
+    Truncate,
+    Msync,
+}
+
+/// A process's order.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    path: PathBuf,
+    act: Act,
+    /// How many components the file has.
+    components: usize,
+}
+
+/// The trials of `home`.
+pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
+    let waits = both_homes::trial(home, "killed_changes_wait_for_no_search", "64M", wait_for_none);
+    let msync = both_homes::trial(home, "a_killed_msync_of_many_pages_loses_no_row", "64M", msync);
+    [waits, msync].into_iter().map(move |trial| {
+        let trial = trial.within(LIMIT);
+        if home == Home::Fuse { trial.only_in(Place::Host) } else { trial }
+    })
+}
+
+/// The file's components at the `turn`-th change; all of them differ from those of the turn before.
+fn values(components: usize, turn: u32) -> Vec<f32> {
+    (0..components).map(|at| at as f32 + turn as f32 * 0.25).collect()
+}
+
+/// Makes a file with the exact indexes and, if `graph`, with the graph.
+fn made(path: &Path, components: usize, graph: bool) -> Result<File, Failure> {
+    let mut how = OpenOptions::new();
+    let file = how.read(true).write(true).create_new(true).open(path)?;
+    file.write_all_at(dataset::bytes(&values(components, 0)), 0).context("writing rows")?;
+    if graph {
+        let params = [32, 32, 0, 0, 0, 0, 0, 0];
+        let declaration =
+            Declaration { kind: Kind::Hnsw, index: GRAPH, params, ..Declaration::flat(1) };
+        attach(&file, &declaration).context("ATTACH of HNSW")?;
+    }
+    for (index, dim) in EXACT {
+        attach(&file, &Declaration { index, ..Declaration::flat(dim) }).context("ATTACH")?;
+    }
+    Ok(file)
+}
+
+fn started(path: &Path, act: Act, components: usize) -> Result<Running, Failure> {
+    let order = Order { path: path.to_owned(), act, components };
+    Running::start(&mut part::command(PART, &order)?)
+}
+
+fn content(file: &File) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
+    file.read_exact_at(&mut bytes, 0).context("read")?;
+    Ok(bytes)
+}
+
+/// Kills `changer`. Returns how long it took to be gone, or `None` if it is still there after
+/// `granted`.
+fn killed(changer: &Running, granted: Duration) -> Result<Option<Duration>, Failure> {
+    let since = Instant::now();
+    changer.kill();
+    while changer.ended()?.is_none() {
+        if since.elapsed() > granted {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(Some(since.elapsed()))
+}
+
+fn wait_for_none(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
+    let path = mounted.path().join("base.f32");
+    let components = if context.emulated() { 8_192 } else { 32_768 };
+    let file = made(&path, components, true)?;
+    let bound = ReplyBound::start(context.emulated());
+    let mut told = Vec::new();
+    let outcome = [Act::Write, Act::Punch, Act::Truncate].into_iter().try_for_each(|act| {
+        told.push(killed_beside_searches(&file, &path, act, components, &bound)?);
+        has_its_rows(&file, 0..usize::MAX, true).context(format!("after a killed {act:?}"))
+    });
+    bound.stop();
+    context.fact("killed changes", told)?;
+    outcome
+}
+
+/// Kills a change that has begun and waits for searches.
+fn killed_beside_searches(
+    file: &File,
+    path: &Path,
+    act: Act,
+    components: usize,
+    bound: &ReplyBound,
+) -> Result<serde_json::Value, Failure> {
+    let searchers: Vec<Running> =
+        (0..SEARCHERS).map(|_| started(path, Act::Search, components)).collect::<Result<_, _>>()?;
+    for searcher in &searchers {
+        wait_for("a search to begin", BEGUN, || Ok((!searcher.said()?.is_empty()).then_some(())))?;
+    }
+    let changer = started(path, act, components)?;
+    begun(file, &changer, act)?;
+    let granted = bound.now();
+    let took = killed(&changer, granted)?;
+    let searched = searchers.iter().all(|searcher| matches!(searcher.ended(), Ok(None)));
+    let ends: Vec<_> =
+        searchers.iter().map(|searcher| killed(searcher, bound.now())).collect::<Result<_, _>>()?;
+    let last = changer.finish(END)?;
+    let said = last.tail();
+    for searcher in searchers {
+        let found = searcher.finish(END)?.tail();
+        require!(!found.contains("found: "), "a search beside a {act:?} that is killed: {found}");
+    }
+    require!(searched, "a search ended by itself");
+    require!(!said.contains("found: "), "a {act:?} that is killed: {said}");
+    let granted_s = granted.as_secs_f64();
+    require!(
+        took.is_some(),
+        "a {act:?} that was killed while others search is still there {granted_s:.1} s after SIGKILL, \
+         which found it at: {said}"
+    );
+    require!(
+        ends.iter().all(Option::is_some),
+        "a search of {} queries is still there {granted_s:.1} s after SIGKILL",
+        most_queries(1, 1)
+    );
+    Ok(json!({
+        "change": format!("{act:?}"),
+        "at": said,
+        "ended": last.status.to_string(),
+        "gone after ms": took.unwrap_or_default().as_secs_f64() * 1e3,
+        "granted ms": granted_s * 1e3,
+    }))
+}
+
+/// Waits until the change has changed something and waits for searches, or has ended.
+fn begun(file: &File, changer: &Running, act: Act) -> Result<(), Failure> {
+    let rows = stats(file, GRAPH).context("STATS")?.rows;
+    let before = content(file)?;
+    let mut last = (before.clone(), Instant::now());
+    wait_for(format!("a {act:?} to begin"), BEGUN, || {
+        if act == Act::Truncate {
+            let now = stats(file, GRAPH).context("STATS")?.rows;
+            return Ok((now < rows || changer.ended()?.is_some()).then_some(()));
+        }
+        let now = content(file)?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        let waits = last.0 != before && last.1.elapsed() > STILL;
+        Ok((waits || changer.ended()?.is_some()).then_some(()))
+    })
+}
+
+/// Checks that all indexes have the rows that the file has, and no others. Of the rows of the exact
+/// indexes those that begin at the components `which` are searched for.
+fn has_its_rows(
+    file: &File,
+    which: impl std::ops::RangeBounds<usize>,
+    graph: bool,
+) -> Result<(), Failure> {
+    let bytes = content(file)?;
+    let model = |dim: u32| -> Result<Model, Failure> {
+        let mut model = Model::new(dim as usize, Metric::L2);
+        require!(model.write(0, &bytes).is_some(), "a row is not finite");
+        Ok(model)
+    };
+    let counted = |index: u32, model: &Model| -> Result<(), Failure> {
+        let indexed = stats(file, index).context("STATS")?.rows;
+        let rows = model.rows();
+        require!(
+            indexed == rows as u64,
+            "{indexed} rows are in index {index}, the file has {rows}"
+        );
+        Ok(())
+    };
+    for (index, dim) in EXACT {
+        let model = model(dim)?;
+        let mut searcher = Searcher::new(dim, 1, index)?;
+        for row in (0..model.rows()).filter(|row| which.contains(&(row * dim as usize))) {
+            let query = model.row(row);
+            let hits = searcher.search(file, &query).context("SEARCH")?;
+            require!(
+                matches!(hits, [hit] if hit.distance == 0 && model.row(hit.row as usize) == query),
+                "row {row} of index {index} is not found as it is in the file: {hits:?}"
+            );
+        }
+        counted(index, &model)?;
+    }
+    if !graph {
+        return Ok(());
+    }
+    let model = model(1)?;
+    let mut searcher = Searcher::new(1, 10, GRAPH)?;
+    for row in (0..model.rows()).step_by(61) {
+        let query = model.row(row);
+        let hits = searcher.search(file, &query).context("SEARCH")?;
+        model.check(&query, 10, false, hits).context("the graph")?;
+    }
+    counted(GRAPH, &model)
+}
+
+fn msync(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
+    let path = mounted.path().join("base.f32");
+    let components = MAPPED_PAGES * PAGE / VALUE;
+    let file = made(&path, components, false)?;
+    let bound = ReplyBound::start(context.emulated());
+    let mut told = Vec::new();
+    for time in 0..TIMES {
+        let changer = started(&path, Act::Msync, components)?;
+        wait_for("stores into all pages", BEGUN, || {
+            Ok((changer.said()?.lines().count() > time).then_some(()))
+        })?;
+        let granted = bound.now();
+        let took = killed(&changer, granted)?;
+        let said = changer.finish(END)?.tail();
+        require!(!said.contains("found: "), "an msync that is killed: {said}");
+        let Some(took) = took else {
+            machine::fail!(
+                "an msync of {MAPPED_PAGES} pages is still there {:.1} s after SIGKILL",
+                granted.as_secs_f64()
+            )
+        };
+        told.push(took.as_secs_f64() * 1e3);
+        // The rows around the end of the first batch of pages, and those at both ends of the file.
+        let end = AT_ONCE * PAGE / VALUE;
+        for around in [0, end, components] {
+            let which = around.saturating_sub(40)..around + 40;
+            has_its_rows(&file, which, false).context("after a killed msync")?;
+        }
+    }
+    bound.stop();
+    context.fact("gone after, ms", told)
+}
+
+/// Searches the file, or changes it, until it is killed.
+///
+/// # Errors
+/// Any failure other than being killed.
+pub fn play(order: &str) -> Result<(), Failure> {
+    let order: Order = serde_json::from_str(order).context("what to do with the file")?;
+    let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
+    let length = order.components * VALUE;
+    if order.act == Act::Truncate {
+        println!("truncate");
+        // To fewer than half of the rows, so that the graph is linked anew.
+        return file.set_len(length as u64 / 3).context("truncate");
+    }
+    if order.act == Act::Msync {
+        return store_and_sync(&file, order.components);
+    }
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    for turn in 1_u32.. {
+        let values = values(order.components, turn);
+        println!("{:?}, turn {turn}", order.act);
+        match order.act {
+            Act::Search => {
+                let mut searcher = Searcher::new(1, 1, GRAPH)?.with_param(EF);
+                let queries = &values[..most_queries(1, 1)];
+                searcher.search_batch(&file, queries, |_| ()).context("SEARCH")?;
+            }
+            Act::Punch => {
+                fallocate(&file, hole, 0, length as u64).context("fallocate")?;
+                file.write_all_at(dataset::bytes(&values), 0).context("write")?;
+            }
+            _ => file.write_all_at(dataset::bytes(&values), 0).context("write")?,
+        }
+    }
+    Ok(())
+}
+
+/// Stores all components through a mapping and calls msync(2), again and again.
+fn store_and_sync(file: &File, components: usize) -> Result<(), Failure> {
+    let mapping = Mapping::shared(file, components * VALUE).context("mmap")?;
+    for turn in 1_u32.. {
+        mapping.store(0, dataset::bytes(&values(components, turn)));
+        println!("turn {turn} is stored");
+        mapping.sync().context("msync")?;
+    }
+    Ok(())
+}
