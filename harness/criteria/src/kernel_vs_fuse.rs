@@ -13,7 +13,7 @@ use evidence::thresholds::{self, Rule};
 use homes::fuse::FuseMount;
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
-use machine::require;
+use machine::{config, require};
 use measure::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, Stock, Stores, Unseen, VexfsFile,
     insertable, insertion_rounds, search_rounds, searchable,
@@ -33,17 +33,14 @@ use crate::trial::{Context, Trial};
 use crate::watched::watched;
 use crate::{alike, claimed};
 
-/// The body of a trial on both mounts.
-type MountsBody = fn(&Context, &Mounts<'_>) -> Result<(), Failure>;
-
 /// The trials of the criterion.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let alike: [(&str, MountsBody); 2] = [
-        ("kernel_vs_fuse::answers_are_identical", answers_are_identical),
-        ("kernel_vs_fuse::every_kind_answers_identically", every_kind_answers_identically),
-    ];
-    let alike = alike.map(|(name, body)| on_both_mounts(name, body));
+    let alike = on_both_mounts("kernel_vs_fuse::answers_are_identical", answers_are_identical);
+    let every_kind = in_guest("kernel_vs_fuse::every_kind_answers_identically", |context| {
+        let expected = with_both_mounts(context, every_kind_answers_identically)?;
+        at_each_instruction_set(context, &expected)
+    });
     let changes = on_both_mounts(
         "kernel_vs_fuse::changed_rows_are_answered_identically",
         |context, mounts| alike::changed_rows(context, mounts.kernel, mounts.fuse),
@@ -56,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
     let searches = SEARCHES.map(|(name, kind, rule)| {
         on_both_mounts(name, move |context, mounts| search(context, mounts, kind, rule))
     });
-    alike.into_iter().chain([changes, claims, insertion]).chain(searches).collect()
+    [alike, every_kind, changes, claims, insertion].into_iter().chain(searches).collect()
 }
 
 /// The searches: trial, kind of index and rule.
@@ -73,27 +70,40 @@ fn on_both_mounts(
     name: &str,
     body: impl Fn(&Context, &Mounts<'_>) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Trial {
-    Trial::new(name, &[Place::Guest], move |context| {
-        watched(context, |context| {
-            let loaded = ModuleFile::of_running_kernel()?.load()?;
-            context.fact("module srcversion", loaded.srcversion()?)?;
-            let kernel = KernelMount::new("size=1G")?;
-            let fuse = FuseMount::under_test()?;
-            body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
-            fuse.unmount()?;
-            kernel.unmount()?;
-            loaded.unload()
-        })
-    })
-    .needs(&[
-        Requirement::Root,
-        Requirement::DevFuse,
-        Requirement::FuseDaemon,
-        Requirement::ModuleLoading,
-        Requirement::Module,
-        Requirement::SoundCpu,
-    ])
-    .alone()
+    in_guest(name, move |context| with_both_mounts(context, &body))
+}
+
+/// A trial that needs both homes and the guest for itself, and watches the kernel's log.
+fn in_guest(
+    name: &str,
+    body: impl Fn(&Context) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Trial {
+    Trial::new(name, &[Place::Guest], move |context| watched(context, &body))
+        .needs(&[
+            Requirement::Root,
+            Requirement::DevFuse,
+            Requirement::FuseDaemon,
+            Requirement::ModuleLoading,
+            Requirement::Module,
+            Requirement::SoundCpu,
+        ])
+        .alone()
+}
+
+/// Loads the module, mounts both homes for `body`, and takes everything down again.
+fn with_both_mounts<T>(
+    context: &Context,
+    body: impl FnOnce(&Context, &Mounts<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let loaded = ModuleFile::of_running_kernel()?.load()?;
+    context.fact("module srcversion", loaded.srcversion()?)?;
+    let kernel = KernelMount::new("size=1G")?;
+    let fuse = FuseMount::under_test()?;
+    let done = body(context, &Mounts { kernel: kernel.path(), fuse: fuse.path() })?;
+    fuse.unmount()?;
+    kernel.unmount()?;
+    loaded.unload()?;
+    Ok(done)
 }
 
 /// The directories on which the two homes are mounted.
@@ -191,43 +201,92 @@ fn answers_are_identical(context: &Context, mounts: &Mounts<'_>) -> Result<(), F
     context.fact("queries answered alike by kernel, fuse and in process", 200)
 }
 
+/// Enough rows for an index to be trained, and trained again by the second batch.
+fn rows_of_every_kind() -> Dataset {
+    Dataset::generate(11, 1200, 48, 20)
+}
+
+/// All five kinds with all three metrics.
+fn every_kind(data: &Dataset) -> Result<Vec<Declaration>, Failure> {
+    let flat = Declaration::flat(u32::try_from(data.dim)?);
+    let metrics = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+    let all = metrics.into_iter().flat_map(|metric| Kind::ALL.map(|kind| (metric, kind)));
+    Ok(all.map(|(metric, kind)| Declaration { metric, kind, seed: 3, ..flat }).collect())
+}
+
+/// Writes the rows to an empty index in two batches, and searches.
+fn answers(contender: &mut dyn Contender, data: &Dataset) -> Result<Answered, Failure> {
+    let (first, second) = data.base.split_at(700 * data.dim);
+    contender.insert(0, first)?;
+    contender.insert(700, second)?;
+    Ok(Answered::of(contender.search(&data.queries, PROTOCOL.k)?.answers))
+}
+
 /// With all five kinds and all three metrics, kernel, FUSE and the engine in process must give the
-/// same answers, bit for bit; the engine at every instruction set that this processor has.
+/// same answers, bit for bit; the engine at every instruction set that this processor has. Returns
+/// the answers.
 ///
 /// # Errors
 /// The first difference, or an answer of the wrong length.
-fn every_kind_answers_identically(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
-    // Enough rows for an index to be trained, and trained again by the second batch.
-    let data = Dataset::generate(11, 1200, 48, 20);
-    let (first, second) = data.base.split_at(700 * data.dim);
-    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
-        for kind in Kind::ALL {
-            let flat = Declaration::flat(u32::try_from(data.dim)?);
-            let declaration = Declaration { metric, kind, seed: 3, ..flat };
-            let answers = |contender: &mut dyn Contender| {
-                contender.insert(0, first)?;
-                contender.insert(700, second)?;
-                let last = contender.search(&data.queries, PROTOCOL.k)?.answers;
-                Ok::<_, Failure>(Answered::of(last))
-            };
-            let of = |who: &str| format!("{kind:?} by {metric:?}, {who}");
-            let HomesPair { mut kernel, mut fuse } = mounts.pair(declaration)?;
-            let expected = answers(&mut kernel).context(of("kernel"))?;
-            require!(
-                expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
-                "{}: not {} neighbours to each query",
-                of("kernel"),
-                PROTOCOL.k
-            );
-            answers(&mut fuse)?.same_as(&expected).context(of("fuse and kernel"))?;
-            for level in InProcess::levels() {
-                let mut in_process = InProcess::at_level(&declaration, level)?;
-                let who = format!("in process with {level:?} and kernel");
-                answers(&mut in_process)?.same_as(&expected).context(of(&who))?;
-            }
+fn every_kind_answers_identically(
+    context: &Context,
+    mounts: &Mounts<'_>,
+) -> Result<Vec<Answered>, Failure> {
+    let data = rows_of_every_kind();
+    let mut all = Vec::new();
+    for declaration in every_kind(&data)? {
+        let of = |who: &str| format!("{:?} by {:?}, {who}", declaration.kind, declaration.metric);
+        let HomesPair { mut kernel, mut fuse } = mounts.pair(declaration)?;
+        let expected = answers(&mut kernel, &data).context(of("kernel"))?;
+        require!(
+            expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
+            "{}: not {} neighbours to each query",
+            of("kernel"),
+            PROTOCOL.k
+        );
+        answers(&mut fuse, &data)?.same_as(&expected).context(of("fuse and kernel"))?;
+        for level in InProcess::levels() {
+            let mut in_process = InProcess::at_level(&declaration, level)?;
+            let who = format!("in process with {level:?} and kernel");
+            answers(&mut in_process, &data)?.same_as(&expected).context(of(&who))?;
         }
+        all.push(expected);
     }
-    context.fact("kinds and metrics answered alike by kernel, fuse and in process", 15)
+    context.fact("kinds and metrics answered alike by kernel, fuse and in process", all.len())?;
+    Ok(all)
+}
+
+/// Loads the module with each instruction set that this processor has: it must give the `expected`
+/// answers, bit for bit. Another module than the reference has no such parameter.
+///
+/// # Errors
+/// The first difference, or another instruction set than the one that was asked for.
+fn at_each_instruction_set(context: &Context, expected: &[Answered]) -> Result<(), Failure> {
+    if config::current()?.module.is_some() {
+        return Ok(());
+    }
+    let data = rows_of_every_kind();
+    for level in InProcess::levels() {
+        let level = level as u32;
+        let loaded = ModuleFile::of_running_kernel()?.load_with(&format!("simd={level}"))?;
+        let mount = KernelMount::new("size=1G")?;
+        for (declaration, expected) in every_kind(&data)?.into_iter().zip(expected) {
+            let of = format!(
+                "{:?} by {:?}, kernel with simd={level} and with the best",
+                declaration.kind, declaration.metric
+            );
+            let path = mount.path().join("base.f32");
+            let mut kernel = VexfsFile::create(home::name(Home::Kernel), &path, declaration)?;
+            answers(&mut kernel, &data)?.same_as(expected).context(of.clone())?;
+            let simd = kernel.stats()?.simd;
+            require!(simd == level, "{of}: the index says that it computes with simd={simd}");
+        }
+        mount.unmount()?;
+        loaded.unload()?;
+        context
+            .fact(&format!("kinds and metrics answered alike with simd={level}"), expected.len())?;
+    }
+    Ok(())
 }
 
 /// Measures insertion by write(2) in the protocol's batches, kernel over FUSE, by the time that
