@@ -17,7 +17,11 @@ const KINDS: [Kind; 5] = [Kind::Pq, Kind::Lsh, Kind::Ivf, Kind::Hnsw, Kind::Flat
 
 /// Changes the rows of an index whose changes take long, until the adversary is killed.
 pub fn change_without_end(scene: &mut Scene) -> Result<(), Failure> {
-    if scene.order.round == 0 { append_without_end(scene) } else { make_lists_without_end(scene) }
+    match scene.order.round {
+        0 => append_without_end(scene),
+        1 => make_lists_without_end(scene),
+        _ => cut_without_end(scene),
+    }
 }
 
 /// Writes a megabyte of rows to a graph, which takes minutes: the more rows are inserted, the more
@@ -67,6 +71,41 @@ fn make_lists_without_end(scene: &mut Scene) -> Result<(), Failure> {
         file.set_len(left as u64 * 4).context("truncate")?;
     }
     Ok(())
+}
+
+/// Attaches a graph to rows that were written under a Flat index, and cuts more than half of them
+/// off, so that the graph is linked anew. SIGKILL finds the adversary in the truncate or, where the
+/// home owes the cut, in the search that makes up for it. A machine that finishes both writes the
+/// rows again.
+fn cut_without_end(scene: &mut Scene) -> Result<(), Failure> {
+    const DIM: usize = 8;
+    let rows: usize = scene.sized(6_000, 1_500);
+    let left = rows * 2 / 5;
+    let file = scene.file("cut.f32")?;
+    attach(&file, &Declaration { index: 1, ..Declaration::flat(DIM as u32) })
+        .context("ATTACH of Flat")?;
+    let values = query(&mut scene.dice, rows * DIM);
+    file.write_all_at(dataset::bytes(&values), 0).context("writing rows")?;
+    let params = [64, 1_500, 0, 0, 0, 0, 0, 0];
+    let declaration = Declaration { kind: Kind::Hnsw, params, ..Declaration::flat(DIM as u32) };
+    scene.says(format!("ATTACH over {rows} rows of {DIM}"));
+    let [m, ef, ..] = attach_the_most(&file, &declaration).context("ATTACH")?.params;
+    let told = format!("HNSW (M {m}, efConstruction {ef}) and Flat of rows of {DIM}");
+    let mut model = Model::new(DIM, Metric::L2);
+    require!(model.write(0, &dataset::bytes(&values)[..left * DIM * 4]).is_some(), "not finite");
+    scene.ready();
+    loop {
+        scene.says(format!("truncate to {left} rows of {rows} under {told}"));
+        file.set_len((left * DIM * 4) as u64).context("truncate")?;
+        scene.says(format!("search of the {left} rows that are left under {told}"));
+        for (index, exact) in [(0, false), (1, true)] {
+            let query = query(&mut scene.dice, DIM);
+            let hits = Searcher::new(DIM as u32, 10, index)?.search(&file, &query)?.to_vec();
+            model.check(&query, 10, exact, &hits).context(format!("index {index} after a cut"))?;
+        }
+        scene.says(format!("write of {rows} rows again under {told}"));
+        file.write_all_at(dataset::bytes(&values), 0).context("write")?;
+    }
 }
 
 /// Makes sequences of changes and checks all answers.

@@ -103,7 +103,7 @@ pub const ACTS: &[Act] = &[
     Act {
         name: "is_killed_while_he_changes_rows",
         mib: 64,
-        rounds: &[Until::Worked(8, 60), Until::Killed(1)],
+        rounds: &[Until::Worked(8, 60), Until::Killed(1), Until::Worked(1, 5)],
         everywhere: false,
         work: changes::change_without_end,
     },
