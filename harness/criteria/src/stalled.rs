@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use homes::filesystem::{Mapping, NOBODY, SOMEBODY, as_user};
+use homes::filesystem::{Mapping, NOBODY, SOMEBODY, as_user, contract};
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
 use machine::require;
@@ -128,9 +128,9 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     stalled.is_needed()?;
     let meanwhile = "while a write waits for its memory";
     for (who, uid) in [("root", 0), ("another user", SOMEBODY)] {
-        answered(who, uid, &root, REQUESTS, meanwhile)?;
+        answered(who, uid, &root, REQUESTS, meanwhile).map_err(contract::waiting_write)?;
     }
-    answered("root", 0, &root, SET_ID, meanwhile)?;
+    answered("root", 0, &root, SET_ID, meanwhile).map_err(contract::waiting_write)?;
     context.fact("requests that were answered meanwhile", 2 * REQUESTS.len() + SET_ID.len())?;
     require!(ended.try_recv().is_err(), "the write did not wait for its memory");
 
@@ -184,10 +184,11 @@ pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure>
     let content = fs::read(&path)?;
     require!(content.len() == AT + LENGTH, "the file has {} bytes", content.len());
     require!(content[..SIZE].iter().all(|&byte| byte == WRITTEN), "what was there is gone");
-    require!(
-        content[SIZE..].iter().all(|&byte| byte == 0),
-        "it was stored behind the end of a file, while a write waited for its memory, and came into it"
-    );
+    if content[SIZE..].iter().any(|&byte| byte != 0) {
+        let failure = "it was stored behind the end of a file, while a write waited for its \
+                       memory, and came into it";
+        return Err(contract::stored_behind_the_end(Failure::new(failure)));
+    }
     drop(mapping);
     drop(file);
     // SAFETY: mapped by Stalled::new(), and its reader has ended.

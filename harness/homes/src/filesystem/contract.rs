@@ -23,6 +23,8 @@ pub(super) const COUNTS: &str = "statfs(2) counts what files take";
 pub(super) const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
 pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full mount";
 pub(super) const XATTRS: &str = "files and directories have extended attributes in user.*";
+pub(super) const GROWS: &str = "what is stored behind the end of a file is zeros once it grows";
+const WAITS_ALONE: &str = "a write that waits for its caller's memory holds up nobody else";
 
 /// Some file systems have a minimum size in bytes or inodes. A mount up to this limit does not
 /// count as ignoring its options.
@@ -31,7 +33,7 @@ const LARGEST: u64 = 1 << 30;
 /// The requirements that no operation of the table names.
 #[cfg(test)]
 pub(super) const OTHERS: &[&str] =
-    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES];
+    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES, WAITS_ALONE];
 
 /// Adds to `failure`, once, that only the contract requires what was `asked`.
 pub(super) fn asks(failure: Failure, asked: &str) -> Failure {
@@ -70,6 +72,17 @@ pub fn unknown_option(failure: Failure) -> Failure {
 /// Explains `failure` to mount with options that limit the mount.
 pub fn limited_mount(failure: Failure) -> Failure {
     asks(failure, LIMITS)
+}
+
+/// Marks `failure` of a process that waited while another's write waited for its caller's memory:
+/// only the contract forbids that.
+pub fn waiting_write(failure: Failure) -> Failure {
+    asks(failure, WAITS_ALONE)
+}
+
+/// Marks `failure` of a file that shows bytes stored behind its end: only the contract forbids that.
+pub fn stored_behind_the_end(failure: Failure) -> Failure {
+    asks(failure, GROWS)
 }
 
 /// Checks that a mount has the limits in its `options`, if an operation needs limits other than the

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 
+use super::contract::GROWS;
 use super::expect::{noise, same, same_bytes};
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
@@ -19,8 +20,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     mappings_and_calls_see_the_same,
     mappings_grow_by_mremap,
     mappings_outlive_name_and_descriptor,
-    mapped_bytes_beyond_the_file_are_lost
-        .by_contract("what is stored behind the end of a file is zeros once it grows"),
+    mapped_bytes_beyond_the_file_are_lost.by_contract(GROWS),
     truncation_under_a_mapping_is_sigbus,
     programs_run,
 ];
