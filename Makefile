@@ -62,8 +62,8 @@ HOST ?= native
 CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
-  fuzz-daemon foreign second-judge clock regress hosts bench bench-engine bench-homes bench-setup memcheck \
-  clean distclean
+  fuzz-daemon foreign foreign-daemons foreign-modules second-judge clock regress hosts bench bench-engine \
+  bench-homes bench-setup memcheck clean distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
 $(error HOST=$(HOST) is neither container nor native)
@@ -214,33 +214,45 @@ second-judge: ## the verdict and the second judge agree (JUDGED=FIRST..LAST)
 	$(begin)
 	VEXFS_VALIDATION_SEEDS=$(JUDGED) cargo nextest run --locked -p verdict --test second_judge
 
-# The kernel's own file systems are the referees; in the guest xfs and btrfs are among them. Then modules,
-# each in a guest: that of fixtures/own, one that comes with the kernel, and one that DKMS builds, which
-# Debian 12's own kernel is the newest for. Then the FUSE file systems (ONLY=part of a name tries those alone).
+# In one lane modules, each in a guest: that of fixtures/own, one that comes with the kernel, and one that
+# DKMS builds, which Debian 12's own kernel is the newest for; the kernel's own file systems, xfs and btrfs
+# among them, are the referees before. In the other the FUSE file systems (ONLY=part of a name tries those
+# alone).
 ONLY ?=
 OWN_MODULES = binary(module) and not ($(LONG_ACTS) or test(/^module::(adversary|pjdfstest|fsx|fio|stress|fuzzed)/))
 IN_FOREIGN := target/guest/foreign
 UNFAIR := $(IN_FOREIGN)-unfair
 FOREIGN_MODULES := $(BUILT)/foreign-modules
 DKMS_KERNEL := 6.1
+FOREIGN_TEST := cargo test --locked -p criteria --test foreign
 foreign: setup build ## file systems of other people's in the reference's place, one table
 	$(begin)
 	@fixtures/foreign/setup.sh
-ifeq ($(ONLY),)
 	@$(SETUP) --kernel $(DKMS_KERNEL)
+	$(FOREIGN_TEST) --no-run
+ifeq ($(ONLY),)
+	$(call beside,foreign-modules,foreign-daemons)
+else
+	$(FOREIGN_TEST) -- $(ONLY)
+endif
+
+foreign-daemons:
+	$(begin)
+	$(FOREIGN_TEST)
+
+foreign-modules:
+	$(begin)
 	@rm -f $(UNFAIR)
 	$(call foreign_referees,$(KERNEL))
-	$(if $(filter-out $(KERNEL),$(DKMS_KERNEL)),$(call foreign_referees,$(DKMS_KERNEL)))
 	$(call in_foreign_guest,fixtures/own/module,$(KERNEL))
 	@fixtures/foreign/modules.sh minix "$$($(SETUP) --release $(KERNEL))" $(FOREIGN_MODULES)/minix
 	$(call in_foreign_guest,$(FOREIGN_MODULES)/minix,$(KERNEL))
+	$(if $(filter-out $(KERNEL),$(DKMS_KERNEL)),$(call foreign_referees,$(DKMS_KERNEL)))
 	@fixtures/foreign/modules.sh apfs "$$($(SETUP) --release $(DKMS_KERNEL))" $(FOREIGN_MODULES)/apfs
 	$(call in_foreign_guest,$(FOREIGN_MODULES)/apfs,$(DKMS_KERNEL))
-endif
-	cargo test --locked -p criteria --test foreign -- $(or $(ONLY), \
-	  --module fixtures/own/module $(CURDIR)/fixtures/own/module $(CURDIR)/$(IN_FOREIGN)-module \
+	$(FOREIGN_TEST) -- --module fixtures/own/module $(CURDIR)/fixtures/own/module $(CURDIR)/$(IN_FOREIGN)-module \
 	  --module minix $(FOREIGN_MODULES)/minix $(CURDIR)/$(IN_FOREIGN)-minix \
-	  --module apfs-dkms $(FOREIGN_MODULES)/apfs $(CURDIR)/$(IN_FOREIGN)-apfs)
+	  --module apfs-dkms $(FOREIGN_MODULES)/apfs $(CURDIR)/$(IN_FOREIGN)-apfs
 	@test ! -e $(UNFAIR) || { echo "UNFAIR: what the kernel's own file systems fail is above"; exit 1; }
 
 # The kernel's own file systems on a kernel that modules are tried on. What they fail is told, and makes the

@@ -4,8 +4,8 @@
 //! What a file system lacks is asked by the contract, and the message says so, or by POSIX: then the
 //! same operation passes on tmpfs. What tmpfs fails, too, is asked by nobody and is our fault.
 //!
-//! `foreign [--module NAME DIR EVIDENCE]... [NAME...]` tries those whose names contain one of these, or
-//! all, and counts what guests have left in each EVIDENCE, where the module of DIR's `vexfs.toml` was
+//! `foreign [NAME...]` tries those whose names contain one of these, or all. `foreign --module NAME DIR
+//! EVIDENCE...` counts what guests have left in each EVIDENCE, where the module of DIR's `vexfs.toml` was
 //! tried. With `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with
 //! its.
 
@@ -16,7 +16,7 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -94,6 +94,9 @@ fn rows(mut words: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     {
         modules.push(module(name, Path::new(directory), Path::new(evidence))?);
         words = rest;
+    }
+    if words.is_empty() && !modules.is_empty() {
+        return Ok(modules);
     }
     let mut rows = all(words)?;
     rows.append(&mut modules);
@@ -234,6 +237,9 @@ fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
         println!("UNFAIR, for tmpfs fails it, too: {one}");
     }
     let page: PathBuf = project::root().join("docs/own-vexfs.md");
+    // Modules and daemons are tried side by side, and both write.
+    let locked = File::open(&page).context(page.display())?;
+    locked.lock().context(page.display())?;
     let text = fs::read_to_string(&page).context(page.display())?;
     if env::var_os(WRITE).is_some() {
         fs::write(&page, table::written(&text, rows)?)?;
