@@ -16,7 +16,9 @@ use super::threads::{beside, in_threads};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     direct_io_or_einval,
-    readers_see_what_was_written_asynchronously.effort(Effort::Long),
+    readers_see_what_was_written_asynchronously
+        .effort(Effort::Long)
+        .by_contract("what is written by O_DIRECT is read by everybody once it is written"),
 ];
 
 const BLOCK: usize = 4096;
@@ -54,10 +56,14 @@ fn direct_io_or_einval(dir: &Path) -> Result<(), Failure> {
 
 /// Asynchronous writes, with O_DIRECT if possible, beside readers that use the page cache: once a
 /// write is complete, read(2) must see it.
+///
+/// A reader that meets a write half done must not leave what it found in the cache. Long writes and
+/// short reads, both from the end of the file on, meet most often.
 fn readers_see_what_was_written_asynchronously(dir: &Path) -> Result<(), Failure> {
-    const CHUNK: usize = 4 * BLOCK;
-    const CHUNKS: usize = 64;
-    const ROUNDS: u8 = 30;
+    const CHUNK: usize = 256 * BLOCK;
+    const CHUNKS: usize = 8;
+    const BLOCKS: usize = CHUNK * CHUNKS / BLOCK;
+    const ROUNDS: u8 = 20;
     let path = dir.join("f");
     fs::write(&path, vec![0; CHUNK * CHUNKS])?;
     let written = match open_directly(&path)? {
@@ -83,11 +89,11 @@ fn readers_see_what_was_written_asynchronously(dir: &Path) -> Result<(), Failure
         Ok(())
     };
     let read = |thread: usize, busy: &AtomicBool| -> Result<(), Failure> {
-        let (mut chunk, mut at) = (vec![0; CHUNK], thread * 17);
+        let (mut block, mut at) = ([0; BLOCK], thread * 17);
         while busy.load(Ordering::SeqCst) {
-            at = (at + 7) % CHUNKS;
+            at = (at + BLOCKS - 1) % BLOCKS;
             reader
-                .read_exact_at(&mut chunk, (at * CHUNK) as u64)
+                .read_exact_at(&mut block, (at * BLOCK) as u64)
                 .context("a read beside writes")?;
         }
         Ok(())
