@@ -9,7 +9,7 @@ use homes::kernel::{KernelMount, LoadedModule, ModuleFile, mount_command};
 use homes::torture::scale;
 use machine::child::Running;
 use machine::deadline::wait_for;
-use machine::failure::Failure;
+use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use tempfile::TempDir;
@@ -52,6 +52,29 @@ impl Drop for MountPoint {
     }
 }
 
+/// Keeps the kernel from loading modules of its own accord as long as it lives.
+///
+/// A mount(2) that comes while our module unloads finds no such file system, and the kernel then
+/// asks modprobe for `fs-NAME`. Where the kernel has a module of that name itself, that one would be
+/// loaded in ours' place.
+struct NoAutoload(Vec<u8>);
+
+impl NoAutoload {
+    const HELPER: &str = "/proc/sys/kernel/modprobe";
+
+    fn begin() -> Result<NoAutoload, Failure> {
+        let before = fs::read(Self::HELPER).context(Self::HELPER)?;
+        fs::write(Self::HELPER, "\n").context(Self::HELPER)?;
+        Ok(NoAutoload(before))
+    }
+}
+
+impl Drop for NoAutoload {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::HELPER, &self.0);
+    }
+}
+
 /// Mounts with the command in the remaining arguments and unmounts, as long as the file $1 exists.
 /// Appends a byte to $3 for each mount on $2 that succeeds.
 const MOUNTER: &str = r#"
@@ -76,6 +99,7 @@ pub(crate) fn races_with_mounts(context: &Context) -> Result<(), Failure> {
     if let Some(directory) = mount.get_current_dir() {
         command.current_dir(directory);
     }
+    let _no_autoload = NoAutoload::begin()?;
     let mounter = Running::start(&mut command)?;
     let file = ModuleFile::of_running_kernel()?;
     let done = || -> Result<u64, Failure> { Ok(fs::metadata(&mounts)?.len()) };
