@@ -1,5 +1,6 @@
 //! What a person says of a VexFS, and whether it can be.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,12 +49,12 @@ impl Settled {
     /// What cannot be, and why.
     pub(super) fn of(answers: &Answers, here: &Path, path: &Path) -> Result<Settled, Failure> {
         require!(
-            answers.fuse.is_some() || answers.module.is_some(),
-            "neither a daemon nor a module is named; without vexfs.toml the reference is tried"
-        );
-        require!(
             answers.mount.is_none() || answers.fuse.is_some(),
             "--mount says how the daemon of --fuse is mounted, which is not given"
+        );
+        require!(
+            answers.fuse.is_some() || answers.module.is_some(),
+            "neither a daemon nor a module is named; without vexfs.toml the reference is tried"
         );
         let beside = path.parent().unwrap_or(Path::new("/"));
         let mut paths = Paths { here, beside, notes: Vec::new() };
@@ -72,8 +73,12 @@ impl Settled {
             mounts(words, &mut notes);
         }
         let settled = Settled { fuse, mount, module, filesystem, notes };
-        // The file's own reader has the last word.
-        config::parse(&file::text(&settled), path)?;
+        // The file's own reader has the last word; there is no file yet that it could name.
+        config::parse(&file::text(&settled), path).map_err(|failure| {
+            let said = failure.to_string();
+            let begin = format!("{}: ", path.display());
+            Failure::new(said.strip_prefix(&begin).unwrap_or(&said))
+        })?;
         Ok(settled)
     }
 }
@@ -139,11 +144,7 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
         );
     } else if program.is_file() {
         let mode = fs::metadata(&program).context(program.display())?.permissions().mode();
-        require!(
-            mode & 0o111 != 0,
-            "{} may not be executed; chmod +x it, or name its interpreter first (/usr/bin/python3 {name})",
-            program.display()
-        );
+        require!(mode & 0o111 != 0, "{} {}", program.display(), instead_of(name));
     }
     if program.exists() {
         hidden_from_the_guest(&program, notes);
@@ -160,6 +161,29 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What is to be named instead of a file that is no program.
+fn instead_of(name: &str) -> String {
+    let end = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
+    match end {
+        "c" | "cc" | "cpp" | "go" | "h" | "rs" => {
+            "is source code; name the program that is built of it, or the directory of a cargo package"
+                .to_owned()
+        }
+        "pl" | "py" | "rb" => {
+            let interpreter = match end {
+                "pl" => "perl",
+                "py" => "python3",
+                _ => "ruby",
+            };
+            format!(
+                "may not be executed; chmod +x it, or name its interpreter first \
+                 (/usr/bin/{interpreter} {name})"
+            )
+        }
+        _ => format!("may not be executed; chmod +x it, or name its interpreter first (sh {name})"),
+    }
 }
 
 /// What is worth saying of a command that mounts.

@@ -13,6 +13,7 @@ fn room() -> (TempDir, PathBuf) {
     fs::write(at("daemon"), "").unwrap();
     fs::set_permissions(at("daemon"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(at("memfs.py"), "").unwrap();
+    fs::write(at("memfs.c"), "").unwrap();
     fs::create_dir(at("kernel")).unwrap();
     fs::write(at("kernel/Kbuild"), "").unwrap();
     let path = at("vexfs.toml");
@@ -39,10 +40,13 @@ fn a_file_says_what_it_was_told() {
 #[case("", "", "", "neither a daemon nor a module is named")]
 #[case("nosuch", "", "", "nosuch is no file, and no program of that name is on the path")]
 #[case("memfs.py", "", "", "memfs.py may not be executed; chmod +x it, or name its interpreter")]
+#[case("memfs.c", "", "", "memfs.c is source code; name the program that is built of it")]
 #[case("kernel", "", "", "kernel has no Cargo.toml")]
 #[case("daemon", "{program}", "", "mount.fuse: the command does not say {mountpoint}")]
 #[case("daemon", "{program} {where}", "", "a placeholder that nobody knows")]
 #[case("daemon", "nosuch {mountpoint}", "", "mount.fuse: ")]
+#[case("daemon {mountpoint}", "", "", "a placeholder, and this command takes none")]
+#[case("", "{program} {mountpoint}", "", "--mount says how the daemon of --fuse is mounted")]
 #[case("", "{program} {mountpoint}", "kernel", "--mount says how the daemon of --fuse is mounted")]
 #[case("daemon", "", "nosuch.ko", "nosuch.ko is not there")]
 #[case("daemon", "", "daemon", "daemon is no kernel module")]
@@ -57,6 +61,7 @@ fn what_cannot_be_is_refused(
     let settled = Settled::of(&given(fuse, mount, module), room.path(), &path);
     let said = settled.unwrap_err().to_string();
     assert!(said.contains(part), "{said}");
+    assert!(!said.contains("vexfs.toml: "), "of a file that is not written: {said}");
 }
 
 /// The person is in a directory, and the file goes into another.

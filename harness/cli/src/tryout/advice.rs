@@ -1,5 +1,6 @@
 //! What to change in `vexfs.toml`, and what to do next.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use homes::fuse::{How, MOUNT_LIMIT, in_shell};
@@ -100,8 +101,17 @@ pub(crate) fn of_checkout(name: &str) -> Option<String> {
     let own = programs::project_directories().iter().any(|directory| found.starts_with(directory));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let others = std::env::split_paths(&path).filter(|directory| !found.starts_with(directory));
-    let other = others.map(|directory| directory.join(name)).find(|path| path.is_file());
-    let instead = other.map_or_else(String::new, |other| format!(", as {}", other.display()));
+    // The first need not be the one either: version managers put theirs before the system's.
+    let mut files = BTreeSet::new();
+    let others: Vec<String> = others
+        .map(|directory| directory.join(name))
+        .filter(|path| path.is_file() && path.canonicalize().is_ok_and(|file| files.insert(file)))
+        .map(|path| path.display().to_string())
+        .collect();
+    let instead = match others.as_slice() {
+        [] => String::new(),
+        others => format!(", as {}", others.join(" or ")),
+    };
     own.then(|| {
         format!(
             "{name} is the checkout's own, {}, which has not the packages of the system's; name the \
@@ -144,9 +154,13 @@ pub(super) fn not_started(how: How, config: &Config) -> Option<String> {
         )),
         How::Ends => Some(format!(
             "{}: run that command by hand, with an empty directory as its mount point",
-            place_of("fuse")
+            // Words of either may be what it ends for.
+            match &config.mount.fuse {
+                Some(_) => format!("{} and {}", place_of("fuse"), place_of("mount.fuse")),
+                None => place_of("fuse"),
+            }
         )),
-        How::NoAnswer => Some(patience()),
+        How::NoAnswer => Some(format!("its root has to answer statfs and lookup. {}", patience())),
         How::NotRun => None,
     }
 }

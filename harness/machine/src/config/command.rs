@@ -143,13 +143,14 @@ fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
         };
         require!(
             known.contains(&name),
-            "{word:?} has a placeholder that nobody knows; {}",
+            "{word:?} has {}",
             match known {
-                [] => "this command takes none: options and mount point are added behind it, and \
-                       mount.fuse may say otherwise"
-                    .to_owned(),
+                [] =>
+                    "a placeholder, and this command takes none: options and mount point are added \
+                       behind it, and mount.fuse may say otherwise"
+                        .to_owned(),
                 known => format!(
-                    "there are: {}",
+                    "a placeholder that nobody knows; there are: {}",
                     known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
                 ),
             }

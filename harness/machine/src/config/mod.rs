@@ -231,6 +231,7 @@ mod tests {
     #[case("module = 'nosuch.ko'", "nosuch.ko is not there")]
     #[case("fuse = 7", "a command: a string, split at blanks")]
     #[case("mount = { fuse = '{program} {where}' }", "a placeholder that nobody knows")]
+    #[case("fuse = 'daemon {mountpoint}'", "a placeholder, and this command takes none: ")]
     #[case("mount = { module = 'mount -t vexfs none' }", "does not say {mountpoint}")]
     #[case("mount = 'mount'", "is refused")]
     #[case("module = { path = 'daemon', nmae = 'x' }", "a module: its path, or a table")]
