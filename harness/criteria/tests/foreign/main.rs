@@ -1,16 +1,21 @@
-//! Foreign file systems in the reference's place, by `vexfs.toml`: criterion 1's trials of a file
-//! system on each, and one table, that of docs/own-vexfs.md. `make foreign` runs it.
+//! Puts foreign file systems in the reference's place, by `vexfs.toml`: criterion 1's trials of a file
+//! system on each, and one table, the one in docs/own-vexfs.md. `make foreign` runs it.
 //!
-//! What a file system lacks is asked by the contract, and the message says so, or by POSIX: then the
-//! same operation passes on tmpfs. What tmpfs fails, too, is asked by nobody and is our fault.
+//! What a file system lacks is asked by the contract, and then the message says so, or by POSIX: then
+//! the same operation passes on tmpfs. What tmpfs fails as well is asked by nobody, and is our fault.
 //!
-//! `foreign [NAME...]` tries those whose names contain one of these, or all. `foreign --module NAME DIR
-//! EVIDENCE...` counts what guests have left in each EVIDENCE, where the module of DIR's `vexfs.toml` was
-//! tried. With `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with
-//! its.
+//! - `foreign [NAME...]` tries the daemons whose names contain one of these, or all.
+//! - `foreign --try DIR KERNEL EVIDENCE` tries the module of DIR's `vexfs.toml` in guests, which leave
+//!   their evidence in EVIDENCE.
+//! - `foreign [--module NAME DIR EVIDENCE]...` counts what those guests have left.
+//!
+//! With `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with the
+//! page's.
 
+mod ends;
 mod file_systems;
 mod ground;
+mod modules;
 mod sort;
 mod table;
 
@@ -38,11 +43,11 @@ use table::FileSystemRow;
 
 /// Variable that makes this program criterion 1's trials of a file system.
 const CRITERION: &str = "VEXFS_VALIDATION_FOREIGN";
-/// Variable by which the rows are written into the page.
+/// Variable that has the rows written into the page.
 const WRITE: &str = "VEXFS_VALIDATION_WRITE";
-/// Seconds that a trial may take: an interpreter needs some, and none needs this many.
+/// How many seconds a trial may take. An interpreter is slow, but none needs this long.
 const MOST_SECONDS: &str = "60";
-/// For what is done once, and for all trials of a file system.
+/// The limit of what is done once, and of all trials of a file system together.
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Criterion 1's trials of how a daemon is mounted and unmounted.
@@ -64,8 +69,13 @@ fn main() -> ExitCode {
         return done;
     }
     let words: Vec<String> = env::args().skip(1).collect();
-    let rows = rows(&words);
-    match rows.and_then(|rows| finish(&rows)) {
+    let done = match words.as_slice() {
+        [first, directory, kernel, evidence] if first == "--try" => {
+            modules::try_in_guests(Path::new(directory), kernel, Path::new(evidence)).map(|()| true)
+        }
+        _ => rows(&words).and_then(|rows| finish(&rows)),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => exit::FAIL.into(),
         Err(failure) => {
@@ -75,8 +85,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Those of the table of operations, but the ones of hundreds of thousands of requests, and those
-/// of mounting.
+/// The trials of the table of operations, without those of hundreds of thousands of requests, and the
+/// trials of mounting.
 fn trials() -> Vec<Trial> {
     let operations = all_operations().into_iter();
     let operations = operations.filter(|one| one.effort != Effort::ManyRequests);
@@ -86,13 +96,13 @@ fn trials() -> Vec<Trial> {
     criteria::fuse::trials().into_iter().filter(chosen).collect()
 }
 
-/// Those that `words` ask for, modules last.
+/// The rows that `words` ask for.
 fn rows(mut words: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     let mut modules = Vec::new();
     while let [first, name, directory, evidence, rest @ ..] = words
         && first == "--module"
     {
-        modules.push(module(name, Path::new(directory), Path::new(evidence))?);
+        modules.push(modules::row(name, Path::new(directory), Path::new(evidence))?);
         words = rest;
     }
     if words.is_empty() && !modules.is_empty() {
@@ -103,7 +113,7 @@ fn rows(mut words: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     Ok(rows)
 }
 
-/// Tries each whose name is asked for.
+/// Tries each daemon whose name is asked for.
 fn all(asked: &[String]) -> Result<Vec<FileSystemRow>, Failure> {
     let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|part| name.contains(part));
     let ground = Ground::new()?;
@@ -153,13 +163,13 @@ fn tried(foreign: &Foreign, ground: &Ground) -> Result<Sorted, Failure> {
     criterion(&room.path().join("vexfs.toml"), ground)
 }
 
-/// One whose `vexfs.toml` is in `directory`, once make has made what is to be made.
+/// Tries the daemon whose `vexfs.toml` is in `directory`, after the shell command `make` there.
 fn tried_in(directory: &Path, make: &str, ground: &Ground) -> Result<Sorted, Failure> {
     shell(make, directory)?;
     criterion(&directory.join("vexfs.toml"), ground)
 }
 
-/// Criterion 1's trials of a file system on what `vexfs.toml` names, sorted.
+/// Runs criterion 1's trials of a file system on what `config` names, and sorts them.
 fn criterion(config: &Path, ground: &Ground) -> Result<Sorted, Failure> {
     let room = room(ground)?;
     let criterion = OwnProcess {
@@ -171,52 +181,12 @@ fn criterion(config: &Path, ground: &Ground) -> Result<Sorted, Failure> {
     };
     let ended = criterion.run()?;
     let due: Vec<String> = trials().iter().map(|trial| trial.name().to_owned()).collect();
-    sort::sorted(&criterion.evidence(), Place::Host, &due, &ground.path()).context(ended.tail())
+    let ends = ends::read(&[criterion.evidence()], Place::Host);
+    ends.and_then(|ends| sort::sorted(&ends, &due, &ground.path())).context(ended.tail())
 }
 
-/// Criterion 4's trials of how a module is loaded, mounted and unloaded.
-const OF_LOADING: [&str; 8] = [
-    "is_built_for_the_running_kernel",
-    "loads_and_is_listed",
-    "mounts_and_is_used",
-    "refuses_to_unload_while_mounted",
-    "refuses_to_load_twice",
-    "refuses_unknown_mount_options",
-    "refuses_mounts_of_user_namespaces",
-    "survives_300_cycles",
-];
-
-/// What a guest has left in `evidence` of the module's trials, of which those of the table count, and
-/// those of loading and unloading. What the page shows as passed must have passed.
-fn module(name: &str, directory: &Path, evidence: &Path) -> Result<FileSystemRow, Failure> {
-    let operations = all_operations();
-    let names = operations.iter().map(|one| one.name).chain(OF_LOADING);
-    let due: Vec<String> = names.map(|name| format!("module::{name}")).collect();
-    let passes = page_says_that_pass()?;
-    let ground = Ground::new()?;
-    let sorted = sort::sorted(evidence, Place::Guest, &due, &ground.path())?;
-    for trial in passes {
-        require!(
-            !sorted.is_red(&trial),
-            "docs/own-vexfs.md says that {trial} passes, and of {name} it does not"
-        );
-    }
-    println!("{name}: {sorted}");
-    // Of a package's module fixtures/foreign/modules.sh leaves its version.
-    let version = fs::read_to_string(directory.join("version")).unwrap_or_else(|_| "-".to_owned());
-    Ok(FileSystemRow { name: name.to_owned(), version: version.trim().to_owned(), sorted })
-}
-
-/// The trials that the page shows as passed on a module.
-fn page_says_that_pass() -> Result<Vec<String>, Failure> {
-    let text = fs::read_to_string(project::root().join("docs/own-vexfs.md"))?;
-    let lines = text.lines().filter_map(|line| line.strip_prefix("PASS module::"));
-    let names: Vec<String> = lines.map(|name| format!("module::{name}")).collect();
-    require!(!names.is_empty(), "docs/own-vexfs.md shows no trial of a module as passed");
-    Ok(names)
-}
-
-/// Prints and compares; whether all is as it should be.
+/// Prints the rows, and compares them with the page or writes them into it. Returns whether all is
+/// as it should be.
 fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
     let report = project::built().join("foreign");
     fs::create_dir_all(&report)?;
@@ -236,15 +206,22 @@ fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
     for one in &unfair {
         println!("UNFAIR, for tmpfs fails it, too: {one}");
     }
+    let mut fine = unfair.is_empty();
+    for row in rows {
+        for trial in &row.broken {
+            println!("docs/own-vexfs.md says that {trial} passes; on {} it does not", row.name);
+            fine = false;
+        }
+    }
     let page: PathBuf = project::root().join("docs/own-vexfs.md");
-    // Modules and daemons are tried side by side, and both write.
+    // Modules and daemons are tried side by side, and both write into the page.
     let locked = File::open(&page).context(page.display())?;
     locked.lock().context(page.display())?;
     let text = fs::read_to_string(&page).context(page.display())?;
     if env::var_os(WRITE).is_some() {
         fs::write(&page, table::written(&text, rows)?)?;
         println!("written into {}", page.display());
-        return Ok(unfair.is_empty());
+        return Ok(fine);
     }
     let differences = table::differences(&text, rows)?;
     for one in &differences {
@@ -252,9 +229,9 @@ fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
     }
     if !differences.is_empty() {
         println!(
-            "If that is how they are by now, other versions say, take it over with: \
-             {WRITE}=1 make foreign"
+            "If these file systems have changed, put the new rows into the page with: {WRITE}=1 make \
+             foreign"
         );
     }
-    Ok(unfair.is_empty() && differences.is_empty())
+    Ok(fine && differences.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What became of a file system's trials, by who asks for it.
+//! Sorts the trials of a file system that did not pass by who asks for what is lacking.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -8,59 +8,79 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use evidence::place::Place;
-use evidence::{Event, TrialState, read_trail};
 use homes::filesystem::contract::ASKS;
 use homes::filesystem::{Need, all_operations};
 use machine::failure::Failure;
 use machine::require;
 
+use crate::ends::End;
 use crate::ground::Tmpfs;
 
-/// For one operation on tmpfs.
+/// The limit of one operation on tmpfs.
 const LIMIT: Duration = Duration::from_secs(120);
-/// What trials say that need a mount with limits, on a home that takes no options.
+/// What the trials of limited mounts say of a file system that takes no options.
 const NO_OPTIONS: [&str; 2] = ["does not start with -o", "starts without options"];
 
-/// Trials of a file system. Each red one is its name and message.
+/// The trials of a file system. Each that did not pass is its name and message.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    /// Their number.
-    pub passed: usize,
-    /// What docs/contract.md or the rules of mounting ask beyond POSIX.
+    /// The names of those that passed.
+    pub passed: Vec<String>,
+    /// Lacking: only docs/contract.md or the rules of mounting ask for it.
     pub by_contract: Vec<String>,
-    /// What tmpfs does, tried by the same operation.
+    /// Lacking: tmpfs passes the same operation.
     pub by_posix: Vec<String>,
-    /// What tmpfs does not either.
+    /// Failed, and tmpfs fails the same operation.
     pub unfair: Vec<String>,
+    /// These say nothing about the file system: not tried, not to their end, or undecided.
+    pub not_tried: Vec<String>,
+    /// The names of those in which the guest's kernel oopsed.
+    pub oopsed: Vec<String>,
+    /// The names of those that ended the guest's kernel in another way.
+    pub killed: Vec<String>,
+    /// The kernel's words for both.
+    kernel: Vec<String>,
 }
 
 impl fmt::Display for Sorted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} passed, {} lacking by the contract, {} by POSIX",
-            self.passed,
+            "{} passed, {} lacking by the contract, {} by POSIX, not tried: {}",
+            self.passed.len(),
             self.by_contract.len(),
-            self.by_posix.len()
+            self.by_posix.len(),
+            self.rest()
         )
     }
 }
 
 impl Sorted {
-    /// Whether the trial called `name` has not passed.
-    pub fn is_red(&self, name: &str) -> bool {
-        let all = [&self.by_contract, &self.by_posix, &self.unfair];
-        all.into_iter().flatten().any(|red| red.starts_with(&format!("{name}: ")))
+    /// How many were not tried, and which ended the kernel, as the table shows it.
+    pub fn rest(&self) -> String {
+        let mut text = self.not_tried.len().to_string();
+        for (verb, names) in [("oopses", &self.oopsed), ("its kernel ends", &self.killed)] {
+            let names: Vec<String> = names
+                .iter()
+                .map(|name| name.split_once("::").map_or(name.as_str(), |(_, name)| name))
+                .map(|name| format!("`{name}`"))
+                .collect();
+            if !names.is_empty() {
+                let _ = write!(text, "; {verb} at {}", names.join(", "));
+            }
+        }
+        text
     }
 
-    /// Each red line, by who asks for it.
+    /// Every trial that did not pass, by who asks for it.
     pub fn lines(&self) -> String {
         let mut text = format!("{self}\n");
         for (title, red) in [
             ("lacking by POSIX, and passed by tmpfs", &self.by_posix),
             ("lacking by the contract", &self.by_contract),
             ("failed by tmpfs, too", &self.unfair),
+            ("ended by the guest's kernel", &self.kernel),
+            ("not tried", &self.not_tried),
         ] {
             let _ = writeln!(text, "\n{title}:");
             for one in red {
@@ -71,66 +91,60 @@ impl Sorted {
     }
 }
 
-/// Sorts what the trials `due` have left in `directory`; the referee is tried in `tmpfs`. Trials
-/// that belong elsewhere count nowhere.
+/// Sorts the trials `due` by their `ends`; the referee is tried in `tmpfs`. Trials that belong
+/// elsewhere do not count.
 pub fn sorted(
-    directory: &Path,
-    place: Place,
+    ends: &BTreeMap<String, End>,
     due: &[String],
     tmpfs: &Path,
 ) -> Result<Sorted, Failure> {
-    let trail = read_trail(directory, place)?;
-    let Some(trail) = trail else { machine::fail!("{} has no evidence", directory.display()) };
-    let mut ends = BTreeMap::new();
-    for record in trail.records {
-        match record.event {
-            Event::TrialFinished { trial, state, message, .. } => {
-                ends.insert(trial, Some((state, message)));
-            }
-            Event::Skipped { trial, .. } => {
-                ends.insert(trial, None);
-            }
-            _ => {}
-        }
-    }
     let mut sorted = Sorted::default();
     for name in due {
-        let Some(end) = ends.remove(name) else {
-            machine::fail!("{name} has no end in the evidence");
-        };
-        let Some((state, message)) = end else { continue };
-        let red = format!("{name}: {message}");
-        if matches!(state, TrialState::Undecided | TrialState::NotTried) {
-            // It says nothing of the file system, and a table that counted it would.
-            machine::fail!("{name} was not tried to its end: {message}");
+        match ends.get(name) {
+            Some(End::Passed) => sorted.passed.push(name.clone()),
+            Some(End::Failed(message)) => sorted.failed(name, message, tmpfs),
+            Some(End::Elsewhere) => {}
+            Some(End::NotTried(message) | End::Undecided(message)) => {
+                sorted.not_tried.push(format!("{name}: {message}"));
+            }
+            Some(End::Kernel { words, oops }) => {
+                sorted.kernel.push(format!("{name}: {words}"));
+                let names = if *oops { &mut sorted.oopsed } else { &mut sorted.killed };
+                names.push(name.clone());
+            }
+            None => sorted.not_tried.push(format!("{name}: it was not begun")),
         }
-        let operation = name.split_once("::").map_or(name.as_str(), |(_, name)| name);
-        if state == TrialState::Passed {
-            sorted.passed += 1;
-        } else if message.contains(ASKS)
+    }
+    require!(!sorted.passed.is_empty(), "no trial has passed");
+    Ok(sorted)
+}
+
+impl Sorted {
+    fn failed(&mut self, name: &str, message: &str, tmpfs: &Path) {
+        let red = format!("{name}: {message}");
+        let operation = name.split_once("::").map_or(name, |(_, name)| name);
+        if message.contains(ASKS)
             || NO_OPTIONS.iter().any(|words| message.contains(words))
             || !is_operation(operation)
         {
-            sorted.by_contract.push(red);
-        } else {
-            match on_tmpfs(operation, tmpfs) {
-                Ok(()) => sorted.by_posix.push(red),
-                // tmpfs comes as far as what the contract alone asks.
-                Err(failure) if failure.to_string().contains(ASKS) => sorted.by_contract.push(red),
-                Err(failure) => sorted.unfair.push(format!("{red}\ntmpfs: {failure}")),
-            }
+            self.by_contract.push(red);
+            return;
+        }
+        match on_tmpfs(operation, tmpfs) {
+            Ok(()) => self.by_posix.push(red),
+            // tmpfs passes all but what only the contract asks.
+            Err(failure) if failure.to_string().contains(ASKS) => self.by_contract.push(red),
+            Err(failure) => self.unfair.push(format!("{red}\ntmpfs: {failure}")),
         }
     }
-    require!(sorted.passed > 0, "no trial has passed");
-    Ok(sorted)
 }
 
 fn is_operation(name: &str) -> bool {
     all_operations().iter().any(|one| one.name == name)
 }
 
-/// The same operation on tmpfs, tried once: on one that is mounted with the operation's options, or,
-/// where nobody may mount, in a directory of `there`, which has no limits.
+/// Tries the same operation on tmpfs, once: on a tmpfs mounted with the operation's options, or, if
+/// this process may not mount, in a directory of `there`, which has no limits.
 fn on_tmpfs(name: &str, there: &Path) -> Result<(), Failure> {
     static TRIED: Mutex<BTreeMap<String, Result<(), String>>> = Mutex::new(BTreeMap::new());
     let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
