@@ -9,8 +9,8 @@ with what is limited: without KVM, for example, it is slow, and its ratios hold 
   vexfs-validate doctor --accelerator   kvm or tcg, for scripts";
 
 pub(super) const INIT: &str = "\
-On a terminal it asks three questions; with flags it asks none. What cannot be is refused, and nothing is \
-written then. The file goes where it is looked for: into the checkout, or where VEXFS_CONFIG says.
+On a terminal it asks three questions; with flags it asks none. It writes nothing if an answer cannot be \
+used. The file goes into the checkout, or to the path in VEXFS_CONFIG: that is where it is read from.
 
   vexfs-validate init
   vexfs-validate init --fuse 'build/my_vexfs -f'

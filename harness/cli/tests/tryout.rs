@@ -256,7 +256,10 @@ fn a_daemon_that_mounts_somewhere_else_leaves_nothing() {
     fs::write(room.config(), format!("fuse = {}\n", written(&words))).unwrap();
     let (said, code) = room.tried();
     assert!(said.contains(", but ROOM/other was mounted meanwhile; it runs as: cd ROOM"), "{said}");
-    assert!(said.contains("for no longer than 8 s here, and for 30 s by the trials"), "{said}");
+    assert!(
+        said.contains("This command waits 8 s, because a person is watching; the trials wait 30 s"),
+        "{said}"
+    );
     assert_eq!(code, 1);
 }
 
@@ -272,8 +275,7 @@ fn a_module_alone_is_told_where_it_is_tried() {
         said.contains("the kernel module ROOM/kernel (vexfs.toml, line 1), and no FUSE"),
         "{said}"
     );
-    let due =
-        "it is tried in the guest, by: vexfs-validate guest -- target/debug/vexfs-validate try";
+    let due = "the guest tries it: vexfs-validate guest -- target/debug/vexfs-validate try";
     assert!(said.contains(due), "{said}");
     assert_eq!((said.lines().count(), output.status.code()), (2, Some(1)), "{said}");
 }
@@ -317,7 +319,7 @@ fn a_daemon_that_hangs_is_ended() {
         said.contains("it hangs: not done within") && said.contains("the FUSE daemon was killed"),
         "{said}"
     );
-    assert!(said.contains("what came before hung, or took too long"), "{said}");
+    assert!(said.contains("earlier things hung, or took too long"), "{said}");
     assert_eq!(code, 1);
     let (said, code) = Room::with_daemon(&[&example("mute_fuse")]).tried();
     assert!(said.contains("has mounted, but does not answer"), "{said}");

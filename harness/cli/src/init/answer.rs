@@ -1,4 +1,4 @@
-//! What a person says of a VexFS, and whether it can be.
+//! A person's answers, and whether they can be used.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,16 +11,17 @@ use machine::failure::{Failure, WithContext};
 use machine::{fail, require};
 
 use super::file;
+use super::settled::Settled;
 use crate::tryout::advice;
 
-/// Ways of mounting that are offered, and when they are right.
+/// The ways of mounting that are offered, each with an example or a remark.
 pub(super) const MOUNTS: [(&str, &str); 3] = [
     ("{program} {options} {mountpoint}", "my_vexfs -o size=64M DIR"),
     ("{program} {mountpoint} {options}", "my_vexfs DIR -o size=64M"),
-    ("{program} {mountpoint}", "it takes no -o; trials of small mounts will say so"),
+    ("{program} {mountpoint}", "it takes no -o; trials of small mounts will fail"),
 ];
 
-/// As they were given.
+/// The answers as they were given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answers {
     pub fuse: Option<String>,
@@ -29,40 +30,27 @@ pub(super) struct Answers {
     pub filesystem: Option<String>,
 }
 
-/// Answers that can be, as the file has them: paths that begin beside it, or are absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Settled {
-    /// A command of these words.
-    pub fuse: Option<Vec<String>>,
-    /// A command of these words.
-    pub mount: Option<Vec<String>>,
-    pub module: Option<String>,
-    pub filesystem: Option<String>,
-    /// What may be meant otherwise, for a person.
-    pub notes: Vec<String>,
-}
-
-impl Settled {
-    /// Looks at `answers`, whose paths begin in `here`, for the file `path`.
+impl Answers {
+    /// Checks the answers for the file `path`. Their relative paths begin in `here`.
     ///
     /// # Errors
-    /// What cannot be, and why.
-    pub(super) fn of(answers: &Answers, here: &Path, path: &Path) -> Result<Settled, Failure> {
+    /// The first answer that cannot be used, and why.
+    pub(super) fn settle(&self, here: &Path, path: &Path) -> Result<Settled, Failure> {
         require!(
-            answers.mount.is_none() || answers.fuse.is_some(),
-            "--mount says how the daemon of --fuse is mounted, which is not given"
+            self.mount.is_none() || self.fuse.is_some(),
+            "--mount says how to mount the daemon of --fuse, and --fuse is not given"
         );
         require!(
-            answers.fuse.is_some() || answers.module.is_some(),
+            self.fuse.is_some() || self.module.is_some(),
             "neither a daemon nor a module is named; without vexfs.toml the reference is tried"
         );
         let beside = path.parent().unwrap_or(Path::new("/"));
         let mut paths = Paths { here, beside, notes: Vec::new() };
-        let fuse = answers.fuse.as_deref().map(|text| paths.command(text)).transpose()?;
-        let mount = answers.mount.as_deref().map(|text| paths.command(text)).transpose()?;
-        let module = answers.module.as_deref().map(|text| paths.of(text));
+        let fuse = self.fuse.as_deref().map(|text| paths.command(text)).transpose()?;
+        let mount = self.mount.as_deref().map(|text| paths.command(text)).transpose()?;
+        let module = self.module.as_deref().map(|text| paths.of(text));
         let Paths { mut notes, .. } = paths;
-        let filesystem = answers.filesystem.clone();
+        let filesystem = self.filesystem.clone();
         if let Some(words) = &fuse {
             runs(words, beside, &mut notes).context("--fuse")?;
         }
@@ -73,7 +61,8 @@ impl Settled {
             mounts(words, &mut notes);
         }
         let settled = Settled { fuse, mount, module, filesystem, notes };
-        // The file's own reader has the last word; there is no file yet that it could name.
+        // The reader of the file has the last word. Its message names the file, which is not
+        // written yet.
         config::parse(&file::text(&settled), path).map_err(|failure| {
             let said = failure.to_string();
             let begin = format!("{}: ", path.display());
@@ -83,7 +72,7 @@ impl Settled {
     }
 }
 
-/// Paths as a person gives them, who is somewhere else than the file.
+/// Translates paths from the person's directory to the file's.
 struct Paths<'a> {
     here: &'a Path,
     beside: &'a Path,
@@ -91,7 +80,7 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    /// `path` as the file has it: it begins beside the file, or is absolute.
+    /// `path` as it is written into the file: relative to the file's directory, or absolute.
     fn of(&self, path: &str) -> String {
         let absolute = self.here.join(path);
         let absolute = absolute.canonicalize().unwrap_or(absolute);
@@ -99,14 +88,14 @@ impl Paths<'_> {
         absolute.strip_prefix(&beside).unwrap_or(&absolute).display().to_string()
     }
 
-    /// The words of a command. Those that name something from where the person is, and not from where
-    /// the command is run, are written so that they do.
+    /// The words of a command. The command runs in the file's directory, so a word that names a
+    /// file in the person's directory is translated.
     fn command(&mut self, text: &str) -> Result<Vec<String>, Failure> {
         require!(
             !text.trim().is_empty(),
-            "the command is empty; it begins with a program: --fuse 'build/my_vexfs -f'"
+            "the command is empty; it must begin with a program: --fuse 'build/my_vexfs -f'"
         );
-        // A path may have blanks in it.
+        // If the whole text is a path, it is a single word: a path may contain blanks.
         let whole = self.here.join(text);
         let words: Vec<String> = match whole.exists() {
             true => vec![text.to_owned()],
@@ -116,15 +105,16 @@ impl Paths<'_> {
             let is_path =
                 word.contains(['/', '.']) && !word.starts_with('-') && !word.contains('{');
             let is_there = self.here.join(&word).exists() && (is_path || number == 0);
-            // A program of that name on the path is meant rather than a directory.
+            // A directory of the same name does not hide a program on the path.
             let is_meant = is_path || self.here.join(&word).is_file() || whole.exists();
             if !is_there || !is_meant || Path::new(&word).is_absolute() {
                 return word;
             }
             let settled = self.of(&word);
             if self.here != self.beside && settled != word {
-                self.notes
-                    .push(format!("{word} is written as {settled}: paths begin beside the file"));
+                self.notes.push(format!(
+                    "{word} is written as {settled}, because paths begin in the file's directory"
+                ));
             }
             settled
         });
@@ -132,9 +122,9 @@ impl Paths<'_> {
     }
 }
 
-/// That the first of `words` can be run, or built.
+/// Checks that the first of `words` can be run or built.
 fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), Failure> {
-    let Some(name) = words.first() else { fail!("a command of no words") };
+    let Some(name) = words.first() else { fail!("the command has no words") };
     let program = beside.join(name);
     if program.is_dir() {
         require!(
@@ -154,21 +144,18 @@ fn runs(words: &[String], beside: &Path, notes: &mut Vec<String>) -> Result<(), 
         let is_path =
             word.contains('/') || [".py", ".sh", ".pl"].iter().any(|end| word.ends_with(end));
         if is_path && !word.starts_with('-') && !beside.join(word).exists() {
-            notes.push(format!(
-                "{word} is not there (in {}, where the command runs)",
-                beside.display()
-            ));
+            notes.push(format!("{word} is not there (the command runs in {})", beside.display()));
         }
     }
     Ok(())
 }
 
-/// What is to be named instead of a file that is no program.
+/// Why the file `name` cannot be run, and what to name instead.
 fn instead_of(name: &str) -> String {
     let end = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
     match end {
         "c" | "cc" | "cpp" | "go" | "h" | "rs" => {
-            "is source code; name the program that is built of it, or the directory of a cargo package"
+            "is source code; name the program that is built from it, or the directory of a cargo package"
                 .to_owned()
         }
         "pl" | "py" | "rb" => {
@@ -178,28 +165,30 @@ fn instead_of(name: &str) -> String {
                 _ => "ruby",
             };
             format!(
-                "may not be executed; chmod +x it, or name its interpreter first \
+                "is not executable; run chmod +x on it, or name its interpreter first \
                  (/usr/bin/{interpreter} {name})"
             )
         }
-        _ => format!("may not be executed; chmod +x it, or name its interpreter first (sh {name})"),
+        _ => format!(
+            "is not executable; run chmod +x on it, or name its interpreter first (sh {name})"
+        ),
     }
 }
 
-/// What is worth saying of a command that mounts.
+/// Notes what may be a mistake in a command that mounts.
 fn mounts(words: &[String], notes: &mut Vec<String>) {
     let says = |name: &str| words.iter().any(|word| word.contains(name));
     if !says("{program}") {
         notes.push(
-            "the mounting command has no {program}: what --fuse names is not run by it".into(),
+            "the mounting command has no {program}, so it does not run what --fuse names".into(),
         );
     }
     if !says("{options}") {
-        notes.push("without {options} the trials of small mounts cannot pass".into());
+        notes.push("without {options}, the trials of small mounts cannot pass".into());
     }
 }
 
-/// That a module is there, or can be built there.
+/// Checks that `path` is a module's file, or a directory where one can be built.
 fn is_module(path: &Path, notes: &mut Vec<String>) -> Result<(), Failure> {
     require!(path.exists(), "{} is not there", path.display());
     hidden_from_the_guest(path, notes);
@@ -214,13 +203,12 @@ fn is_module(path: &Path, notes: &mut Vec<String>) -> Result<(), Failure> {
     let module = ModuleFile::read(path)?;
     let kernel = module.vermagic.split(' ').next().unwrap_or_default();
     notes.push(format!(
-        "the module is built for kernel {kernel}; name it to the guest: vexfs-validate run --kernel \
-         {kernel}"
+        "the module is built for kernel {kernel}; boot that one: vexfs-validate run --kernel {kernel}"
     ));
     Ok(())
 }
 
-/// The guest has a /tmp of its own.
+/// Notes that the guest cannot see `path`, because it has a /tmp of its own.
 fn hidden_from_the_guest(path: &Path, notes: &mut Vec<String>) {
     let real: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if real.starts_with("/tmp") {

@@ -4,17 +4,17 @@ use std::fmt::Write;
 
 use machine::config::{quoted, written};
 
-use super::answer::Settled;
+use super::settled::Settled;
 
-/// The file, with comments for whoever changes it later.
+/// The file's text, with comments for whoever edits it later.
 pub(super) fn text(settled: &Settled) -> String {
     let Settled { fuse, mount, module, filesystem, .. } = settled;
     let mut text = String::from(
-        "# The VexFS that is tested in the place of the reference; docs/own-vexfs.md has all that may be\n\
-         # said here. Commands are split at blanks, read by no shell, and run where this file is; paths\n\
-         # begin here.\n\n\
-         # The FUSE daemon: a program and its arguments, or the directory of its cargo package. It stays\n\
-         # in the foreground: -f where libfuse parses the arguments. python3 alone may be the checkout's own.\n",
+        "# The VexFS that is tested in place of the reference; docs/own-vexfs.md describes all settings.\n\
+         # Commands are split at blanks, without a shell, and run in this file's directory; paths are\n\
+         # relative to it.\n\n\
+         # The FUSE daemon: a program and its arguments, or the directory of its cargo package. It must stay\n\
+         # in the foreground (-f if libfuse parses the arguments). A bare python3 may be the checkout's own.\n",
     );
     let _ = match fuse {
         Some(words) => writeln!(text, "fuse = {}", written(words)),
@@ -22,7 +22,7 @@ pub(super) fn text(settled: &Settled) -> String {
     };
     text.push_str(
         "\n# The kernel module: its file, built for the guest's kernel, or the directory of its sources. Its\n\
-         # file system is called as the module is, unless filesystem says otherwise.\n",
+         # file system has the module's name, unless filesystem gives another.\n",
     );
     let _ = match (module, filesystem) {
         (Some(path), None) => writeln!(text, "module = {}", quoted(path)),
@@ -32,11 +32,11 @@ pub(super) fn text(settled: &Settled) -> String {
         (None, _) => writeln!(text, "# module = {{ path = \"kernel\", filesystem = \"myfs\" }}"),
     };
     text.push_str(
-        "\n# A benchmark whose claims are checked; by default the reference's.\n\
+        "\n# The benchmark whose claims are checked; without this line, the reference's.\n\
          # benchmark = \"python3 bench.py {mountpoint}\"\n\n\
          [mount]\n\
-         # How the daemon is mounted. {options} is -o and what a trial asks for (size=64M), or nothing;\n\
-         # leave it out where the daemon takes none, and only the trials of small mounts are red.\n",
+         # The command that mounts the daemon. {options} becomes -o and what a trial asks for (size=64M),\n\
+         # or nothing. Leave it out if the daemon takes no options; only the trials of small mounts fail then.\n",
     );
     let usual = ["{program}", "{options}", "{mountpoint}"].map(str::to_owned);
     let _ = match (fuse, mount) {
@@ -45,7 +45,7 @@ pub(super) fn text(settled: &Settled) -> String {
         (None, _) => writeln!(text, "# fuse = {}", written(&usual)),
     };
     text.push_str(
-        "# How the module's file system is mounted; by default by mount(2).\n\
+        "# The command that mounts the module's file system; without this line, mount(2).\n\
          # module = \"mount -t myfs {options} none {mountpoint}\"\n",
     );
     text

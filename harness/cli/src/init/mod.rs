@@ -1,7 +1,8 @@
-//! `vexfs-validate init`: three questions, and a `vexfs.toml` with comments.
+//! `vexfs-validate init` asks three questions and writes a commented `vexfs.toml`.
 
 mod answer;
 mod file;
+mod settled;
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -13,7 +14,8 @@ use evidence::exit;
 use machine::failure::{Failure, WithContext};
 use machine::{atomic, config};
 
-use self::answer::{Answers, MOUNTS, Settled};
+use self::answer::{Answers, MOUNTS};
+use self::settled::Settled;
 use super::output::outln;
 use super::stop::Stop;
 
@@ -29,10 +31,10 @@ pub struct Options {
     /// Your kernel module: its file, built for the guest's kernel, or the directory of its sources
     #[arg(long, value_name = "PATH")]
     module: Option<String>,
-    /// What /proc/filesystems calls the module's file system, where that is not the module's name
+    /// The name of the module's file system in /proc/filesystems, if it is not the module's name
     #[arg(long, value_name = "NAME", requires = "module")]
     filesystem: Option<String>,
-    /// Replace the file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 }
@@ -55,12 +57,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
     if fs::symlink_metadata(&path).is_ok() && !options.force {
         return Err(Stop::new(
             exit::USAGE,
-            format!("{} is there already; look at it, or replace it with --force", path.display()),
+            format!("{} is there already; edit it, or replace it with --force", path.display()),
         ));
     }
     let here = std::env::current_dir().map_err(|error| Stop::new(exit::SETUP, error))?;
     let settled = match options.answers() {
-        Some(answers) => Settled::of(&answers, &here, &path).map_err(wrong)?,
+        Some(answers) => answers.settle(&here, &path).map_err(wrong)?,
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
             let asked = ask(&mut io::stdin().lock(), &mut io::stdout(), &here, &path);
             asked.map_err(wrong)?
@@ -68,26 +70,26 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Stop> {
         None => {
             return Err(Stop::new(
                 exit::USAGE,
-                "without a terminal nothing can be asked; give --fuse COMMAND, and --mount COMMAND \
-                 where it is not {program} {options} {mountpoint}, or --module PATH",
+                "without a terminal nothing can be asked; give --fuse COMMAND (and --mount COMMAND if \
+                 it is not mounted by {program} {options} {mountpoint}), or --module PATH",
             ));
         }
     };
     let text = file::text(&settled);
-    // What is written is read the same way, and so is never refused later for what it says.
+    // Reads the text as later commands will, so that they cannot refuse a file that init wrote.
     config::parse(&text, &path).map_err(wrong)?;
     atomic::write(&path, text.as_bytes()).context(path.display()).map_err(|failure| {
-        Stop::new(exit::EVIDENCE, failure.and_then("; VEXFS_CONFIG may name another file"))
+        Stop::new(exit::EVIDENCE, failure.and_then("; set VEXFS_CONFIG to write another file"))
     })?;
     outln!("{} is written", path.display());
     for note in &settled.notes {
         outln!("note: {note}");
     }
-    outln!("next: vexfs-validate try, which tries ten things of it in about ten seconds");
+    outln!("next: vexfs-validate try, which tries ten things in about ten seconds");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the three questions; an answer that cannot be is told why, and asked for again.
+/// Asks the three questions. An answer that is refused is asked for again, with the reason.
 fn ask(
     hear: &mut impl BufRead,
     tell: &mut impl Write,
@@ -97,16 +99,16 @@ fn ask(
     let mut answers = Answers::default();
     writeln!(
         tell,
-        "Three questions, and {} is written. Empty answers take what is in brackets.",
+        "Three questions, then {} is written. An empty answer takes the value in brackets.",
         path.display()
     )?;
     loop {
         let question = "\n1. Your FUSE daemon: a program and its arguments (build/my_vexfs -f), or the \
                         directory\n   of its cargo package [the reference's]";
         answers.fuse = asked(hear, tell, question)?;
-        match Settled::of(&answers, here, path) {
+        match answers.settle(here, path) {
             Ok(_) => break,
-            // Nothing was named so far: a module may be.
+            // Nothing has been named so far, but the third question may name a module.
             Err(_) if answers.fuse.is_none() => break,
             Err(failure) => writeln!(tell, "   {failure}")?,
         }
@@ -122,13 +124,13 @@ fn ask(
             Some(number) => match MOUNTS.get(number) {
                 Some((command, _)) => Some((*command).to_owned()),
                 None => {
-                    writeln!(tell, "   there are {} of them", MOUNTS.len())?;
+                    writeln!(tell, "   the numbers are 1 to {}", MOUNTS.len())?;
                     continue;
                 }
             },
             None => Some(answer),
         };
-        match Settled::of(&answers, here, path) {
+        match answers.settle(here, path) {
             Ok(_) => break,
             Err(failure) => writeln!(tell, "   {failure}")?,
         }
@@ -137,7 +139,7 @@ fn ask(
         let question = "\n3. Your kernel module: vexfs.ko, built for the guest's kernel, or the directory \
                         of its\n   sources [none]";
         answers.module = asked(hear, tell, question)?;
-        match Settled::of(&answers, here, path) {
+        match answers.settle(here, path) {
             Ok(settled) => return Ok(settled),
             Err(failure) if answers == Answers::default() => return Err(failure),
             Err(failure) => writeln!(tell, "   {failure}")?,
@@ -145,7 +147,7 @@ fn ask(
     }
 }
 
-/// The answer to a question; `None` where it is empty.
+/// Asks a question and returns the answer; `None` if it is empty.
 fn asked(
     hear: &mut impl BufRead,
     tell: &mut impl Write,
@@ -154,7 +156,10 @@ fn asked(
     write!(tell, "{question}: ")?;
     tell.flush()?;
     let mut line = String::new();
-    machine::require!(hear.read_line(&mut line)? > 0, "there was no answer; nothing is written");
+    machine::require!(
+        hear.read_line(&mut line)? > 0,
+        "the answers ended too early; nothing is written"
+    );
     let answer = line.trim();
     Ok((!answer.is_empty()).then(|| answer.to_owned()))
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A directory with a daemon, a script and a module's sources; where the file goes.
+/// A directory with a daemon, a script and a module's sources, and the path of the file to write.
 fn room() -> (TempDir, PathBuf) {
     let room = tempfile::tempdir().unwrap();
     let at = |name: &str| room.path().join(name);
@@ -29,25 +29,30 @@ fn given(fuse: &str, mount: &str, module: &str) -> Answers {
 fn a_file_says_what_it_was_told() {
     let (room, path) = room();
     let answers = given("daemon -f", "{program} {mountpoint} {options}", "kernel");
-    let settled = Settled::of(&answers, room.path(), &path).unwrap();
+    let settled = answers.settle(room.path(), &path).unwrap();
     insta::assert_snapshot!("all", file::text(&settled));
     let answers = Answers { filesystem: Some("myfs".into()), ..given("", "", "kernel") };
-    let settled = Settled::of(&answers, room.path(), &path).unwrap();
+    let settled = answers.settle(room.path(), &path).unwrap();
     insta::assert_snapshot!("a_module_alone", file::text(&settled));
 }
 
 #[rstest::rstest]
 #[case("", "", "", "neither a daemon nor a module is named")]
 #[case("nosuch", "", "", "nosuch is no file, and no program of that name is on the path")]
-#[case("memfs.py", "", "", "memfs.py may not be executed; chmod +x it, or name its interpreter")]
-#[case("memfs.c", "", "", "memfs.c is source code; name the program that is built of it")]
+#[case(
+    "memfs.py",
+    "",
+    "",
+    "memfs.py is not executable; run chmod +x on it, or name its interpreter"
+)]
+#[case("memfs.c", "", "", "memfs.c is source code; name the program that is built from it")]
 #[case("kernel", "", "", "kernel has no Cargo.toml")]
 #[case("daemon", "{program}", "", "mount.fuse: the command does not say {mountpoint}")]
 #[case("daemon", "{program} {where}", "", "a placeholder that nobody knows")]
 #[case("daemon", "nosuch {mountpoint}", "", "mount.fuse: ")]
 #[case("daemon {mountpoint}", "", "", "a placeholder, and this command takes none")]
-#[case("", "{program} {mountpoint}", "", "--mount says how the daemon of --fuse is mounted")]
-#[case("", "{program} {mountpoint}", "kernel", "--mount says how the daemon of --fuse is mounted")]
+#[case("", "{program} {mountpoint}", "", "--mount says how to mount the daemon of --fuse")]
+#[case("", "{program} {mountpoint}", "kernel", "--mount says how to mount the daemon of --fuse")]
 #[case("daemon", "", "nosuch.ko", "nosuch.ko is not there")]
 #[case("daemon", "", "daemon", "daemon is no kernel module")]
 #[case("daemon", "", ".", "has neither Kbuild nor Makefile")]
@@ -58,28 +63,29 @@ fn what_cannot_be_is_refused(
     #[case] part: &str,
 ) {
     let (room, path) = room();
-    let settled = Settled::of(&given(fuse, mount, module), room.path(), &path);
+    let settled = given(fuse, mount, module).settle(room.path(), &path);
     let said = settled.unwrap_err().to_string();
     assert!(said.contains(part), "{said}");
-    assert!(!said.contains("vexfs.toml: "), "of a file that is not written: {said}");
+    assert!(!said.contains("vexfs.toml: "), "there is no such file yet: {said}");
 }
 
-/// The person is in a directory, and the file goes into another.
+/// The person is in one directory, and the file goes into another.
 #[test]
 fn paths_are_meant_from_where_they_are_given() {
     let (room, _) = room();
     let checkout = tempfile::tempdir().unwrap();
     let path = checkout.path().join("vexfs.toml");
     let real = room.path().canonicalize().unwrap();
-    let settled = Settled::of(&given("sh memfs.py", "", "kernel"), room.path(), &path).unwrap();
+    let settled = given("sh memfs.py", "", "kernel").settle(room.path(), &path).unwrap();
     let script = real.join("memfs.py").display().to_string();
     assert_eq!(settled.fuse, Some(vec!["sh".to_owned(), script.clone()]));
     assert_eq!(settled.module, Some(real.join("kernel").display().to_string()));
-    let note = format!("memfs.py is written as {script}: paths begin beside the file");
+    let note =
+        format!("memfs.py is written as {script}, because paths begin in the file's directory");
     assert!(settled.notes.contains(&note), "{:?}", settled.notes);
     fs::create_dir(room.path().join("my dir")).unwrap();
     fs::rename(room.path().join("daemon"), room.path().join("my dir/daemon")).unwrap();
-    let settled = Settled::of(&given("my dir/daemon", "", ""), room.path(), &path).unwrap();
+    let settled = given("my dir/daemon", "", "").settle(room.path(), &path).unwrap();
     assert!(
         file::text(&settled)
             .contains(&format!("fuse = [\"{}\"]", real.join("my dir/daemon").display()))
@@ -90,20 +96,20 @@ fn paths_are_meant_from_where_they_are_given() {
 fn what_may_be_meant_otherwise_is_noted() {
     let (room, path) = room();
     let notes = |fuse: &str, mount: &str| {
-        Settled::of(&given(fuse, mount, ""), room.path(), &path).unwrap().notes.join("\n")
+        given(fuse, mount, "").settle(room.path(), &path).unwrap().notes.join("\n")
     };
     assert!(notes("sh nosuch.py", "").contains("nosuch.py is not there"));
-    // The set-up makes it.
+    // The set-up installs it.
     let notes_of_python = notes("python3 memfs.py", "");
     assert!(notes_of_python.contains("python3 is the checkout's own"), "{notes_of_python}");
     assert!(!notes("sh memfs.py", "").contains("the checkout's own"));
-    // Nor is a program on the path one of this directory.
+    // A program on the path is not taken for a file in this directory.
     assert_eq!(notes("sh memfs.py", ""), "");
     assert!(notes("daemon", "{program} {mountpoint}").contains("small mounts cannot pass"));
     assert!(notes("daemon", "./daemon {options} {mountpoint}").contains("has no {program}"));
 }
 
-/// Wrong answers are told why, and asked for again.
+/// A refused answer is asked for again, with the reason.
 #[test]
 fn three_questions_are_asked() {
     let (room, path) = room();
@@ -116,7 +122,7 @@ fn three_questions_are_asked() {
     assert!(text.contains("\nfuse = \"daemon -f\"\n") && text.contains("\nmodule = \"kernel\"\n"));
     assert!(text.contains("\nfuse = \"{program} {mountpoint}\"\n"), "{text}");
     let cut = ask(&mut Cursor::new("daemon\n"), &mut Vec::new(), room.path(), &path);
-    assert_eq!(cut.unwrap_err().to_string(), "there was no answer; nothing is written");
+    assert_eq!(cut.unwrap_err().to_string(), "the answers ended too early; nothing is written");
     let none = ask(&mut Cursor::new("\n\n"), &mut Vec::new(), room.path(), &path);
     assert!(none.unwrap_err().to_string().starts_with("neither a daemon nor a module"));
 }

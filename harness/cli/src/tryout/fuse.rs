@@ -1,4 +1,4 @@
-//! The ten things of a FUSE daemon.
+//! Tries ten things of a FUSE daemon.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,31 +18,31 @@ use super::tally::Tally;
 use super::watch::{HANGS, within};
 use crate::stop::Stop;
 
-/// For each thing; none takes a tenth of it where the machine is quiet.
+/// The limit of each thing. On a quiet machine none takes a tenth of it.
 const EACH: Duration = Duration::from_secs(4);
-/// For mounting, and for ending: daemons have limits of their own, and this is the net below them.
+/// The limit of mounting and of ending. Both have limits of their own; this one is the safety net.
 const LONGEST: Duration = Duration::from_secs(30);
-/// How much longer a process may take that tries a thing, once its daemon was killed.
+/// How long a process that tries a thing may still take after its daemon was killed.
 const FREED: Duration = Duration::from_secs(5);
-/// After which nothing more is begun: a daemon that hangs in one thing most often hangs in the next.
+/// No further thing is begun after this time: a daemon that hangs once usually hangs again.
 const ALL: Duration = Duration::from_secs(25);
-/// As many, for the same reason.
+/// No further thing is begun after so many that hung, for the same reason.
 const MOST_HANGS: usize = 2;
-/// In which a daemon that goes to the background has gone.
+/// A daemon that goes to the background does so within this time.
 const GOES: Duration = Duration::from_millis(250);
 
 const MOUNTS: &str = "mounts, and its root answers";
 const UNMOUNTS: &str = "ends with status 0 when it is unmounted, and leaves nothing";
 const HEARS: &str = "unmounts on SIGTERM";
 
-/// A daemon under trial, which is started again when it has died.
+/// A daemon under trial. It is started again if it has died.
 struct Daemon<'a> {
     program: PathBuf,
     options: Vec<String>,
     mount: Option<FuseMount>,
     signals: &'a Signals,
     begun: Instant,
-    /// How often it hung.
+    /// How many things hung.
     hung: usize,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn try_it(tally: &mut Tally, signals: &Signals) -> Result<(), Stop> {
 }
 
 impl Daemon<'_> {
-    /// Starts it as trials do, or else without options.
+    /// Starts the daemon as trials do, and if that fails, without options.
     fn start_first(&mut self, config: &Config, tally: &mut Tally) -> Result<bool, Stop> {
         let takes_options = config.mount.fuse.as_ref().is_none_or(|own| own.mentions("options"));
         let usual = vec!["-o".to_owned(), fuse_options(OPTIONS)];
@@ -88,7 +88,7 @@ impl Daemon<'_> {
             }
             Err(failed) => failed,
         };
-        // One that mounts and is silent is so with any options.
+        // A daemon that mounts but does not answer will not answer with other options either.
         let bare = if asked.is_empty() || failed.how == How::NoAnswer {
             Err(failed.clone())
         } else {
@@ -113,7 +113,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Starts it, and looks whether it stays.
+    /// Starts the daemon, and checks that it stays in the foreground.
     fn attempt(&self, options: &[String]) -> Result<Result<FuseMount, NotStarted>, Stop> {
         within(LONGEST, self.signals, || {
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -123,7 +123,7 @@ impl Daemon<'_> {
         })
     }
 
-    /// Its mount, with the options that it takes; a new one where the last has died.
+    /// The daemon's mount, with the options that it takes. If the daemon has died, a new one.
     fn mounted(&mut self) -> Result<Result<FuseMount, Failure>, Stop> {
         if let Some(mut mount) = self.mount.take()
             && mount.now().is_empty()
@@ -155,7 +155,7 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Tries it on `mount`, which is given back where its daemon is alive.
+    /// Tries a thing on `mount`, and returns the mount as well if its daemon is still alive.
     fn on(
         &mut self,
         mut mount: FuseMount,
@@ -222,7 +222,7 @@ impl Daemon<'_> {
     }
 }
 
-const NO_TIME: &str = "what came before hung, or took too long";
+const NO_TIME: &str = "earlier things hung, or took too long";
 
 fn does_not_start_again(not: NotStarted) -> Failure {
     not.failure.context("the FUSE daemon does not start again")
@@ -240,7 +240,7 @@ fn tell(
     }
 }
 
-/// What /proc says that is mounted: `fuse.vexfs`.
+/// The mount's type in /proc/mounts, such as `fuse.vexfs`.
 fn kind_of(mount: &FuseMount) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let at = mount.path().as_os_str().as_bytes();

@@ -1,4 +1,5 @@
-//! `vexfs-validate try`: ten things in about ten seconds, before anyone runs hundreds of trials.
+//! `vexfs-validate try` tries ten things in about ten seconds, before anyone runs hundreds of
+//! trials.
 
 pub(super) mod advice;
 mod fuse;
@@ -22,8 +23,8 @@ use super::output::outln;
 use super::stop::Stop;
 use tally::Tally;
 
-/// How long a daemon may take to mount, to answer or to end. Trials wait longer; a person looks on, and
-/// is [told](advice::not_started).
+/// How long a daemon may take to mount, to answer or to end. Trials wait longer, but here a person
+/// is watching; the [advice](advice::not_started) says so.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn run() -> Result<ExitCode, Stop> {
@@ -33,7 +34,7 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     if !advice::is_module_alone(config) {
         Requirement::DevFuse.check().map_err(|missing| Stop::new(exit::SETUP, missing))?;
     }
-    // Where this process is killed, somebody has to take down what it has mounted.
+    // If this process is killed, the guardian takes down its mounts.
     guardian::start().map_err(setup)?;
     let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
     wait_no_longer_than(PATIENCE * watch::slowness());
@@ -41,7 +42,7 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     outln!("{}", advice::what_is_tried(config));
     let mut whole = true;
     if advice::is_module_alone(config) {
-        // The reference's daemon says nothing of it; on the host the module is not tried.
+        // The reference's daemon says nothing about the module, and the host does not load modules.
         whole = here == Place::Guest;
     } else {
         let mut tally = Tally::new("FUSE daemon", advice::all_of_daemon(config));
@@ -61,7 +62,7 @@ pub(super) fn run() -> Result<ExitCode, Stop> {
     Ok(if whole { exit::SUCCESS } else { exit::FAIL }.into())
 }
 
-/// What a thing's failure says, without its trial's name before it.
+/// The failure's message without the trial's name at its beginning.
 fn plain(failure: &Failure, thing: &FirstThing) -> Failure {
     let message = failure.to_string();
     let name = format!("{}: ", thing.operation.name);

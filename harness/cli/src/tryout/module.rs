@@ -1,4 +1,4 @@
-//! The ten things of the kernel module, in the guest; on the host its file is looked at.
+//! Tries ten things of the kernel module in the guest. On the host, only looks at its file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::watch::{slowness, within};
 use crate::output::outln;
 use crate::stop::Stop;
 
-/// For each thing; nothing frees who waits for a kernel.
+/// The limit of each thing. Nothing can free a process that waits for the kernel.
 const EACH: Duration = Duration::from_secs(10);
 
 const LOADS: &str = "loads, and its file system mounts";
@@ -82,20 +82,21 @@ fn loads_again() -> Result<(), Failure> {
     for _ in 0..2 {
         let loaded = ModuleFile::of_running_kernel()?.load()?;
         let live = live_allocations()?.unwrap_or_default();
-        require!(live == 0, "{live} allocations of the engine live after loading");
+        require!(live == 0, "{live} allocations of the engine are live after loading");
         loaded.unload()?;
     }
     Ok(())
 }
 
-/// Says what can be said of the module without a guest; whether it is a module at all.
+/// Prints what the module's file says about itself, without a guest. Returns whether it is a
+/// module.
 pub(super) fn look_at_file(config: &Config) -> bool {
-    // The guest sees the same configuration, and runs what lies in the checkout.
-    let in_guest = "it is tried in the guest, by: vexfs-validate guest -- \
-                    target/debug/vexfs-validate try";
+    // The guest sees the same configuration, and runs the checkout's programs.
+    let in_guest = "the guest tries it: vexfs-validate guest -- target/debug/vexfs-validate try";
     let Some(own) = &config.module else { return true };
     if own.path.is_dir() {
-        outln!("kernel module: built of {} before a guest boots; {in_guest}", own.path.display());
+        let sources = own.path.display();
+        outln!("kernel module: built from {sources} before a guest boots; {in_guest}");
         return true;
     }
     match read(&own.path) {

@@ -1,4 +1,4 @@
-//! What became of the things that were tried: a line each, as it goes.
+//! Prints one line for each thing as it is tried, and counts the results.
 
 use console::style;
 use machine::failure::Failure;
@@ -6,20 +6,20 @@ use machine::failure::Failure;
 use super::advice;
 use crate::output::outln;
 
-/// How many there are, of each home.
+/// How many things are tried of a daemon, and of a module.
 const ALL: usize = 10;
-/// Lines of a failure that are shown: what a daemon said may be long.
+/// How many of a failure's last lines are shown; a daemon's output may be long.
 const LINES: usize = 8;
 
-/// What was tried so far.
+/// The results so far.
 pub(super) struct Tally {
     of: &'static str,
-    /// What tries all of it.
+    /// The command that runs all trials.
     all: String,
     works: usize,
     lacks: Vec<&'static str>,
     not_tried: usize,
-    /// What the daemon said, when it was last told: its last words are told once.
+    /// The daemon's output as it was last shown, so that it is not shown twice.
     words: String,
 }
 
@@ -32,14 +32,15 @@ impl Tally {
         self.works + self.lacks.len() + self.not_tried + 1
     }
 
-    /// It works; `more` may say how.
+    /// Counts and prints a thing that works; `more` may add how.
     pub(super) fn works(&mut self, title: &'static str, more: &str) {
         let colon = if more.is_empty() { "" } else { ": " };
         outln!("{:>3} {:<9} {title}{colon}{more}", self.number(), style("works").green());
         self.works += 1;
     }
 
-    /// It does not, and why; `advice` says what to change where a line of `vexfs.toml` would.
+    /// Counts and prints a thing that does not work, and why; `advice` says which line of
+    /// `vexfs.toml` to change, if that would help.
     pub(super) fn lacks(&mut self, title: &'static str, failure: &Failure, advice: Option<String>) {
         let message = failure.to_string();
         let (first, words) = message.split_once('\n').unwrap_or((&message, ""));
@@ -59,7 +60,7 @@ impl Tally {
         self.words = words.to_owned();
     }
 
-    /// All that is left was not tried, and why.
+    /// Counts and prints all remaining things as not tried, and why.
     pub(super) fn rest_not_tried(&mut self, why: &str) {
         let first = self.number();
         if first > ALL {
@@ -69,18 +70,18 @@ impl Tally {
         self.not_tried += ALL + 1 - first;
     }
 
-    /// It was not tried, and why.
+    /// Counts and prints a thing that was not tried, and why.
     pub(super) fn not_tried(&mut self, title: &'static str, why: &str) {
         outln!("{:>3} {:<9} {title}: {why}", self.number(), style("not tried").yellow());
         self.not_tried += 1;
     }
 
-    /// Whether nothing is lacking.
+    /// Whether all things work.
     pub(super) fn all_work(&self) -> bool {
         self.works == ALL
     }
 
-    /// The last line: how many there are, and what to do next.
+    /// Prints the last line: how many things work, and what to do next.
     pub(super) fn conclude(&self) {
         outln!(
             "{}: {} of {ALL} work; {}",

@@ -1,5 +1,5 @@
-//! Nothing that is tried hangs: a daemon that holds somebody is ended, and so is one that is tried
-//! when a person has seen enough.
+//! Keeps `try` from hanging: a daemon that does not answer in time is killed, and so is one that is
+//! being tried on Ctrl-C.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -13,13 +13,13 @@ use machine::place;
 
 use crate::stop::Stop;
 
-/// How the failure begins of what was not done in time.
+/// The first words of the failure of a thing that was not done in time.
 pub(super) const HANGS: &str = "it hangs";
 
-/// How often it is looked whether somebody interrupts.
+/// How often the limit and Ctrl-C are checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How many times as long everything takes here: an emulated CPU is slow.
+/// How many times longer things may take here. An emulated CPU is slow.
 pub(super) fn slowness() -> u32 {
     if place::hypervisor_vendor().starts_with("TCG") { 10 } else { 1 }
 }
@@ -30,7 +30,8 @@ enum Ended {
     Interrupted,
 }
 
-/// What `work` says, for which daemons of this thread are ended after `limit` or on Ctrl-C.
+/// Returns the result of `work`. After `limit` or on Ctrl-C, the daemons that this thread started
+/// are killed, which frees whatever waits for them.
 pub(super) fn within<T, E: From<Failure>>(
     limit: Duration,
     signals: &Signals,
@@ -52,7 +53,7 @@ pub(super) fn within<T, E: From<Failure>>(
                     _ => return None,
                 }
             };
-            // It may be starting another one, or its next request may be on its way.
+            // Until `work` returns: it may be starting another daemon, or about to send a request.
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 kill_daemons_of(worker);
             }
@@ -63,11 +64,11 @@ pub(super) fn within<T, E: From<Failure>>(
         (outcome, watch.join().unwrap_or_default())
     });
     if signals.interrupted() || matches!(cut_short, Some(Ended::Interrupted)) {
-        return Err(Stop::new(exit::INTERRUPTED, "interrupted; nothing is left of what was tried"));
+        return Err(Stop::new(exit::INTERRUPTED, "interrupted; no process or mount is left"));
     }
     Ok(match (outcome, cut_short) {
         (Err(_), Some(_)) => Err(E::from(Failure::new(format!(
-            "{HANGS}: not done within {} s, when the FUSE daemon was killed to free whoever waited",
+            "{HANGS}: not done within {} s; then the FUSE daemon was killed to free whoever waited for it",
             limit.as_secs()
         )))),
         (outcome, _) => outcome,

@@ -43,8 +43,8 @@ impl Drop for Tmpfs {
     }
 }
 
-/// What the file systems stand on: a tmpfs of the lane's own where it may mount one, so that none can
-/// take all memory, else the one of all users.
+/// What the file systems stand on: a tmpfs of the lane's own where it may mount one, so that none
+/// can take all memory, else the one of all users.
 pub struct Ground(Option<Tmpfs>);
 
 impl Ground {

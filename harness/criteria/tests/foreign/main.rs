@@ -1,12 +1,13 @@
-//! Puts foreign file systems in the reference's place, by `vexfs.toml`: criterion 1's trials of a file
-//! system on each, and one table, the one in docs/own-vexfs.md. `make foreign` runs it.
+//! Puts foreign file systems in the reference's place, by `vexfs.toml`: criterion 1's trials of a
+//! file system on each, and one table, the one in docs/own-vexfs.md. `make foreign` runs it.
 //!
-//! What a file system lacks is asked by the contract, and then the message says so, or by POSIX: then
-//! the same operation passes on tmpfs. What tmpfs fails as well is asked by nobody, and is our fault.
+//! What a file system lacks is asked by the contract, and then the message says so, or by POSIX:
+//! then the same operation passes on tmpfs. What tmpfs fails as well is asked by nobody, and is our
+//! fault.
 //!
 //! - `foreign [NAME...]` tries the daemons whose names contain one of these, or all.
-//! - `foreign --try DIR KERNEL EVIDENCE` tries the module of DIR's `vexfs.toml` in guests, which leave
-//!   their evidence in EVIDENCE.
+//! - `foreign --try DIR KERNEL EVIDENCE` tries the module of DIR's `vexfs.toml` in guests, which
+//!   leave their evidence in EVIDENCE.
 //! - `foreign [--module NAME DIR EVIDENCE]...` counts what those guests have left.
 //!
 //! With `VEXFS_VALIDATION_WRITE=1` the rows are written into the page, otherwise compared with the
@@ -85,8 +86,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The trials of the table of operations, without those of hundreds of thousands of requests, and the
-/// trials of mounting.
+/// The trials of the table of operations, without those of hundreds of thousands of requests, and
+/// the trials of mounting.
 fn trials() -> Vec<Trial> {
     let operations = all_operations().into_iter();
     let operations = operations.filter(|one| one.effort != Effort::ManyRequests);
