@@ -223,7 +223,7 @@ IN_FOREIGN := target/guest/foreign
 UNFAIR := $(IN_FOREIGN)-unfair
 FOREIGN_MODULES := $(BUILT)/foreign-modules
 DKMS_KERNEL := 6.1
-FOREIGN_TEST := cargo test --locked -p criteria --test foreign
+FOREIGN_TEST := cargo test --locked --test foreign
 foreign: setup build ## file systems of other people's in the reference's place, one table
 	$(begin)
 	@fixtures/foreign/setup.sh
