@@ -18,8 +18,8 @@ pub struct Found {
     pub twin_of: String,
     /// What it does wrong.
     pub fault: String,
-    /// The criterion that went red.
-    pub criterion: Criterion,
+    /// The criterion that went red; none if it is found by tests that belong to no criterion.
+    pub criterion: Option<Criterion>,
     /// Trials of other criteria that use what it breaks, and therefore failed too.
     #[serde(default)]
     pub falls_with: Vec<String>,
@@ -114,7 +114,7 @@ impl Found {
             self.saboteur.clone(),
             self.twin_of.clone(),
             self.fault.clone(),
-            self.criterion.id().to_owned(),
+            self.criterion.map_or_else(String::new, |criterion| criterion.id().to_owned()),
             self.found_by.join(", "),
             self.falls_with.join(", "),
             shortened(&self.message, SHOWN),
@@ -145,7 +145,7 @@ mod tests {
             saboteur: saboteur.to_owned(),
             twin_of: "FUSE daemon".to_owned(),
             fault: String::new(),
-            criterion: Criterion::Fuse,
+            criterion: Some(Criterion::Fuse),
             falls_with: Vec::new(),
             found_by: Vec::new(),
             message: String::new(),

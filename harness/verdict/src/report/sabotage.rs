@@ -14,8 +14,9 @@ pub(super) fn section(run: &Run) -> Option<Section> {
     section.text(format!(
         "For every check a twin of what it checks was made that does one thing wrong (make \
          sabotage, make sanitize). {account}. Each of those found was found by the criterion that \
-         had to, for the right reason. A trial that speaks for each other criterion passed, or, \
-         where that stands on the same broken thing, the one named failed, too."
+         had to, or by the engine's own test where no criterion is named, for the right reason. A \
+         trial that speaks for each other criterion passed, or, where that stands on the same \
+         broken thing, the one named failed, too."
     ));
     if !account.missing.is_empty() {
         section.text("One that was not found has escaped, or nobody has looked for it.".to_owned());
