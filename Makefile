@@ -8,9 +8,9 @@ TIMES ?= 10
 BASE ?= main
 # The trials of kernel against FUSE that measure.
 MEASURING = test(/^kernel_vs_fuse::(insertion|[a-z]+_search)$$/)
-# The adversary's acts that take minutes on an emulated CPU; `make adversary` and `make validate` play
-# them.
-LONG_ACTS = test(/^module::adversary_(attaches_at_extremes|is_killed_.*|overwrites_all_rows)$$/)
+# What the adversary does for minutes on an emulated CPU, and changes that are killed beside long searches;
+# `make adversary` and `make validate` play them.
+LONG_ACTS = test(/^module::(adversary_(attaches_at_extremes|is_killed_.*|overwrites_all_rows)|killed_changes_wait_for_no_search)$$/)
 TORTURE = test(/^(fuse|module)::(pjdfstest|fsx|fuzzed_requests|walks_as_tmpfs_does|adversary_.*|changed_rows_.*)$$/)
 # The engine's random sequences and the simulation of the rule need no mount: they are played on the host
 # alone.
@@ -304,7 +304,7 @@ matrix: ## the guest's criteria on each kernel of fixtures/guest/kernels.txt, on
 adversary: setup build ## all that the adversary does to the module, in the guest
 	$(begin)
 	$(VALIDATE) guest --kernel $(KERNEL) -- \
-	  cargo nextest run --profile vm -E 'test(/^module::adversary_/)'
+	  cargo nextest run --profile vm -E 'test(/^module::adversary_/) or $(LONG_ACTS)'
 
 torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model, the rule of ratios on noise (TIMES=10 times as much)
 	$(begin)
