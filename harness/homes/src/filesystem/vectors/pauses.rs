@@ -32,8 +32,10 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 
 /// How many searches must be answered in the midst of a change (or of a training, which is a single
 /// step of one) by the time that the given number of searches of another file have been answered.
+/// The latter wait for nothing and take some 20 µs; on two processors, one of which changes the file,
+/// the former may wait ten milliseconds each for their turn.
 const LEAST: usize = 5;
-const OF_ANOTHER_FILE: usize = 200 * LEAST;
+const OF_ANOTHER_FILE: usize = 10_000 * LEAST;
 /// How often the change is repeated until one of the two numbers is reached.
 const TIMES: usize = 100;
 /// The largest number of a graph's rows in one step. It divides the number of finished rows
@@ -144,11 +146,16 @@ fn look(
     Ok(found)
 }
 
-/// 1,000 rows are added to a graph, each of them a step. They are 96,000 bytes, which the kernel
-/// passes to a FUSE daemon as one request. With several requests, even a daemon that lets no search
-/// in while it serves a write would let some in between two of them.
-const THERE: usize = 500;
-const MORE: usize = 1_000;
+/// Rows that fill whole pages. The kernel passes a write of whole pages to a FUSE daemon as one
+/// request, and ends a request with a page of which it knows only a part (`fuse_fill_write_pages` in
+/// fs/fuse/file.c). With several requests, even a daemon that lets no search in while it serves one
+/// would let some in between two of them.
+const ROWS_OF_PAGES: usize = 128;
+const _: () = assert!((ROWS_OF_PAGES * ROW).is_multiple_of(4096));
+
+/// These are added to a graph, each of them a step.
+const THERE: usize = 4 * ROWS_OF_PAGES;
+const MORE: usize = 8 * ROWS_OF_PAGES;
 
 /// The searches in the midst of that change, each of which comes after `ahead`.
 fn look_at_a_graph(dir: &Path, ahead: Ahead) -> Result<Vec<Around>, Failure> {
@@ -203,12 +210,12 @@ fn common_divisor(one: u64, other: u64) -> u64 {
 }
 
 /// A write takes the number of rows past 4,096, where structures are trained, which is a single
-/// step of the write. It begins right below: what a change does not get done in its time over FUSE
+/// step of the write. It begins shortly below: what a change does not get done in its time over FUSE
 /// is owed, and a training that is owed is done by the next search, beside which there is none.
 fn searches_go_on_beside_a_training(dir: &Path) -> Result<(), Failure> {
     const STEP: u64 = 4_096;
-    const THERE: usize = 4_094;
-    const MORE: usize = 4;
+    const THERE: usize = STEP as usize - ROWS_OF_PAGES;
+    const MORE: usize = 2 * ROWS_OF_PAGES;
     let data = Dataset::generate(12, THERE + MORE, DIM, 1);
     // Trainings that a change over FUSE does at once. What is more work, as 1,024 lists are, is owed.
     for (kind, params) in
