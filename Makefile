@@ -62,8 +62,8 @@ HOST ?= native
 CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
-  fuzz-daemon foreign foreign-daemons foreign-modules second-judge clock regress hosts bench bench-engine \
-  bench-homes bench-setup memcheck clean distclean
+  fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
+  bench-engine bench-homes bench-setup memcheck clean distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
 $(error HOST=$(HOST) is neither container nor native)
@@ -305,6 +305,13 @@ adversary: setup build ## all that the adversary does to the module, in the gues
 	$(begin)
 	$(VALIDATE) guest --kernel $(KERNEL) -- \
 	  cargo nextest run --profile vm -E 'test(/^module::adversary_/) or $(LONG_ACTS)'
+
+STRETCHES := target/guest/stretches
+stretches: setup build ## no request of the module's keeps a CPU for longer than a millisecond, by guest instructions
+	$(begin)
+	@rm -rf $(STRETCHES)
+	$(VALIDATE) guest --kernel $(KERNEL) --clock instructions --evidence $(STRETCHES) -- \
+	  fixtures/guest/stretches.sh 1
 
 torture: setup build ## pjdfstest, fsx, fuzzed requests and the adversary on both homes, the engine against its model, the rule of ratios on noise (TIMES=10 times as much)
 	$(begin)
