@@ -8,6 +8,7 @@ use std::time::Duration;
 use homes::fuse::kill_daemons_of;
 use homes::torture;
 use machine::failure::Failure;
+use nix::sys::sysinfo::sysinfo;
 
 use super::context::Context;
 
@@ -17,6 +18,10 @@ const EMULATED: u32 = 10;
 /// A little less than nextest grants (`nextest.toml`), on the host and in the guest, so that a
 /// hanging trial reports it itself, and also under `cargo test`.
 const USUAL: Duration = Duration::from_secs(28 * 60);
+
+/// Above this [`load`], processes wait longer for a processor than they use one: how long a trial
+/// takes then says little of the file system.
+const BUSY: f64 = 2.0;
 
 /// How long a trial may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,8 @@ impl Limit {
 /// Runs `body`, and kills its daemons after `limit`.
 ///
 /// # Errors
-/// The error of `body`, or that it took longer than `limit`.
+/// The error of `body`, or that it took longer than `limit`; undecided if it ended well by itself on
+/// a [busy](BUSY) machine.
 pub(super) fn within(
     limit: Limit,
     context: &Context,
@@ -81,15 +87,37 @@ pub(super) fn within(
         let said = outcome.as_ref().err().map(|failure| format!(": {failure}")).unwrap_or_default();
         match watch.join().unwrap_or_default() {
             None => outcome,
-            Some(0) => {
-                machine::fail!("it took longer than {seconds} s, and no FUSE daemon held it{said}")
-            }
+            Some(0) => Err(late(outcome, seconds, load())),
             Some(_) => machine::fail!(
                 "it hangs: not done within {seconds} s, when the FUSE daemon was killed to free \
                  it{said}"
             ),
         }
     })
+}
+
+/// The processes that were running or waiting to, over the last minutes, for each processor.
+fn load() -> f64 {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let (of_a_minute, of_five, _) = sysinfo().map_or((0.0, 0.0, 0.0), |info| info.load_average());
+    of_a_minute.max(of_five) / processors as f64
+}
+
+/// The failure of a trial that ended by itself, but late, at the given [`load`].
+fn late(outcome: Result<(), Failure>, seconds: u64, load: f64) -> Failure {
+    match outcome {
+        Err(failure) => Failure::new(format!(
+            "it took longer than {seconds} s, and no FUSE daemon held it: {failure}"
+        )),
+        Ok(()) if load > BUSY => Failure::undecided(format!(
+            "it did what it should, but took longer than {seconds} s, on a busy machine: a load of \
+             {load:.1} for each processor. Run it again when less is running"
+        )),
+        Ok(()) => Failure::new(format!(
+            "it took longer than {seconds} s, and no FUSE daemon held it: a load of {load:.1} for \
+             each processor does not explain that"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +143,21 @@ mod tests {
         within(Limit::Usual, &context, || Ok(())).unwrap();
         let failure = within(Limit::Usual, &context, || machine::fail!("its own")).unwrap_err();
         assert_eq!(failure.to_string(), "its own");
+    }
+
+    #[test]
+    fn who_does_what_it_should_late_on_a_busy_machine_is_not_accused() {
+        let said = |outcome, load| {
+            let failure = late(outcome, 120, load);
+            (failure.is_undecided(), failure.to_string())
+        };
+        let (undecided, words) = said(Ok(()), 4.5);
+        assert!(undecided && words.contains("a load of 4.5 for each processor"), "{words}");
+        let (undecided, words) = said(Ok(()), 1.0);
+        assert!(!undecided && words.contains("does not explain that"), "{words}");
+        let (undecided, words) = said(Err(Failure::new("rows are lost")), 4.5);
+        assert!(!undecided && words.ends_with("held it: rows are lost"), "{words}");
+        assert!(load() >= 0.0);
     }
 
     #[test]
