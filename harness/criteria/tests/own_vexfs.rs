@@ -144,6 +144,45 @@ fn a_daemon_without_options_is_told_what_to_leave_out() {
     assert!(text.contains("test result: ok. 1 passed"), "{text}");
 }
 
+/// libfuse's daemons exit with 8 after a signal. What counts is that the mount is gone.
+#[test]
+fn what_a_signalled_daemon_exits_with_is_its_own_affair() {
+    let exits_with_8 = "for mountpoint; do :; done
+        \"$0\" \"$@\" & daemon=$!
+        trap 'fusermount3 -u \"$mountpoint\"; wait $daemon; exit 8' TERM INT HUP
+        wait $daemon";
+    let config =
+        format!("fuse = {:?}\n", ["sh", "-c", exits_with_8, plain_fuse().to_str().unwrap()]);
+    let text = criterion(&config, &["fuse::signals_unmount", "--exact"]);
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    // One that exits and leaves its mount is told so.
+    let leaves =
+        exits_with_8.replace("fusermount3 -u \"$mountpoint\"; wait $daemon", "kill $daemon");
+    let config = format!("fuse = {:?}\n", ["sh", "-c", &leaves, plain_fuse().to_str().unwrap()]);
+    let text = criterion(&config, &["fuse::signals_unmount", "--exact"]);
+    assert!(text.contains("test result: FAILED. 0 passed; 1 failed"), "{text}");
+}
+
+/// What the suite makes for a daemon of another user's must be open to that.
+#[test]
+fn a_umask_that_shuts_others_out_spoils_no_trial() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("vexfs.toml");
+    fs::write(&config, format!("fuse = {:?}\n", plain_fuse())).unwrap();
+    for trial in ["fuse::append", "fuse::mounts_as_fuse", "fuse::unmount_leaves_nothing"] {
+        Command::new("sh")
+            .args(["-c", "umask 077; exec \"$0\" --exact \"$1\""])
+            .arg(plain_fuse().with_file_name("fuse_criterion"))
+            .arg(trial)
+            .env("VEXFS_CONFIG", &config)
+            .env_remove("NEXTEST")
+            .env_remove("NEXTEST_RUN_ID")
+            .assert()
+            .success()
+            .stdout(predicates::str::contains("test result: ok. 1 passed"));
+    }
+}
+
 /// `fuse` has an argument that is a path beside `vexfs.toml`.
 #[test]
 fn a_command_runs_where_its_file_is() {
