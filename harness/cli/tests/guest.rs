@@ -197,6 +197,28 @@ fn a_killed_launcher_leaves_a_directory_that_works() {
     assert!(page.contains("the launcher left no word on how the guest ended"), "{page}");
 }
 
+/// The host's lane is done, by a cargo that does nothing, and the guest's is at work.
+#[test]
+fn a_run_that_is_interrupted_in_its_guest_has_a_verdict_and_a_report() {
+    let machine = Machine::new(DEAF);
+    fs::create_dir(machine.path("bin")).unwrap();
+    machine.script("bin/cargo", "#!/bin/sh\nexit 0\n");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut process = machine.command("run", "tcg");
+    process.env("PATH", format!("{}:{path}", machine.path("bin").display()));
+    let mut run = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let kept = |name: &str| fs::read_to_string(machine.path("evidence").join(name));
+    let pid = wait_for(|| kept("pid").ok()?.trim().parse().ok());
+    kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert!(!runs(pid));
+    for said in [kept("verdict.json").unwrap(), kept("report.html").unwrap()] {
+        assert!(said.contains("INCONCLUSIVE"), "{said}");
+    }
+    assert!(kept("host.jsonl").unwrap().contains("interrupted"), "{}", kept("host.jsonl").unwrap());
+    assert_eq!(machine.leftovers(), Vec::<PathBuf>::new());
+}
+
 /// The user has seen the oops, so the evidence has to show it.
 #[test]
 fn an_oops_before_ctrl_c_is_the_kernels_fault() {
