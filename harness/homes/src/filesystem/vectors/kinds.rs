@@ -22,13 +22,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![
 
 /// The least mean recall that each kind must have by default: what the contract promises on any
 /// rows, and a little more of a graph, because the rows here are few and easy.
-const LEAST_RECALL: [(Kind, f64); 5] = [
-    (Kind::Flat, 1.0),
-    (Kind::Hnsw, 0.98),
-    (Kind::Pq, 0.95),
-    (Kind::Ivf, 0.95),
-    (Kind::Lsh, 0.95),
-];
+const LEAST_RECALL: [(Kind, f64); 5] =
+    [(Kind::Flat, 1.0), (Kind::Hnsw, 0.98), (Kind::Pq, 0.95), (Kind::Ivf, 0.95), (Kind::Lsh, 0.95)];
 const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
 
 /// The relative error that a distance may have, and the smallest distance that it applies to.
