@@ -47,7 +47,7 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
             let report = stats(&file, 0).context("STATS")?.report;
             let has_lists = kind != Kind::Ivf || report.measured_effort > 0;
             require!(has_lists, "{named}: no nprobe was measured: {report:?}");
-            for effort in [Some(0), of_structure(kind, exponent, &report)].into_iter().flatten() {
+            for effort in [Some(0), of_structure(kind, &report)].into_iter().flatten() {
                 let named = format!("{named}, effort {effort}");
                 let mut searcher = Searcher::new(DIM as u32, K, 0)?.with_param(effort);
                 let (mut answers, mut found) = (Vec::new(), 0);
@@ -71,16 +71,12 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
 }
 
 /// The effort with which the structure is searched where it is searched by default: the kind's own
-/// or, for lists, the one that was measured. `None` where there is nothing to be searched, or too
-/// little to be found.
-fn of_structure(kind: Kind, exponent: i32, report: &Report) -> Option<u32> {
+/// or, for lists, the one that was measured. `None` where there is no structure.
+fn of_structure(kind: Kind, report: &Report) -> Option<u32> {
     match kind {
         Kind::Flat => None,
         Kind::Hnsw => Some(256),
-        // At 2^23 two values are left of each component, so there are fewer different parts of
-        // rows than centroids. The centroids that are left over stay at zero, so far from all rows
-        // that the bytes of a search's table tell only them from the others.
-        Kind::Pq => (exponent < 23).then_some(12),
+        Kind::Pq => Some(12),
         Kind::Ivf => Some(report.measured_effort),
         Kind::Lsh => Some(48),
     }
