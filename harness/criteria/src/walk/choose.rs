@@ -9,6 +9,7 @@ use machine::failure::Failure;
 use super::compare::{Difference, Homes, hash};
 use super::coverage::Coverage;
 use super::draw::draw;
+use super::lacking::Lacking;
 use super::operation::Operation;
 
 /// Steps of a sequence, at most: a difference is more easily understood, and the prefixes are replayed.
@@ -31,6 +32,8 @@ pub struct Walk {
     pub coverage: Coverage,
     /// Whether it does anything with extended attributes.
     pub xattrs: bool,
+    /// What it does without.
+    pub left_out: Vec<Lacking>,
 }
 
 impl Walk {
@@ -44,6 +47,7 @@ impl Walk {
             beginnings: vec![(Vec::new(), 0)],
             coverage: Coverage::default(),
             xattrs: true,
+            left_out: Vec::new(),
         }
     }
 
@@ -56,7 +60,8 @@ impl Walk {
         let mut drawn = Vec::with_capacity(CANDIDATES);
         while drawn.len() < CANDIDATES {
             let step = draw(&mut self.dice);
-            if self.xattrs || !step.name().ends_with("xattr") {
+            let left_out = self.left_out.iter().any(|lacking| lacking.leaves_out(&step));
+            if !left_out && (self.xattrs || !step.name().ends_with("xattr")) {
                 drawn.push(step);
             }
         }

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use machine::failure::{Failure, WithContext};
 
 use super::home::Walked;
+use super::lacking::{Lacking, compared};
 use super::operation::Operation;
 use super::outcome::Outcome;
 
@@ -57,12 +58,14 @@ pub struct Homes {
     pub all: Vec<Box<dyn Walked>>,
     /// Steps done so far.
     pub steps: u64,
+    /// What is not compared, because a home lacks it.
+    pub left_out: Vec<Lacking>,
 }
 
 impl Homes {
     /// These, the referee first.
     pub fn new(all: Vec<Box<dyn Walked>>) -> Homes {
-        Homes { all, steps: 0 }
+        Homes { all, steps: 0, left_out: Vec::new() }
     }
 
     /// Begins anew in all of them.
@@ -98,13 +101,19 @@ impl Homes {
         let mut snapshots = self.all.iter_mut().map(|home| (home.name(), home.snapshot()));
         let lines = snapshots.next().map(|(_, lines)| lines).unwrap_or_default();
         for (home, found) in snapshots {
-            if found != lines {
-                let only = |of: &[String], other: &[String]| {
-                    let lines: Vec<&str> =
-                        of.iter().filter(|line| !other.contains(line)).map(|l| &**l).collect();
+            let (due, found) = (compared(&lines, &self.left_out), compared(&found, &self.left_out));
+            if !due.iter().map(|(line, _)| line).eq(found.iter().map(|(line, _)| line)) {
+                let only = |of: &[(String, String)], other: &[(String, String)]| {
+                    let differs =
+                        |line: &String| other.iter().all(|(compared, _)| compared != line);
+                    let lines: Vec<&str> = of
+                        .iter()
+                        .filter(|(line, _)| differs(line))
+                        .map(|(_, all)| &**all)
+                        .collect();
                     lines.join("\n    ")
                 };
-                let (due, found) = (only(&lines, &found), only(&found, &lines));
+                let (due, found) = (only(&due, &found), only(&found, &due));
                 return Err(Difference { home, due, found, of: "state" });
             }
         }

@@ -8,6 +8,7 @@ mod coverage;
 mod draw;
 mod exceptions;
 mod home;
+mod lacking;
 mod operation;
 mod outcome;
 mod reduce;

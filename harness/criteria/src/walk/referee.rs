@@ -58,6 +58,12 @@ impl Referee {
         }
     }
 
+    /// Whether it has the file of a step, and may open it.
+    #[cfg(test)]
+    pub fn holds(&mut self, target: &Target) -> io::Result<()> {
+        self.inode(target).map(drop)
+    }
+
     fn inode(&mut self, target: &Target) -> io::Result<(u64, File)> {
         let file = self.rooms.room().file(target)?;
         Ok((file.metadata()?.ino(), file))

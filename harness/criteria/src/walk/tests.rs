@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::choose::Walk;
 use super::compare::Homes;
 use super::home::Walked;
+use super::lacking::{Ended, Lacking, walk};
 use super::operation::{Data, Operation, Target};
 use super::outcome::Outcome;
 use super::reduce::reduce;
@@ -117,6 +118,111 @@ fn a_planted_difference_is_found_and_reduced(#[case] lie: Lie, #[case] words: &s
 #[test]
 fn an_honest_directory_is_like_another() {
     assert_eq!(found(Lie::Nothing), None);
+}
+
+/// Somebody's file system without the contract's requests, extended attributes, holes to punch and
+/// link counts of directories. It may have a fault as well.
+struct Stranger(Liar);
+
+impl Walked for Stranger {
+    fn name(&self) -> String {
+        "stranger".to_owned()
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.0.begin()
+    }
+
+    fn apply(&mut self, step: &Operation) -> Outcome {
+        let unknown = match step {
+            _ if super::home::is_request(step) => Errno::ENOTTY,
+            _ if step.name().ends_with("xattr") => Errno::EOPNOTSUPP,
+            Operation::Fallocate { mode: 3, length: 1.., .. } => Errno::EOPNOTSUPP,
+            _ => return self.0.apply(step),
+        };
+        // Nothing is refused of a file that is not there.
+        match step.target().map(|target| self.0.honest.holds(target)) {
+            Some(Err(error)) => Outcome::told(Err(error)),
+            _ => Outcome::Refused(unknown),
+        }
+    }
+
+    fn snapshot(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in self.0.snapshot() {
+            let (before, after) = line.split_once(" links ").unwrap_or((&line, ""));
+            let mode = before.rsplit(' ').next().unwrap_or_default();
+            let is_directory = mode.len() == 5 && mode.starts_with('4');
+            let after = after.split_once(' ').unwrap_or(("", after));
+            let links = if is_directory { "1" } else { after.0 };
+            let told = format!("{before} links {links} {}", after.1);
+            lines.push(told.replace("xattrs []", "xattrs list EOPNOTSUPP"));
+            if !is_directory && !line.contains(" -> ") {
+                let name = line.split(' ').next().unwrap_or_default();
+                lines.extend((0..2).map(|slot| format!("{name} index {slot}: ENOTTY")));
+            }
+        }
+        lines
+    }
+}
+
+/// What a walk through an honest directory and a stranger's with this fault comes to.
+fn found_of_a_stranger(lie: Lie) -> Ended {
+    let rooms = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut homes = Homes::new(vec![
+        Box::new(Referee::new("honest", rooms[0].path().to_path_buf())),
+        Box::new(Stranger(Liar::new(rooms[1].path(), lie))),
+    ]);
+    walk(25, true, &mut homes, if lie == Lie::Nothing { 500 } else { 20_000 }).unwrap()
+}
+
+#[test]
+fn a_walk_goes_on_without_what_only_the_contract_requires() {
+    let ended = found_of_a_stranger(Lie::Nothing);
+    assert_eq!(ended.fault, None);
+    let due = [Lacking::Requests, Lacking::Xattrs, Lacking::DirectoryLinks, Lacking::PunchedHoles];
+    assert!(due.iter().all(|one| ended.lacking.contains(one)), "{:?}", ended.lacking);
+    assert_eq!(ended.lacking.len(), due.len(), "{:?}", ended.lacking);
+    assert_eq!(ended.walk.states(), 500);
+}
+
+#[test]
+fn what_is_lacking_hides_no_fault() {
+    let (_, difference) = found_of_a_stranger(Lie::StaleSize).fault.unwrap();
+    assert!(difference.found.contains("size 4097"), "{difference:?}");
+}
+
+#[rstest::rstest]
+#[case("done: 4096", "done: 8192", true, true)]
+#[case("done: 4096", "done: 0", true, false)]
+#[case("done: 4096", "done: 0", false, true)]
+#[case("ENXIO", "done: 4096", false, true)]
+#[case("done: 0", "ENXIO", false, false)]
+#[case("done: 0", "EIO", false, false)]
+fn data_may_not_be_taken_for_a_hole(
+    #[case] due: &str,
+    #[case] found: &str,
+    #[case] hole: bool,
+    #[case] healthy: bool,
+) {
+    let step = Operation::Seek { target: Target::Open(0), at: 0, hole };
+    let difference = super::compare::Difference {
+        home: "stranger".to_owned(),
+        due: due.to_owned(),
+        found: found.to_owned(),
+        of: "seek",
+    };
+    assert_eq!(Lacking::shown_by(&step, &difference) == [Lacking::Holes], healthy);
+}
+
+/// In exactly these words, so that whoever reads the message finds the reason there.
+#[test]
+fn the_contract_says_what_a_walk_may_find_lacking() {
+    let path = machine::project::root().join("docs/contract.md");
+    let contract = fs::read_to_string(path).unwrap();
+    for one in Lacking::ALL {
+        assert!(contract.contains(&format!("| {} | ", one.words())), "{one:?}");
+    }
 }
 
 #[test]

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use evidence::place::Place;
 use homes::Mounted;
+use homes::filesystem::contract;
 use homes::torture::scale;
 use machine::failure::{Failure, WithContext};
 use machine::{fail, place};
 use serde_json::json;
 use vexfs_uapi::Home;
 
-use super::choose::Walk;
 use super::compare::Homes;
 use super::exceptions::NOT_COMPARED;
 use super::home::Mount;
+use super::lacking::{Ended, Lacking, walk};
 use super::reduce::reduce;
 use super::referee::Referee;
 use super::script::script;
@@ -58,13 +59,13 @@ pub fn trials() -> [Trial; 1] {
 /// Walks through `homes`.
 ///
 /// # Errors
-/// They differ: the shortest sequence that shows it, and where its script is.
+/// They differ: the shortest sequence that shows it, and where its script is. If they differ only
+/// in what the contract asks beyond POSIX, the message says so, and what that is.
 fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failure> {
     let seed = seed()?;
-    let mut walk = Walk::new(seed);
-    walk.xattrs = xattrs;
     let states = if context.emulated() { states()? / SLOWER } else { states()? };
-    let difference = walk.go(&mut homes, states)?;
+    let Ended { walk, lacking, fault } = walk(seed, xattrs, &mut homes, states)?;
+    let lacking: Vec<&str> = lacking.into_iter().map(Lacking::words).collect();
     context.fact(
         "walk",
         json!({
@@ -72,12 +73,20 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
             "states": walk.states(),
             "steps": homes.steps,
             "extended attributes": xattrs,
+            "lacking by the contract": lacking,
             "operation by class by outcome": walk.coverage,
             "declared and not met": walk.coverage.unmet(),
             "not compared": NOT_COMPARED.map(|(what, why)| format!("{what}: {why}")),
         }),
     )?;
-    let Some((steps, difference)) = difference else { return Ok(()) };
+    let lacking = lacking.join("; ");
+    let Some((steps, difference)) = fault else {
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let failure = "the walk meets no other difference to the referee";
+        return Err(contract::asks(Failure::new(failure), &lacking));
+    };
     let (steps, difference) = reduce(&mut homes, &steps, &difference)?;
     let (agreed, _) = homes.run(&steps)?;
     let text = script(&steps, &agreed, &difference);
@@ -85,9 +94,13 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
     let path = directory().join(format!("{}.py", context.trial().replace("::", "-")));
     std::fs::write(&path, text).context(path.display())?;
     let told: Vec<String> = steps.iter().map(super::operation::Operation::json).collect();
+    let left_out = match lacking.is_empty() {
+        true => String::new(),
+        false => format!("\nLeft out, because the contract alone requires it: {lacking}"),
+    };
     fail!(
         "{} differs from the referee in {} after {} steps of seed {seed}:\n  {}\n  due: {}\n  \
-         found: {}\nTo see it: python3 {} DIRECTORY-OF-A-MOUNT...",
+         found: {}\nTo see it: python3 {} DIRECTORY-OF-A-MOUNT...{left_out}",
         difference.home,
         difference.of,
         steps.len(),

@@ -14,17 +14,23 @@ pub const OPTIONS: &str = "size=256M";
 pub const ASKS: &str = "the contract asks more than POSIX: ";
 
 /// Requirements, in the words of docs/contract.md.
-pub(super) const REQUESTS: &str = "indexes and searches are requests (ioctl) on a file";
+/// Required of requests.
+pub const REQUESTS: &str = "indexes and searches are requests (ioctl) on a file";
 pub(super) const LIMITS: &str = "a mount has the limits that size= and nr_inodes= give it";
 const UNKNOWN_OPTIONS: &str = "an option that is not known is refused";
-pub(super) const HOLES: &str = "a hole takes no room, and SEEK_HOLE finds it to the page";
-pub(super) const NAMES: &str = "a name has 255 bytes at most";
+/// Required of holes.
+pub const HOLES: &str = "a hole takes no room, and SEEK_HOLE finds it to the page";
+/// Required of names.
+pub const NAMES: &str = "a name has 255 bytes at most";
 pub(super) const COUNTS: &str = "statfs(2) counts what files take";
-pub(super) const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
+/// Required of renameat2(2).
+pub const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
 pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full mount";
-pub(super) const XATTRS: &str = "files and directories have extended attributes in user.*";
+/// Required of extended attributes.
+pub const XATTRS: &str = "files and directories have extended attributes in user.*";
 pub(super) const GROWS: &str = "what is stored behind the end of a file is zeros once it grows";
 const WAITS_ALONE: &str = "a write that waits for its caller's memory holds up nobody else";
+pub(super) const HANDLES: &str = "a file handle holds as long as its file has a name";
 
 /// Some file systems have a minimum size in bytes or inodes. A mount up to this limit does not
 /// count as ignoring its options.
@@ -35,12 +41,38 @@ const LARGEST: u64 = 1 << 30;
 pub(super) const OTHERS: &[&str] =
     &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES, WAITS_ALONE];
 
-/// Adds to `failure`, once, that only the contract requires what was `asked`.
-pub(super) fn asks(failure: Failure, asked: &str) -> Failure {
+/// Adds to `failure`, once, that only the contract requires what was `asked`. A failure whose errno
+/// shows a fault stays as it is.
+pub fn asks(failure: Failure, asked: &str) -> Failure {
+    if failure.errno().is_none_or(may_be_lacking) { marked(failure, asked) } else { failure }
+}
+
+fn marked(failure: Failure, asked: &str) -> Failure {
     if failure.to_string().contains(ASKS) {
         return failure;
     }
     failure.and_then(format!("; {ASKS}{asked}"))
+}
+
+/// Whether a healthy file system may answer with this errno where it lacks what only the contract
+/// requires. It may not know the request or its arguments, forbid what it does not do, or have
+/// limits of its own. ENODATA is the answer for an attribute of a name space that it does have.
+///
+/// All other errnos show a fault, even in an operation that only the contract requires: EIO, ESTALE,
+/// a file that is not found, and ENOTCONN and ECONNABORTED, which mean that the daemon is dead.
+fn may_be_lacking(errno: Errno) -> bool {
+    matches!(
+        errno,
+        // It does not know this.
+        Errno::ENOTTY | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL
+        // It forbids this. EPERM is the kernel's answer where a file system lacks the call.
+        | Errno::EPERM | Errno::EACCES
+        // It has a limit here.
+        | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EOVERFLOW | Errno::ENXIO
+        | Errno::E2BIG | Errno::ERANGE | Errno::ENAMETOOLONG | Errno::EMLINK
+        // It has other name spaces of extended attributes.
+        | Errno::ENODATA
+    )
 }
 
 /// A step that may fail because the file system lacks what only the contract requires.
@@ -61,6 +93,15 @@ pub fn explained(failure: Failure) -> Failure {
     match failure.errno() {
         Some(Errno::ENOTTY) => asks(failure, REQUESTS),
         _ => failure,
+    }
+}
+
+/// Explains `failure` to open a file by its handle: ESTALE, which is a fault anywhere else, is what a
+/// file system answers whose handles do not hold.
+pub(super) fn handle(failure: Failure) -> Failure {
+    match failure.errno() {
+        Some(Errno::ESTALE) => marked(failure, HANDLES),
+        _ => asks(failure, HANDLES),
     }
 }
 
@@ -131,6 +172,37 @@ mod tests {
         assert_eq!(twice.to_string(), told);
         let other = Failure::from(Errno::ENOSPC);
         assert_eq!(explained(other.clone()), other);
+    }
+
+    /// A dead daemon, a lost inode and an I/O error are faults, whoever asks for the operation.
+    #[rstest::rstest]
+    #[case::not_known(Some(Errno::ENOSYS), true)]
+    #[case::not_done(Some(Errno::EOPNOTSUPP), true)]
+    #[case::refused(Some(Errno::EINVAL), true)]
+    #[case::a_limit(Some(Errno::ENOSPC), true)]
+    #[case::another_result(None, true)]
+    #[case::broken(Some(Errno::EIO), false)]
+    #[case::dead(Some(Errno::ENOTCONN), false)]
+    #[case::dying(Some(Errno::ECONNABORTED), false)]
+    #[case::lost(Some(Errno::ESTALE), false)]
+    #[case::not_found(Some(Errno::ENOENT), false)]
+    fn only_what_a_healthy_file_system_may_lack_is_the_contracts(
+        #[case] errno: Option<Errno>,
+        #[case] healthy: bool,
+    ) {
+        let failure = || Failure::new("fallocate").with_errno(errno);
+        let step: Result<(), Failure> = Err(failure());
+        for told in [asks(failure(), HOLES), step.by_contract(HOLES).unwrap_err()] {
+            assert_eq!(told.to_string().contains(ASKS), healthy, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_stale_handle_is_the_contracts() {
+        let told = |errno: Errno| handle(Failure::from(errno)).to_string();
+        assert!(told(Errno::ESTALE).contains(HANDLES));
+        assert!(told(Errno::EOPNOTSUPP).contains(HANDLES));
+        assert!(!told(Errno::EIO).contains(HANDLES));
     }
 
     #[test]

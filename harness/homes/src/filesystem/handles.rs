@@ -12,12 +12,12 @@ use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::mount::{MsFlags, mount};
 
+use super::contract;
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 
-pub(super) const OPERATIONS: &[Operation] = operations![
-    file_handles_hold.as_root().by_contract("a file handle holds as long as its file has a name")
-];
+pub(super) const OPERATIONS: &[Operation] =
+    operations![file_handles_hold.as_root().by_contract(contract::HANDLES)];
 
 /// The longest possible handle, MAX_HANDLE_SZ.
 const LONGEST: usize = 128;
@@ -70,11 +70,13 @@ fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
     let open = File::open(mounted)?;
     for when in ["at once", "when its inode was let go"] {
         let mut read = String::new();
-        let mut reopened = to_file.open(&open).context(format!("a file by its handle, {when}"))?;
+        let reopened = to_file.open(&open).context(format!("a file by its handle, {when}"));
+        let mut reopened = reopened.map_err(contract::handle)?;
         reopened.read_to_string(&mut read)?;
         require!(read == "content", "a file reads {read:?} by its handle, {when}");
         require!(reopened.metadata()?.ino() == number, "the handle is another file's, {when}");
-        let reopened = to_sub.open(&open).context(format!("a directory by its handle, {when}"))?;
+        let reopened = to_sub.open(&open).context(format!("a directory by its handle, {when}"));
+        let reopened = reopened.map_err(contract::handle)?;
         require!(reopened.metadata()?.ino() == fs::metadata(&sub)?.ino(), "another directory");
         drop(reopened);
         // A remount makes the kernel drop its cached names, and the inodes that nothing else holds.

@@ -133,9 +133,11 @@ impl Operation {
                 .with_errno(Some(errno)),
             None => failure.context(self.name),
         };
+        // A request that is not known is that, whatever else the operation requires.
+        let told = contract::explained(told);
         match self.contract {
             Some(asked) => contract::asks(told, asked),
-            None => contract::explained(told),
+            None => told,
         }
     }
 }
@@ -187,4 +189,29 @@ fn lacks_mkdir(error: &io::Error) -> bool {
 
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut names| names.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::super::contract::ASKS;
+    use super::*;
+
+    fn told(errno: Option<Errno>) -> String {
+        let operation = Operation::new("punch_hole", |_| Ok(())).by_contract(contract::HOLES);
+        operation.told(Failure::new("in a row").with_errno(errno)).to_string()
+    }
+
+    #[test]
+    fn the_contracts_mark_hides_no_fault() {
+        for errno in [Errno::EIO, Errno::ENOTCONN, Errno::ECONNABORTED, Errno::ENOENT] {
+            let told = told(Some(errno));
+            assert!(told.starts_with(&format!("punch_hole: {errno:?} (")), "{told}");
+            assert!(!told.contains(ASKS), "{told}");
+        }
+        assert!(told(Some(Errno::EOPNOTSUPP)).ends_with(contract::HOLES));
+        assert!(told(None).ends_with(contract::HOLES));
+        assert!(told(Some(Errno::ENOTTY)).ends_with(contract::REQUESTS));
+    }
 }
