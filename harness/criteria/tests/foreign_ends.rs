@@ -9,6 +9,7 @@ use ends::End;
 use evidence::guest::Accelerator;
 use evidence::place::Place;
 use evidence::{Event, GuestEnded, GuestFault, TrialState, Writer};
+use homes::kernel::DOES_NOT_LOAD;
 use tempfile::TempDir;
 
 fn ended(fault: GuestFault, how: &str, trouble: &[&str]) -> GuestEnded {
@@ -72,6 +73,17 @@ fn the_trial_in_which_the_kernel_oopsed_is_named_and_the_rest_is_tried_later() {
     assert_eq!(both["fails"], End::Failed(message()));
     assert_eq!(both["undecided"], End::Undecided(message()));
     assert_eq!(both["never"], End::NotTried(message()));
+}
+
+#[test]
+fn a_module_that_does_not_load_is_not_tried_in_another_guest() {
+    let not_tried = |message: &str| End::NotTried(message.to_owned());
+    let loaded = "not tried: mine is loaded already; an earlier trial could not unload it";
+    assert!(not_tried(loaded).may_be_tried_again());
+    let why = "module::loads_and_is_listed says why";
+    let does_not_load = not_tried(&format!("not tried: mine {DOES_NOT_LOAD}; {why}"));
+    assert!(!does_not_load.may_be_tried_again());
+    assert!(!End::Passed.may_be_tried_again());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use evidence::kernel_log::{Trouble, trouble_in};
 use evidence::place::Place;
 use evidence::{Event, GuestEnded, GuestFault, Record, TrialState, read_trail};
+use homes::kernel::DOES_NOT_LOAD;
 use machine::failure::Failure;
 
 /// How a trial ended.
@@ -23,6 +24,14 @@ pub enum End {
     Undecided(String),
     /// It took the guest's kernel with it: the kernel's own words, and whether it was an oops.
     Kernel { words: String, oops: bool },
+}
+
+impl End {
+    /// Whether another guest may try it. A module that does not load as it should does so in no
+    /// guest.
+    pub fn may_be_tried_again(&self) -> bool {
+        matches!(self, End::NotTried(message) if !message.contains(DOES_NOT_LOAD))
+    }
 }
 
 /// The ends of all trials in `directories`, which are in the order of their runs. A later run only

@@ -66,7 +66,7 @@ pub fn try_in_guests(directory: &Path, kernel: &str, evidence: &Path) -> Result<
         let ends = ends::read(&guests(evidence)?, Place::Guest)?;
         let mut untried: Vec<String> = due()
             .into_iter()
-            .filter(|name| matches!(ends.get(name), None | Some(End::NotTried(_))))
+            .filter(|name| ends.get(name).is_none_or(End::may_be_tried_again))
             .collect();
         untried.sort();
         if untried.is_empty() || untried.len() == left {

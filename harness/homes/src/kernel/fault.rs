@@ -23,10 +23,10 @@ const SIZE: &str = "/sys/module/vexfs/coresize";
 /// The module's test build for the running kernel.
 ///
 /// # Errors
-/// If it is missing or no module; undecided if the module is not the reference.
+/// If it is missing or no module; as not tried if the module is not the reference.
 pub fn test_build() -> Result<ModuleFile, Failure> {
     if let Some(own) = &config::current()?.module {
-        return Err(Failure::undecided(format!(
+        return Err(Failure::not_tried(format!(
             "not tried: there is no build of {} whose allocations can be made to fail, and the \
              reference's says nothing of it",
             own.path.display()

@@ -21,6 +21,9 @@ use crate::cause::Cause;
 
 /// The time limit of modprobe(8), in an emulated guest.
 const NEEDED_LIMIT: Duration = Duration::from_secs(120);
+/// What trials say that were not tried because of another's failure to load the module. It would
+/// not load in another guest either.
+pub const DOES_NOT_LOAD: &str = "does not load as it should";
 /// How many of the kernel log's last lines are shown if a module was not loaded.
 const LINES: usize = 3;
 
@@ -56,11 +59,11 @@ pub fn load_needed() -> Result<(), Failure> {
 /// Checks that no other trial has found the module impossible to use.
 ///
 /// # Errors
-/// As undecided: this trial was not tried either.
+/// As not tried, where one has.
 pub fn may_be_tried() -> Result<(), Failure> {
     match Cause::of_this_trial("").found_by() {
-        Some(first) => Err(Failure::undecided(format!(
-            "not tried: {} does not load as it should; {first} says why",
+        Some(first) => Err(Failure::not_tried(format!(
+            "not tried: {} {DOES_NOT_LOAD}; {first} says why",
             names().module
         ))),
         None => Ok(()),
@@ -165,4 +168,24 @@ impl BeforeLoading {
 
 fn came(before: &BTreeSet<String>, now: BTreeSet<String>) -> BTreeSet<String> {
     now.into_iter().filter(|name| !before.contains(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial_name;
+
+    #[test]
+    fn a_module_that_does_not_load_fails_one_trial_and_the_others_are_not_tried() {
+        // Names without a criterion, which no real trial shares.
+        trial_name::set(Some("of no criterion::finds it".to_owned()));
+        may_be_tried().unwrap();
+        Cause::of_this_trial("").note();
+        trial_name::set(Some("of no criterion::comes later".to_owned()));
+        let later = may_be_tried().unwrap_err();
+        trial_name::set(None);
+        assert!(later.is_not_tried(), "{later}");
+        let said = later.to_string();
+        assert!(said.contains(DOES_NOT_LOAD) && said.contains("finds it says why"), "{said}");
+    }
 }

@@ -19,7 +19,7 @@ pub use barrier::{Consent, may_load};
 pub use cgroup::MemoryCgroup;
 pub use kmemleak::Kmemleak;
 pub use kmsg::{KernelLog, LogRecord, Logged};
-pub use loading::{load_needed, may_be_tried};
+pub use loading::{DOES_NOT_LOAD, load_needed, may_be_tried};
 pub use memory::{kernel_memory_kib, leaked_allocations};
 pub use module::{LoadedModule, ModuleFile, is_listed, live_allocations, load_open, registered};
 pub use mount::{KernelMount, mount_command, mounts_by_command};
