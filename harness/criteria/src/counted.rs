@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homes::Mounted;
+use homes::filesystem::contract;
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
@@ -119,11 +120,12 @@ pub(super) fn emptied_directories_keep_no_memory(context: &Context) -> Result<()
     }
     let last = Standing::of_memory(&mounted)?.memory_kib;
     context.fact("resident KiB", json!({"10 directories": first, "50 directories": last}))?;
-    require!(
-        last <= first + MOST_KIB,
-        "{NAMES} names were moved through {DIRECTORIES} directories: after {FIRST} of them the daemon \
-         held {first} KiB, and then {last}"
-    );
+    if last > first + MOST_KIB {
+        return Err(contract::memory_kept(Failure::new(format!(
+            "{NAMES} names were moved through {DIRECTORIES} directories: after {FIRST} of them the \
+             daemon held {first} KiB, and then {last}"
+        ))));
+    }
     drop(from);
     mounted.unmount()
 }
@@ -183,11 +185,12 @@ pub(super) fn removed_files_keep_no_memory(context: &Context) -> Result<(), Fail
         most >= before + (FILES * BYTES / 1024) as u64,
         "{FILES} files of {BYTES} bytes, and the daemon held {most} KiB, after {before} before them"
     );
-    require!(
-        given_back.is_ok(),
-        "all files are removed, and the daemon holds {last} KiB: it held {before} before there were \
-         any, and {most} with them"
-    );
+    if given_back.is_err() {
+        return Err(contract::memory_kept(Failure::new(format!(
+            "all files are removed, and the daemon holds {last} KiB: it held {before} before there \
+             were any, and {most} with them"
+        ))));
+    }
     mounted.unmount()
 }
 

@@ -15,7 +15,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         })
         .needs(&[Requirement::Program("fio")]),
         trial(home, "stress_ng_mixes_operations", "256M", |context, mounted| {
-            context.fact("stress-ng", stress_ng::run(mounted.path())?)
+            context.fact("stress-ng", stress_ng::run(mounted.path(), mounted.home())?)
         })
         .needs(&[Requirement::Program("stress-ng")]),
     ]

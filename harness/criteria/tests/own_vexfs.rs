@@ -9,8 +9,10 @@ use assert_cmd::Command;
 use homes::filesystem::quick_operations;
 use homes::fuse::{FuseMount, Readiness};
 use homes::kernel::ModuleFile;
+use homes::torture::{Allocation, lacks};
 use machine::mount::is_mounted;
 use machine::own_sources::{cargo_program, kbuild_module};
+use nix::errno::Errno;
 
 /// An example daemon, which cargo builds with the tests.
 fn example(name: &str) -> PathBuf {
@@ -102,6 +104,49 @@ fn criterion(config: &str, arguments: &[&str]) -> String {
         .env_remove("NEXTEST_RUN_ID")
         .output();
     String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+/// Trials outside the table of operations that need ATTACH say that only the contract asks for it.
+#[test]
+fn what_needs_requests_is_told_as_the_contracts() {
+    let daemon = plain_fuse();
+    let config =
+        format!("fuse = {daemon:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n");
+    for trial in [
+        "fuse::ends_while_it_refuses_and_writes_back",
+        "fuse::fuzzed_requests",
+        "fuse::removed_files_keep_no_memory",
+    ] {
+        let text = criterion(&config, &[trial, "--exact"]);
+        assert!(text.contains("ATTACH: Inappropriate ioctl for device"), "{text}");
+        let mark = "the contract asks more than POSIX: indexes and searches are requests";
+        assert!(text.contains(mark), "{text}");
+    }
+}
+
+/// The walk looks for faults beside what the contract alone asks: this daemon has no symlink(2).
+#[test]
+fn a_walk_finds_a_fault_beside_what_is_lacking() {
+    let daemon = plain_fuse();
+    let config =
+        format!("fuse = {daemon:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n");
+    let text = criterion(&config, &["fuse::walks_as_tmpfs_does", "--exact"]);
+    assert!(text.contains("FUSE differs from the referee in symlink"), "{text}");
+    let (_, left_out) =
+        text.split_once("Left out, because the contract alone requires it").unwrap();
+    assert!(left_out.contains("indexes and searches are requests"), "{text}");
+    assert!(!text.contains("the contract asks more than POSIX"), "{text}");
+}
+
+/// fsx and stress-ng do without what a file system says that it does not know.
+#[test]
+fn a_file_system_that_allocates_nothing_is_known_by_its_errno() {
+    let mount = FuseMount::start_announced(&plain_fuse(), &[], Readiness::Unannounced).unwrap();
+    for allocation in [Allocation::Plain, Allocation::PunchHole] {
+        let lacking = lacks(mount.path(), allocation).unwrap();
+        assert!(lacking.is_some_and(|errno| errno == Errno::EOPNOTSUPP), "{lacking:?}");
+    }
+    mount.unmount().unwrap();
 }
 
 #[test]

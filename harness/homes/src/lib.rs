@@ -19,4 +19,4 @@ pub mod sequence;
 pub mod torture;
 pub mod trial_name;
 
-pub use mounted::{Mounted, fuse_options};
+pub use mounted::{Mounted, fuse_options, is_own};

@@ -21,6 +21,7 @@ use vexfs_uapi::client::{Declaration, attach};
 
 use crate::requirement::Requirement;
 use crate::trial::Trial;
+use crate::watched::own_knows_requests;
 
 /// The child process that stores, and whose writes are refused.
 pub const PART: &str = "refused";
@@ -54,6 +55,7 @@ pub(super) fn trial() -> Trial {
 
 fn ends_by(signal: Signal) -> Result<(), Failure> {
     let mount = FuseMount::for_trial(&["-o", "size=64M"])?;
+    own_knows_requests(mount.path())?;
     let order = Order { path: mount.path().join("f") };
     let writer = Running::start(&mut part::command(PART, &order)?)?;
     // Move `mount` behind `writer`, so that it is dropped first: a stuck writer dies of SIGKILL

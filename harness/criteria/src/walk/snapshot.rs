@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use evidence::digest::sha256;
-use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
+use rustix::fs::{Dir, fgetxattr, flistxattr, lgetxattr, llistxattr};
 
 use super::outcome::Outcome;
 
@@ -53,11 +53,12 @@ fn below(
         index(&file, lines, shown);
     }
     if kind.is_dir() {
-        drop(file);
-        let mut names: Vec<_> = match fs::read_dir(&full) {
-            Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
-            Err(error) => return lines.push(refused(shown, &error)),
+        // By this descriptor, which has O_NOATIME.
+        let mut names: Vec<_> = match Dir::new(file) {
+            Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_owned()).collect(),
+            Err(error) => return lines.push(refused(shown, &error.into())),
         };
+        names.retain(|name| ![c".", c".."].contains(&name.as_c_str()));
         names.sort();
         for name in names {
             let name = name.to_string_lossy();

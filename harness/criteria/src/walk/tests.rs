@@ -192,6 +192,24 @@ fn what_is_lacking_hides_no_fault() {
     assert!(difference.found.contains("size 4097"), "{difference:?}");
 }
 
+#[test]
+fn a_hole_need_not_count_as_a_modification_and_must_keep_the_bytes() {
+    let line = |modified: &str, bytes: &str| {
+        format!("a 100644 links 1 owner 0:0 size 9 modified {modified} accessed now bytes {bytes}")
+    };
+    let difference = |found: String| super::compare::Difference {
+        home: "stranger".to_owned(),
+        due: format!("{}\n    {}", line("now", "aa"), line("now", "aa")),
+        found: format!("{}\n    {found}", line("7.0", "aa")),
+        of: "state",
+    };
+    let hole = |mode| Operation::Fallocate { target: Target::Open(0), mode, at: 0, length: 1 };
+    let (same, lost) = (difference(line("7.0", "aa")), difference(line("7.0", "00")));
+    assert_eq!(Lacking::shown_by(&hole(3), &same), [Lacking::PunchedHoles]);
+    assert_eq!(Lacking::shown_by(&hole(0), &same), []);
+    assert_eq!(Lacking::shown_by(&hole(3), &lost), []);
+}
+
 #[rstest::rstest]
 #[case("done: 4096", "done: 8192", true, true)]
 #[case("done: 4096", "done: 0", true, false)]

@@ -30,6 +30,7 @@ pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full 
 pub const XATTRS: &str = "files and directories have extended attributes in user.*";
 pub(super) const GROWS: &str = "what is stored behind the end of a file is zeros once it grows";
 const WAITS_ALONE: &str = "a write that waits for its caller's memory holds up nobody else";
+const MEMORY: &str = "memory of what is gone goes back to the system";
 pub(super) const HANDLES: &str = "a file handle holds as long as its file has a name";
 
 /// Some file systems have a minimum size in bytes or inodes. A mount up to this limit does not
@@ -39,7 +40,7 @@ const LARGEST: u64 = 1 << 30;
 /// The requirements that no operation of the table names.
 #[cfg(test)]
 pub(super) const OTHERS: &[&str] =
-    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES, WAITS_ALONE];
+    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES, WAITS_ALONE, MEMORY];
 
 /// Adds to `failure`, once, that only the contract requires what was `asked`. A failure whose errno
 /// shows a fault stays as it is.
@@ -124,6 +125,11 @@ pub fn waiting_write(failure: Failure) -> Failure {
 /// Marks `failure` of a file that shows bytes stored behind its end: only the contract forbids that.
 pub fn stored_behind_the_end(failure: Failure) -> Failure {
     asks(failure, GROWS)
+}
+
+/// Marks `failure` of a daemon that keeps memory for what is gone: only the contract forbids that.
+pub fn memory_kept(failure: Failure) -> Failure {
+    asks(failure, MEMORY)
 }
 
 /// Checks that a mount has the limits in its `options`, if an operation needs limits other than the

@@ -10,8 +10,10 @@ use machine::child::{Finished, Running};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Serialize;
+use vexfs_uapi::Home;
 
-use super::{program, scale};
+use super::{Allocation, lacks, program, scale};
+use crate::is_own;
 
 /// How many seeds run side by side, each on a file of its own (behind FUSE, a run mostly waits),
 /// and how many operations each does. Over all seeds these are 300,000 operations on the host, and
@@ -25,6 +27,9 @@ const fn work(place: Place) -> (u64, u32) {
 /// 100,000 operations in an emulated guest take 25 s on the kernel's mount and four minutes on
 /// FUSE's.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// The operation that only the contract requires.
+const PUNCH_HOLE: &str = "punch_hole = 0.3\n";
 
 /// With small operations on a small file, edges of operations meet most often.
 const CONFIGURATION: &str = "\
@@ -57,17 +62,22 @@ pub struct FsxSummary {
     seeds: Vec<u64>,
     operations_of_each: u32,
     operations: u64,
-    configuration: &'static str,
+    configuration: String,
+    /// What it did not do, because a file system that is not the reference lacks it.
+    left_out: Option<String>,
 }
 
-/// Exercises files in `directory`.
+/// Exercises files in `directory`, where `home` is mounted. Without FALLOC_FL_PUNCH_HOLE, which
+/// only the contract requires, a file system that is not the reference is tried with the rest.
 ///
 /// # Errors
 /// A mismatch, with fsx's log of the operations that led to it, or a run that does not end.
-pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
+pub fn run(directory: &Path, home: Home, place: Place) -> Result<FsxSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let configuration = scratch.path().join("fsx.toml");
-    fs::write(&configuration, CONFIGURATION)?;
+    let lacking = if is_own(home)? { lacks(directory, Allocation::PunchHole)? } else { None };
+    let text = configured(lacking.is_none());
+    fs::write(&configuration, &text)?;
     let (seeds, operations) = work(place);
     let operations = operations * scale()?;
     let limit = LIMIT * scale()?;
@@ -86,8 +96,13 @@ pub fn run(directory: &Path, place: Place) -> Result<FsxSummary, Failure> {
         operations: u64::from(operations) * seeds.len() as u64,
         operations_of_each: operations,
         seeds,
-        configuration: CONFIGURATION,
+        configuration: text,
+        left_out: lacking.map(|errno| format!("punch_hole: {errno}")),
     })
+}
+
+fn configured(punches_holes: bool) -> String {
+    if punches_holes { CONFIGURATION.to_owned() } else { CONFIGURATION.replace(PUNCH_HOLE, "") }
 }
 
 /// Checks its exit status, and its message that it has completed all operations.
@@ -99,4 +114,17 @@ fn check(done: &Finished) -> Result<(), Failure> {
         done.output
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_alone_are_left_out_where_there_are_none() {
+        let (with, without) = (configured(true), configured(false));
+        assert_eq!(with, CONFIGURATION);
+        assert!(with.contains("punch_hole") && !without.contains("punch_hole"));
+        assert_eq!(with.lines().count(), without.lines().count() + 1);
+    }
 }

@@ -7,8 +7,11 @@
 pub mod fio;
 pub mod fsx;
 pub mod fuzz;
+mod lacking;
 pub mod pjdfstest;
 pub mod stress_ng;
+
+pub use lacking::{Allocation, lacks};
 
 use std::path::PathBuf;
 use std::process::Command;
