@@ -27,6 +27,9 @@ use super::script;
 use super::status::{GuestStatus, STATUS_FILE};
 use super::supervise;
 
+/// How many changed files of the host a notice names.
+const SHOWN: usize = 20;
+
 /// Boots a guest with the programs and the kernel of `host`, lets it do its work, and ends it.
 ///
 /// # Errors
@@ -117,9 +120,12 @@ pub fn run(
     .run(&mut command, observer)?;
     let host_changes = before.changes();
     if !host_changes.is_empty() {
+        let shown = &host_changes[..host_changes.len().min(SHOWN)];
+        let more = if host_changes.len() > SHOWN { ", and others" } else { "" };
         observer.notice(&format!(
-            "files of the host changed while the guest ran on them, which may find them stale: {}",
-            host_changes.join(", ")
+            "files of the host changed while the guest ran on them, which may find them stale: \
+             {}{more}",
+            shown.join(", ")
         ));
     }
     Ok(GuestOutcome { host_changes, ..outcome(launch, seen, &evidence, observer) })

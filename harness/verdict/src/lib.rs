@@ -14,6 +14,7 @@ mod bare_metal;
 mod causes;
 mod criterion_verdict;
 pub mod diff;
+mod host_changed;
 mod index;
 mod judge;
 pub mod junit;

@@ -6,6 +6,7 @@ use evidence::GuestFault;
 use evidence::criterion::Criterion;
 use evidence::place::Place;
 
+use crate::host_changed;
 use crate::rule::judgement::{Judgement, Reason, State, What};
 use crate::trails::Evidence;
 use crate::trial_end::{TrialEnd, UNENDED};
@@ -62,7 +63,9 @@ pub(super) fn judge(
                 continue;
             };
             let stale = match end {
-                TrialEnd::Failed(message) => host_changed(evidence, place, message),
+                TrialEnd::Failed(message) if place == Place::Guest => {
+                    host_changed::excuses(&evidence.host_changes(), message)
+                }
                 _ => None,
             };
             match (end, stale) {
@@ -88,23 +91,6 @@ pub(super) fn judge(
         }
     }
     count
-}
-
-/// Whether the host may have caused a trial in the guest to fail: files of the host changed
-/// meanwhile, and the message reports a stale file.
-fn host_changed(evidence: &Evidence, place: Place, message: &str) -> Option<String> {
-    /// The spellings of ESTALE in the kernel, the C library, Rust and the loader.
-    const STALE: [&str; 4] = ["ESTALE", "Stale file handle", "os error 116", "Error 116"];
-    let changes = evidence.host_changes();
-    if place == Place::Host || changes.is_empty() || !STALE.iter().any(|one| message.contains(one))
-    {
-        return None;
-    }
-    Some(format!(
-        "files of the host, on which the guest runs, changed meanwhile ({}), so that it may have found \
-         them stale: {message}",
-        changes.join(", ")
-    ))
 }
 
 /// Judges a trial that never ended. If the kernel went down, the module is to blame; otherwise

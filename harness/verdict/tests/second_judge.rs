@@ -148,6 +148,32 @@ fn the_second_judge_ends_with_the_codes_of_the_first(#[case] run: &str, #[case] 
     assert!(code == 20 || said.lines().count() >= 6, "{said}");
 }
 
+/// The host replaced files under the guest, and a trial there failed.
+#[rstest]
+#[case::stale("fio: Error 116", true)]
+#[case::library("fio: libssl.so.3: cannot open shared object file", true)]
+#[case::garbled("fio: /usr/lib/x86_64-linux-gnu/libssl.so.3: invalid ELF header", true)]
+#[case::program("cannot run /usr/bin/rename.", true)]
+#[case::of_that_name("rename: EIO", false)]
+#[case::longer("/usr/bin/rename.pl: EIO", false)]
+#[case::below("/mnt/usr/bin/rename: EIO", false)]
+fn both_judges_agree_on_what_the_host_did(#[case] message: &str, #[case] excused: bool) {
+    let golden = root().join("harness/verdict/tests/runs/failed");
+    let made = Mutated::whole(&golden, |record| {
+        if record["event"] == "guest_ended" {
+            record["host_changes"] =
+                serde_json::json!(["/usr/bin/rename", "/usr/lib/x86_64-linux-gnu/libssl.so.3"]);
+        } else if record["trial"] == "module::loads" && record["state"] == "failed" {
+            record["message"] = message.into();
+        }
+    });
+    assert_eq!(compare(&[made.dir()]), [], "{}", made.told());
+    let verdict = verdict::of(&Evidence::read(made.dir()).unwrap());
+    assert_eq!(verdict.damage, Vec::<String>::new());
+    let module = verdict.criteria.iter().find(|one| one.id.id() == "module").unwrap();
+    assert_eq!(module.state, if excused { State::Inconclusive } else { State::Fail });
+}
+
 /// Runs of every state must be left without damage: two judges that agree only about damage have
 /// not been compared.
 #[test]

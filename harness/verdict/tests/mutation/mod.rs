@@ -25,6 +25,23 @@ impl Mutated {
         &self.told
     }
 
+    /// The run in `golden` with each record of host and guest changed by `edit`, and no damage.
+    pub fn whole(golden: &Path, edit: impl Fn(&mut Value)) -> Mutated {
+        let [mut host, mut guest] = PLACES.map(|place| {
+            let text = fs::read_to_string(golden.join(format!("{place}.jsonl"))).unwrap();
+            let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            let mut records: Vec<Value> = records.collect();
+            records.iter_mut().for_each(&edit);
+            records
+        });
+        let guest_text = text_of(&mut guest, true);
+        seal(&mut host, &guest_text);
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("host.jsonl"), text_of(&mut host, true)).unwrap();
+        fs::write(dir.path().join("guest.jsonl"), guest_text).unwrap();
+        Mutated { dir, told: "changed on purpose".to_owned() }
+    }
+
     /// Makes one to three changes to one of the `golden` runs, most often to one in which
     /// everything was measured.
     pub fn of(golden: &[PathBuf], seed: u32) -> Mutated {
