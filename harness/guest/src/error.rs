@@ -140,6 +140,15 @@ pub enum VmError {
         /// The largest number of bytes.
         limit: usize,
     },
+    /// The guest has a /tmp of its own, and so would not find the programs.
+    #[error(
+        "cargo builds into {path}, which the guest does not see, for its /tmp is its own; set \
+         CARGO_TARGET_DIR (or build.target-dir) to a directory elsewhere and build again"
+    )]
+    BuiltInTmp {
+        /// The directory into which cargo builds.
+        path: PathBuf,
+    },
     /// The evidence directory cannot be written to.
     #[error(
         "evidence cannot be written to {path}: {source}; make room there or choose another directory"

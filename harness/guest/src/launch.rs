@@ -114,7 +114,7 @@ impl Launch<'_> {
         option("--memory", &format!("{}M", self.resources.memory_mib));
         option("--cpus", &self.resources.cpus.to_string());
         option("--cwd", &checkout);
-        for directory in overlaid(checkout) {
+        for directory in overlaid(checkout, project::built()) {
             option("--overlay-rwdir", &directory);
         }
         option("--rwdir", &self.evidence);
@@ -165,14 +165,23 @@ impl Launch<'_> {
     }
 }
 
-/// The overlaid directories, and also the checkout if none of them contains it.
-fn overlaid(checkout: &Path) -> Vec<PathBuf> {
+/// The overlaid directories, and also the checkout and the directory into which cargo builds, where
+/// none of the others contains it: nextest writes there.
+fn overlaid(checkout: &Path, built: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = OVERLAID.iter().map(PathBuf::from).collect();
     all.retain(|directory| directory.is_dir());
-    if !all.iter().any(|directory| checkout.starts_with(directory)) {
-        all.push(checkout.to_owned());
+    for needed in [checkout, built] {
+        if !all.iter().any(|directory| needed.starts_with(directory)) {
+            all.push(needed.to_owned());
+        }
     }
     all
+}
+
+/// Refuses a directory into which cargo builds that the guest would not see: /tmp is its own there.
+pub(super) fn must_be_there(checkout: &Path, built: &Path) -> Result<(), VmError> {
+    let hidden = built.starts_with("/tmp") && !built.starts_with(checkout);
+    if hidden { Err(VmError::BuiltInTmp { path: built.to_owned() }) } else { Ok(()) }
 }
 
 /// Writes the token that tells the guest that it is the guest. The second line is this boot's id: a
@@ -237,11 +246,30 @@ mod tests {
         assert!(arguments(Accelerator::Tcg, Clock::Instructions).contains("-icount shift=1"));
     }
 
+    #[rstest::rstest]
+    #[case::both_elsewhere("/data/project", "/scratch/target", &["/data/project", "/scratch/target"])]
+    #[case::inside("/data/project", "/data/project/target", &["/data/project"])]
+    #[case::built_elsewhere("/home/me/project", "/scratch/target", &["/scratch/target"])]
+    #[case::at_home("/home/me/project", "/home/me/project/target", &[])]
+    fn what_is_needed_is_writable_once(
+        #[case] checkout: &str,
+        #[case] built: &str,
+        #[case] due: &[&str],
+    ) {
+        let mut all = overlaid(Path::new(checkout), Path::new(built));
+        all.retain(|directory| !OVERLAID.iter().any(|one| directory == Path::new(one)));
+        assert_eq!(all, due.iter().map(PathBuf::from).collect::<Vec<_>>());
+    }
+
     #[test]
-    fn a_checkout_is_writable_once() {
-        assert!(overlaid(Path::new("/data/project")).contains(&PathBuf::from("/data/project")));
+    fn programs_that_the_guest_would_not_see_are_refused_in_a_sentence() {
+        let project = Path::new("/home/me/project");
+        must_be_there(project, Path::new("/data/target")).unwrap();
+        must_be_there(project, &project.join("target")).unwrap();
+        let refused = must_be_there(project, Path::new("/tmp/target")).unwrap_err().to_string();
         assert!(
-            !overlaid(Path::new("/home/me/project")).contains(&PathBuf::from("/home/me/project"))
+            refused.contains("/tmp/target") && refused.contains("CARGO_TARGET_DIR"),
+            "{refused}"
         );
     }
 

@@ -48,6 +48,8 @@ pub fn run(
     let evidence = evidence_dir(&request.evidence_dir)?;
     launch::must_be_shareable(&evidence)?;
     launch::must_be_shareable(project::root())?;
+    launch::must_be_shareable(project::built())?;
+    launch::must_be_there(project::root(), project::built())?;
 
     let decision = accelerator::decide(accelerator_choice(request)?, kernel, qemu, &interrupted)?;
     qemu::must_be_fit_for(qemu, decision.accelerator)?;

@@ -122,11 +122,14 @@ fn text(run: &Run, trial: &str, failures: &[(Place, String)]) -> String {
         "make build{kernel} || {{\n\techo 'repro: make setup installs what a build lacks' >&2\n\
          \texit 10\n}}\n\nstatus=0",
     );
+    if failures.iter().any(|(place, _)| *place == Place::Guest) {
+        text.push_str(BUILT);
+    }
     for (place, _) in failures {
         let command = match place {
             Place::Host => "cargo nextest run --locked --profile ci".to_owned(),
             Place::Guest => format!(
-                "target/debug/vexfs-validate guest{} -- \\\n\t\
+                "\"$built/debug/vexfs-validate\" guest{} -- \\\n\t\
                  cargo nextest run --locked --profile vm",
                 machine(run, trial)
             ),
@@ -155,6 +158,12 @@ now=$(git rev-parse HEAD)
 if [ "$now" != "$commit" ]; then
 	echo "repro: this checkout is at $now, the run was of $commit (--checkout goes there)" >&2
 fi
+"#;
+
+/// Asks cargo where it builds, which may be elsewhere than in the checkout.
+const BUILT: &str = r#"built=$(cargo metadata --no-deps --offline --format-version 1 2>/dev/null |
+	sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p') || true
+built=${built:-target}
 "#;
 
 /// Writes `words` as comment lines, so that nothing in them becomes a command.

@@ -62,19 +62,25 @@ fn room() -> tempfile::TempDir {
 /// A checkout whose programs write down how they were called.
 fn checkout() -> tempfile::TempDir {
     let dir = room();
-    let program = |path: &str, end: &str| {
+    let program = |path: &str, end: &str, first: &str| {
         let path = dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = format!(
-            "#!/bin/sh\necho \"{name} $* looks=$VEXFS_VALIDATION_LOOKS\" >>calls\nexit {end}\n"
+            "#!/bin/sh\n{first}echo \"{name} $* looks=$VEXFS_VALIDATION_LOOKS\" >>calls\nexit {end}\n"
         );
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    program(".cache/tools/bin/make", "0");
-    program(".cache/tools/bin/cargo", "100");
-    program("target/debug/vexfs-validate", "100");
+    program(".cache/tools/bin/make", "0", "");
+    // It builds elsewhere.
+    let metadata = r#"{"packages":[],"target_directory":"built elsewhere","version":1}"#;
+    program(
+        ".cache/tools/bin/cargo",
+        "100",
+        &format!("if [ \"$1\" = metadata ]; then echo '{metadata}'; exit; fi\n"),
+    );
+    program("built elsewhere/debug/vexfs-validate", "100", "");
     fs::create_dir(dir.path().join("fixtures")).unwrap();
     fs::write(dir.path().join("fixtures/expected-tests.json"), "{}").unwrap();
     let git = |arguments: &[&str]| {
