@@ -15,7 +15,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         })
         .needs(&[Requirement::Program("fio")]),
         trial(home, "stress_ng_mixes_operations", "256M", |context, mounted| {
-            context.fact("stress-ng", stress_ng::run(mounted.path(), mounted.home())?)
+            context.fact("stress-ng", stress_ng::run(mounted.path())?)
         })
         .needs(&[Requirement::Program("stress-ng")]),
     ]

@@ -9,7 +9,7 @@ use assert_cmd::Command;
 use homes::filesystem::quick_operations;
 use homes::fuse::{FuseMount, Readiness};
 use homes::kernel::ModuleFile;
-use homes::torture::{Allocation, lacks};
+use homes::torture::punches_no_holes;
 use machine::mount::is_mounted;
 use machine::own_sources::{cargo_program, kbuild_module};
 use nix::errno::Errno;
@@ -138,14 +138,12 @@ fn a_walk_finds_a_fault_beside_what_is_lacking() {
     assert!(!text.contains("the contract asks more than POSIX"), "{text}");
 }
 
-/// fsx and stress-ng do without what a file system says that it does not know.
+/// fsx does without holes where a file system says that it does not know them.
 #[test]
-fn a_file_system_that_allocates_nothing_is_known_by_its_errno() {
+fn a_file_system_that_punches_no_holes_is_known_by_its_errno() {
     let mount = FuseMount::start_announced(&plain_fuse(), &[], Readiness::Unannounced).unwrap();
-    for allocation in [Allocation::Plain, Allocation::PunchHole] {
-        let lacking = lacks(mount.path(), allocation).unwrap();
-        assert!(lacking.is_some_and(|errno| errno == Errno::EOPNOTSUPP), "{lacking:?}");
-    }
+    let lacking = punches_no_holes(mount.path()).unwrap();
+    assert_eq!(lacking, Some(Errno::EOPNOTSUPP));
     mount.unmount().unwrap();
 }
 

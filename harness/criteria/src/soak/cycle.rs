@@ -10,7 +10,6 @@ use homes::kernel::{
 };
 use homes::torture::{fio, stress_ng};
 use machine::failure::{Failure, WithContext};
-use vexfs_uapi::Home;
 
 use crate::faults::unloading;
 use crate::trial::Context;
@@ -49,7 +48,7 @@ pub(super) fn run(
         loads.push("fio".to_owned());
     }
     if turn == 7 {
-        stress_ng::run(mount.path(), Home::Kernel)?;
+        stress_ng::run(mount.path())?;
         loads.push("stress-ng".to_owned());
     }
     let Served { searches, writes } =

@@ -12,7 +12,7 @@ use machine::require;
 use serde::Serialize;
 use vexfs_uapi::Home;
 
-use super::{Allocation, lacks, program, scale};
+use super::{program, punches_no_holes, scale};
 use crate::is_own;
 
 /// How many seeds run side by side, each on a file of its own (behind FUSE, a run mostly waits),
@@ -75,7 +75,7 @@ pub struct FsxSummary {
 pub fn run(directory: &Path, home: Home, place: Place) -> Result<FsxSummary, Failure> {
     let scratch = tempfile::tempdir()?;
     let configuration = scratch.path().join("fsx.toml");
-    let lacking = if is_own(home)? { lacks(directory, Allocation::PunchHole)? } else { None };
+    let lacking = if is_own(home)? { punches_no_holes(directory)? } else { None };
     let text = configured(lacking.is_none());
     fs::write(&configuration, &text)?;
     let (seeds, operations) = work(place);

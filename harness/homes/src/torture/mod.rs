@@ -11,7 +11,7 @@ mod lacking;
 pub mod pjdfstest;
 pub mod stress_ng;
 
-pub use lacking::{Allocation, lacks};
+pub use lacking::punches_no_holes;
 
 use std::path::PathBuf;
 use std::process::Command;

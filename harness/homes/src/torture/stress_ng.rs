@@ -15,10 +15,8 @@ use machine::child::{Finished, Running};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use serde::Serialize;
-use vexfs_uapi::Home;
 
-use super::{Allocation, lacks, program, scale};
-use crate::is_own;
+use super::{program, scale};
 
 /// An emulated guest takes about 10 s.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -29,9 +27,6 @@ type Stressors = [(&'static str, u32)];
 /// The stressor that counts inodes as if it were alone.
 const BY_ITSELF: &Stressors = &[("dirdeep", 50)];
 
-/// The stressor that needs fallocate(2).
-const ALLOCATES: &str = "fallocate";
-
 /// The stressors that run at the same time. fstat is left out: it looks at /dev and not at our files, and
 /// in Debian 13's version (0.19.02) it counts one operation and never ends, on any file system.
 const MIXED: &Stressors = &[
@@ -40,7 +35,7 @@ const MIXED: &Stressors = &[
     ("dentry", 100),
     ("dir", 50),
     ("dirmany", 50),
-    (ALLOCATES, 20),
+    ("fallocate", 20),
     ("filename", 20),
     ("flock", 200),
     ("getdent", 20),
@@ -71,30 +66,19 @@ const SIZES: &[&str] = &[
 pub struct StressNgSummary {
     /// Operations by stressor.
     operations: BTreeMap<String, u64>,
-    /// The stressor that did not run, because a file system that is not the reference lacks what it
-    /// needs.
-    left_out: Option<String>,
 }
 
-/// Runs all stressors on files in `directory`, where `home` is mounted, with their own checks of the
-/// results. On a file system that is not the reference and lacks fallocate(2), the other stressors
-/// run.
+/// Runs all stressors on files in `directory`, with their own checks of the results.
 ///
 /// # Errors
 /// What stress-ng found, or a stressor that did less than it should have; with the end of
 /// stress-ng's output.
-pub fn run(directory: &Path, home: Home) -> Result<StressNgSummary, Failure> {
-    let lacking = if is_own(home)? { lacks(directory, Allocation::Plain)? } else { None };
+pub fn run(directory: &Path) -> Result<StressNgSummary, Failure> {
     let mut operations = BTreeMap::new();
-    for stressors in [BY_ITSELF.to_vec(), mixed(lacking.is_none())] {
-        operations.append(&mut stress(directory, &stressors)?);
+    for stressors in [BY_ITSELF, MIXED] {
+        operations.append(&mut stress(directory, stressors)?);
     }
-    let left_out = lacking.map(|errno| format!("{ALLOCATES}: {errno}"));
-    Ok(StressNgSummary { operations, left_out })
-}
-
-fn mixed(allocates: bool) -> Vec<(&'static str, u32)> {
-    MIXED.iter().filter(|(name, _)| allocates || *name != ALLOCATES).copied().collect()
+    Ok(StressNgSummary { operations })
 }
 
 /// Runs `stressors` at the same time, and returns how many operations each did. Each has a stress-ng
@@ -166,13 +150,6 @@ mod tests {
     use std::process::ExitStatus;
 
     use super::*;
-
-    #[test]
-    fn one_stressor_is_left_out_where_nothing_is_allocated() {
-        assert_eq!(mixed(true), MIXED);
-        assert_eq!(mixed(false).len(), MIXED.len() - 1);
-        assert!(mixed(false).iter().all(|(name, _)| *name != ALLOCATES));
-    }
 
     #[test]
     fn operations_are_read_from_the_metrics() {
