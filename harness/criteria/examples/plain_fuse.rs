@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, IoctlFlags, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 /// Largest file, bytes.
 const MAX_SIZE: u64 = 256 << 20;
+/// A size that no memory holds, bytes.
+const HUGE: u64 = 1 << 40;
 const VALID: Duration = Duration::from_secs(1);
 const GENERATION: Generation = Generation(0);
 
@@ -49,6 +51,9 @@ enum Fault {
     NoDirectories,
     /// Exits at the first write(2), with a message on stderr.
     DiesAtWrite,
+    /// Says that every file has [`HUGE`] bytes, and returns zeros behind what it has. It takes every
+    /// ioctl, so that trials come to reading the file.
+    HugeSizes,
 }
 
 impl Fault {
@@ -58,6 +63,7 @@ impl Fault {
             Ok("waits-for-itself") => Fault::WaitsForItself,
             Ok("no-directories") => Fault::NoDirectories,
             Ok("dies-at-write") => Fault::DiesAtWrite,
+            Ok("huge-sizes") => Fault::HugeSizes,
             _ => Fault::None,
         }
     }
@@ -110,9 +116,17 @@ impl Plain {
         directory.attr.nlink += u32::from(kind == FileType::Directory);
         let owner = (request.uid(), request.gid());
         let made = inode(number, parent, kind, (mode & 0o7777) as u16, owner);
-        let attr = made.attr;
+        let attr = self.told(&made);
         inodes.insert(number, made);
         Ok(attr)
+    }
+
+    /// The attributes of `inode` as this daemon tells them.
+    fn told(&self, inode: &Inode) -> FileAttr {
+        match (self.fault, inode.attr.kind) {
+            (Fault::HugeSizes, FileType::RegularFile) => FileAttr { size: HUGE, ..inode.attr },
+            _ => inode.attr,
+        }
     }
 
     fn remove(&self, parent: INodeNo, name: &OsStr, kind: FileType) -> Result<(), Errno> {
@@ -161,14 +175,14 @@ impl Filesystem for Plain {
         let inodes = self.inodes();
         let number = inodes.get(&parent).and_then(|directory| directory.names.get(name));
         match number.and_then(|number| inodes.get(number)) {
-            Some(found) => reply.entry(&VALID, &found.attr, GENERATION),
+            Some(found) => reply.entry(&VALID, &self.told(found), GENERATION),
             None => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match self.inodes().get(&number) {
-            Some(found) => reply.attr(&VALID, &found.attr),
+            Some(found) => reply.attr(&VALID, &self.told(found)),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -203,7 +217,7 @@ impl Filesystem for Plain {
         attr.atime = atime.map_or(attr.atime, time);
         attr.mtime = mtime.map_or(attr.mtime, time);
         attr.ctime = SystemTime::now();
-        reply.attr(&VALID, attr);
+        reply.attr(&VALID, &self.told(inode));
     }
 
     fn mkdir(
@@ -274,7 +288,28 @@ impl Filesystem for Plain {
         let Some(inode) = inodes.get(&number) else { return reply.error(Errno::ENOENT) };
         let start = (offset as usize).min(inode.data.len());
         let end = (start + size as usize).min(inode.data.len());
-        reply.data(&inode.data[start..end]);
+        let mut data = inode.data[start..end].to_vec();
+        if self.fault == Fault::HugeSizes {
+            data.resize(size as usize, 0);
+        }
+        reply.data(&data);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        match self.fault {
+            Fault::HugeSizes => reply.ioctl(0, &vec![0; out_size as usize]),
+            _ => reply.error(Errno::ENOTTY),
+        }
     }
 
     fn write(

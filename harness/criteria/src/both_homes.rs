@@ -67,9 +67,10 @@ fn requirement(need: Need) -> Requirement {
     }
 }
 
-/// The trials that both homes have: an ordinary file system, the contract, and its limits.
-pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
-    let operations = all_operations().into_iter().map(move |operation| {
+/// The table of operations on `home`: an ordinary file system, the contract, and its limits. Each
+/// is tried in a process of its own.
+pub fn operations(home: Home) -> impl Iterator<Item = Trial> {
+    all_operations().into_iter().map(move |operation| {
         let limit = OPERATION_LIMIT * scale().unwrap_or(1);
         let trial = unmounted(home, operation.name, move |context| {
             let mut mounted = Mounted::with_options(home, operation.options)?;
@@ -91,15 +92,15 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         } else {
             trial
         }
-    });
-    operations.chain([forced_unmount(home)])
+    })
 }
 
 /// The errors that requests may get when their mount is taken away by force or their daemon is
 /// killed: a request in progress gets the first, a later one the second.
 pub const ENDED: &[i32] = &[libc::ECONNABORTED, libc::ENOTCONN];
 
-fn forced_unmount(home: Home) -> Trial {
+/// Takes the mount away from its users.
+pub fn forced_unmount(home: Home) -> Trial {
     let trial = unmounted(home, "forced_unmount_during_searches", move |_| {
         let mounted = Mounted::new(home, "64M")?;
         requests_end_well(mounted.path(), ENDED, || mounted.unmount_by_force())?;

@@ -16,7 +16,7 @@ use serde_json::json;
 use vexfs_uapi::client::{Declaration, attach, detach};
 use vexfs_uapi::{Home, Kind};
 
-use crate::adversary::Standing;
+use crate::adversary::{Standing, used_bytes};
 use crate::trial::Context;
 use crate::watched::own_knows_requests;
 
@@ -42,7 +42,7 @@ fn available_kib() -> Result<u64, Failure> {
 /// What a mount counts, KiB.
 fn counted_kib(root: &Path) -> Result<u64, Failure> {
     let stat = statvfs(root).context("statfs")?;
-    Ok((stat.blocks() - stat.blocks_free()) * stat.fragment_size() / 1024)
+    Ok(used_bytes(&stat) / 1024)
 }
 
 /// What `work` makes the kernel take and the mount count, KiB: no more than a seventh more than that.

@@ -2,7 +2,8 @@
 //! unloaded.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -49,20 +50,19 @@ pub fn trials() -> Vec<Trial> {
         ("fuse::searches_are_served_by_fuse", served_by_fuse),
         ("fuse::bad_mount_points_are_refused", bad_mount_points),
     ];
-    both_homes::trials(Home::Fuse)
-        .chain(
-            own.map(|(name, body)| {
-                Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT)
-            }),
-        )
+    let own =
+        own.map(|(name, body)| Trial::new(name, EVERYWHERE, body).needs(NEEDS).within(OWN_LIMIT));
+    let others = std::iter::once(both_homes::forced_unmount(Home::Fuse))
+        .chain(own)
         .chain([around_the_module(), emptied_directories(), removed_files()])
         .chain(adversary::trials(Home::Fuse))
         .chain(torture::trials(Home::Fuse))
         .chain(walk::trials())
         .chain(load::trials(Home::Fuse))
         .chain(faults::trials(Home::Fuse))
-        .chain(killed_changes::trials(Home::Fuse))
-        .collect()
+        .chain(killed_changes::trials(Home::Fuse));
+    // Each operation has a process of its own already.
+    both_homes::operations(Home::Fuse).chain(others.map(Trial::apart)).collect()
 }
 
 /// No regression: the same operations on FUSE before the module is loaded, while it is loaded, and
@@ -137,24 +137,30 @@ fn difference(before: &Outcomes, after: &Outcomes) -> String {
 }
 
 fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::under_test()?;
-    let kind = statfs(mount.path())?.filesystem_type();
+    let mut mount = FuseMount::under_test()?;
+    let line = listed_as_fuse(mount.path());
+    context.fact("mount", line.map_err(|failure| failure.and_then(mount.now()))?)?;
+    mount.unmount()
+}
+
+/// The mount's line in the list of mounts.
+fn listed_as_fuse(mountpoint: &Path) -> Result<String, Failure> {
+    let kind = statfs(mountpoint).context("statfs")?.filesystem_type();
     require!(kind == FUSE_SUPER_MAGIC, "the mount's type is {:#x}, not FUSE's", kind.0);
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let path = mount.path().display().to_string();
+    let path = mountpoint.display().to_string();
     let Some(line) = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&path)) else {
         machine::fail!("{path} is not in /proc/self/mounts");
     };
     let file_system = line.split(' ').nth(2).unwrap_or_default();
     require!(file_system.starts_with("fuse"), "mounted as {file_system}: {line}");
-    context.fact("mount", line)?;
-    mount.unmount()
+    Ok(line.to_owned())
 }
 
 fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
     for _ in 0..3 {
-        let mount = FuseMount::under_test()?;
-        fs::write(mount.path().join("f"), "gone afterwards")?;
+        let mut mount = FuseMount::under_test()?;
+        write_a_file(&mut mount)?;
         // `unmount` checks that mount, directory and process are gone.
         mount.unmount()?;
     }
@@ -163,11 +169,17 @@ fn unmount_leaves_nothing(_: &Context) -> Result<(), Failure> {
 
 fn signals_unmount(_: &Context) -> Result<(), Failure> {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mount = FuseMount::under_test()?;
-        fs::write(mount.path().join("f"), "f")?;
+        let mut mount = FuseMount::under_test()?;
+        write_a_file(&mut mount)?;
         mount.end_by(signal)?;
     }
     Ok(())
+}
+
+fn write_a_file(mount: &mut FuseMount) -> Result<(), Failure> {
+    let path = mount.path().join("f");
+    let written = fs::write(&path, "gone with the mount").context("writing a file");
+    written.map_err(|failure| failure.and_then(mount.now()))
 }
 
 fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
@@ -180,6 +192,7 @@ fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
 /// daemon, which takes a moment to end, may take down only its own mount.
 fn successors(_: &Context) -> Result<(), Failure> {
     const ROUNDS: u32 = 10;
+    const WRITTEN: &[u8] = b"written";
     let directory = tempfile::Builder::new().prefix("vexfs-again-").tempdir()?;
     let mountpoint = directory.path().canonicalize()?.join("mnt");
     fs::create_dir(&mountpoint)?;
@@ -204,15 +217,18 @@ fn successors(_: &Context) -> Result<(), Failure> {
             return Err(gone(round));
         }
         let file = mountpoint.join("f");
-        fs::write(&file, "written").context(format!("round {round}"))?;
+        fs::write(&file, WRITTEN).context(format!("round {round}"))?;
         if let Some(predecessor) = predecessor.replace(daemon) {
             predecessor.finish(REFUSAL_LIMIT).context("the daemon before it")?;
         }
         if !is_mounted(&mountpoint)? {
             return Err(gone(round));
         }
-        let read = fs::read(&file).context(format!("round {round}"))?;
-        require!(read == b"written", "round {round}: what was written is not there");
+        let mut read = Vec::new();
+        let at_most = File::open(&file).map(|file| file.take(2 * WRITTEN.len() as u64));
+        let done = at_most.and_then(|mut file| file.read_to_end(&mut read));
+        done.context(format!("round {round}"))?;
+        require!(read == WRITTEN, "round {round}: what was written is not there");
         unmount_as_a_user(&mountpoint).context(format!("round {round}"))?;
     }
     if let Some(last) = predecessor {
@@ -233,15 +249,19 @@ fn unmount_as_a_user(mountpoint: &Path) -> Result<(), Failure> {
 }
 
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {
-    let mount = FuseMount::under_test()?;
-    let path = mount.path().join("base.f32");
+    let mut mount = FuseMount::under_test()?;
+    let engine = engine_of_fuse(mount.path());
+    context.fact("engine", engine.map_err(|failure| failure.and_then(mount.now()))?)?;
+    mount.unmount()
+}
+
+fn engine_of_fuse(root: &Path) -> Result<String, Failure> {
+    let path = root.join("base.f32");
     let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
     attach(&file, &Declaration::flat(8)).context("ATTACH")?;
     let stats = stats(&file, 0).context("STATS")?;
     require!(stats.home == Home::Fuse as u32, "the home is {}, not FUSE", stats.home);
-    context.fact("engine", stats.engine())?;
-    drop(file);
-    mount.unmount()
+    Ok(stats.engine().to_owned())
 }
 
 /// A bad mount point must be refused, and nothing may be left behind. No daemon can mount on a path

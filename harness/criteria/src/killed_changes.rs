@@ -11,7 +11,7 @@ use evidence::place::Place;
 use homes::Mounted;
 use homes::filesystem::Mapping;
 use homes::sequence::Model;
-use machine::child::Running;
+use machine::child::{Running, in_words};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::{part, require};
@@ -110,9 +110,32 @@ fn started(path: &Path, act: Act, components: usize) -> Result<Running, Failure>
 }
 
 fn content(file: &File) -> Result<Vec<u8>, Failure> {
-    let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
+    let length = file.metadata()?.len();
+    let most = MAPPED_PAGES * PAGE;
+    require!(length <= most as u64, "a file of at most {most} bytes says that it has {length}");
+    let mut bytes = vec![0; length as usize];
     file.read_exact_at(&mut bytes, 0).context("read")?;
     Ok(bytes)
+}
+
+/// Waits until `process` has said what is `due`.
+///
+/// # Errors
+/// If it ends before: with a signal, if a byte that it stores into cannot be had.
+fn says(process: &Running, what: &str, due: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    wait_for(what, BEGUN, || {
+        let ended = process.ended()?;
+        let said = process.said()?;
+        if due(&said) {
+            return Ok(Some(()));
+        }
+        match ended {
+            Some(status) => {
+                machine::fail!("before {what}, the process {}: {said}", in_words(status))
+            }
+            None => Ok(None),
+        }
+    })
 }
 
 /// Kills `changer`. Returns how long it took to be gone, or `None` if it is still there after
@@ -155,7 +178,7 @@ fn killed_beside_searches(
     let searchers: Vec<Running> =
         (0..SEARCHERS).map(|_| started(path, Act::Search, components)).collect::<Result<_, _>>()?;
     for searcher in &searchers {
-        wait_for("a search to begin", BEGUN, || Ok((!searcher.said()?.is_empty()).then_some(())))?;
+        says(searcher, "a search to begin", |said| !said.is_empty())?;
     }
     let changer = started(path, act, components)?;
     begun(file, &changer, act)?;
@@ -267,9 +290,7 @@ fn msync(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
     let mut told = Vec::new();
     for time in 0..TIMES {
         let changer = started(&path, Act::Msync, components)?;
-        wait_for("stores into all pages", BEGUN, || {
-            Ok((changer.said()?.lines().count() > time).then_some(()))
-        })?;
+        says(&changer, "stores into all pages", |said| said.lines().count() > time)?;
         let granted = bound.now();
         let took = killed(&changer, granted)?;
         let said = changer.finish(END)?.tail();

@@ -25,9 +25,12 @@ const PARTS: &[(&str, Part)] = &[
     (truncate::PART, truncate::play),
 ];
 
-/// The `main` of a criterion. If this process was started to play a part, it plays it; otherwise it
-/// runs or lists `trials` as the command line asks.
+/// The `main` of a criterion. If this process was started to play a part, or to run one of `trials`
+/// for another process, it does that; otherwise it runs or lists `trials` as the command line asks.
 #[must_use]
 pub fn main(trials: Vec<Trial>) -> ExitCode {
+    if part::is(trial::PART) {
+        return part::play(|order| trial::play(&trials, order));
+    }
     part::main(PARTS).unwrap_or_else(|| trial::main(trials))
 }

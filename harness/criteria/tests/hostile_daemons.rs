@@ -7,8 +7,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use criteria::trial::MOST_VARIABLE;
+use evidence::place::Place;
+use evidence::{Event, TrialState, read_trail};
 use machine::child::Running;
 use machine::deadline::wait_for;
+use machine::place::DIR_VARIABLE;
 use machine::temporary::room;
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
@@ -62,6 +65,15 @@ impl Workplace {
         let empty = wait_for("", LIMIT, || Ok((left() == (vec![], vec![])).then_some(())));
         assert!(empty.is_ok(), "left: {:?}", left());
     }
+
+    /// Checks that within the limit no files are left in it.
+    fn has_only_its_configuration(&self) {
+        let files = || -> Vec<_> {
+            fs::read_dir(self.path()).unwrap().flatten().map(|one| one.file_name()).collect()
+        };
+        let gone = wait_for("", LIMIT, || Ok((files() == ["vexfs.toml"]).then_some(())));
+        assert!(gone.is_ok(), "{:?}", files());
+    }
 }
 
 /// An example program, which cargo builds with the tests.
@@ -90,6 +102,80 @@ fn sigbus_ends_one_trial() {
     );
     assert!(text.contains("fuse::mappings_grow_by_mremap"), "{text}");
     room.is_empty();
+}
+
+/// What a faulty daemon does to the trials that are not operations of the table.
+#[rstest::rstest]
+#[case::walk_of_forgotten("forgets", "walks_as_tmpfs_does", "differs from the referee")]
+#[case::walk_of_huge("huge-sizes", "walks_as_tmpfs_does", "differs from the referee")]
+#[case::msync_of_forgotten("forgets", "a_killed_msync_of_many_pages_loses_no_row", "ATTACH")]
+#[case::msync_of_huge(
+    "huge-sizes",
+    "a_killed_msync_of_many_pages_loses_no_row",
+    "bytes says that it has 1099511627776"
+)]
+#[case::successor_of_huge(
+    "huge-sizes",
+    "a_successor_keeps_its_mount",
+    "what was written is not there"
+)]
+fn a_trial_fails_in_words(#[case] fault: &str, #[case] trial: &str, #[case] words: &str) {
+    let room = Workplace::new();
+    let name = format!("fuse::{trial}");
+    let text = said(&room.criterion(fault, &["--exact", &name]).output().unwrap());
+    assert!(text.contains("test result: FAILED. 0 passed; 1 failed"), "{text}");
+    assert!(text.contains(words), "{text}");
+    assert!(!text.contains("the process that tried it"), "{text}");
+    room.is_empty();
+}
+
+/// No file is unlinked there, so forgetting them harms nobody.
+#[test]
+fn a_successor_passes_on_a_daemon_that_forgets() {
+    let room = Workplace::new();
+    let arguments = ["--exact", "fuse::a_successor_keeps_its_mount"];
+    let text = said(&room.criterion("forgets", &arguments).output().unwrap());
+    assert!(text.contains("test result: ok. 1 passed"), "{text}");
+    room.is_empty();
+}
+
+/// The process that runs the trials goes on, and writes the end of those whose process has died.
+#[test]
+fn a_trial_whose_process_dies_fails_with_the_signal() {
+    let room = Workplace::new();
+    let mut criterion = Command::new(example("dying_trials"));
+    let evidence = room.path().join("evidence");
+    criterion.arg("--test-threads=1").env_remove("NEXTEST").env("TMPDIR", room.path());
+    criterion.env("VEXFS_CONFIG", room.path().join("vexfs.toml")).env(DIR_VARIABLE, &evidence);
+    let text = said(&criterion.output().unwrap());
+    assert!(text.contains("test result: FAILED. 1 passed; 4 failed"), "{text}");
+    let records = read_trail(&evidence, Place::Host).unwrap().unwrap().records;
+    let ends: Vec<(&str, TrialState, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::TrialFinished { trial, state, message, .. } => {
+                Some((trial.as_str(), *state, message.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    let due = [
+        ("fuse::a_gets_sigbus", TrialState::Failed, "was killed by SIGBUS"),
+        ("fuse::b_is_killed_by_somebody", TrialState::Undecided, "was killed by SIGKILL"),
+        ("fuse::c_takes_all_memory", TrialState::Failed, "needed more than 2 GiB of memory"),
+        ("fuse::d_dies_with_a_mount", TrialState::Failed, "was killed by SIGABRT"),
+        ("fuse::e_passes", TrialState::Passed, ""),
+    ];
+    assert_eq!(ends.len(), due.len(), "{ends:?}");
+    for ((trial, state, message), (due_trial, due_state, words)) in ends.into_iter().zip(due) {
+        assert_eq!((trial, state), (due_trial, due_state), "{message}");
+        assert!(message.contains(words), "{trial}: {message}");
+    }
+    let seen = |event: &Event| matches!(event, Event::Fact { name, .. } if name == "seen");
+    assert_eq!(records.iter().filter(|record| seen(&record.event)).count(), 1);
+    room.is_empty();
+    fs::remove_dir_all(evidence).unwrap();
+    room.has_only_its_configuration();
 }
 
 #[test]
@@ -124,9 +210,5 @@ fn nothing_is_left_of_a_run_that_is_killed() {
     kill(running.pid(), Signal::SIGKILL).unwrap();
     running.finish(LIMIT).unwrap();
     room.is_empty();
-    let files = || -> Vec<_> {
-        fs::read_dir(room.path()).unwrap().flatten().map(|one| one.file_name()).collect()
-    };
-    let gone = wait_for("", LIMIT, || Ok((files() == ["vexfs.toml"]).then_some(())));
-    assert!(gone.is_ok(), "{:?}", files());
+    room.has_only_its_configuration();
 }

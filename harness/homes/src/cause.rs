@@ -19,8 +19,23 @@ const ALWAYS_TRY: [&str; 2] = ["fuse::mounts_as_fuse", "module::loads_and_is_lis
 /// Variable with nextest's id of the run that this process belongs to.
 const RUN: &str = "NEXTEST_RUN_ID";
 
-/// For each cause, the trial of this process that found it.
-static FOUND: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+/// For each cause, the trial that found it, as far as this process knows.
+pub type Found = BTreeMap<String, String>;
+
+static FOUND: Mutex<Found> = Mutex::new(BTreeMap::new());
+
+/// What this process knows, for another one that runs a trial for it, or has run one.
+pub fn found() -> Found {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Adds what another process knows.
+pub fn learn(theirs: Found) {
+    let mut ours = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    for (key, trial) in theirs {
+        ours.entry(key).or_insert(trial);
+    }
+}
 
 /// The directory of the run that this process belongs to, if it belongs to one.
 fn directory() -> Option<PathBuf> {

@@ -10,7 +10,7 @@
 //! It depends on `evidence`, `machine` and `measure`, and knows no trials and no guest: the caller
 //! decides what a failure means. Begin with [`filesystem::Operation`] and [`Mounted`].
 
-mod cause;
+pub mod cause;
 pub mod filesystem;
 pub mod fuse;
 pub mod kernel;

@@ -4,20 +4,23 @@ use std::panic::Location;
 use std::{fmt, io};
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 /// A trial's failure. The operator `?` makes one from any error; so do [`fail!`](crate::fail) and
-/// [`require!`](crate::require).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// [`require!`](crate::require). One process may send it to another, without its source position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     message: String,
+    #[serde(with = "errno_as_number")]
     errno: Option<Errno>,
     means: Means,
     /// The source position at which an error became a failure, unless context was added.
+    #[serde(skip)]
     at: Option<&'static Location<'static>>,
 }
 
 /// What a failure means for the claim under test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Means {
     /// The claim does not hold.
     Fails,
@@ -25,6 +28,24 @@ enum Means {
     Undecided,
     /// The claim was not tried.
     NotTried,
+}
+
+mod errno_as_number {
+    use super::{Deserialize, Errno, Serialize};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        errno: &Option<Errno>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        errno.map(|errno| errno as i32).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
+        deserializer: D,
+    ) -> Result<Option<Errno>, D::Error> {
+        Ok(Option::<i32>::deserialize(deserializer)?.map(Errno::from_raw))
+    }
 }
 
 impl Failure {
@@ -183,6 +204,15 @@ mod tests {
         assert!(place.contains("failure.rs:"), "{place}");
         let told = bare().context("symlink(2)").unwrap_err();
         assert_eq!((told.place(), told.errno()), (None, Some(Errno::ENOSYS)));
+    }
+
+    #[test]
+    fn another_process_gets_it_as_it_was() {
+        let failed = Failure::from(Errno::ENOSPC).context("write");
+        for failure in [failed, Failure::undecided("lost"), Failure::not_tried("none")] {
+            let sent = serde_json::to_vec(&failure).unwrap();
+            assert_eq!(serde_json::from_slice::<Failure>(&sent).unwrap(), failure);
+        }
     }
 
     #[test]

@@ -28,5 +28,5 @@ pub(crate) use bound::ReplyBound;
 pub use offender::PART;
 pub use part::play;
 pub use stage::run;
-pub(crate) use standing::{Standing, processor_time};
+pub(crate) use standing::{Standing, processor_time, used_bytes};
 pub use trials::trials;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use homes::Mounted;
 use homes::kernel::{kernel_memory_kib, live_allocations};
 use machine::failure::{Failure, WithContext};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{Statvfs, statvfs};
 use serde::Serialize;
 use vexfs_uapi::Home;
 
@@ -35,8 +35,8 @@ impl Standing {
             0
         };
         Ok(Standing {
-            used: (stat.blocks() - stat.blocks_free()) * stat.fragment_size(),
-            inodes: stat.files() - stat.files_free(),
+            used: used_bytes(&stat),
+            inodes: stat.files().saturating_sub(stat.files_free()),
             live,
             ..Standing::of_memory(mounted)?
         })
@@ -81,6 +81,11 @@ impl Standing {
             live: self.live.max(other.live),
         }
     }
+}
+
+/// Bytes in use on a mount; zero if it has more free than there are.
+pub fn used_bytes(stat: &Statvfs) -> u64 {
+    stat.blocks().saturating_sub(stat.blocks_free()).saturating_mul(stat.fragment_size())
 }
 
 /// Processor time of a process, from proc_pid_stat(5); zero if it does not exist.

@@ -23,6 +23,7 @@ pub struct Trial {
     pub(super) needs: Vec<Requirement>,
     pub(super) machine_lock: Option<Sharing>,
     pub(super) limit: Limit,
+    pub(super) apart: bool,
     pub(super) body: Arc<TrialBody>,
 }
 
@@ -39,6 +40,7 @@ impl Trial {
             needs: Vec::new(),
             machine_lock: Some(Sharing::Shared),
             limit: Limit::Usual,
+            apart: false,
             body: Arc::new(body),
         }
     }
@@ -78,6 +80,14 @@ impl Trial {
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = Limit::Of(limit);
+        self
+    }
+
+    /// Runs the trial in a process of its own, because it reads, maps or searches files of a file
+    /// system that may kill whoever does so.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 

@@ -17,6 +17,7 @@
 //! }
 //! ```
 
+mod apart;
 mod context;
 mod declaration;
 mod machine_lock;
@@ -25,6 +26,7 @@ mod policy;
 mod runner;
 mod watchdog;
 
+pub(crate) use apart::{PART, play};
 pub use context::Context;
 pub use declaration::{Body, Trial};
 pub use machine_lock::take as take_machine;

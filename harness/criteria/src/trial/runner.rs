@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use evidence::exit;
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::declaration::Trial;
 use super::policy::{TrialDecision, decide};
-use super::{machine_lock, watchdog};
+use super::{apart, machine_lock, watchdog};
 
 /// The `main` of a criterion: runs or lists `trials` as the command line asks.
 #[must_use]
@@ -134,17 +133,19 @@ fn prepare(trial: Trial, here: Place, arguments: &Arguments) -> libtest_mimic::T
         TrialDecision::Fail(reason) => libtest_mimic::Trial::test(name, move || {
             run_recorded(&trial.name, here, |_| Err(Failure::new(reason))).map_err(to_failed)
         }),
-        TrialDecision::Run => {
-            let body = Arc::clone(&trial.body);
-            libtest_mimic::Trial::test(name, move || {
-                run_recorded(&trial.name, here, |context| {
-                    let _machine = trial.machine_lock.map(machine_lock::take).transpose()?;
-                    watchdog::within(trial.limit, context, || body(context))
-                })
-                .map_err(to_failed)
+        TrialDecision::Run => libtest_mimic::Trial::test(name, move || {
+            run_recorded(&trial.name, here, |context| {
+                let _machine = trial.machine_lock.map(machine_lock::take).transpose()?;
+                if trial.apart { apart::run(&trial, context) } else { tried(&trial, context) }
             })
-        }
+            .map_err(to_failed)
+        }),
     }
+}
+
+/// Runs the trial's body within its limit.
+pub(super) fn tried(trial: &Trial, context: &Context) -> Result<(), Failure> {
+    watchdog::within(trial.limit, context, || (trial.body)(context))
 }
 
 fn note_skip(trial: &str, place: Place, reason: &str) -> Result<(), Failed> {

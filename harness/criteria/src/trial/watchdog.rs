@@ -17,7 +17,7 @@ const EMULATED: u32 = 10;
 
 /// A little less than nextest grants (`nextest.toml`), on the host and in the guest, so that a
 /// hanging trial reports it itself, and also under `cargo test`.
-const USUAL: Duration = Duration::from_secs(28 * 60);
+pub(super) const USUAL: Duration = Duration::from_secs(28 * 60);
 
 /// Above this [`load`], processes wait longer for a processor than they use one: how long a trial
 /// takes then says little of the file system.
@@ -44,7 +44,8 @@ fn shortened() -> Option<Duration> {
 }
 
 impl Limit {
-    fn here(self, context: &Context) -> Option<Duration> {
+    /// The limit on this machine.
+    pub(super) fn here(self, context: &Context) -> Option<Duration> {
         let usual = match self {
             Limit::Usual => USUAL * torture::scale().unwrap_or(1),
             Limit::Of(limit) if context.emulated() => limit * EMULATED,

@@ -14,7 +14,7 @@ use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
 use machine::under_test::{self, Program};
-use machine::{fail, require};
+use machine::{fail, part, require};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
@@ -169,6 +169,7 @@ impl FuseMount {
         command.env(left_behind::VARIABLE, &mountpoint);
         // SIGTERM makes the daemon unmount.
         die_with_us(&mut command, Signal::SIGTERM);
+        part::without_our_limit(&mut command);
         let announcement = match readiness {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
             Readiness::Unannounced => None,
@@ -343,7 +344,7 @@ impl FuseMount {
     /// # Errors
     /// If it cannot be unmounted, the daemon fails, or something is left behind.
     pub fn unmount(mut self) -> Result<(), Failure> {
-        self.unmount_point()?;
+        self.unmount_point().map_err(|failure| failure.and_then(self.now()))?;
         self.check_end("being unmounted")
     }
 
@@ -360,7 +361,8 @@ impl FuseMount {
     /// # Errors
     /// As [`FuseMount::unmount`].
     pub fn fusermount(mut self) -> Result<(), Failure> {
-        fusermount(&self.mountpoint, &["-u"])?;
+        let unmounted = fusermount(&self.mountpoint, &["-u"]);
+        unmounted.map_err(|failure| failure.and_then(self.now()))?;
         self.check_end("fusermount3 -u")
     }
 
