@@ -139,7 +139,7 @@ fn difference(before: &Outcomes, after: &Outcomes) -> String {
 fn mounts_as_fuse(context: &Context) -> Result<(), Failure> {
     let mut mount = FuseMount::under_test()?;
     let line = listed_as_fuse(mount.path());
-    context.fact("mount", line.map_err(|failure| failure.and_then(mount.now()))?)?;
+    context.fact("mount", line.map_err(|failure| mount.explain(failure))?)?;
     mount.unmount()
 }
 
@@ -179,7 +179,7 @@ fn signals_unmount(_: &Context) -> Result<(), Failure> {
 fn write_a_file(mount: &mut FuseMount) -> Result<(), Failure> {
     let path = mount.path().join("f");
     let written = fs::write(&path, "gone with the mount").context("writing a file");
-    written.map_err(|failure| failure.and_then(mount.now()))
+    written.map_err(|failure| mount.explain(failure))
 }
 
 fn fusermount_unmounts(_: &Context) -> Result<(), Failure> {
@@ -251,7 +251,7 @@ fn unmount_as_a_user(mountpoint: &Path) -> Result<(), Failure> {
 fn served_by_fuse(context: &Context) -> Result<(), Failure> {
     let mut mount = FuseMount::under_test()?;
     let engine = engine_of_fuse(mount.path());
-    context.fact("engine", engine.map_err(|failure| failure.and_then(mount.now()))?)?;
+    context.fact("engine", engine.map_err(|failure| mount.explain(failure))?)?;
     mount.unmount()
 }
 

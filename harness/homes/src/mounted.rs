@@ -85,7 +85,7 @@ impl Mounted {
     /// Adds to `failure` the state of the daemon, if that may be the cause.
     pub fn explain(&mut self, failure: Failure) -> Failure {
         match self {
-            Mounted::Fuse(mount) => failure.and_then(mount.now()),
+            Mounted::Fuse(mount) => mount.explain(failure),
             Mounted::Kernel(..) => failure,
         }
     }

@@ -15,6 +15,7 @@ use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
 use machine::under_test::{self, Program};
 use machine::{fail, part, require};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
@@ -318,6 +319,17 @@ impl FuseMount {
         })
     }
 
+    /// Adds to `failure` the daemon's state, if that may explain it. A connection that is gone
+    /// shows that the daemon is ending.
+    #[must_use]
+    pub fn explain(&mut self, failure: Failure) -> Failure {
+        let gone = matches!(failure.errno(), Some(Errno::ENOTCONN | Errno::ECONNABORTED));
+        if gone && self.child.is_some() {
+            let _ = wait_for("", LINGER, || self.ended());
+        }
+        failure.and_then(self.now())
+    }
+
     /// The daemon that `vexfs.toml` names, or else the reference, which is built if missing;
     /// without options.
     ///
@@ -344,7 +356,8 @@ impl FuseMount {
     /// # Errors
     /// If it cannot be unmounted, the daemon fails, or something is left behind.
     pub fn unmount(mut self) -> Result<(), Failure> {
-        self.unmount_point().map_err(|failure| failure.and_then(self.now()))?;
+        let unmounted = self.unmount_point();
+        unmounted.map_err(|failure| self.explain(failure))?;
         self.check_end("being unmounted")
     }
 
@@ -362,7 +375,7 @@ impl FuseMount {
     /// As [`FuseMount::unmount`].
     pub fn fusermount(mut self) -> Result<(), Failure> {
         let unmounted = fusermount(&self.mountpoint, &["-u"]);
-        unmounted.map_err(|failure| failure.and_then(self.now()))?;
+        unmounted.map_err(|failure| self.explain(failure))?;
         self.check_end("fusermount3 -u")
     }
 
