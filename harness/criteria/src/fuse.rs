@@ -13,7 +13,7 @@ use homes::Mounted;
 use homes::filesystem::quick_operations;
 use homes::fuse::{Foreground, FuseMount, NothingLeft};
 use homes::kernel::{KernelMount, ModuleFile};
-use machine::child::{Finished, Running, in_words};
+use machine::child::{Running, in_words};
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
@@ -278,8 +278,8 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         let _guard = NothingLeft::on(path);
         let ended = Foreground::start(path)?.finish(REFUSAL_LIMIT);
         let left = Foreground::end_all_of(path)?;
-        let Finished { status, output } =
-            ended.context(format!("a mount point that is {word:?}: it goes on"))?;
+        let ended = ended.context(format!("a mount point that is {word:?}: it goes on"))?;
+        let (status, output) = (ended.status, ended.tail());
         // Exit code and message are only fixed for the reference.
         let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(
@@ -296,7 +296,8 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         refused(&file, "not a directory")?;
         let mount = FuseMount::under_test()?;
         // If this daemon leaves anything, it goes with the mount's own daemon.
-        let Finished { status, output } = Foreground::start(mount.path())?.finish(REFUSAL_LIMIT)?;
+        let ended = Foreground::start(mount.path())?.finish(REFUSAL_LIMIT)?;
+        let (status, output) = (ended.status, ended.tail());
         require!(
             status.code() == Some(3) && output.contains("in use"),
             "a mount point that is in use: it {}, where a refusal is due: {output}",

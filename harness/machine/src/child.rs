@@ -17,6 +17,8 @@ use crate::part;
 
 /// How many of the last lines of a program's output a failure repeats.
 const TAIL_LINES: usize = 30;
+/// How many of the last bytes at most: a program may print a line without end.
+const TAIL_BYTES: usize = 16 << 10;
 /// How many bytes a program may print; real output is less than a tenth of this.
 const MOST_OUTPUT: u64 = 256 << 20;
 /// How long to wait for a killed program. A program that is blocked in a hanging file system never
@@ -317,8 +319,16 @@ impl Finished {
 
 /// The last lines of a program's output.
 fn tail(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    let left_out = (output.len().saturating_sub(TAIL_BYTES)..)
+        .find(|&at| output.is_char_boundary(at))
+        .unwrap_or_default();
+    let lines: Vec<&str> = output[left_out..].lines().collect();
+    let first = lines.len().saturating_sub(TAIL_LINES);
+    let told = lines[first..].join("\n");
+    match (first, left_out) {
+        (0, 1..) => format!("[{left_out} bytes are left out]{told}"),
+        _ => told,
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +345,15 @@ mod tests {
         let done = done.unwrap();
         assert_eq!((done.output.as_str(), done.status.code()), ("out\nerror\n", Some(3)));
         assert!(done.must_succeed("sh").unwrap_err().to_string().ends_with("out\nerror"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_short() {
+        assert_eq!(tail("one\ntwo\n"), "one\ntwo");
+        let told = tail(&format!("first {}last\n", "\u{e4}".repeat(TAIL_BYTES)));
+        assert!(told.starts_with("[16396 bytes are left out]\u{e4}"), "{}", &told[..64]);
+        assert!(told.ends_with("last") && told.len() < TAIL_BYTES + 64, "{}", told.len());
+        assert_eq!(tail(&"line\n".repeat(TAIL_BYTES)), ["line"; TAIL_LINES].join("\n"));
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub fn answer(answer: &impl Serialize) -> Result<(), Failure> {
     fs::write(&file, serde_json::to_vec(answer)?).context(file)
 }
 
-/// An answer, and what the part has printed.
+/// An answer, and the end of what the part has printed.
 #[derive(Debug)]
 pub struct Answered<T> {
     /// The answer.
@@ -144,7 +144,7 @@ pub fn ask<T: DeserializeOwned>(
     if ended.status.success()
         && let Some(answer) = read(&file)
     {
-        return Ok(Answered { answer, output: ended.output });
+        return Ok(Answered { answer, output: ended.tail() });
     }
     let said = ended.tail();
     let why = why(ended.status, &ended.output);
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn an_answer_or_the_end_is_told() {
         let answered = asked(&format!("echo 7 >${ANSWER}; echo said")).unwrap();
-        assert_eq!((answered.answer, answered.output.as_str()), (7, "said\n"));
+        assert_eq!((answered.answer, answered.output.as_str()), (7, "said"));
         let failure = asked("echo last words; kill -BUS $$").unwrap_err();
         let told = failure.to_string();
         assert!(told.contains("SIGBUS") && told.ends_with("it said:\nlast words"), "{told}");

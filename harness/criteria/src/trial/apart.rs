@@ -52,7 +52,9 @@ pub(super) fn run(trial: &Trial, context: &Context) -> Result<(), Failure> {
     command.env("TMPDIR", scratch.path());
     let limit = trial.limit.here(context).unwrap_or(watchdog::USUAL) + FREED_LIMIT;
     let answered: part::Answered<TrialAnswer> = part::ask(command, limit)?;
-    eprint!("{}", answered.output);
+    if !answered.output.is_empty() {
+        eprintln!("{}", answered.output);
+    }
     cause::learn(answered.answer.found);
     answered.answer.failure.map_or(Ok(()), Err)
 }
