@@ -11,9 +11,10 @@ use evidence::place::Place;
 use evidence::protocol::{PROTOCOL, Protocol, of_first_queries};
 use evidence::thresholds::{self, Rule};
 use homes::fuse::FuseMount;
+use homes::is_own;
 use homes::kernel::{KernelMount, ModuleFile};
 use machine::failure::{Failure, WithContext};
-use machine::{config, require};
+use machine::require;
 use measure::contender::{
     Answered, Contender, InProcess, Insertable, Searchable, Stock, Stores, Unseen, VexfsFile,
     insertable, insertion_rounds, search_rounds, searchable,
@@ -262,7 +263,7 @@ fn every_kind_answers_identically(
 /// # Errors
 /// The first difference, or another instruction set than the one that was asked for.
 fn at_each_instruction_set(context: &Context, expected: &[Answered]) -> Result<(), Failure> {
-    if config::current()?.module.is_some() {
+    if is_own(Home::Kernel)? {
         return Ok(());
     }
     let data = rows_of_every_kind();

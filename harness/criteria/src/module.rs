@@ -5,12 +5,13 @@ use std::fs;
 use evidence::facts::{LIVE_AFTER_USE, MODULE};
 use evidence::place::Place;
 use homes::filesystem::contract;
+use homes::is_own;
 use homes::kernel::{
     KernelMount, Kmemleak, ModuleFile, Taint, is_listed, live_allocations, mounts_by_command,
     names, registered,
 };
 use machine::failure::Failure;
-use machine::{config, project, require};
+use machine::{project, require};
 use nix::errno::Errno;
 use vexfs_uapi::Home;
 
@@ -76,7 +77,7 @@ fn matches_the_kernel(context: &Context) -> Result<(), Failure> {
     module.must_match(&project::running_kernel())?;
     // Kbuild gives a srcversion to modules with a version, as the reference has; others may have
     // none.
-    let own = config::current()?.module.is_some();
+    let own = is_own(Home::Kernel)?;
     require!(own || !module.srcversion.is_empty(), "the module has no srcversion");
     context.fact(MODULE, module.identity())
 }

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use guest::VmError;
+use homes::is_own;
 use homes::kernel::ModuleFile;
 use machine::failure::Failure;
 use machine::programs::on_path;
 use machine::under_test::{self, Program};
 use machine::{config, project};
+use vexfs_uapi::Home;
 
 /// Something that a trial needs. It is declared, never coded into the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,7 +118,7 @@ impl Requirement {
             ),
             Requirement::Module => module(&project::running_kernel()),
             // The reference's test build says nothing about another module: its trial is undecided.
-            Requirement::FaultInjectionModule if configured(own_module())? => Ok(()),
+            Requirement::FaultInjectionModule if configured(is_own(Home::Kernel))? => Ok(()),
             Requirement::FaultInjectionModule => {
                 let release = project::running_kernel();
                 file(
@@ -194,16 +196,11 @@ fn module(release: &str) -> Result<(), Missing> {
     own_is_of_use(&path, release)
 }
 
-/// Whether a module other than the reference is tested.
-fn own_module() -> Result<bool, Failure> {
-    config::current().map(|config| config.module.is_some())
-}
-
 /// Checks that a module other than the reference can be loaded by the kernel `release` at all. The
 /// file is read once per process.
 pub(crate) fn own_is_of_use(path: &Path, release: &str) -> Result<(), Missing> {
     static TOLD: OnceLock<Result<(), Missing>> = OnceLock::new();
-    if !configured(own_module())? {
+    if !configured(is_own(Home::Kernel))? {
         return Ok(());
     }
     TOLD.get_or_init(|| {

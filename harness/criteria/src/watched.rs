@@ -12,7 +12,7 @@ use homes::kernel::{
 };
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
-use machine::{config, require};
+use machine::require;
 use measure::dataset::{self, Dataset};
 use nix::errno::Errno;
 use vexfs_uapi::Home;
@@ -169,9 +169,7 @@ pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
 pub(crate) fn use_what_there_is(mount: &Path) -> Result<Used, Failure> {
     match use_it(mount) {
         Ok(()) => Ok(Used::AsVexfs),
-        Err(failure)
-            if failure.errno() == Some(Errno::ENOTTY) && config::current()?.module.is_some() =>
-        {
+        Err(failure) if failure.errno() == Some(Errno::ENOTTY) && is_own(Home::Kernel)? => {
             Ok(Used::AsFileSystem)
         }
         Err(failure) => Err(failure),

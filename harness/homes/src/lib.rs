@@ -15,8 +15,10 @@ pub mod filesystem;
 pub mod fuse;
 pub mod kernel;
 mod mounted;
+mod own;
 pub mod sequence;
 pub mod torture;
 pub mod trial_name;
 
-pub use mounted::{Mounted, fuse_options, is_own};
+pub use mounted::{Mounted, fuse_options};
+pub use own::is_own;

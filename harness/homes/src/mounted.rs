@@ -6,7 +6,7 @@ use std::path::Path;
 
 use machine::failure::{Failure, WithContext};
 use machine::mount::unmount_by_force;
-use machine::{config, require};
+use machine::require;
 use nix::unistd::geteuid;
 use vexfs_uapi::Home;
 
@@ -27,18 +27,6 @@ pub enum Mounted {
 pub fn fuse_options(options: &str) -> String {
     let others = if geteuid().is_root() { ",allow_other" } else { "" };
     format!("{options}{others}")
-}
-
-/// Whether `vexfs.toml` names somebody else's `home`, in place of the reference.
-///
-/// # Errors
-/// `vexfs.toml` is refused.
-pub fn is_own(home: Home) -> Result<bool, Failure> {
-    let config = config::current()?;
-    Ok(match home {
-        Home::Fuse => config.fuse.is_some(),
-        Home::Kernel => config.module.is_some(),
-    })
 }
 
 impl Mounted {

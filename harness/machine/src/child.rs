@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::deadline::wait_for;
 use crate::failure::{Failure, WithContext};
-use crate::part;
+use crate::memory_limit;
 
 /// How many of the last lines of a program's output a failure repeats.
 const TAIL_LINES: usize = 30;
@@ -68,7 +68,7 @@ impl Supervised {
     pub fn start(name: &str, command: &mut Command) -> Result<Supervised, Failure> {
         command.process_group(0);
         die_with_us(command, Signal::SIGKILL);
-        part::without_our_limit(command);
+        memory_limit::without_ours(command);
         let child = command.spawn().context(format!("starting {name}"))?;
         let mut supervised = Supervised::of(name, child);
         supervised.leads_group = true;

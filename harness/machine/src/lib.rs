@@ -18,6 +18,7 @@ pub mod environment;
 pub mod failure;
 pub mod file_lock;
 pub mod interrupt;
+pub mod memory_limit;
 pub mod mount;
 pub mod noise;
 pub mod own_sources;

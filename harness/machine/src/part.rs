@@ -5,18 +5,17 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::child::{Running, in_words};
 use crate::failure::{Failure, WithContext};
+use crate::memory_limit::{self, MOST_MEMORY};
 
 /// Variable that names the part.
 const VARIABLE: &str = "VEXFS_VALIDATION_PART";
@@ -25,11 +24,6 @@ const ORDER: &str = "VEXFS_VALIDATION_PART_ORDER";
 /// Variable that names the file for the part's answer, if one is expected.
 const ANSWER: &str = "VEXFS_VALIDATION_PART_ANSWER";
 
-/// How many bytes of memory of its own a part may have; no part needs a tenth of that. A file or a
-/// directory without an end would otherwise exhaust the machine's memory. Mappings of files, which
-/// the parts test, do not count.
-pub const MOST_MEMORY: rlim_t = 2 << 30;
-
 /// The function of a part; its argument is the order, as JSON.
 pub type Part = fn(&str) -> Result<(), Failure>;
 
@@ -37,49 +31,16 @@ pub type Part = fn(&str) -> Result<(), Failure>;
 /// [`MOST_MEMORY`].
 pub fn command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     let mut command = unlimited_command(name, order)?;
-    with_memory(&mut command, MOST_MEMORY);
+    memory_limit::set(&mut command, MOST_MEMORY);
     Ok(command)
 }
 
 /// As [`command`], for a part that starts programs which need more memory, such as daemons. The
-/// part calls [`limit_memory`] itself.
+/// part calls [`memory_limit::limit`] itself.
 pub fn unlimited_command(name: &str, order: &impl Serialize) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe().context("this program's path")?);
     command.env(VARIABLE, name).env(ORDER, serde_json::to_string(order)?).env_remove(ANSWER);
     Ok(command)
-}
-
-fn with_memory(command: &mut Command, bytes: rlim_t) {
-    // SAFETY: between fork and exec only setrlimit(2) is called, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?));
-    }
-}
-
-/// The soft and the hard limit before [`limit_memory`].
-static BEFORE: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
-
-/// Limits this process, but not the programs that it starts, to [`MOST_MEMORY`].
-///
-/// # Errors
-/// If the system refuses the limit.
-pub fn limit_memory() -> Result<(), Failure> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_DATA).context("getrlimit")?;
-    let (soft, hard) = *BEFORE.get_or_init(|| (soft, hard));
-    setrlimit(Resource::RLIMIT_DATA, soft.min(MOST_MEMORY), hard).context("setrlimit")
-}
-
-/// Gives the program of `command` the memory limit that this process had before [`limit_memory`].
-pub fn without_our_limit(command: &mut Command) {
-    let Some(&(soft, hard)) = BEFORE.get() else { return };
-    // SAFETY: between fork and exec only setrlimit(2) is called, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || {
-            let (_, hardest) = getrlimit(Resource::RLIMIT_DATA)?;
-            // A part's own limit, which was set before, stays.
-            if hardest < hard { Ok(()) } else { Ok(setrlimit(Resource::RLIMIT_DATA, soft, hard)?) }
-        });
-    }
 }
 
 /// Whether this process was started to play the part `name`.
@@ -187,36 +148,6 @@ fn why(status: ExitStatus, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A program that reads without end is stopped by its own limit, before the machine runs out of
-    /// memory.
-    #[test]
-    fn memory_has_an_end() {
-        let mut endless = Command::new("tail");
-        with_memory(endless.arg("/dev/zero"), 64 << 20);
-        let ended = Running::start(&mut endless).unwrap().finish(Duration::from_secs(60)).unwrap();
-        assert!(!ended.status.success() && ended.output.contains("memory"), "{}", ended.output);
-    }
-
-    #[test]
-    fn our_own_limit_is_not_that_of_the_programs_we_start() {
-        let limit = || {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", "ulimit -d"]);
-            Running::start(&mut shell).unwrap().finish(Duration::from_secs(60)).unwrap().output
-        };
-        let before = limit();
-        limit_memory().unwrap();
-        limit_memory().unwrap();
-        let (ours, _) = getrlimit(Resource::RLIMIT_DATA).unwrap();
-        assert!(ours <= MOST_MEMORY, "{ours}");
-        assert_eq!(limit(), before);
-        // A part has a limit of its own, which a second one does not lift.
-        let mut limited = Command::new("sh");
-        with_memory(limited.args(["-c", "ulimit -d"]), 64 << 20);
-        let ended = Running::start(&mut limited).unwrap().finish(Duration::from_secs(60)).unwrap();
-        assert_eq!(ended.output.trim(), (64 << 10).to_string());
-    }
 
     #[test]
     fn what_has_no_end_is_named() {

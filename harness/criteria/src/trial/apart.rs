@@ -11,7 +11,7 @@ use homes::cause::{self, Found};
 use homes::fuse::{Scratch, guardian};
 use homes::trial_name;
 use machine::failure::Failure;
-use machine::{part, place};
+use machine::{memory_limit, part, place};
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
@@ -66,7 +66,7 @@ pub(super) fn run(trial: &Trial, context: &Context) -> Result<(), Failure> {
 pub(crate) fn play(trials: &[Trial], order: &str) -> Result<(), Failure> {
     // Before there are threads.
     guardian::start()?;
-    part::limit_memory()?;
+    memory_limit::limit()?;
     let order: TrialOrder = serde_json::from_str(order)?;
     let Some(trial) = trials.iter().find(|trial| trial.name == order.trial) else {
         machine::fail!("no trial is called {}", order.trial);

@@ -30,8 +30,6 @@ pub struct Walk {
     beginnings: Vec<(Vec<Operation>, u32)>,
     /// What it met.
     pub coverage: Coverage,
-    /// Whether it does anything with extended attributes.
-    pub xattrs: bool,
     /// What it does without.
     pub left_out: Vec<Lacking>,
 }
@@ -46,7 +44,6 @@ impl Walk {
             done: HashMap::new(),
             beginnings: vec![(Vec::new(), 0)],
             coverage: Coverage::default(),
-            xattrs: true,
             left_out: Vec::new(),
         }
     }
@@ -61,7 +58,7 @@ impl Walk {
         while drawn.len() < CANDIDATES {
             let step = draw(&mut self.dice);
             let left_out = self.left_out.iter().any(|lacking| lacking.leaves_out(&step));
-            if !left_out && (self.xattrs || !step.name().ends_with("xattr")) {
+            if !left_out {
                 drawn.push(step);
             }
         }

@@ -252,7 +252,7 @@ pub struct Ended {
     pub fault: Option<(Vec<Operation>, Difference)>,
 }
 
-/// Walks through `homes` until `states` are seen. Where they differ in something that only the
+/// Walks through `homes` until `states` are seen, with extended attributes if `xattrs`. Where they differ in something that only the
 /// contract requires, it begins anew without that.
 ///
 /// # Errors
@@ -261,8 +261,10 @@ pub fn walk(seed: u64, xattrs: bool, homes: &mut Homes, states: usize) -> Result
     let mut lacking = Vec::new();
     loop {
         let mut walk = Walk::new(seed);
-        walk.xattrs = xattrs;
         walk.left_out.clone_from(&lacking);
+        if !xattrs {
+            walk.left_out.push(Lacking::Xattrs);
+        }
         homes.left_out.clone_from(&lacking);
         let fault = walk.go(homes, states)?;
         let more: Vec<Lacking> = match &fault {

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machine::child::{Running, die_with_us, in_words, members};
-use machine::config;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::mount::{is_mounted, unmount};
 use machine::under_test::{self, Program};
-use machine::{fail, part, require};
+use machine::{fail, memory_limit, require};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
+use vexfs_uapi::Home;
 
 use super::announcement::Announcement;
 use super::connection::{self, Abort, Connection};
@@ -32,6 +32,7 @@ use super::readiness::{Readiness, is_fuse, mount_limit, patience, serves};
 use super::running;
 use super::shown::as_run;
 use super::words::Words;
+use crate::is_own;
 
 /// How long a daemon may take to end when it must.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
@@ -76,7 +77,7 @@ pub fn build_if_missing() -> Result<PathBuf, Failure> {
 /// Explains why a daemon could not be started, and what to do about it.
 fn not_started(command: &Command, error: io::Error) -> Failure {
     let program = Path::new(command.get_program());
-    let is_own = config::current().is_ok_and(|config| config.fuse.is_some());
+    let is_own = is_own(Home::Fuse).unwrap_or_default();
     let hint = match error.kind() {
         _ if !is_own => {
             format!("build the reference with: {}", Program::FuseDaemon.build_command())
@@ -170,7 +171,7 @@ impl FuseMount {
         command.env(left_behind::VARIABLE, &mountpoint);
         // SIGTERM makes the daemon unmount.
         die_with_us(&mut command, Signal::SIGTERM);
-        part::without_our_limit(&mut command);
+        memory_limit::without_ours(&mut command);
         let announcement = match readiness {
             Readiness::Descriptor => Some(Announcement::ordered(&mut command)?),
             Readiness::Unannounced => None,
@@ -388,7 +389,7 @@ impl FuseMount {
     pub fn end_by(mut self, signal: Signal) -> Result<(), Failure> {
         let Some(pid) = self.pid() else { return Err(self.gone_before(signal.as_str())) };
         kill(Pid::from_raw(pid.cast_signed()), signal)?;
-        if config::current()?.fuse.is_none() {
+        if !is_own(Home::Fuse)? {
             return self.check_end(signal.as_str());
         }
         self.ended_busy(signal)

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use machine::child::Running;
 use machine::failure::{Failure, WithContext};
-use machine::{config, fail, require};
+use machine::{fail, require};
+use vexfs_uapi::Home;
 
 use super::barrier::{Consent, may_load};
 use super::kmsg::KernelLog;
@@ -18,6 +19,7 @@ use super::module::{
 };
 use super::names::{Names, names};
 use crate::cause::Cause;
+use crate::is_own;
 
 /// The time limit of modprobe(8), in an emulated guest.
 const NEEDED_LIMIT: Duration = Duration::from_secs(120);
@@ -27,10 +29,6 @@ pub const DOES_NOT_LOAD: &str = "does not load as it should";
 /// How many of the kernel log's last lines are shown if a module was not loaded.
 const LINES: usize = 3;
 
-fn is_own() -> Result<bool, Failure> {
-    Ok(config::current()?.module.is_some())
-}
-
 /// Loads the modules that the module under test needs and that are not loaded yet. They stay
 /// loaded, because they are not part of it.
 ///
@@ -38,7 +36,7 @@ fn is_own() -> Result<bool, Failure> {
 /// If modprobe(8) does not know them, or cannot load them.
 pub fn load_needed() -> Result<(), Failure> {
     may_load(Consent::None)?;
-    if !is_own()? {
+    if !is_own(Home::Kernel)? {
         return Ok(());
     }
     let file = ModuleFile::of_running_kernel()?;
@@ -105,7 +103,7 @@ struct BeforeLoading {
 impl BeforeLoading {
     /// Records the present state, if the module is not the reference.
     fn of_own() -> Result<Option<BeforeLoading>, Failure> {
-        if !is_own()? {
+        if !is_own(Home::Kernel)? {
             return Ok(None);
         }
         let mut log = KernelLog::from_now()?;
