@@ -3,11 +3,16 @@
 //! Every trial holds the lock shared while it runs; a trial that measures or loads the module holds
 //! it alone. nextest's `threads-required` does the same within one run; this lock also works under
 //! `cargo test` and between two runs, also of different users.
+//!
+//! Trials that share the lock may come one after the other without a gap, so a trial that waits to
+//! be alone would wait until the last of them. Therefore everybody queues for a second lock first,
+//! and keeps it until he has the first one: who waits to be alone holds up all who come later. No
+//! process that holds the lock may take it again.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use machine::failure::{Failure, WithContext};
@@ -20,9 +25,11 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// the first that exists, whatever their TMPDIR is.
 const FOR_ALL: [&str; 2] = ["/run/lock", "/tmp"];
 
-fn lock_file() -> PathBuf {
-    let directory = FOR_ALL.into_iter().find(|path| is_for_all(Path::new(path)));
-    Path::new(directory.unwrap_or("/tmp")).join("vexfs-validation.lock")
+const LOCK: &str = "vexfs-validation.lock";
+const QUEUE: &str = "vexfs-validation-queue.lock";
+
+fn directory() -> &'static Path {
+    Path::new(FOR_ALL.into_iter().find(|path| is_for_all(Path::new(path))).unwrap_or("/tmp"))
 }
 
 fn is_for_all(path: &Path) -> bool {
@@ -70,29 +77,80 @@ fn open(path: &Path) -> Result<File, Failure> {
 /// # Errors
 /// The lock file cannot be opened, or the others take longer than half an hour.
 pub fn take(how: Sharing) -> Result<FileLock, Failure> {
-    let path = lock_file();
-    let what =
-        format!("the end of other trials, which hold {}; end them and try again", path.display());
-    FileLock::wait(open(&path)?, how, &what, LIMIT, || false)
+    take_in(directory(), how)
+}
+
+fn take_in(directory: &Path, how: Sharing) -> Result<FileLock, Failure> {
+    let wait = |name: &str, how| {
+        let path = directory.join(name);
+        let path_shown = path.display();
+        let what =
+            format!("the end of other trials, which hold {path_shown}; end them and try again");
+        FileLock::wait(open(&path)?, how, &what, LIMIT, || false)
+    };
+    let _queue = wait(QUEUE, Sharing::Alone)?;
+    wait(LOCK, how)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use machine::deadline::wait_for;
+
     use super::*;
 
     #[test]
     fn shared_with_shared_and_alone_with_none() {
-        let first = take(Sharing::Shared).unwrap();
-        let second = take(Sharing::Shared).unwrap();
-        let file = OpenOptions::new().read(true).open(lock_file()).unwrap();
+        let own = tempfile::tempdir().unwrap();
+        let first = take_in(own.path(), Sharing::Shared).unwrap();
+        let second = take_in(own.path(), Sharing::Shared).unwrap();
+        let file = OpenOptions::new().read(true).open(own.path().join(LOCK)).unwrap();
         assert!(file.try_lock().is_err());
         drop((first, second));
     }
 
     #[test]
+    fn who_comes_after_one_that_waits_to_be_alone_comes_behind_him() {
+        let own = tempfile::tempdir().unwrap();
+        let first = take_in(own.path(), Sharing::Shared).unwrap();
+        let order = Mutex::new(Vec::new());
+        let enter = |how| {
+            let _lock = take_in(own.path(), how).unwrap();
+            order.lock().unwrap().push(how);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| enter(Sharing::Alone));
+            let queue = open(&own.path().join(QUEUE)).unwrap();
+            wait_for("somebody in the queue", Duration::from_secs(60), || {
+                let free = queue.try_lock().is_ok();
+                if free {
+                    queue.unlock()?;
+                }
+                Ok((!free).then_some(()))
+            })
+            .unwrap();
+            scope.spawn(|| enter(Sharing::Shared));
+            // As long as this is held, the first of them waits. The second one could have gone in.
+            wait_for("the second to be there", Duration::from_secs(60), || {
+                Ok((opened(&own.path().join(QUEUE))? >= 3).then_some(()))
+            })
+            .unwrap();
+            assert!(order.lock().unwrap().is_empty());
+            drop(first);
+        });
+        assert_eq!(order.into_inner().unwrap(), [Sharing::Alone, Sharing::Shared]);
+    }
+
+    /// How many descriptors of this process lead to `path`.
+    fn opened(path: &Path) -> Result<usize, Failure> {
+        let descriptors = fs::read_dir("/proc/self/fd")?.filter_map(Result::ok);
+        Ok(descriptors.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path)).count())
+    }
+
+    #[test]
     fn the_lock_is_where_every_user_finds_it() {
-        let path = lock_file();
-        assert!(FOR_ALL.iter().any(|directory| path.parent() == Some(Path::new(directory))));
+        assert!(FOR_ALL.iter().any(|path| directory() == Path::new(path)));
         let own = tempfile::tempdir().unwrap();
         assert!(!is_for_all(own.path()));
         assert!(!is_for_all(Path::new("/nonexistent")));
