@@ -104,3 +104,10 @@ there whole, or everything is as it was. It ends with 4 where the gate stays shu
   vexfs-validate gate install target/vexfs-ko/$(uname -r)/vexfs.ko --kernel $(uname -r) \\
       --attestation target/validation/latest/attestation.intoto.json --key me.pub
   ... --level vm        what has passed in the VM only; each load says so in the kernel's log";
+
+pub(super) const GATE_REMOVE: &str = "\
+The module, its attestation and its notice go out in one step, also those of a kernel that is not \
+installed any more. It ends with 0 where nothing was installed, and says so. A module that is loaded \
+stays loaded.
+
+  vexfs-validate gate remove --kernel $(uname -r)";

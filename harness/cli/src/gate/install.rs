@@ -64,13 +64,19 @@ fn names(module: &Path) -> Result<(String, String), Stop> {
     }
 }
 
-fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
+/// Refuses a release that would lead out of `/lib/modules`.
+pub(super) fn must_be_a_release(release: &str) -> Result<(), Stop> {
     if release.is_empty() || release.starts_with('.') || release.contains('/') {
         return Err(Stop::new(
             exit::USAGE,
             format!("{release:?} is no kernel's release; name one as `uname -r` says it"),
         ));
     }
+    Ok(())
+}
+
+fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
+    must_be_a_release(release)?;
     let modules = root.modules(release);
     if modules.is_dir() {
         return Ok(());

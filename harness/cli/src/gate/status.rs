@@ -48,9 +48,8 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
                  run --kernel {release}, then attest, and gate install"
             ),
             GateState::Broken(why) => outln!(
-                "{release}: shut: {why}; install again with: vexfs-validate gate install, or \
-                 remove {} and run: depmod {release}",
-                root.home(&release).display()
+                "{release}: shut: {why}; install again with: vexfs-validate gate install, or take \
+                 it out with: vexfs-validate gate remove --kernel {release}"
             ),
         }
         for other in others(&root.modules(&release), "vexfs") {
@@ -61,7 +60,7 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
 }
 
 /// The kernel releases that have modules.
-fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
+pub(super) fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -109,7 +108,7 @@ pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> GateS
 }
 
 /// Other modules called `name` that depmod has listed for modprobe.
-fn others(modules: &Path, name: &str) -> Vec<String> {
+pub(super) fn others(modules: &Path, name: &str) -> Vec<String> {
     let listed = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
     let paths = listed.lines().filter_map(|line| Some(line.split_once(':')?.0));
     let is_it = |path: &&str| {
