@@ -111,3 +111,12 @@ installed any more. It ends with 0 where nothing was installed, and says so. A m
 stays loaded.
 
   vexfs-validate gate remove --kernel $(uname -r)";
+
+pub(super) const GATE_UPGRADE: &str = "\
+The module is built for the kernel. Two guests boot that kernel, and run what of the criteria 1 and 4 \
+takes no more than seconds (fixtures/gate/left-out.txt names the rest). What passes is signed with the \
+key of this machine and installed as --level functional. Otherwise the gate stays as it was, FUSE \
+serves where it was shut, and `gate status` says why. docs/gate.md has the rest.
+
+  vexfs-validate gate upgrade --kernel 6.12.118+deb12-amd64
+  vexfs-validate gate upgrade --kernel $(uname -r) --time-limit 900      on a slow machine";

@@ -1,13 +1,15 @@
 //! `vexfs-validate gate`: a module gets into `/lib/modules` with an attestation, or not at all.
 //!
 //! [`place`] knows the files and installs them, [`install`] decides whether a module may be
-//! installed, [`status`] examines what is installed, and [`remove`] takes it out.
+//! installed, [`status`] examines what is installed, and [`remove`] takes it out. [`upgrade`] builds,
+//! validates and installs for a kernel that has not been booted yet.
 
 mod install;
 mod load;
 mod place;
 mod remove;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,9 @@ pub(super) enum Gate {
     Remove(Remove),
     /// List the kernels, with their modules and attestations
     Status(Status),
+    /// Build, validate in guests and install the module for a kernel, before it is booted
+    #[command(after_help = help::GATE_UPGRADE)]
+    Upgrade(upgrade::Upgrade),
 }
 
 /// `gate install`.
@@ -94,6 +99,8 @@ pub(super) enum AttestedLevel {
     BareMetal,
     /// PASS in the VM, emulated or not; each load says so in the kernel's log
     Vm,
+    /// The functional criteria in the VM, as `gate upgrade` attests them; each load says so
+    Functional,
 }
 
 pub(super) fn run(what: &Gate) -> Result<ExitCode, Stop> {
@@ -102,5 +109,6 @@ pub(super) fn run(what: &Gate) -> Result<ExitCode, Stop> {
         Gate::Load(options) => load::load(options),
         Gate::Remove(options) => remove::remove(options),
         Gate::Status(options) => status::status(options),
+        Gate::Upgrade(options) => upgrade::upgrade(options),
     }
 }

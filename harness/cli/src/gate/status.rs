@@ -9,6 +9,7 @@ use verdict::attestation::{PublicKey, ShownFiles, Statement};
 
 use super::Status;
 use super::place::{ATTESTATION, KEY, NOTICE, Root};
+use super::upgrade::last_upgrade;
 use crate::attest::{open, public_key, refused, shown};
 use crate::output::outln;
 use crate::stop::Stop;
@@ -45,12 +46,16 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
             }
             GateState::Empty => outln!(
                 "{release}: shut, FUSE serves: no module has passed; validate with: vexfs-validate \
-                 run --kernel {release}, then attest, and gate install"
+                 gate upgrade --kernel {release}, or all of it with: vexfs-validate run --kernel \
+                 {release}, then attest, and gate install"
             ),
             GateState::Broken(why) => outln!(
                 "{release}: shut: {why}; install again with: vexfs-validate gate install, or take \
                  it out with: vexfs-validate gate remove --kernel {release}"
             ),
+        }
+        if let Some(upgrade) = last_upgrade(&options.root, &release) {
+            outln!("  last upgrade {upgrade}");
         }
         for other in others(&root.modules(&release), "vexfs") {
             outln!("  {other} has not passed the gate, and modprobe may load it; remove it");

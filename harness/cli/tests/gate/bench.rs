@@ -19,6 +19,11 @@ pub(crate) const MODULE: &[u8] = b"the module that was tested";
 pub(crate) const DAEMON: &[u8] = b"the daemon that was tested";
 pub(crate) const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
+/// The key of `me.sec`.
+pub(crate) fn signer() -> Signer {
+    Signer::new(ID, &[7; 32])
+}
+
 /// A directory with a run, a key pair, the module, the daemon, and a root directory with a kernel.
 pub(crate) struct Bench(pub(crate) TempDir);
 
@@ -80,14 +85,19 @@ impl Bench {
 
     /// The same attestation for a module that may leave the VM.
     pub(crate) fn eligible(&self) -> PathBuf {
-        let path = self.attested();
-        let key = Signer::new(ID, &[7; 32]);
-        let text = fs::read(&path).expect("read");
-        let mut statement: Statement =
-            verdict::attestation::open(&text, &key.public_key()).expect("signed");
-        statement.predicate.tested.bare_metal = BareMetalStanding::Eligible;
-        fs::write(self.at("eligible.json"), sign(&statement, &key)).expect("written");
-        self.at("eligible.json")
+        self.changed("eligible.json", |statement| {
+            statement.predicate.tested.bare_metal = BareMetalStanding::Eligible;
+        })
+    }
+
+    /// The same attestation, changed and signed by the same key.
+    pub(crate) fn changed(&self, name: &str, change: impl FnOnce(&mut Statement)) -> PathBuf {
+        let key = signer();
+        let text = fs::read(self.attested()).expect("read");
+        let mut statement = verdict::attestation::open(&text, &key.public_key()).expect("signed");
+        change(&mut statement);
+        fs::write(self.at(name), sign(&statement, &key)).expect("written");
+        self.at(name)
     }
 
     pub(crate) fn validate(&self, arguments: &[&str]) -> Command {

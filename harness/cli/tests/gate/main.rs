@@ -2,6 +2,7 @@
 
 mod bench;
 mod remove;
+mod upgrade;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
