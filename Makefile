@@ -28,7 +28,7 @@ BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/d
   sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
-SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
+SCRIPTS := .ci/run fixtures/gate/kernel-hook $(wildcard fixtures/gate/*.sh fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/foreign/*.sh fixtures/foreign/modules/*/*.sh \
   fixtures/saboteurs/module/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
@@ -63,7 +63,7 @@ CONTAINED := validate test setup build matrix adversary sabotage sanitize tortur
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
   fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
-  bench-engine bench-homes bench-setup memcheck clean distclean
+  bench-engine bench-homes bench-setup memcheck gate-hooks clean distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
 $(error HOST=$(HOST) is neither container nor native)
@@ -359,6 +359,9 @@ KEEP ?=
 hosts: ## the first steps of a user on fresh roots of Debian (ONLY='12 13 container', KEEP=yes)
 	$(begin)
 	@exec env KERNEL=$(KERNEL) KEEP=$(KEEP) fixtures/guest/hosts.sh $(ONLY)
+
+gate-hooks: ## have every kernel upgrade of this machine validate the module (docs/gate.md)
+	@fixtures/gate/setup.sh
 
 clean: ## remove what was built
 	rm -rf target

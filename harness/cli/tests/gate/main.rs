@@ -1,6 +1,7 @@
 //! Takes a verdict from its evidence, by a signature, through the gate and out again.
 
 mod bench;
+mod hook;
 mod remove;
 mod upgrade;
 

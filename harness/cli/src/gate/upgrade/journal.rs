@@ -124,6 +124,11 @@ pub(in crate::gate) fn last_upgrade(root: &Path, release: &str) -> Option<String
     }
 }
 
+/// Whether the last upgrade of `release` began and has not ended.
+pub(super) fn has_not_ended(root: &Path, release: &str) -> bool {
+    read(&root.join(HOME).join(release)).is_ok_and(|last| last.outcome == Outcome::Began)
+}
+
 impl Record {
     fn in_words(&self, dir: &Path, release: &str) -> String {
         let again = format!("vexfs-validate gate upgrade --kernel {release}");

@@ -6,6 +6,7 @@
 //! Whatever goes wrong, the gate stays as it was, and [`journal`] keeps why, for `gate status`.
 //! [`steps`] does what takes a compiler and a guest; tests put other steps in its place.
 
+mod dpkg;
 mod journal;
 mod steps;
 #[cfg(test)]
@@ -13,25 +14,29 @@ mod tests;
 mod trials;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use evidence::GuestFault;
 use evidence::exit::{self, Exit};
 use machine::atomic;
+use machine::interrupt::Signals;
 use serde::{Deserialize, Serialize};
 use verdict::Evidence;
 use verdict::attestation::{Signer, Statement, sign};
 
 use super::install::{self, must_be_installed};
 use super::place::{ATTESTATION, KEY, Root};
+use super::status::kernels;
 use super::{AttestedLevel, Install};
 use crate::attest::{now_ms, secret_key};
 use crate::options::{AcceleratorOption, GuestOptions};
 use crate::output::outln;
 use crate::stop::Stop;
-use journal::{Journal, Outcome};
+use journal::{Journal, Outcome, has_not_ended};
 
 pub(super) use journal::last_upgrade;
 
@@ -39,8 +44,14 @@ pub(super) use journal::last_upgrade;
 #[derive(Debug, Args)]
 pub(crate) struct Upgrade {
     /// The kernel, as `uname -r` says it; it need not be the one that runs
-    #[arg(long, value_name = "RELEASE")]
-    kernel: String,
+    #[arg(long, value_name = "RELEASE", required_unless_present = "unfinished")]
+    kernel: Option<String>,
+    /// Each kernel whose upgrade began and has not ended: this machine was restarted meanwhile
+    #[arg(long, conflicts_with = "kernel")]
+    unfinished: bool,
+    /// Begin when dpkg is done, if packages are being installed
+    #[arg(long)]
+    after_dpkg: bool,
     /// The secret key of this machine, without a passphrase: of signify(1) or minisign(1)
     #[arg(long, value_name = "FILE", default_value = "/etc/vexfs-gate/machine.sec")]
     key: PathBuf,
@@ -108,8 +119,22 @@ trait Steps {
     fn validate(&mut self, release: &str, dir: &Path) -> Result<(), Stop>;
 }
 
+/// How long an upgrade of packages may take.
+const DPKG_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
 pub(super) fn upgrade(options: &Upgrade) -> Result<ExitCode, Stop> {
-    must_be_installed(&Root::new(&options.root), &options.kernel)?;
+    let root = Root::new(&options.root);
+    let kernels = match &options.kernel {
+        Some(kernel) => {
+            must_be_installed(&root, kernel)?;
+            vec![kernel.clone()]
+        }
+        None => unfinished(&options.root)?,
+    };
+    if kernels.is_empty() {
+        outln!("no upgrade has been left unfinished");
+        return Ok(ExitCode::SUCCESS);
+    }
     let signer = secret_key::read(&options.key).map_err(|stop| {
         let advice = format!(
             "make a key for this machine with: signify-openbsd -G -n -s {} -p FILE",
@@ -117,14 +142,57 @@ pub(super) fn upgrade(options: &Upgrade) -> Result<ExitCode, Stop> {
         );
         Stop::new(stop.exit, format!("{}; {advice}", stop.message))
     })?;
-    let machine = GuestOptions {
-        kernel: options.kernel.clone(),
-        accelerator: options.accelerator,
-        memory: None,
-        cpus: None,
-        time_limit: options.time_limit,
+    if options.after_dpkg {
+        let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
+        dpkg::wait(&options.root, DPKG_LIMIT).map_err(|failure| {
+            let code = if signals.interrupted() { exit::INTERRUPTED } else { exit::SETUP };
+            Stop::new(code, failure)
+        })?;
+    }
+    let one = |kernel: &String| {
+        let machine = GuestOptions {
+            kernel: kernel.clone(),
+            accelerator: options.accelerator,
+            memory: None,
+            cpus: None,
+            time_limit: options.time_limit,
+        };
+        run(&options.root, kernel, &signer, &mut steps::Checkout { machine })
     };
-    run(&options.root, &options.kernel, &signer, &mut steps::Checkout { machine })
+    each(&kernels, one)
+}
+
+/// The installed kernels whose last upgrade has not ended.
+fn unfinished(root: &Path) -> Result<Vec<String>, Stop> {
+    let home = Root::new(root).kernels();
+    let mut all = match kernels(&home) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        all => {
+            all.map_err(|error| Stop::new(exit::EVIDENCE, format!("{}: {error}", home.display())))?
+        }
+    };
+    all.retain(|release| has_not_ended(root, release));
+    Ok(all)
+}
+
+/// Upgrades one kernel after the other. A refusal does not keep the others from theirs, an
+/// interruption does; the last refusal is the result.
+fn each(
+    kernels: &[String],
+    mut one: impl FnMut(&String) -> Result<ExitCode, Stop>,
+) -> Result<ExitCode, Stop> {
+    let mut result: Result<_, Stop> = Ok(ExitCode::SUCCESS);
+    for kernel in kernels {
+        let Err(stop) = one(kernel) else { continue };
+        let interrupted = stop.exit == exit::INTERRUPTED;
+        if let Err(earlier) = std::mem::replace(&mut result, Err(stop)) {
+            eprintln!("vexfs-validate: {}", earlier.message);
+        }
+        if interrupted {
+            break;
+        }
+    }
+    result
 }
 
 /// Takes all steps, and writes into the journal how they ended.

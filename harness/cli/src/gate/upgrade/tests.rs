@@ -297,6 +297,34 @@ fn an_interrupted_upgrade_is_to_be_done_once_more() {
     assert_eq!(made.run().unwrap_err().exit, exit::INTERRUPTED);
     assert!(made.told().contains("has not ended; if none runs any more: "), "{}", made.told());
     assert!(matches!(made.gate(), GateState::Empty));
+    let other = "6.1.0-56-amd64";
+    fs::create_dir_all(made.root().join("lib/modules").join(other)).unwrap();
+    assert_eq!(unfinished(&made.root()).unwrap(), [RELEASE]);
+    made.no_guest = None;
+    made.run().unwrap();
+    assert_eq!(unfinished(&made.root()).unwrap(), [""; 0]);
+    assert_eq!(unfinished(&made.root().join("nowhere")).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_refused_kernel_keeps_no_other_from_its_upgrade() {
+    let kernels = ["a", "b", "c"].map(str::to_owned);
+    let play = |ends: &[Option<Exit>]| {
+        let mut tried = 0;
+        let result = each(&kernels, |kernel| {
+            tried += 1;
+            match ends[tried - 1] {
+                Some(exit) => Err(Stop::new(exit, kernel)),
+                None => Ok(ExitCode::SUCCESS),
+            }
+        });
+        (tried, result.map(|_| ()).map_err(|stop| (stop.exit, stop.message)))
+    };
+    let refused = |kernel: &str| Err((exit::REFUSED, kernel.to_owned()));
+    assert_eq!(play(&[None, None, None]), (3, Ok(())));
+    assert_eq!(play(&[None, Some(exit::REFUSED), None]), (3, refused("b")));
+    let interrupted = Err((exit::INTERRUPTED, "b".to_owned()));
+    assert_eq!(play(&[Some(exit::REFUSED), Some(exit::INTERRUPTED), None]), (2, interrupted));
 }
 
 #[test]
