@@ -137,9 +137,14 @@ fn whatever_is_missing_the_kernel_is_installed_and_fuse_serves() {
 #[test]
 fn a_kernel_that_is_removed_leaves_no_module() {
     let machine = Machine::new();
-    fs::remove_file(machine.root().join(format!("boot/vmlinuz-{RELEASE}"))).expect("removed");
+    // Its image is still there where a new package of it has been unpacked.
     assert_eq!(machine.run("postrm.d"), "");
     assert!(!machine.is_open() && machine.started().is_empty());
+    fs::remove_file(machine.root().join(format!("boot/vmlinuz-{RELEASE}"))).expect("removed");
+    for hook in ["postrm.d", "header_postinst.d"] {
+        assert_eq!(machine.run(hook), "");
+        assert!(machine.started().is_empty(), "{hook}");
+    }
 }
 
 #[test]
