@@ -66,7 +66,7 @@ CONTAINED := validate test setup build matrix adversary sabotage sanitize tortur
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
   fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
-  bench-engine bench-homes bench-setup memcheck gate-hooks test-hooks package test-package clean \
+  bench-engine bench-homes bench-setup memcheck gate-hooks test-hooks upgrades package test-package clean \
   distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
@@ -371,6 +371,13 @@ gate-hooks: ## have every kernel upgrade of this machine validate the module (do
 test-hooks: ## the hooks of kernel packages on a fresh root of Debian, where no guest is booted
 	$(begin)
 	fixtures/gate/test.sh
+
+# Two guests for each kernel, and two for each sabotaged module: an hour on an emulated CPU.
+UPGRADES ?= 6.12 7.3
+upgrades: ## kernel upgrades with real guests, whole and sabotaged ones, one table (UPGRADES='6.12 7.3')
+	for kernel in $(UPGRADES); do $(MAKE) setup build KERNEL=$$kernel || exit; done
+	$(begin)
+	fixtures/gate/upgrades.sh $(UPGRADES)
 
 package: ## the Debian package of VexFS, in target/package
 	$(begin)

@@ -40,7 +40,10 @@ impl Steps for Checkout {
         if config::current().map_err(|failure| Stop::new(exit::SETUP, failure))?.module.is_some() {
             let kernel = Kernel::find(&KernelChoice::Version(release.to_owned()))
                 .map_err(|error| Stop::new(error.exit(), error))?;
-            build_own_vexfs(&kernel)?;
+            build_own_vexfs(&kernel).map_err(|stop| {
+                let code = if stop.exit == exit::SETUP { exit::REFUSED } else { stop.exit };
+                Stop::new(code, stop.message)
+            })?;
         } else {
             for variant in [None, Some("--fault-injection")] {
                 build_reference(release, variant)?;
