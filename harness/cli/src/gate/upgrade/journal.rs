@@ -21,6 +21,9 @@ use crate::stop::Stop;
 
 const HOME: &str = "var/lib/vexfs-gate";
 const RECORD: &str = "upgrade.json";
+/// The file that is there from when an upgrade is asked for until it has ended. A record cannot tell
+/// of an upgrade that waits for its turn.
+const PENDING: &str = "pending";
 /// How long another kernel's upgrade may take: apt may install several kernels at once.
 const OTHERS_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
@@ -51,6 +54,17 @@ pub(super) enum Outcome {
 pub(super) struct Journal {
     dir: PathBuf,
     _lock: FileLock,
+}
+
+/// Notes that an upgrade of `release` is to be done, before it waits for anything.
+pub(super) fn announce(root: &Path, release: &str) -> Result<(), Stop> {
+    let dir = root.join(HOME).join(release);
+    let pending = dir.join(PENDING);
+    let noted = || {
+        fs::create_dir_all(&dir)?;
+        atomic::write(&pending, b"")
+    };
+    noted().map_err(|error| unwritable(&pending, error))
 }
 
 impl Journal {
@@ -92,7 +106,10 @@ impl Journal {
 
     /// Writes how it ended.
     pub(super) fn end(&self, outcome: Outcome) -> Result<(), Stop> {
-        let written = || self.write(&Record { outcome, ..read(&self.dir)? });
+        let written = || {
+            self.write(&Record { outcome, ..read(&self.dir)? })?;
+            atomic::remove_if_there(&self.dir.join(PENDING))
+        };
         written().map_err(|error| unwritable(&self.dir.join(RECORD), error))
     }
 
@@ -118,20 +135,37 @@ fn read(dir: &Path) -> io::Result<Record> {
 pub(in crate::gate) fn last_upgrade(root: &Path, release: &str) -> Option<String> {
     let dir = root.join(HOME).join(release);
     match read(&dir) {
+        Ok(record) if has_not_ended(root, release) && record.outcome != Outcome::Began => {
+            Some(format!("{}\n{}", waiting(release), record.in_words(&dir, release)))
+        }
         Ok(record) => Some(record.in_words(&dir, release)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            has_not_ended(root, release).then(|| waiting(release))
+        }
         Err(error) => Some(format!("{}: {error}", dir.join(RECORD).display())),
     }
+    .map(|text| text.replace('\n', INDENTED))
 }
 
-/// Whether the last upgrade of `release` began and has not ended.
+/// Between the lines of what is told of an upgrade.
+const INDENTED: &str = "\n               ";
+
+fn again(release: &str) -> String {
+    format!("vexfs-validate gate upgrade --kernel {release}")
+}
+
+fn waiting(release: &str) -> String {
+    format!("waits for its turn, or was cut off; if none runs any more: {}", again(release))
+}
+
+/// Whether an upgrade of `release` was asked for and has not ended.
 pub(super) fn has_not_ended(root: &Path, release: &str) -> bool {
-    read(&root.join(HOME).join(release)).is_ok_and(|last| last.outcome == Outcome::Began)
+    root.join(HOME).join(release).join(PENDING).exists()
 }
 
 impl Record {
     fn in_words(&self, dir: &Path, release: &str) -> String {
-        let again = format!("vexfs-validate gate upgrade --kernel {release}");
+        let again = again(release);
         let mut text = match &self.outcome {
             Outcome::Began => format!(
                 "began {}, and has not ended; if none runs any more: {again}",
@@ -148,7 +182,7 @@ impl Record {
             let _ = write!(text, "\ntry it once more with: {again}");
         }
         let _ = write!(text, "\nall of it: {}", dir.join(&self.evidence).display());
-        text.replace('\n', "\n               ")
+        text
     }
 }
 

@@ -36,7 +36,7 @@ use crate::attest::{now_ms, secret_key};
 use crate::options::{AcceleratorOption, GuestOptions};
 use crate::output::outln;
 use crate::stop::Stop;
-use journal::{Journal, Outcome, has_not_ended};
+use journal::{Journal, Outcome, announce, has_not_ended};
 
 pub(super) use journal::last_upgrade;
 
@@ -142,6 +142,9 @@ pub(super) fn upgrade(options: &Upgrade) -> Result<ExitCode, Stop> {
         );
         Stop::new(stop.exit, format!("{}; {advice}", stop.message))
     })?;
+    for kernel in &kernels {
+        announce(&options.root, kernel)?;
+    }
     if options.after_dpkg {
         let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
         dpkg::wait(&options.root, DPKG_LIMIT).map_err(|failure| {

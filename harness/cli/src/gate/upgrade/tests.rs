@@ -56,6 +56,7 @@ impl Made {
 
     fn run(&mut self) -> Result<(), Stop> {
         let root = self.root();
+        announce(&root, RELEASE)?;
         run(&root, RELEASE, &signer(), self).map(|_| ())
     }
 
@@ -304,6 +305,26 @@ fn an_interrupted_upgrade_is_to_be_done_once_more() {
     made.run().unwrap();
     assert_eq!(unfinished(&made.root()).unwrap(), [""; 0]);
     assert_eq!(unfinished(&made.root().join("nowhere")).unwrap(), [""; 0]);
+}
+
+/// The first is done for minutes, and the machine is restarted before the second has begun.
+#[test]
+fn an_upgrade_that_waits_for_its_turn_is_not_forgotten() {
+    let mut made = Made::well();
+    made.run().unwrap();
+    assert_eq!(unfinished(&made.root()).unwrap(), [""; 0]);
+    announce(&made.root(), RELEASE).unwrap();
+    assert_eq!(unfinished(&made.root()).unwrap(), [RELEASE]);
+    let told = made.told();
+    assert!(told.starts_with("waits for its turn, or was cut off; "), "{told}");
+    assert!(told.contains("validated and installed "), "{told}");
+    let new = Made::well();
+    announce(&new.root(), RELEASE).unwrap();
+    assert!(new.told().starts_with("waits for its turn"), "{}", new.told());
+    // What has ended, however it has, is not done again by itself.
+    made.unbuilt = Some("no compiler");
+    made.run().unwrap_err();
+    assert_eq!(unfinished(&made.root()).unwrap(), [""; 0]);
 }
 
 #[test]
