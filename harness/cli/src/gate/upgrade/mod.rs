@@ -46,7 +46,7 @@ pub(crate) struct Upgrade {
     /// The kernel, as `uname -r` says it; it need not be the one that runs
     #[arg(long, value_name = "RELEASE", required_unless_present = "unfinished")]
     kernel: Option<String>,
-    /// Each kernel whose upgrade began and has not ended: this machine was restarted meanwhile
+    /// Each kernel whose upgrade was asked for and has not ended, as after a restart
     #[arg(long, conflicts_with = "kernel")]
     unfinished: bool,
     /// Begin when dpkg is done, if packages are being installed
