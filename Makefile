@@ -23,12 +23,15 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(CURDIR)/.cache/venv/bin:$(PATH)
 export RUFF_CACHE_DIR := $(CURDIR)/target/ruff
 # The trial that cuts a guest's power boots one of its own.
 export VEXFS_KERNEL := $(KERNEL)
+# Built together, for the same features in each.
+RELEASES := -p vexfs-fuse -p vexfs-bench -p vexctl -p saboteur-daemon
 # Where cargo builds, which a user's configuration may have elsewhere.
 BUILT := $(or $(shell cargo metadata --no-deps --offline --format-version 1 2>/dev/null | \
   sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 VALIDATE := $(BUILT)/debug/vexfs-validate
 SETUP := fixtures/guest/setup.sh
-SCRIPTS := .ci/run $(wildcard fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
+SCRIPTS := .ci/run fixtures/gate/kernel-hook $(wildcard fixtures/gate/*.sh fixtures/package/*.sh \
+  fixtures/guest/*.sh fixtures/guest/setup/*.sh fixtures/peers/*.sh \
   fixtures/foreign/*.sh fixtures/foreign/modules/*/*.sh \
   fixtures/saboteurs/module/*.sh \
   fixtures/vexfs/kernel/*.sh docs/ci/*.sh)
@@ -63,7 +66,8 @@ CONTAINED := validate test setup build matrix adversary sabotage sanitize tortur
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
   test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
   fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
-  bench-engine bench-homes bench-setup memcheck clean distclean
+  bench-engine bench-homes bench-setup memcheck gate-hooks test-hooks upgrades package test-package clean \
+  distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
 $(error HOST=$(HOST) is neither container nor native)
@@ -109,7 +113,7 @@ build: ## build VexFS in its three homes, and the harness
 
 build-programs:
 	$(begin)
-	cargo build --locked --release -p vexfs-fuse -p vexfs-bench -p vexctl -p saboteur-daemon
+	cargo build --locked --release $(RELEASES)
 	cargo test --locked --no-run
 
 build-module:
@@ -360,6 +364,29 @@ KEEP ?=
 hosts: ## the first steps of a user on fresh roots of Debian (ONLY='12 13 container', KEEP=yes)
 	$(begin)
 	@exec env KERNEL=$(KERNEL) KEEP=$(KEEP) fixtures/guest/hosts.sh $(ONLY)
+
+gate-hooks: ## have every kernel upgrade of this machine validate the module (docs/gate.md)
+	@fixtures/gate/setup.sh
+
+# Some minutes and root's rights: apt installs kernels on a fresh root of this machine's Debian.
+test-hooks: ## the hooks of kernel packages on a fresh root of Debian, where no guest is booted
+	$(begin)
+	fixtures/gate/test.sh
+
+# Two guests for each kernel, and two for each sabotaged module: an hour on an emulated CPU.
+UPGRADES ?= 6.12 7.3
+upgrades: ## kernel upgrades with real guests, whole and sabotaged ones, one table (UPGRADES='6.12 7.3')
+	for kernel in $(UPGRADES); do $(MAKE) setup build KERNEL=$$kernel || exit; done
+	$(begin)
+	fixtures/gate/upgrades.sh $(UPGRADES)
+
+package: ## the Debian package of VexFS, in target/package
+	$(begin)
+	cargo build --locked --release $(RELEASES)
+	BUILT='$(BUILT)' fixtures/package/build.sh
+
+test-package: package ## apt installs the package on a fresh root of Debian, where it mounts and searches
+	fixtures/package/test.sh target/package/vexfs_*.deb
 
 clean: ## remove what was built
 	rm -rf target

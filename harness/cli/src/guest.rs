@@ -175,7 +175,7 @@ pub(super) fn boot(
 }
 
 /// Builds the VexFS whose sources `vexfs.toml` names, for the kernel to boot.
-fn build_own_vexfs(kernel: &Kernel) -> Result<(), Stop> {
+pub(super) fn build_own_vexfs(kernel: &Kernel) -> Result<(), Stop> {
     let signals = Signals::begin().map_err(|error| Stop::new(exit::SETUP, error))?;
     own_sources::build_all(&kernel.release, || kernel.headers()).map_err(|failure| {
         if signals.interrupted() {

@@ -104,3 +104,19 @@ there whole, or everything is as it was. It ends with 4 where the gate stays shu
   vexfs-validate gate install target/vexfs-ko/$(uname -r)/vexfs.ko --kernel $(uname -r) \\
       --attestation target/validation/latest/attestation.intoto.json --key me.pub
   ... --level vm        what has passed in the VM only; each load says so in the kernel's log";
+
+pub(super) const GATE_REMOVE: &str = "\
+The module, its attestation and its notice go out in one step, also those of a kernel that is not \
+installed any more. It ends with 0 where nothing was installed, and says so. A module that is loaded \
+stays loaded.
+
+  vexfs-validate gate remove --kernel $(uname -r)";
+
+pub(super) const GATE_UPGRADE: &str = "\
+The module is built for the kernel. Two guests boot that kernel, and run what of the criteria 1 and 4 \
+takes no more than seconds (fixtures/gate/left-out.txt names the rest). What passes is signed with the \
+key of this machine and installed as --level functional. Otherwise the gate stays as it was, FUSE \
+serves where it was shut, and `gate status` says why. docs/gate.md has the rest.
+
+  vexfs-validate gate upgrade --kernel 6.12.118+deb12-amd64
+  vexfs-validate gate upgrade --kernel $(uname -r) --time-limit 900      on a slow machine";

@@ -70,6 +70,16 @@ pub fn in_the_guest(evidence: &Evidence) -> Vec<CriterionVerdict> {
     criteria(evidence, &[Place::Guest], &evidence.damage())
 }
 
+/// The criteria that show whether a kernel and a module work together. The others measure, compare
+/// data, or need other programs.
+pub const FUNCTIONAL: [Criterion; 2] = [Criterion::Fuse, Criterion::Module];
+
+/// Judges the guest's part of the functional criteria alone.
+pub fn functional(evidence: &Evidence) -> Vec<CriterionVerdict> {
+    let damage = evidence.damage();
+    FUNCTIONAL.map(|criterion| judge(criterion, evidence, &[Place::Guest], &damage)).into()
+}
+
 /// Whether FUSE is preserved on the host. Everything later is measured against FUSE.
 pub fn fuse_is_preserved(evidence: &Evidence) -> bool {
     let fuse = judge(Criterion::Fuse, evidence, &[Place::Host], &evidence.damage());

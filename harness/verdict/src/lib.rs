@@ -33,7 +33,7 @@ mod trials;
 
 pub use bare_metal::{BareMetal, BareMetalCondition};
 pub use criterion_verdict::CriterionVerdict;
-pub use judge::{Verdict, exit_of, fuse_is_preserved, in_the_guest, of};
+pub use judge::{FUNCTIONAL, Verdict, exit_of, functional, fuse_is_preserved, in_the_guest, of};
 pub use levels::{LevelStanding, WhichHome};
 pub use rule::decision::Decision;
 pub use rule::judgement::{Judgement, Reason, State};

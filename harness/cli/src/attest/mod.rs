@@ -1,6 +1,6 @@
 //! `vexfs-validate attest DIR` and `vexfs-validate verify FILE`
 
-mod secret_key;
+pub(crate) mod secret_key;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -38,8 +38,7 @@ pub(super) struct Attest {
 /// Judges the evidence, and signs the verdict if it is PASS.
 pub(super) fn attest(options: &Attest) -> Result<ExitCode, Stop> {
     let evidence = super::verdict::read(&options.dir, &options.soak)?;
-    let judged_ms = milliseconds(SystemTime::now());
-    let statement = Statement::of(&evidence, judged_ms)
+    let statement = Statement::of(&evidence, now_ms())
         .map_err(|why| Stop::new(::verdict::exit_of(why.state()), why))?;
     // Ask for the passphrase only now, so that nobody types one for a run that is refused.
     let signer = secret_key::read(&options.key)?;
@@ -53,6 +52,11 @@ pub(super) fn attest(options: &Attest) -> Result<ExitCode, Stop> {
     })?;
     outln!("{}: {statement}; signed by key {}", output.display(), signer.id());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Now, as Unix time in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    milliseconds(SystemTime::now())
 }
 
 /// Unix time in milliseconds.

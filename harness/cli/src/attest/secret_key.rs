@@ -26,7 +26,7 @@ const MOST_ROUNDS: u32 = 100_000;
 const WRONG: &str = "the passphrase is wrong, or the file is damaged";
 
 /// Reads the key in the file at `path`, and asks for its passphrase if it has one.
-pub(super) fn read(path: &Path) -> Result<Signer, Stop> {
+pub(crate) fn read(path: &Path) -> Result<Signer, Stop> {
     let text = named(path, "secret key")?;
     of_text(&String::from_utf8_lossy(&text), || ask(path))
         .map_err(|why| Stop::new(exit::USAGE, format!("secret key {}: {why}", path.display())))

@@ -25,7 +25,7 @@ pub(super) fn install(options: &Install) -> Result<ExitCode, Stop> {
     must_reach(options.level, &statement).map_err(shut)?;
     let notice = match options.level {
         AttestedLevel::BareMetal => None,
-        AttestedLevel::Vm => {
+        AttestedLevel::Vm | AttestedLevel::Functional => {
             Some(format!("{name}: {}; signed by key {}", statement.standing(), key.id()))
         }
     };
@@ -64,13 +64,19 @@ fn names(module: &Path) -> Result<(String, String), Stop> {
     }
 }
 
-fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
+/// Refuses a release that would lead out of `/lib/modules`.
+pub(super) fn must_be_a_release(release: &str) -> Result<(), Stop> {
     if release.is_empty() || release.starts_with('.') || release.contains('/') {
         return Err(Stop::new(
             exit::USAGE,
             format!("{release:?} is no kernel's release; name one as `uname -r` says it"),
         ));
     }
+    Ok(())
+}
+
+pub(super) fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
+    must_be_a_release(release)?;
     let modules = root.modules(release);
     if modules.is_dir() {
         return Ok(());
@@ -86,17 +92,23 @@ fn must_be_installed(root: &Root, release: &str) -> Result<(), Stop> {
 }
 
 fn must_reach(level: AttestedLevel, statement: &Statement) -> Result<(), Stop> {
-    match (level, statement.tested().bare_metal) {
-        (AttestedLevel::Vm, _) | (AttestedLevel::BareMetal, BareMetalStanding::Eligible) => Ok(()),
-        (AttestedLevel::BareMetal, BareMetalStanding::NotEligible) => Err(Stop::new(
-            exit::REFUSED,
-            format!(
-                "it {}; see what is missing with: vexfs-validate verdict DIR, or install it as what \
-                 it is with --level vm",
-                statement.standing()
-            ),
-        )),
-    }
+    let level = match level {
+        AttestedLevel::BareMetal
+            if statement.tested().bare_metal == BareMetalStanding::NotEligible =>
+        {
+            if statement.is_of_all_criteria() { "vm" } else { "functional" }
+        }
+        AttestedLevel::Vm if !statement.is_of_all_criteria() => "functional",
+        AttestedLevel::BareMetal | AttestedLevel::Vm | AttestedLevel::Functional => return Ok(()),
+    };
+    Err(Stop::new(
+        exit::REFUSED,
+        format!(
+            "it {}; see what is missing with: vexfs-validate verdict DIR, or install it as what it \
+             is with --level {level}",
+            statement.standing()
+        ),
+    ))
 }
 
 /// The error for a gate that stays shut.

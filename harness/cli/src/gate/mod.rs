@@ -1,12 +1,15 @@
 //! `vexfs-validate gate`: a module gets into `/lib/modules` with an attestation, or not at all.
 //!
 //! [`place`] knows the files and installs them, [`install`] decides whether a module may be
-//! installed, and [`status`] examines what is installed.
+//! installed, [`status`] examines what is installed, and [`remove`] takes it out. [`upgrade`] builds,
+//! validates and installs for a kernel that has not been booted yet.
 
 mod install;
 mod load;
 mod place;
+mod remove;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,8 +27,14 @@ pub(super) enum Gate {
     Install(Install),
     /// Load the module that is through the gate of the kernel that runs
     Load(Load),
+    /// Take a kernel's module out, so that FUSE serves
+    #[command(after_help = help::GATE_REMOVE)]
+    Remove(Remove),
     /// List the kernels, with their modules and attestations
     Status(Status),
+    /// Build, validate in guests and install the module for a kernel, before it is booted
+    #[command(after_help = help::GATE_UPGRADE)]
+    Upgrade(upgrade::Upgrade),
 }
 
 /// `gate install`.
@@ -61,6 +70,17 @@ pub(super) struct Load {
     key: Option<PathBuf>,
 }
 
+/// `gate remove`.
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// The kernel, as `uname -r` says it
+    #[arg(long, value_name = "RELEASE")]
+    kernel: String,
+    /// The directory that is the machine's root
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
 /// `gate status`.
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -79,12 +99,16 @@ pub(super) enum AttestedLevel {
     BareMetal,
     /// PASS in the VM, emulated or not; each load says so in the kernel's log
     Vm,
+    /// The functional criteria in the VM, as `gate upgrade` attests them; each load says so
+    Functional,
 }
 
 pub(super) fn run(what: &Gate) -> Result<ExitCode, Stop> {
     match what {
         Gate::Install(options) => install::install(options),
         Gate::Load(options) => load::load(options),
+        Gate::Remove(options) => remove::remove(options),
         Gate::Status(options) => status::status(options),
+        Gate::Upgrade(options) => upgrade::upgrade(options),
     }
 }

@@ -22,7 +22,7 @@ use crate::stop::Stop;
 use machine::atomic::{remove_if_there, sync_directory, write, write_new};
 
 /// The directory of the installed module.
-const HOME: &str = "updates/vexfs-gate";
+pub(super) const HOME: &str = "updates/vexfs-gate";
 /// The attestation's file name in it.
 pub(super) const ATTESTATION: &str = "attestation.intoto.json";
 /// The public key's file name in it.
@@ -30,6 +30,8 @@ pub(super) const KEY: &str = "key.pub";
 /// The file with the notice that each load prints; only for a module that has passed in the VM
 /// only.
 pub(super) const NOTICE: &str = "load-notice";
+/// Prefix of the files in modprobe.d that the gate writes.
+const SNIPPET: &str = "vexfs-gate-";
 /// Prefix of unfinished directories, which depmod ignores.
 const UNFINISHED: &str = ".vexfs-gate-";
 /// Limit for depmod(8), which reads every module of a kernel.
@@ -74,9 +76,24 @@ impl Root {
         self.modules(release).join(HOME)
     }
 
+    /// The directory of modprobe(8)'s configuration.
+    pub(super) fn modprobe_d(&self) -> PathBuf {
+        self.path.join("etc/modprobe.d")
+    }
+
     /// The file that tells modprobe(8) what to do instead of just loading the module `name`.
     pub(super) fn modprobe_snippet(&self, name: &str) -> PathBuf {
-        self.path.join("etc/modprobe.d").join(format!("vexfs-gate-{name}.conf"))
+        self.modprobe_d().join(format!("{SNIPPET}{name}.conf"))
+    }
+
+    /// The module of a snippet with this file name; `None` if the gate did not write such a file.
+    pub(super) fn module_of_snippet(file: &str) -> Option<&str> {
+        file.strip_prefix(SNIPPET)?.strip_suffix(".conf")
+    }
+
+    /// Makes what was renamed in `directory` last.
+    pub(super) fn sync(&self, directory: &Path) -> io::Result<()> {
+        (self.sync)(directory)
     }
 
     /// Installs `parcel` for `release` in one step, in place of an earlier one. If that fails,
@@ -92,10 +109,7 @@ impl Root {
         let failed =
             |why: String| Stop::new(exit::EVIDENCE, format!("nothing is installed: {why}"));
         let stopped = |error| failed(refused(error));
-        let kernels = File::open(self.kernels()).map_err(stopped)?;
-        // Only one installation at a time; closing the directory releases the lock.
-        kernels.lock().map_err(stopped)?;
-        self.remove_unfinished().map_err(stopped)?;
+        let _lock = self.lock().map_err(stopped)?;
         let stage = self.stage(parcel).map_err(stopped)?;
         let snippet = self.modprobe_snippet(parcel.name);
         let undo_snippet = match parcel.notice {
@@ -119,8 +133,8 @@ impl Root {
                 exit::EVIDENCE,
                 format!(
                     "{} holds the new module, which is not wholly installed ({why}) and could not \
-                     be taken back ({error}); install it again, or remove that directory and run: \
-                     depmod {release}",
+                     be taken back ({error}); install it again, or run: vexfs-validate gate remove \
+                     --kernel {release}",
                     home.display()
                 ),
             ));
@@ -132,7 +146,16 @@ impl Root {
         Err(failed(why))
     }
 
-    /// Removes what a killed installation has left.
+    /// Waits until no other installation or removal runs, and removes what a killed one has left.
+    /// Closing the file releases the lock.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        let kernels = File::open(self.kernels())?;
+        kernels.lock()?;
+        self.remove_unfinished()?;
+        Ok(kernels)
+    }
+
+    /// Removes what a killed installation or removal has left.
     fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.kernels())? {
             let entry = entry?;
@@ -143,9 +166,14 @@ impl Root {
         Ok(())
     }
 
-    /// Writes the new directory to the disk, under a name where nobody looks for modules.
+    /// A new directory on the kernels' own file system, where nobody looks for modules.
+    pub(super) fn unfinished(&self) -> io::Result<TempDir> {
+        Builder::new().prefix(UNFINISHED).tempdir_in(self.kernels())
+    }
+
+    /// Writes the new directory to the disk.
     fn stage(&self, parcel: &Parcel<'_>) -> io::Result<TempDir> {
-        let stage = Builder::new().prefix(UNFINISHED).tempdir_in(self.kernels())?;
+        let stage = self.unfinished()?;
         let at = |name: &str| stage.path().join(name);
         write_new(&at(parcel.file), parcel.module)?;
         write_new(&at(ATTESTATION), parcel.attestation)?;
@@ -166,13 +194,14 @@ impl Root {
         Ok(is_new)
     }
 
-    /// Runs depmod(8), so that modprobe(8) finds the module. Returns a note if there is no depmod.
-    fn depmod(&self, release: &str) -> Result<Option<String>, String> {
+    /// Runs depmod(8), so that modprobe(8) learns of the change. Returns a note if there is no
+    /// depmod.
+    pub(super) fn depmod(&self, release: &str) -> Result<Option<String>, String> {
         let beside_path = || Some(PathBuf::from("/usr/sbin/depmod")).filter(|path| path.is_file());
         let Some(depmod) = on_path("depmod").or_else(beside_path) else {
             return Ok(Some(format!(
-                "depmod is not there, so modprobe does not know the module yet; install kmod, and \
-                 run: depmod {release}"
+                "depmod is not there, so modprobe does not know of it yet; install kmod, and run: \
+                 depmod {release}"
             )));
         };
         let mut command = Command::new(depmod);

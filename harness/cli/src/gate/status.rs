@@ -9,6 +9,7 @@ use verdict::attestation::{PublicKey, ShownFiles, Statement};
 
 use super::Status;
 use super::place::{ATTESTATION, KEY, NOTICE, Root};
+use super::upgrade::last_upgrade;
 use crate::attest::{open, public_key, refused, shown};
 use crate::output::outln;
 use crate::stop::Stop;
@@ -45,13 +46,16 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
             }
             GateState::Empty => outln!(
                 "{release}: shut, FUSE serves: no module has passed; validate with: vexfs-validate \
-                 run --kernel {release}, then attest, and gate install"
+                 gate upgrade --kernel {release}, or all of it with: vexfs-validate run --kernel \
+                 {release}, then attest, and gate install"
             ),
             GateState::Broken(why) => outln!(
-                "{release}: shut: {why}; install again with: vexfs-validate gate install, or \
-                 remove {} and run: depmod {release}",
-                root.home(&release).display()
+                "{release}: shut: {why}; install again with: vexfs-validate gate install, or take \
+                 it out with: vexfs-validate gate remove --kernel {release}"
             ),
+        }
+        if let Some(upgrade) = last_upgrade(&options.root, &release) {
+            outln!("  last upgrade {upgrade}");
         }
         for other in others(&root.modules(&release), "vexfs") {
             outln!("  {other} has not passed the gate, and modprobe may load it; remove it");
@@ -61,7 +65,7 @@ pub(super) fn status(options: &Status) -> Result<ExitCode, Stop> {
 }
 
 /// The kernel releases that have modules.
-fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
+pub(super) fn kernels(dir: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -109,7 +113,7 @@ pub(super) fn look(home: &Path, release: &str, key: Option<&PublicKey>) -> GateS
 }
 
 /// Other modules called `name` that depmod has listed for modprobe.
-fn others(modules: &Path, name: &str) -> Vec<String> {
+pub(super) fn others(modules: &Path, name: &str) -> Vec<String> {
     let listed = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
     let paths = listed.lines().filter_map(|line| Some(line.split_once(':')?.0));
     let is_it = |path: &&str| {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::{NotAttested, Refusal};
 use super::thresholds::thresholds_sha256;
+use crate::criterion_verdict::CriterionVerdict;
 use crate::judge;
 use crate::rule::judgement::State;
 use crate::trails::Evidence;
@@ -155,17 +156,42 @@ impl Statement {
     /// If the evidence is damaged, its verdict is not PASS, or it does not say what was tested.
     pub fn of(evidence: &Evidence, judged_ms: u64) -> Result<Statement, NotAttested> {
         let verdict = judge::of(evidence);
-        if !verdict.damage.is_empty() {
-            return Err(NotAttested::Damaged(verdict.damage));
+        let bare_metal = if verdict.bare_metal.state == "ELIGIBLE" {
+            BareMetalStanding::Eligible
+        } else {
+            BareMetalStanding::NotEligible
+        };
+        Statement::passed(evidence, &verdict.criteria, bare_metal, judged_ms)
+    }
+
+    /// Judges the functional criteria of `evidence` alone, in the guest, and states that they PASS.
+    ///
+    /// # Errors
+    /// As [`Statement::of`].
+    pub fn of_functional(evidence: &Evidence, judged_ms: u64) -> Result<Statement, NotAttested> {
+        let criteria = judge::functional(evidence);
+        Statement::passed(evidence, &criteria, BareMetalStanding::NotEligible, judged_ms)
+    }
+
+    fn passed(
+        evidence: &Evidence,
+        criteria: &[CriterionVerdict],
+        bare_metal: BareMetalStanding,
+        judged_ms: u64,
+    ) -> Result<Statement, NotAttested> {
+        let damage = evidence.damage();
+        if !damage.is_empty() {
+            return Err(NotAttested::Damaged(damage));
         }
-        if verdict.state != State::Pass {
-            let others = verdict.criteria.iter().filter(|one| one.state != State::Pass);
+        let state = criteria.iter().map(|one| one.state).max().unwrap_or(State::Inconclusive);
+        if state != State::Pass {
+            let others = criteria.iter().filter(|one| one.state != State::Pass);
             let reasons = others.map(|one| {
                 let first = one.reasons.iter().max_by_key(|reason| reason.state);
                 let first = first.map_or("no reason is told", |reason| &reason.text);
                 format!("{} {}: {first}", one.id.id(), one.state)
             });
-            return Err(NotAttested::NotPassed(verdict.state, reasons.collect()));
+            return Err(NotAttested::NotPassed(state, reasons.collect()));
         }
         let end = |place| evidence.end(place).ok_or_else(|| untold(format!("no {place}.jsonl")));
         let soaks = evidence.soaks().iter();
@@ -186,18 +212,14 @@ impl Statement {
             predicate: TestResult {
                 result: "PASSED".to_owned(),
                 configuration: vec![Subject::new(THRESHOLDS, &thresholds_sha256())],
-                passed_tests: verdict.criteria.iter().map(|one| one.id).collect(),
+                passed_tests: criteria.iter().map(|one| one.id).collect(),
                 tested: Tested {
                     kernel_release: one_of(
                         "kernel",
                         environments(evidence, &[Place::Guest], |one| one.kernel_release.clone()),
                     )?,
                     accelerator: environment.accelerator,
-                    bare_metal: if verdict.bare_metal.state == "ELIGIBLE" {
-                        BareMetalStanding::Eligible
-                    } else {
-                        BareMetalStanding::NotEligible
-                    },
+                    bare_metal,
                     evidence: EvidenceEnds {
                         host: end(Place::Host)?,
                         guest: end(Place::Guest)?,
@@ -232,6 +254,15 @@ impl Statement {
         &self.predicate.tested
     }
 
+    /// Whether all criteria PASS, and not only the functional ones.
+    pub fn is_of_all_criteria(&self) -> bool {
+        self.has_passed(&Criterion::ALL)
+    }
+
+    fn has_passed(&self, criteria: &[Criterion]) -> bool {
+        criteria.iter().all(|one| self.predicate.passed_tests.contains(one))
+    }
+
     /// Checks that it is a complete attestation.
     pub(super) fn must_be_whole(&self) -> Result<(), Refusal> {
         let names: Vec<&str> = self.subject.iter().map(|one| &*one.name).collect();
@@ -243,6 +274,15 @@ impl Statement {
         }
         if self.predicate.result != "PASSED" {
             return Err(Refusal::NotPassed(self.predicate.result.clone()));
+        }
+        if !self.has_passed(&judge::FUNCTIONAL) {
+            let why = "it does not say that the functional criteria PASS".to_owned();
+            return Err(Refusal::NoAttestation(why));
+        }
+        let is_eligible = self.tested().bare_metal == BareMetalStanding::Eligible;
+        if is_eligible && !self.is_of_all_criteria() {
+            let why = "it says ELIGIBLE without all five criteria".to_owned();
+            return Err(Refusal::NoAttestation(why));
         }
         if self.predicate.configuration != [Subject::new(THRESHOLDS, &thresholds_sha256())] {
             return Err(Refusal::OtherThresholds);
@@ -292,7 +332,12 @@ impl Statement {
         match tested.bare_metal {
             BareMetalStanding::Eligible => "ELIGIBLE for bare metal".to_owned(),
             BareMetalStanding::NotEligible => format!(
-                "passed in the VM on {}, NOT ELIGIBLE for bare metal",
+                "{} in the VM on {}, NOT ELIGIBLE for bare metal",
+                if self.is_of_all_criteria() {
+                    "passed"
+                } else {
+                    "passed the functional criteria, and no others,"
+                },
                 match tested.accelerator {
                     Processor::Tcg => "an emulated CPU (TCG)",
                     Processor::Kvm => "KVM",

@@ -96,6 +96,81 @@ fn a_module_that_may_leave_the_vm_is_attested_as_eligible_with_its_soaks() {
     assert!(statement.to_string().contains(": ELIGIBLE for bare metal"), "{statement}");
 }
 
+/// The guest's part of a run, without what measures: a kernel upgrade runs no more.
+fn upgrade() -> MadeRun {
+    let mut run = told(MadeRun::healthy());
+    let is_functional = |trial: &str| trial.starts_with("fuse::") || trial.starts_with("module::");
+    run.host.retain(|event| !matches!(event, Event::Expected { at: Place::Host, .. }));
+    for event in &mut run.host {
+        if let Event::Expected { trials, .. } = event {
+            trials.retain(|trial| is_functional(trial));
+        }
+    }
+    run.guest.retain(|event| match event {
+        Event::TrialStarted { trial, .. } | Event::TrialFinished { trial, .. } => {
+            is_functional(trial)
+        }
+        Event::Measurement(_) => false,
+        _ => true,
+    });
+    run
+}
+
+#[test]
+fn functional_criteria_are_attested_as_no_more_than_they_are() {
+    let (_dir, evidence) = read(upgrade());
+    assert_eq!(Statement::of(&evidence, JUDGED_MS).unwrap_err().state(), State::Inconclusive);
+    let statement = Statement::of_functional(&evidence, JUDGED_MS).unwrap();
+    assert_eq!(statement.predicate.passed_tests, crate::FUNCTIONAL);
+    assert!(!statement.is_of_all_criteria());
+    assert_eq!(statement.tested().bare_metal, BareMetalStanding::NotEligible);
+    assert_eq!(
+        statement.standing(),
+        "passed the functional criteria, and no others, in the VM on an emulated CPU (TCG), NOT \
+         ELIGIBLE for bare metal"
+    );
+    let (whole, _) = attested();
+    assert!(whole.is_of_all_criteria());
+
+    let mut failed = upgrade();
+    failed.guest.extend(finished("module::loads", TrialState::Failed, "1 allocation is left"));
+    let refused = Statement::of_functional(&read(failed).1, JUDGED_MS).unwrap_err();
+    assert_eq!(refused.state(), State::Fail);
+    assert!(refused.to_string().contains("1 allocation is left"), "{refused}");
+
+    // Nothing of the module was expected: that proves nothing.
+    let mut empty = upgrade();
+    for event in &mut empty.host {
+        if let Event::Expected { trials, .. } = event {
+            trials.retain(|trial| trial.starts_with("fuse::"));
+        }
+    }
+    let refused = Statement::of_functional(&read(empty).1, JUDGED_MS).unwrap_err();
+    assert_eq!(refused.state(), State::Inconclusive);
+}
+
+#[test]
+fn a_signed_statement_claims_no_more_than_its_tests() {
+    let (_dir, evidence) = read(upgrade());
+    let statement = Statement::of_functional(&evidence, JUDGED_MS).unwrap();
+    let opened = |statement: &Statement| {
+        let envelope = sign(statement, &signer());
+        open(envelope.as_bytes(), &signer().public_key()).map(|_| ())
+    };
+    opened(&statement).unwrap();
+    let mut eligible = statement.clone();
+    eligible.predicate.tested.bare_metal = BareMetalStanding::Eligible;
+    let mut without = statement;
+    without.predicate.passed_tests.pop();
+    for (statement, says) in [
+        (&eligible, "ELIGIBLE without all five criteria"),
+        (&without, "does not say that the functional criteria PASS"),
+    ] {
+        let refused = opened(statement).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+}
+
 #[test]
 fn nothing_but_a_pass_is_attested() {
     let mut failed = told(MadeRun::healthy());

@@ -1,8 +1,13 @@
-//! Takes a verdict from its evidence, by a signature, through the gate.
+//! Takes a verdict from its evidence, by a signature, through the gate and out again.
+
+mod bench;
+mod hook;
+mod remove;
+mod upgrade;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use base64::Engine as _;
@@ -10,121 +15,10 @@ use base64::engine::general_purpose::STANDARD;
 use evidence::digest::sha256;
 use evidence::exit::{self, Exit};
 use evidence::place::Place;
-use evidence::{Event, Writer, end_of_trail, read_trail};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
-use sha2::{Digest as _, Sha512};
-use tempfile::TempDir;
-use verdict::attestation::{BareMetalStanding, Signer, Statement, sign};
 
-const RELEASE: &str = "6.12.117+deb12-amd64";
-const MODULE: &[u8] = b"the module that was tested";
-const DAEMON: &[u8] = b"the daemon that was tested";
-const ID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-
-/// A directory with a run, a key pair, the module, the daemon, and a root directory with a kernel.
-struct Bench(TempDir);
-
-impl Bench {
-    fn new() -> Bench {
-        let bench = Bench(tempfile::tempdir().expect("a temporary directory"));
-        fs::write(bench.at("vexfs.ko"), MODULE).expect("written");
-        fs::write(bench.at("vexfs_fuse"), DAEMON).expect("written");
-        fs::create_dir_all(bench.at("root/lib/modules").join(RELEASE)).expect("made");
-        bench.key("me", ID, [7; 32]);
-        bench
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// A throw-away key pair of signify without a passphrase, made from a seed.
-    fn key(&self, name: &str, id: [u8; 8], seed: [u8; 32]) {
-        let public = Signer::new(id, &seed).public_key();
-        let key = [seed, public.bytes()].concat();
-        let checksum = &Sha512::digest(&key)[..8];
-        let bytes = [b"EdBK\0\0\0\0", [0; 16].as_slice(), checksum, &id, &key].concat();
-        let text = format!("untrusted comment: {name}\n{}\n", STANDARD.encode(bytes));
-        fs::write(self.at(&format!("{name}.sec")), text).expect("written");
-        fs::write(self.at(&format!("{name}.pub")), public.to_text()).expect("written");
-    }
-
-    /// Copies a golden run, with the hashes of our module and daemon.
-    fn run(&self, golden: &str) -> PathBuf {
-        let from = machine::project::root().join("harness/verdict/tests/runs").join(golden);
-        let dir = self.at(golden);
-        for place in [Place::Guest, Place::Host] {
-            let trail = read_trail(&from, place).expect("read").expect("it is there");
-            let seen = end_of_trail(&dir, Place::Guest).expect("read");
-            let writer = Writer::open(&dir, place).expect("opened");
-            for record in trail.records {
-                let mut event = record.event;
-                match &mut event {
-                    Event::Environment(one) => {
-                        one.programs.insert("vexfs.ko".into(), sha256(MODULE));
-                        one.programs.insert("vexfs_fuse".into(), sha256(DAEMON));
-                    }
-                    Event::GuestEnded(end) => end.evidence.clone_from(&seen),
-                    _ => {}
-                }
-                writer.write(event).expect("written");
-            }
-        }
-        dir
-    }
-
-    /// Attests a run that passed in the VM, emulated.
-    fn attested(&self) -> PathBuf {
-        let dir = self.run("emulated");
-        self.validate(&["attest", "emulated", "--key", "me.sec"]).assert().success();
-        dir.join("attestation.intoto.json")
-    }
-
-    /// The same attestation for a module that may leave the VM.
-    fn eligible(&self) -> PathBuf {
-        let path = self.attested();
-        let key = Signer::new(ID, &[7; 32]);
-        let text = fs::read(&path).expect("read");
-        let mut statement: Statement =
-            verdict::attestation::open(&text, &key.public_key()).expect("signed");
-        statement.predicate.tested.bare_metal = BareMetalStanding::Eligible;
-        fs::write(self.at("eligible.json"), sign(&statement, &key)).expect("written");
-        self.at("eligible.json")
-    }
-
-    fn validate(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("vexfs-validate").expect("the program is built");
-        command.args(arguments).current_dir(self.0.path()).env("NO_COLOR", "1");
-        command
-    }
-
-    fn verify(&self, file: &Path, arguments: &[&str]) -> Command {
-        let mut command = self.validate(&["verify"]);
-        command.arg(file).args(["--key", "me.pub"]).args(arguments);
-        command
-    }
-
-    fn install(&self, module: &str, attestation: &Path, arguments: &[&str]) -> Command {
-        let mut command = self.validate(&["gate", "install", module, "--root", "root"]);
-        command.args(["--key", "me.pub", "--attestation"]).arg(attestation).args(arguments);
-        command
-    }
-
-    fn home(&self) -> PathBuf {
-        self.at("root/lib/modules").join(RELEASE).join("updates/vexfs-gate")
-    }
-
-    fn status(&self) -> String {
-        let said = self.validate(&["gate", "status", "--root", "root"]).output().expect("run");
-        assert!(said.status.success());
-        String::from_utf8(said.stdout).expect("text")
-    }
-}
-
-fn code(exit: Exit) -> i32 {
-    i32::from(exit.code)
-}
+use bench::{Bench, DAEMON, ID, MODULE, RELEASE, code};
 
 #[test]
 fn a_run_that_passes_is_signed_and_verified_in_one_line() {
