@@ -20,6 +20,7 @@ use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use crate::adversary::{ReplyBound, processor_time};
 use crate::trial::Context;
+use crate::watched::own_knows_requests;
 
 /// A process that builds the index, or changes the file meanwhile.
 pub const PART: &str = "beside-a-build";
@@ -39,6 +40,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const WRITERS: usize = 64;
 /// How much each writes: as much as the module copies into the kernel at once.
 const WRITTEN: usize = 1 << 20;
+/// How often in a row all of them must be seen to wait.
+const LOOKS: u32 = 3;
 /// What a thread that waits may hold: its stacks and what else the kernel needs for a thread.
 const THREADS_OWN: u64 = 256 << 10;
 const THREADS_STACK: usize = 64 << 10;
@@ -76,6 +79,7 @@ fn beside_a_build(
 ) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=256M")?;
+    own_knows_requests(mount.path())?;
     let path = mount.path().join("rows.f32");
     fs::write(&path, dataset::bytes(&values(false)))?;
     attach(&opened(&path)?, &Declaration { index: THERE, ..Declaration::flat(DIM) })
@@ -153,9 +157,12 @@ pub(super) fn waiting_writers_hold_nothing(context: &Context) -> Result<(), Fail
         let cgroup = MemoryCgroup::new()?;
         let writing = started(path, Act::Write, Some(&cgroup))?;
         let pid = writing.pid();
+        let mut looks = 0;
         wait_for("all writers to wait", LIMIT, || {
             require!(writing.ended()?.is_none(), "the writers ended: {}", writing.said()?);
-            Ok((waiting(pid.as_raw())? == WRITERS).then_some(()))
+            // One that has not come as far may sleep for a moment, too.
+            looks = if waiting(pid.as_raw())? == WRITERS { looks + 1 } else { 0 };
+            Ok((looks == LOOKS).then_some(()))
         })?;
         let held = cgroup.kernel_memory();
         writing.kill();
