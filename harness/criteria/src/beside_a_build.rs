@@ -180,15 +180,18 @@ pub(super) fn waiting_writers_hold_nothing(context: &Context) -> Result<(), Fail
     beside_a_build(beside, |_| Ok(()))
 }
 
-/// How many threads of a process wait without being interruptible (state D).
+/// How many threads of a process wait, apart from its first, which waits for them.
 fn waiting(pid: i32) -> Result<usize, Failure> {
     let tasks = format!("/proc/{pid}/task");
+    let first = pid.to_string();
     let mut waiting = 0;
     for task in fs::read_dir(&tasks).context(tasks)? {
+        let task = task?;
         // A thread may have ended since it was listed.
-        let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         let state = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-        waiting += usize::from(state.starts_with('D'));
+        let waits = state.starts_with(['D', 'S']) && task.file_name() != first.as_str();
+        waiting += usize::from(waits);
     }
     Ok(waiting)
 }
