@@ -17,8 +17,8 @@ use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
 use super::{
-    adversary, beside_a_build, both_homes, busy, containment, counted, cycles, faults, killed_changes, load,
-    search_memory, set_id, stalled, throttled, torture,
+    adversary, beside_a_build, both_homes, busy, containment, counted, cycles, faults,
+    killed_changes, load, search_memory, set_id, stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
