@@ -12,6 +12,7 @@
 pub mod adversary;
 pub mod alike;
 pub mod baseline;
+mod beside_a_build;
 pub mod both_homes;
 mod busy;
 mod claimed;

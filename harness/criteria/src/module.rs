@@ -17,15 +17,15 @@ use vexfs_uapi::Home;
 
 use super::watched::{NEEDS, use_it, watched};
 use super::{
-    adversary, both_homes, busy, containment, counted, cycles, faults, killed_changes, load,
-    search_memory, set_id, stalled, throttled, torture,
+    adversary, beside_a_build, both_homes, busy, containment, counted, cycles, faults,
+    killed_changes, load, search_memory, set_id, stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 17] = [
+    let all: [(&str, Body); 19] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -54,6 +54,11 @@ pub fn trials() -> Vec<Trial> {
             "module::others_are_answered_while_a_write_is_over_its_cgroups_limit",
             throttled::others_are_answered,
         ),
+        (
+            "module::a_killed_asynchronous_sync_waits_for_no_index",
+            beside_a_build::killed_syncs_are_gone,
+        ),
+        ("module::writers_that_wait_hold_no_memory", beside_a_build::waiting_writers_hold_nothing),
         ("module::survives_300_cycles", cycles::survives),
     ];
     all.into_iter()

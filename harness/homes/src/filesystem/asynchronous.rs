@@ -1,4 +1,4 @@
-//! Writes that a process does not wait for: Linux's own asynchronous I/O, io_submit(2).
+//! Writes and fsync(2) that a process does not wait for: Linux's own asynchronous I/O, io_submit(2).
 
 use std::fs::File;
 use std::io;
@@ -38,6 +38,8 @@ struct IoEvent {
 
 /// IOCB_CMD_PWRITE.
 const PWRITE: u16 = 1;
+/// IOCB_CMD_FSYNC.
+const FSYNC: u16 = 2;
 
 /// An `aio_context_t`, destroyed on drop.
 struct AioContext(u64);
@@ -59,6 +61,43 @@ impl Drop for AioContext {
         // SAFETY: only this value holds the context, and the kernel waits for requests in flight.
         unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
     }
+}
+
+/// An fsync(2) that is under way. Dropping it waits for its end.
+pub struct SubmittedSync(AioContext);
+
+impl SubmittedSync {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it failed.
+    pub fn wait(self) -> Result<(), Failure> {
+        let (mut event, none) = (IoEvent::default(), ptr::null::<libc::timespec>());
+        let at = &raw mut event;
+        // SAFETY: there is room for one event, and the kernel writes no more.
+        let done = unsafe { libc::syscall(libc::SYS_io_getevents, self.0.0, 1, 1, at, none) };
+        require!(done == 1, "io_getevents gave {done} of 1 event: {}", io::Error::last_os_error());
+        require!(event.result == 0, "an fsync by io_submit ended with {}", event.result);
+        Ok(())
+    }
+}
+
+/// Submits an fsync(2) of `file`. The kernel carries it out in a thread of its own.
+///
+/// # Errors
+/// If the kernel does not take it.
+pub fn submit_sync(file: &File) -> Result<SubmittedSync, Failure> {
+    let context = AioContext::new(1).context("io_setup")?;
+    let request = ControlBlock {
+        opcode: FSYNC,
+        fd: file.as_raw_fd().cast_unsigned(),
+        ..ControlBlock::default()
+    };
+    let pointers = [ptr::from_ref(&request)];
+    // SAFETY: `pointers` holds one request, which the kernel copies, and it has no buffer.
+    let submitted = unsafe { libc::syscall(libc::SYS_io_submit, context.0, 1, pointers.as_ptr()) };
+    require!(submitted == 1, "io_submit took no fsync: {}", io::Error::last_os_error());
+    Ok(SubmittedSync(context))
 }
 
 /// Writes `block` to each of the first `count` blocks of `file` at the same time, and returns when

@@ -32,6 +32,7 @@ mod vectors;
 mod vexctl;
 mod xattrs;
 
+pub use asynchronous::submit_sync;
 pub use contract::OPTIONS;
 pub use expect::expect_errno;
 pub use first::{FirstThing, first_things};
