@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::place::Mark;
 use crate::processor::Processor;
+use crate::strict;
+
+/// The program in [`Environment::programs`] that stands for the sources of somebody's own module.
+/// The commit of this checkout says nothing of them.
+pub const OWN_MODULE_SOURCES: &str = "vexfs.ko sources";
 
 /// The environment in which a place's evidence was collected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +38,11 @@ pub struct Environment {
     /// Versions of the tools and libraries that were used, by name.
     pub versions: BTreeMap<String, String>,
     /// What the guest's time counts; missing on the host, which has only wall time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::not_null"
+    )]
     #[schemars(with = "Clock")]
     pub clock: Option<Clock>,
     /// The memory-error detectors that are enabled on the guest kernel's command line; empty when

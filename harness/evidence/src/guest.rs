@@ -9,7 +9,7 @@ use std::{fmt, fs, io};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::exit::{self, Exit};
 use crate::files::LAUNCH_FILE;
 use crate::strict;
@@ -57,8 +57,6 @@ pub struct GuestLaunch {
     /// Why it was chosen.
     pub accelerator_reason: String,
     /// What its time counts.
-    #[serde(alias = "instruction_clock", deserialize_with = "clock::of_launch")]
-    #[schemars(with = "Clock")]
     pub clock: Clock,
     /// QEMU and its version.
     pub qemu: Qemu,
@@ -217,7 +215,11 @@ pub struct GuestEnded {
     /// What executed it.
     pub accelerator: Accelerator,
     /// Where the guest's evidence ended at that moment; missing if it left none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::not_null"
+    )]
     #[schemars(with = "EndOfTrail")]
     pub evidence: Option<EndOfTrail>,
 }

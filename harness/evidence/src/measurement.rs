@@ -32,11 +32,19 @@ pub struct Round {
     /// Nanoseconds of every operation on B.
     pub b_ns: Vec<u64>,
     /// The controls, if the round decides something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::not_null"
+    )]
     #[schemars(with = "Controls")]
     pub controls: Option<Controls>,
     /// What else the machine did meanwhile, if the round decides something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::not_null"
+    )]
     #[schemars(with = "Noise")]
     pub noise: Option<Noise>,
 }
@@ -148,7 +156,11 @@ pub struct Measurement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbed: Vec<Round>,
     /// The look that was left out because the trial's time was too short for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::not_null"
+    )]
     #[schemars(with = "CutShort")]
     pub cut_short: Option<CutShort>,
 }

@@ -4,12 +4,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::event::{OLDEST_READABLE, Record, SCHEMA_VERSION};
 use crate::files;
 use crate::guest::EndOfTrail;
+use crate::json;
 use crate::place::Place;
 
 /// The records of one place, as far as they can be trusted.
@@ -70,6 +73,23 @@ struct Version {
     v: u32,
 }
 
+/// Reads a line as a record.
+fn read_record(line: &[u8]) -> serde_json::Result<Record> {
+    let mut line = json::parse(line)?;
+    // In version 1, a launch said its clock as yes or no.
+    if line["v"] == 1
+        && let Some(counts_instructions) = line["instruction_clock"].as_bool()
+    {
+        let clock = if counts_instructions { Clock::Instructions } else { Clock::Wall };
+        line["clock"] = serde_json::to_value(clock)?;
+    }
+    let record = Record::deserialize(&line)?;
+    if !json::is_as_written(&serde_json::to_value(&record)?, &line) {
+        return Err(serde_json::Error::custom("not written as the schema says"));
+    }
+    Ok(record)
+}
+
 /// Why records of version `v` cannot be read; `None` if they can.
 fn unreadable(v: u32) -> Option<String> {
     let readable = OLDEST_READABLE..=SCHEMA_VERSION;
@@ -92,7 +112,7 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
             note("cut off in the middle".into());
             break;
         };
-        match serde_json::from_slice::<Record>(line) {
+        match read_record(line) {
             Ok(record) => {
                 if let Some(unreadable) = unreadable(record.v) {
                     note(unreadable);
@@ -106,7 +126,7 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
                 if record.place != place {
                     note(format!("written in the {} into the {place}'s file", record.place));
                 }
-                expected_seq = record.seq + 1;
+                expected_seq = record.seq.saturating_add(1);
                 trail.records.push(record);
             }
             Err(error) => {
@@ -184,6 +204,53 @@ mod tests {
         tamper(&mut lines);
         let text = lines.join("\n") + "\n";
         assert_ne!(parse(text.as_bytes(), Place::Host).damage, []);
+    }
+
+    /// What serde reads and the schema does not allow. The first record stays, so that only the
+    /// changed line is at fault.
+    #[rstest::rstest]
+    #[case::as_it_was(r#""state":"passed""#, r#""state":"passed""#, true)]
+    #[case::whole_seconds(r#""seconds":0.5"#, r#""seconds":1"#, true)]
+    #[case::unknown_field(r#""state""#, r#""nosuch":{"a":null},"state""#, true)]
+    #[case::variant_as_object(r#""state":"passed""#, r#""state":{"passed":null}"#, false)]
+    #[case::place_as_object(r#""place":"host""#, r#""place":{"host":null}"#, false)]
+    #[case::doubled(r#""message":"""#, r#""message":"","message":"""#, false)]
+    #[case::unknown_doubled(r#""state""#, r#""nosuch":1,"nosuch":1,"state""#, false)]
+    #[case::infinite(r#""state""#, r#""nosuch":1e999,"state""#, false)]
+    #[case::beyond_64_bits(r#""pid":"#, r#""pid":99999999999"#, false)]
+    fn a_line_is_a_record_as_the_schema_says(
+        #[case] words: &str,
+        #[case] instead: &str,
+        #[case] is_record: bool,
+    ) {
+        let (_dir, bytes) = written(1);
+        let line = String::from_utf8(bytes).unwrap();
+        assert!(line.contains(words), "{line}");
+        let trail = parse(line.replacen(words, instead, 1).as_bytes(), Place::Host);
+        assert_eq!((trail.records.len(), trail.damage.is_empty()), (is_record.into(), is_record));
+    }
+
+    /// Only version 1 says the clock of a launch as yes or no.
+    #[rstest::rstest]
+    #[case(1, r#""instruction_clock":true"#, Some(Clock::Instructions))]
+    #[case(1, r#""clock":"wall""#, Some(Clock::Wall))]
+    #[case(2, r#""clock":"instructions""#, Some(Clock::Instructions))]
+    #[case(2, r#""clock":"wall","instruction_clock":true"#, Some(Clock::Wall))]
+    #[case(2, r#""instruction_clock":true"#, None)]
+    #[case(2, r#""clock":true"#, None)]
+    #[case(1, r#""instruction_clock":"wall""#, None)]
+    fn a_launch_says_its_clock(#[case] v: u32, #[case] said: &str, #[case] clock: Option<Clock>) {
+        let line = format!(
+            r#"{{"v":{v},"seq":0,"prev":"","time_ms":0,"place":"host","pid":1,
+            "event":"guest_launched","accelerator":"tcg","accelerator_reason":"",{said},
+            "qemu":{{"path":"q","version":"1"}},"kernel_release":"6.12","memory_mib":1,"cpus":1,
+            "command_line":[]}}"#
+        );
+        let read = read_record(line.as_bytes()).ok().and_then(|record| match record.event {
+            Event::GuestLaunched(launch) => Some(launch.clock),
+            _ => None,
+        });
+        assert_eq!(read, clock);
     }
 
     #[test]

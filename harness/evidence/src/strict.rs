@@ -24,6 +24,15 @@ where
     Option::deserialize(from)
 }
 
+/// Reads an optional value whose field is left out where there is none: `null` is no value then.
+pub(crate) fn not_null<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(from).map(Some)
+}
+
 /// A share from 0 to 1, or `null`.
 pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let share: Option<f64> = told(from)?;
@@ -90,11 +99,16 @@ mod tests {
     fn measured() -> Value {
         let side = json!({ "contender": "x", "recall": 1, "description": null });
         let noise = json!({ "wall_us": 1, "waiting_us": null, "stolen_us": 0 });
-        let round = json!({ "order": "AB", "a_ns": [1], "b_ns": [1], "noise": noise });
+        let controls = json!({ "again_ns": [1], "slowed_ns": [1] });
+        let round = json!({
+            "order": "AB", "a_ns": [1], "b_ns": [1], "controls": controls, "noise": noise,
+        });
+        let cut_short = json!({ "rounds": 60, "seconds": 1.0, "left": 0.5 });
         json!({
             "event": "measurement", "trial": "x", "rule": "x", "threshold": 1.0, "strictly": true,
             "decides": true, "clock": "wall", "operations_per_round": 1, "warmups": 0,
             "slowed_by": 0.05, "a": side, "b": side, "passes": [[round]],
+            "cut_short": cut_short,
         })
     }
 
@@ -105,6 +119,10 @@ mod tests {
     #[case::no_digest(ended(), "/evidence/sha256", json!("00"))]
     #[case::recall_above_all(measured(), "/a/recall", json!(1.01))]
     #[case::recall_below_none(measured(), "/b/recall", json!(-1))]
+    #[case::no_end(ended(), "/evidence", json!(null))]
+    #[case::no_controls(measured(), "/passes/0/0/controls", json!(null))]
+    #[case::no_noise(measured(), "/passes/0/0/noise", json!(null))]
+    #[case::not_cut_short(measured(), "/cut_short", json!(null))]
     fn what_cannot_be_is_no_record(#[case] of: Value, #[case] at: &str, #[case] wrong: Value) {
         let mut record = record(of);
         assert!(serde_json::from_value::<Record>(record.clone()).is_ok());

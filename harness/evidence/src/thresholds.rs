@@ -278,7 +278,8 @@ impl Rule {
 /// may be loaded outside the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endurance {
-    /// The matrix: series of kernels, each of which needs a soak of its own.
+    /// The matrix of `fixtures/guest/kernels.txt`: series of kernels, each of which needs a soak of
+    /// its own.
     pub kernels: &'static [&'static str],
     /// Seconds under load, all cycles together.
     pub seconds: u64,
@@ -289,4 +290,4 @@ pub struct Endurance {
 /// The registered endurance. 1,000 cycles without a failure prove a failure rate below 0.3 % a
 /// cycle; two hours are long enough for faults that accumulate with time rather than with cycles.
 pub const ENDURANCE: Endurance =
-    Endurance { kernels: &["6.1", "6.12"], seconds: 2 * 60 * 60, cycles: 1_000 };
+    Endurance { kernels: &["6.1", "6.12", "6.12-rt", "7.3"], seconds: 2 * 60 * 60, cycles: 1_000 };

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use evidence::Environment;
+use evidence::environment::OWN_MODULE_SOURCES;
 use evidence::guest::GuestLaunch;
 use evidence::place::Place;
 use evidence::processor::Processor;
@@ -15,7 +16,7 @@ use evidence::processor::Processor;
 use crate::child::output;
 use crate::failure::Failure;
 use crate::settings::settings;
-use crate::{place, programs, project, under_test};
+use crate::{config, own_sources, place, programs, project, under_test};
 
 /// Limit for a program that tells its version, or git its commit, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,6 +47,7 @@ pub fn of_this_machine(accelerator: Processor) -> Environment {
         programs: programs
             .into_iter()
             .map(|(name, path)| (name.to_owned(), path.map_or_else(not_told, file_hash)))
+            .chain(own_module_sources().map(|hash| (OWN_MODULE_SOURCES.to_owned(), hash)))
             .collect(),
         versions: versions(&release),
         kernel_release: release,
@@ -62,6 +64,16 @@ pub fn of_this_machine(accelerator: Processor) -> Environment {
             )
             .collect(),
     }
+}
+
+/// SHA-256 of the sources of somebody's own module; `None` if the reference is under test.
+fn own_module_sources() -> Option<String> {
+    let own = config::current().ok()?.module.as_ref()?;
+    let hash = match own.path.is_dir() {
+        true => own_sources::module_sources_hash(&own.path),
+        false => Err(Failure::new("it is given as a built file")),
+    };
+    Some(hash.unwrap_or_else(not_told))
 }
 
 /// The value of the first `key : value` line.

@@ -1,11 +1,13 @@
 //! Builds a user's own VexFS from its sources. The host builds it; the guest uses what the host
 //! built.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use evidence::digest::sha256;
 use evidence::place::Place;
 use serde_json::Value;
 
@@ -135,6 +137,54 @@ pub fn kbuild_module<E: Into<Failure>>(
     the_module_in(source)
 }
 
+/// How deep a module's sources may be nested; a link to a directory above them would never end.
+const DEEPEST: usize = 16;
+
+/// SHA-256 over the paths and the contents of a module's sources, without Kbuild's products, which
+/// differ from kernel to kernel.
+///
+/// # Errors
+/// If a file cannot be read, or they are nested too deeply.
+pub(crate) fn module_sources_hash(source: &Path) -> Result<String, Failure> {
+    let mut files = BTreeMap::new();
+    collect_sources(source, "", DEEPEST, &mut files)?;
+    let lines = files.iter().map(|(path, hash)| format!("{hash} {path}\n"));
+    Ok(sha256(lines.collect::<String>().as_bytes()))
+}
+
+/// Adds the SHA-256 of each source file in `directory` to `files`, by its path, which begins with
+/// `prefix`.
+fn collect_sources(
+    directory: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    require!(depth > 0, "{} is nested too deeply for a module's sources", directory.display());
+    for entry in fs::read_dir(directory).context(directory.display())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if is_product(&name) {
+            continue;
+        }
+        let inner = format!("{prefix}{name}");
+        if path.is_dir() {
+            collect_sources(&path, &format!("{inner}/"), depth - 1, files)?;
+        } else {
+            files.insert(inner, sha256(&fs::read(&path).context(path.display())?));
+        }
+    }
+    Ok(())
+}
+
+/// Whether Kbuild makes a file or directory of this name beside the sources.
+fn is_product(name: &str) -> bool {
+    const ENDINGS: [&str; 7] = [".o", ".ko", ".mod", ".mod.c", ".cmd", ".o.d", ".symtypes"];
+    const NAMES: [&str; 5] =
+        ["Module.symvers", "modules.order", "modules.nsdeps", ".tmp_versions", ".git"];
+    NAMES.contains(&name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 /// `vexfs.ko` in `directory`, or else the only module there.
 fn the_module_in(directory: &Path) -> Result<PathBuf, Failure> {
     let usual = directory.join("vexfs.ko");
@@ -193,6 +243,35 @@ mod tests {
         fs::write(directory.path().join("Kbuild"), "obj-m := vexfs.o\n").unwrap();
         let said = kbuild_module(directory.path(), headers).unwrap_err().to_string();
         assert_eq!(said, "this kernel has no headers");
+    }
+
+    #[test]
+    fn a_modules_sources_are_told_apart_and_its_products_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs::create_dir_all(atomic::parent(&path)).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let hash = || module_sources_hash(directory.path()).unwrap();
+        write("Kbuild", "obj-m := vexfs.o\n");
+        write("engine/index.c", "int a;\n");
+        let before = hash();
+        for product in ["vexfs.ko", "engine/index.o", "engine/.index.o.cmd", "vexfs.mod.c"] {
+            write(product, "for one kernel");
+        }
+        assert_eq!(hash(), before);
+        write("engine/index.c", "int b;\n");
+        let changed = hash();
+        assert_ne!(changed, before);
+        write("engine/new.h", "");
+        assert_ne!(hash(), changed);
+        // A file that cannot be read must not go unnoticed.
+        std::os::unix::fs::symlink("/nowhere", directory.path().join("lost.c")).unwrap();
+        assert!(module_sources_hash(directory.path()).is_err());
+        fs::remove_file(directory.path().join("lost.c")).unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
+        assert!(module_sources_hash(directory.path()).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use evidence::baselines::Figure;
 use evidence::clock::Clock;
 use evidence::competitor::Competitor;
 use evidence::criterion::Criterion;
+use evidence::environment::OWN_MODULE_SOURCES;
 use evidence::facts::{COMPARED, MODULE, NOT_COMPARABLE};
 use evidence::place::Place;
 use evidence::processor::Processor;
@@ -224,6 +225,8 @@ struct ModuleUnderTest<'e> {
     sha256: &'e str,
     kernel_release: &'e str,
     commit: &'e str,
+    /// SHA-256 of its sources, if it is somebody's own.
+    own_sources: Option<&'e str>,
 }
 
 impl<'e> ModuleUnderTest<'e> {
@@ -238,12 +241,13 @@ impl<'e> ModuleUnderTest<'e> {
             sha256: guest.programs.get("vexfs.ko").map_or("", String::as_str),
             kernel_release: &guest.kernel_release,
             commit: &guest.commit,
+            own_sources: guest.programs.get(OWN_MODULE_SOURCES).map(String::as_str),
         })
     }
 
     /// Why `soak` tested another module. `srcversion` covers only the C sources, not the engine. On
     /// the same kernel the module file must therefore be the same, and on another kernel it must be
-    /// built from the same commit.
+    /// built from the same commit, or for somebody's own module from the same sources.
     fn differs(&self, soak: &Soak) -> Option<String> {
         if soak.srcversion != self.srcversion {
             return Some(format!(
@@ -255,6 +259,18 @@ impl<'e> ModuleUnderTest<'e> {
             let same = soak.module_sha256 == self.sha256 && !self.sha256.is_empty();
             return (!same).then(|| "its module file is another than this run's".to_owned());
         }
+        if self.own_sources.is_some() || soak.own_sources.is_some() {
+            let same = self.own_sources == soak.own_sources.as_deref()
+                && self.own_sources.is_some_and(is_sha256);
+            return (!same).then(|| {
+                "it may be of another module: it is not recorded that both were built from the \
+                 same sources"
+                    .to_owned()
+            });
+        }
+        if self.srcversion.is_empty() {
+            return Some("it may be of another module: this one has no srcversion".to_owned());
+        }
         if soak.commit == self.commit && !says_all(self.commit) {
             return Some(format!(
                 "it may be of another module: commit {} does not say of which sources",
@@ -265,6 +281,11 @@ impl<'e> ModuleUnderTest<'e> {
             format!("it is of another commit ({}, this run's is {})", soak.commit, self.commit)
         })
     }
+}
+
+/// Whether `text` is a digest, and not the reason why there is none.
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a commit identifies the sources that were built. It does not if the checkout had

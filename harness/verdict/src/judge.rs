@@ -20,6 +20,7 @@ use crate::rule::{ratios, recorded};
 use crate::trails::{Evidence, OlderRecords, Phase};
 use crate::trial_end::TrialEnd;
 use crate::trials;
+use crate::unexplained;
 
 /// The verdict on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,19 +77,27 @@ pub const FUNCTIONAL: [Criterion; 2] = [Criterion::Fuse, Criterion::Module];
 
 /// Judges the guest's part of the functional criteria alone.
 pub fn functional(evidence: &Evidence) -> Vec<CriterionVerdict> {
-    let damage = evidence.damage();
-    FUNCTIONAL.map(|criterion| judge(criterion, evidence, &[Place::Guest], &damage)).into()
+    let all = criteria(evidence, &[Place::Guest], &evidence.damage());
+    all.into_iter().filter(|verdict| FUNCTIONAL.contains(&verdict.criterion)).collect()
 }
 
-/// Whether FUSE is preserved on the host. Everything later is measured against FUSE.
+/// Whether FUSE is preserved on the host. Everything later is measured against FUSE. A failure of
+/// the phase that no trial explains does not count: a process that a trial of another criterion
+/// left behind says nothing of FUSE.
 pub fn fuse_is_preserved(evidence: &Evidence) -> bool {
-    let fuse = judge(Criterion::Fuse, evidence, &[Place::Host], &evidence.damage());
-    fuse.state == State::Pass
+    let open = of_damage(&evidence.damage());
+    judge(Criterion::Fuse, evidence, &[Place::Host], &open).state == State::Pass
 }
 
 fn criteria(evidence: &Evidence, places: &[Place], damage: &[String]) -> Vec<CriterionVerdict> {
-    let judge = |criterion| judge(criterion, evidence, places, damage);
+    let mut open = of_damage(damage);
+    open.extend(unexplained::failures(evidence, places));
+    let judge = |criterion| judge(criterion, evidence, places, &open);
     Criterion::ALL.into_iter().map(judge).collect()
+}
+
+fn of_damage(damage: &[String]) -> Vec<String> {
+    damage.iter().map(|what| format!("the evidence is damaged: {what}")).collect()
 }
 
 /// The exit code of a state.
@@ -100,15 +109,16 @@ pub fn exit_of(state: State) -> Exit {
     }
 }
 
+/// Judges one criterion. Each reason in `open` leaves every criterion open.
 fn judge(
     criterion: Criterion,
     evidence: &Evidence,
     places: &[Place],
-    damage: &[String],
+    open: &[String],
 ) -> CriterionVerdict {
     let mut judgement = Judgement::default();
-    for what in damage {
-        judgement.inconclusive(format!("the evidence is damaged: {what}"));
+    for reason in open {
+        judgement.inconclusive(reason.clone());
     }
     let count = trials::judge(criterion, evidence, places, &mut judgement);
     let ratios = ratios::judge(criterion, evidence, places, &mut judgement);

@@ -30,6 +30,7 @@ mod text;
 mod trails;
 mod trial_end;
 mod trials;
+mod unexplained;
 
 pub use bare_metal::{BareMetal, BareMetalCondition};
 pub use criterion_verdict::CriterionVerdict;

@@ -141,13 +141,17 @@ impl Evidence {
         Place::ALL.into_iter().flat_map(|place| self.records(place))
     }
 
-    /// How the guest ended; if there were several boots, the worst end.
-    pub fn guest_end(&self) -> Option<&GuestEnded> {
-        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
+    /// How each guest ended, boot after boot.
+    pub(crate) fn guest_ends(&self) -> impl Iterator<Item = &GuestEnded> {
+        self.records(Place::Host).filter_map(|record| match &record.event {
             Event::GuestEnded(end) => Some(end),
             _ => None,
-        });
-        ends.max_by_key(|end| match end.fault {
+        })
+    }
+
+    /// How the guest ended; if there were several boots, the worst end.
+    pub fn guest_end(&self) -> Option<&GuestEnded> {
+        self.guest_ends().max_by_key(|end| match end.fault {
             GuestFault::None => 0,
             GuestFault::Other => 1,
             GuestFault::Kernel => 2,
@@ -156,11 +160,7 @@ impl Evidence {
 
     /// Files of the host that changed while a guest was running on them.
     pub(crate) fn host_changes(&self) -> Vec<&str> {
-        let ends = self.records(Place::Host).filter_map(|record| match &record.event {
-            Event::GuestEnded(end) => Some(&end.host_changes),
-            _ => None,
-        });
-        ends.flatten().map(String::as_str).collect()
+        self.guest_ends().flat_map(|end| &end.host_changes).map(String::as_str).collect()
     }
 
     /// Which older vexfs-validate wrote the records, if one did.
@@ -276,13 +276,10 @@ impl Evidence {
             .flatten()
             .map(String::as_str)
             .collect();
-        self.records(Place::Host)
-            .filter_map(|record| match &record.event {
-                // A kernel that went down is reported already.
-                Event::GuestEnded(end) if end.fault != GuestFault::Kernel => Some(&end.trouble),
-                _ => None,
-            })
-            .flatten()
+        self.guest_ends()
+            // A kernel that went down is reported already.
+            .filter(|end| end.fault != GuestFault::Kernel)
+            .flat_map(|end| &end.trouble)
             .map(String::as_str)
             .filter(|headline| !logged.iter().any(|line| line.contains(headline)))
             .collect()

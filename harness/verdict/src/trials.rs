@@ -30,18 +30,8 @@ pub(super) fn judge(
     judgement: &mut Judgement,
 ) -> Count {
     let mut count = Count::default();
-    if let Some(end) = evidence.guest_end()
-        && end.fault == GuestFault::Kernel
-        && criterion == Criterion::Module
-    {
-        judgement.fail(end.how.clone());
-    }
     if criterion == Criterion::Module {
-        for headline in evidence.trouble_beside_trials() {
-            judgement.inconclusive(format!(
-                "the guest's kernel told of trouble that fell into no trial: {headline}"
-            ));
-        }
+        guest_ends(evidence, judgement);
     }
     for &place in places {
         let nothing_expected = evidence.expected(place).is_empty();
@@ -58,39 +48,67 @@ pub(super) fn judge(
         let (due, others): (Vec<_>, Vec<_>) =
             evidence.trial_ends(criterion, place).partition(|(trial, _)| expected.contains(trial));
         for (trial, end) in due {
-            let Some((state, what)) = end.against() else {
-                count.passed += 1;
-                continue;
-            };
-            let stale = match end {
-                TrialEnd::Failed(message) if place == Place::Guest => {
-                    host_changed::excuses(&evidence.host_changes(), message)
-                }
-                _ => None,
-            };
-            match (end, stale) {
-                (TrialEnd::Began, _) => died(trial, place, evidence, judgement),
-                (_, Some(why)) => judgement.add(Reason::of_trial(
-                    State::Inconclusive,
-                    trial,
-                    place,
-                    What::NotDecided,
-                    &why,
-                )),
-                _ => judgement.add(Reason::of_trial(state, trial, place, what, end.why())),
+            match end.against() {
+                None => count.passed += 1,
+                Some(against) => count_against(trial, place, end, against, evidence, judgement),
             }
         }
-        // If nothing was expected, no trial is unexpected; that case is reported above.
-        for (trial, end) in others.into_iter().filter(|_| !nothing_expected) {
-            if !matches!(end, TrialEnd::Skipped(_)) {
-                judgement.inconclusive(format!(
+        for (trial, end) in others {
+            match (end, end.against()) {
+                (TrialEnd::Skipped(_), _) => {}
+                // A failure counts, whether somebody expected the trial or not.
+                (TrialEnd::Failed(_) | TrialEnd::Began, Some(against)) => {
+                    count_against(trial, place, end, against, evidence, judgement);
+                }
+                // If nothing was expected, no trial is unexpected; that case is reported above.
+                _ if nothing_expected => {}
+                _ => judgement.inconclusive(format!(
                     "{trial} ({place}) is not in the expected-tests manifest; \
                      update it with: vexfs-validate list --update"
-                ));
+                )),
             }
         }
     }
     count
+}
+
+/// Judges how the guests ended, and what their kernels told of between the trials.
+fn guest_ends(evidence: &Evidence, judgement: &mut Judgement) {
+    for end in evidence.guest_ends() {
+        match end.fault {
+            GuestFault::None => {}
+            GuestFault::Kernel => judgement.fail(end.how.clone()),
+            // A module may have made it hang until somebody lost patience.
+            GuestFault::Other => judgement.inconclusive(end.how.clone()),
+        }
+    }
+    for headline in evidence.trouble_beside_trials() {
+        judgement.inconclusive(format!(
+            "the guest's kernel told of trouble that fell into no trial: {headline}"
+        ));
+    }
+}
+
+/// Counts a trial that did not pass.
+fn count_against(
+    trial: &str,
+    place: Place,
+    end: &TrialEnd,
+    (state, what): (State, What),
+    evidence: &Evidence,
+    judgement: &mut Judgement,
+) {
+    let stale = match end {
+        TrialEnd::Began => return died(trial, place, evidence, judgement),
+        TrialEnd::Failed(message) if place == Place::Guest => {
+            host_changed::excuses(&evidence.host_changes(), message)
+        }
+        _ => None,
+    };
+    judgement.add(match stale {
+        Some(why) => Reason::of_trial(State::Inconclusive, trial, place, What::NotDecided, &why),
+        None => Reason::of_trial(state, trial, place, what, end.why()),
+    });
 }
 
 /// Judges a trial that never ended. If the kernel went down, the module is to blame; otherwise

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use evidence::stats::Ratio;
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use verdict::{Evidence, State, Verdict};
 
 use mutation::Mutated;
@@ -61,7 +61,7 @@ fn differences(dir: &Path, theirs: &Value) -> Vec<String> {
     differ(
         format!("damage ({:?}, {})", ours.damage, theirs["damage"]),
         (!ours.damage.is_empty()).to_string(),
-        (theirs["damage"] != serde_json::json!([])).to_string(),
+        (theirs["damage"] != json!([])).to_string(),
     );
     differ("state".into(), named(ours.state), words(&theirs["state"]));
     for (number, one) in ours.criteria.iter().enumerate() {
@@ -162,7 +162,7 @@ fn both_judges_agree_on_what_the_host_did(#[case] message: &str, #[case] excused
     let made = Mutated::whole(&golden, |record| {
         if record["event"] == "guest_ended" {
             record["host_changes"] =
-                serde_json::json!(["/usr/bin/rename", "/usr/lib/x86_64-linux-gnu/libssl.so.3"]);
+                json!(["/usr/bin/rename", "/usr/lib/x86_64-linux-gnu/libssl.so.3"]);
         } else if record["trial"] == "module::loads" && record["state"] == "failed" {
             record["message"] = message.into();
         }
@@ -172,6 +172,228 @@ fn both_judges_agree_on_what_the_host_did(#[case] message: &str, #[case] excused
     assert_eq!(verdict.damage, Vec::<String>::new());
     let module = verdict.criteria.iter().find(|one| one.id.id() == "module").unwrap();
     assert_eq!(module.state, if excused { State::Inconclusive } else { State::Fail });
+}
+
+/// The golden run with `edit` applied to each record, about which the judges must agree.
+fn agreed(golden: &str, edit: impl Fn(&mut Value)) -> Verdict {
+    let golden = root().join("harness/verdict/tests/runs").join(golden);
+    let made = Mutated::whole(&golden, edit);
+    assert_eq!(compare(&[made.dir()]), [], "{}", made.told());
+    verdict::of(&Evidence::read(made.dir()).unwrap())
+}
+
+fn state_of(verdict: &Verdict, criterion: &str) -> State {
+    verdict.criteria.iter().find(|one| one.id.id() == criterion).unwrap().state
+}
+
+/// Only how the guest ended is changed: all trials have passed.
+#[rstest]
+#[case::limit("fault", json!("other"), "module")]
+#[case::code("code", json!(100), "fuse")]
+#[case::no_code("code", json!(null), "fuse")]
+#[case::trouble("trouble", json!(["UBSAN: shift-out-of-bounds in x.c:1:1"]), "module")]
+fn both_judges_agree_on_how_a_guest_ended(
+    #[case] field: &str,
+    #[case] value: Value,
+    #[case] leaves_open: &str,
+) {
+    let verdict = agreed("emulated", |record| {
+        if record["event"] == "guest_ended" {
+            record[field] = value.clone();
+        }
+    });
+    assert_eq!((verdict.state, &verdict.damage), (State::Inconclusive, &vec![]));
+    assert_eq!(state_of(&verdict, leaves_open), State::Inconclusive);
+}
+
+/// The test runner reports a failure, and no trial does.
+#[test]
+fn both_judges_agree_on_a_phase_that_failed_alone() {
+    let verdict = agreed("emulated", |record| {
+        if record["event"] == "phase_finished" {
+            record["state"] = json!("failed");
+        }
+    });
+    assert!(verdict.damage.is_empty());
+    assert!(verdict.criteria.iter().all(|one| one.state == State::Inconclusive));
+}
+
+/// A trial that failed counts even if the manifest does not know it.
+#[test]
+fn both_judges_agree_on_a_failure_that_nobody_expected() {
+    let verdict = agreed("failed", |record| {
+        if record["trial"] == "module::loads" {
+            record["trial"] = json!("module::another");
+        }
+    });
+    assert_eq!(state_of(&verdict, "module"), State::Fail);
+}
+
+/// Other trials of the guest are expected, and none of this criterion.
+#[test]
+fn both_judges_agree_on_a_criterion_without_trials_in_the_guest() {
+    let is_of_fuse = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("fuse::"));
+    let verdict = agreed("emulated", |record| {
+        if record["event"] == "expected" && record["at"] == "guest" {
+            record["trials"].as_array_mut().unwrap().retain(|name| !is_of_fuse(name));
+        }
+        if record["place"] == "guest" && is_of_fuse(&record["trial"]) {
+            *record = json!({ "v": 2, "seq": 0, "prev": "", "time_ms": 0, "place": "guest",
+                "pid": 1, "event": "skipped", "trial": "fuse::mounts", "reason": "" });
+        }
+    });
+    assert!(verdict.damage.is_empty());
+    assert_eq!(state_of(&verdict, "fuse"), State::Inconclusive);
+}
+
+/// A comparison that cannot be read leaves the criterion open; it is no fault of the judge's.
+#[rstest]
+#[case::nothing(json!(null))]
+#[case::no_figure(json!({ "threshold": 2.0, "decides": true, "batch_ns": [1] }))]
+#[case::a_list(json!([1, 2]))]
+#[case::words(json!("none"))]
+fn both_judges_agree_on_a_comparison_that_says_nothing(#[case] value: Value) {
+    let verdict = agreed("emulated", |record| {
+        if record["name"] == "compared with a recorded figure" {
+            record["value"] = value.clone();
+        }
+    });
+    assert!(verdict.damage.is_empty());
+    assert_eq!(state_of(&verdict, "baseline"), State::Inconclusive);
+}
+
+/// The same with one field of the comparison changed.
+#[rstest]
+#[case::words_for_a_time("/batch_ns/3", json!("soon"))]
+#[case::no_time("/batch_ns/3", json!(0))]
+#[case::a_float("/batch_ns/3", json!(1.5))]
+#[case::a_time_less_than_none("/batch_ns/3", json!(-1))]
+#[case::no_rows("/figure/rows", json!(0))]
+#[case::no_rate("/figure/value", json!(0))]
+#[case::a_rate_less_than_none("/figure/value", json!(-1.0))]
+#[case::another_system("/figure/system", json!("nosuch"))]
+#[case::no_threshold("/threshold", json!("2"))]
+fn both_judges_agree_on_a_comparison_that_is_spoilt(#[case] at: &str, #[case] value: Value) {
+    let verdict = agreed("as-on-kvm", |record| {
+        if record["name"] == "compared with a recorded figure" {
+            *record["value"].pointer_mut(at).unwrap() = value.clone();
+        }
+    });
+    assert!(verdict.damage.is_empty());
+    assert_eq!(state_of(&verdict, "baseline"), State::Inconclusive);
+}
+
+/// The last line of a run is replaced by one that some reader of JSON takes and another refuses.
+#[rstest]
+#[case::as_it_was("", "", false)]
+#[case::not_a_number("\"pid\":1", "\"nosuch\":NaN,\"pid\":1", true)]
+#[case::infinite("\"pid\":1", "\"nosuch\":1e999,\"pid\":1", true)]
+#[case::infinite_inside("\"pid\":1", "\"nosuch\":[{\"a\":-1e999}],\"pid\":1", true)]
+#[case::small("\"pid\":1", "\"nosuch\":1e-999,\"pid\":1", false)]
+#[case::doubled("\"pid\":1", "\"pid\":1,\"pid\":1", true)]
+#[case::doubled_inside("\"pid\":1", "\"nosuch\":{\"a\":1,\"a\":1},\"pid\":1", true)]
+#[case::beyond_32_bits("\"pid\":1", "\"pid\":4294967296", true)]
+#[case::up_to_32_bits("\"pid\":1", "\"pid\":4294967295", false)]
+#[case::beyond_64_bits("\"time_ms\":0", "\"time_ms\":18446744073709551616", true)]
+#[case::less_than_nothing("\"pid\":1", "\"pid\":-0", true)]
+#[case::half_a_pair("\"pid\":1", "\"nosuch\":\"\\ud800\",\"pid\":1", true)]
+#[case::a_pair("\"pid\":1", "\"nosuch\":\"\\ud83d\\ude00\",\"pid\":1", false)]
+#[case::byte_order_mark("{", "\u{feff}{", true)]
+#[case::variant_as_object("\"place\":\"host\"", "\"place\":{\"host\":null}", true)]
+#[case::place("\"place\":\"host\"", "\"place\":null", true)]
+fn both_judges_agree_on_what_json_is(
+    #[case] words: &str,
+    #[case] instead: &str,
+    #[case] is_damage: bool,
+) {
+    let golden = root().join("harness/verdict/tests/runs/emulated");
+    let made = Mutated::whole(&golden, |record| {
+        record["time_ms"] = json!(0);
+        record["pid"] = json!(1);
+    });
+    let path = made.dir().join("host.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let last = text.trim_end().rfind('\n').unwrap() + 1;
+    assert!(text[last..].contains(words), "{}", &text[last..]);
+    let changed = text[..last].to_owned() + &text[last..].replacen(words, instead, 1);
+    fs::write(&path, changed).unwrap();
+    assert_eq!(compare(&[made.dir()]), []);
+    let verdict = verdict::of(&Evidence::read(made.dir()).unwrap());
+    assert_eq!(!verdict.damage.is_empty(), is_damage, "{:?}", verdict.damage);
+}
+
+#[rstest]
+#[case::within(100, false)]
+#[case::deepest(127 - 1, false)]
+#[case::beyond(128 - 1, true)]
+#[case::far_beyond(100_000, true)]
+fn both_judges_agree_on_how_deep_a_line_may_be(#[case] depth: usize, #[case] is_damage: bool) {
+    let golden = root().join("harness/verdict/tests/runs/emulated");
+    let made = Mutated::whole(&golden, |_| {});
+    let path = made.dir().join("host.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let last = text.trim_end().rfind('\n').unwrap() + 1;
+    let nested = "[".repeat(depth) + &"]".repeat(depth);
+    let line = text[last..].replacen('{', &format!("{{\"nosuch\":{nested},"), 1);
+    fs::write(&path, text[..last].to_owned() + &line).unwrap();
+    assert_eq!(compare(&[made.dir()]), []);
+    let verdict = verdict::of(&Evidence::read(made.dir()).unwrap());
+    assert_eq!(!verdict.damage.is_empty(), is_damage, "{:?}", verdict.damage);
+}
+
+/// What stands for no value is left out, and is not `null`.
+#[rstest]
+#[case::no_controls("measurement", "/passes/0/7/controls", "controls")]
+#[case::no_noise("measurement", "/passes/0/7/noise", "noise")]
+#[case::not_cut_short("measurement", "", "cut_short")]
+#[case::no_end("guest_ended", "", "evidence")]
+#[case::no_clock("environment", "", "clock")]
+fn both_judges_agree_that_null_is_no_value(
+    #[case] event: &str,
+    #[case] at: &str,
+    #[case] name: &str,
+) {
+    let parent = at.strip_suffix(&format!("/{name}")).unwrap_or(at);
+    let golden = root().join("harness/verdict/tests/runs/emulated");
+    // `whole` seals the guest's end before the edit would be lost, so it is made afterwards.
+    let made = Mutated::whole(&golden, |_| {});
+    let place = if event == "measurement" { "guest" } else { "host" };
+    let path = made.dir().join(format!("{place}.jsonl"));
+    let text = fs::read_to_string(&path).unwrap();
+    let mut changed = String::new();
+    for line in text.lines() {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        if record["event"] == event {
+            record.pointer_mut(parent).unwrap()[name] = Value::Null;
+        }
+        changed += &(record.to_string() + "\n");
+    }
+    fs::write(&path, changed).unwrap();
+    assert_eq!(compare(&[made.dir()]), []);
+    let verdict = verdict::of(&Evidence::read(made.dir()).unwrap());
+    let refused = verdict.damage.iter().any(|one| one.contains("no record"));
+    assert!(refused, "{:?}", verdict.damage);
+}
+
+/// The launcher's last word counts, and every boot of the guest has its end.
+#[rstest]
+#[case::no_evidence(|record: &mut Value| if record["event"] == "guest_ended" {
+    record.as_object_mut().unwrap().remove("evidence");
+})]
+#[case::one_boot_too_many(|record: &mut Value| if record["event"] == "self_test" {
+    let fields = ["v", "seq", "prev", "time_ms", "place", "pid"].map(|name| record[name].clone());
+    let [v, seq, prev, time_ms, place, pid] = fields;
+    *record = json!({ "v": v, "seq": seq, "prev": prev, "time_ms": time_ms, "place": place,
+        "pid": pid, "event": "environment", "place_reason": "", "place_marks": [],
+        "kernel_release": "", "cpu": "", "cpus": 1, "memory_kib": 1, "accelerator": "tcg",
+        "commit": "", "programs": {}, "versions": {} });
+})]
+fn both_judges_agree_on_the_launchers_last_word(#[case] edit: fn(&mut Value)) {
+    let golden = root().join("harness/verdict/tests/runs/emulated");
+    let made = Mutated::unsealed(&golden, edit);
+    assert_eq!(compare(&[made.dir()]), []);
+    let verdict = verdict::of(&Evidence::read(made.dir()).unwrap());
+    assert!(!verdict.damage.is_empty());
 }
 
 /// Runs of every state must be left without damage: two judges that agree only about damage have

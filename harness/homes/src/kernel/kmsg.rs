@@ -5,29 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use evidence::kernel_log::{Finding, Trouble, trouble_in};
+use evidence::kernel_log::{Finding, trouble_in};
 use machine::failure::{Failure, WithContext};
 
 const DEVICE: &str = "/dev/kmsg";
-
-/// Words that report trouble with a module without a warning's headline.
-const MODULE_TROUBLE: &[&str] = &[
-    // From slab: a cache is destroyed while it contains objects.
-    "Objects remaining in",
-    "Slab cache still has objects",
-    // From the VFS: somebody still holds inodes when their mount ends.
-    "Busy inodes after unmount",
-    // From sysfs: an earlier load has left a name behind.
-    "cannot create duplicate filename",
-    // From kobject: an object is used again before it was released.
-    "tried to init an initialized object",
-    // From lockdep, on debug kernels.
-    "possible circular locking dependency",
-    "possible recursive locking",
-    "inconsistent lock state",
-    // From the page allocator: a request without __GFP_NOWARN has failed.
-    "page allocation failure",
-];
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +38,7 @@ impl LogRecord {
 
     /// The trouble that the record reports, if any.
     pub fn trouble(&self) -> Option<Finding> {
-        trouble_in(&self.text).or_else(|| {
-            let found = MODULE_TROUBLE.iter().any(|words| self.text.contains(words));
-            let headline = self.text.clone();
-            found.then_some(Finding { trouble: Trouble::Warning, headline })
-        })
+        trouble_in(&self.text)
     }
 
     /// The record as a line for the evidence.
@@ -204,6 +181,9 @@ mod tests {
     #[case::leftover("4,7,1,-;sysfs: cannot create duplicate filename '/fs/vexfs'")]
     #[case::inodes("3,7,1,-;VFS: Busy inodes after unmount of vexfs (vexfs)")]
     #[case::lockdep("4,7,1,-;WARNING: possible circular locking dependency detected")]
+    #[case::hung("3,7,1,-;INFO: task cat:87 blocked in I/O wait for more than 122 seconds.")]
+    #[case::simd("4,7,1,-;simd exception: 0000 [#1] PREEMPT SMP NOPTI")]
+    #[case::undefined("3,7,1,-;UBSAN: shift-out-of-bounds in /src/vexfs/index.c:12:3")]
     #[case::allocation("4,7,1,-;insmod: page allocation failure: order:5, mode:0xcc0(GFP_KERNEL)")]
     fn trouble_is_seen(#[case] raw: &str) {
         assert!(logged(&["6,6,0,-;before", raw]).check().is_err());

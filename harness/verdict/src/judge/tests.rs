@@ -7,8 +7,8 @@ use evidence::files;
 use evidence::guest::Accelerator;
 use evidence::processor::Processor;
 use evidence::{
-    Controls, CutShort, Event, GuestEnded, GuestFault, Measurement, Order, SCHEMA_VERSION,
-    TrialState,
+    Controls, CutShort, Event, GuestEnded, GuestFault, Measurement, Order, PhaseState,
+    SCHEMA_VERSION, TrialState,
 };
 use serde_json::{Value, json};
 
@@ -174,11 +174,112 @@ fn a_guest_that_panics_fails_the_trial_it_died_in() {
     );
 }
 
+/// All trials have passed, and then the guest hung until the limit or Ctrl-C. The worst end is not
+/// the only one that counts.
 #[test]
-fn a_trial_that_the_manifest_does_not_know_is_inconclusive() {
+fn a_guest_that_ended_otherwise_leaves_the_module_open() {
     let mut run = MadeRun::healthy();
-    run.host.extend(finished("fuse::new", TrialState::Passed, ""));
-    assert_eq!(states(&run.verdict()), PASSED.replace("fuse=PASS b", "fuse=INCONCLUSIVE b"));
+    for event in &mut run.host {
+        if let Event::GuestEnded(end) = event {
+            end.fault = GuestFault::Other;
+            end.how = "the guest's command was not done after 600 s, its limit".into();
+        }
+    }
+    let verdict = run.verdict();
+    assert_eq!(states(&verdict), PASSED.replace("module=PASS", "module=INCONCLUSIVE"));
+    assert_eq!(verdict.exit_code, 3);
+    let text = &verdict.criteria[3].reasons[0].text;
+    assert_eq!(text, "the guest's command was not done after 600 s, its limit");
+}
+
+#[test]
+fn a_trial_that_the_manifest_does_not_know_is_inconclusive_and_its_failure_counts() {
+    let judged = |place: Place, state| {
+        let mut run = MadeRun::healthy();
+        let new = finished("fuse::new", state, "EIO");
+        if place == Place::Host {
+            run.host.extend(new)
+        } else {
+            run.guest.extend(new)
+        }
+        states(&run.verdict())
+    };
+    for place in Place::ALL {
+        let fuse = |state: &str| PASSED.replace("fuse=PASS b", &format!("fuse={state} b"));
+        assert_eq!(judged(place, TrialState::Passed), fuse("INCONCLUSIVE"));
+        assert_eq!(judged(place, TrialState::Undecided), fuse("INCONCLUSIVE"));
+        assert_eq!(judged(place, TrialState::Failed), fuse("FAIL"));
+    }
+}
+
+/// Adds a phase with one trial to a place's events, before the guest's end.
+fn add_phase(events: &mut Vec<Event>, state: PhaseState, trial: &str, ended: TrialState) {
+    let phase = || "1 host".to_owned();
+    let at = events.iter().position(|event| matches!(event, Event::GuestEnded(_)));
+    let mut added = vec![Event::PhaseStarted { phase: phase() }];
+    added.extend(finished(trial, ended, "EIO"));
+    let note = "tests failed".to_owned();
+    added.push(Event::PhaseFinished { phase: phase(), state, seconds: 1.0, note });
+    let at = at.unwrap_or(events.len());
+    events.splice(at..at, added);
+}
+
+/// nextest reports a process that was left behind, or a test that died after its last record.
+#[rstest::rstest]
+fn a_phase_that_failed_though_its_trials_passed_leaves_all_open(
+    #[values(Place::Host, Place::Guest)] place: Place,
+) {
+    let judged = |state, ended| {
+        let mut run = MadeRun::healthy();
+        let events = if place == Place::Host { &mut run.host } else { &mut run.guest };
+        add_phase(events, state, "fuse::mounts", ended);
+        // A failure in another phase explains nothing of this one.
+        add_phase(&mut run.host, PhaseState::Failed, "dataset::digests", TrialState::Failed);
+        run.verdict()
+    };
+    let passed = PASSED.replace("dataset=PASS", "dataset=FAIL");
+    assert_eq!(states(&judged(PhaseState::Done, TrialState::Passed)), passed);
+    assert_eq!(
+        states(&judged(PhaseState::Failed, TrialState::Failed)),
+        passed.replace("fuse=PASS b", "fuse=FAIL b")
+    );
+    let verdict = judged(PhaseState::Failed, TrialState::Passed);
+    assert_eq!(states(&verdict), passed.replace("PASS", "INCONCLUSIVE"));
+    let text = &verdict.criteria[0].reasons[0].text;
+    let due = format!("phase '1 host' ({place}) failed, and no trial in it says why: tests failed");
+    assert_eq!(*text, due);
+}
+
+#[test]
+fn a_guest_whose_command_failed_though_its_trials_passed_leaves_all_open() {
+    let judged = |code, ended| {
+        let mut run = MadeRun::healthy();
+        for event in &mut run.host {
+            if let Event::GuestEnded(end) = event {
+                end.code = code;
+            }
+        }
+        run.guest.extend(finished("module::loads", ended, "EIO"));
+        run.verdict()
+    };
+    let all_open = PASSED.replace("PASS", "INCONCLUSIVE");
+    assert_eq!(states(&judged(Some(0), TrialState::Passed)), PASSED);
+    assert_eq!(states(&judged(Some(100), TrialState::Passed)), all_open);
+    assert_eq!(states(&judged(None, TrialState::Passed)), all_open);
+    let failed = PASSED.replace("module=PASS", "module=FAIL");
+    assert_eq!(states(&judged(Some(100), TrialState::Failed)), failed);
+}
+
+/// A process that another criterion's trial left behind does not keep the VM from being tried.
+#[test]
+fn a_phase_that_failed_alone_does_not_say_that_fuse_is_lost() {
+    let mut run = MadeRun::healthy();
+    add_phase(&mut run.host, PhaseState::Failed, "baseline::chromadb", TrialState::Passed);
+    let dir = tempfile::tempdir().unwrap();
+    run.write(dir.path());
+    let evidence = Evidence::read(dir.path()).unwrap();
+    assert_eq!(of(&evidence).state, State::Inconclusive);
+    assert!(fuse_is_preserved(&evidence));
 }
 
 fn replace_measurement(run: &mut MadeRun, with: impl FnOnce(&mut Measurement)) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use evidence::environment::OWN_MODULE_SOURCES;
 use evidence::facts::{MODULE, SOAK_CYCLE, SOAK_TRIAL, SoakCycle};
 use evidence::place::Place;
 use evidence::processor::{Processor, or_none};
@@ -41,6 +42,9 @@ pub struct Soak {
     pub srcversion: String,
     /// SHA-256 of the module file.
     pub module_sha256: String,
+    /// SHA-256 of the module's sources, if it is somebody's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_sources: Option<String>,
     /// Cycles that passed.
     pub cycles: u32,
     /// Cycles that failed; the first ends the soak.
@@ -133,6 +137,7 @@ impl Soak {
                 self.accelerator = Some(one.accelerator);
                 self.commit.clone_from(&one.commit);
                 self.module_sha256 = one.programs.get("vexfs.ko").cloned().unwrap_or_default();
+                self.own_sources = one.programs.get(OWN_MODULE_SOURCES).cloned();
             }
             Event::Fact { trial, name, value } if trial == SOAK_TRIAL && name == MODULE => {
                 value["srcversion"].as_str().unwrap_or_default().clone_into(&mut self.srcversion);

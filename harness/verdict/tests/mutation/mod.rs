@@ -27,6 +27,16 @@ impl Mutated {
 
     /// The run in `golden` with each record of host and guest changed by `edit`, and no damage.
     pub fn whole(golden: &Path, edit: impl Fn(&mut Value)) -> Mutated {
+        Mutated::made(golden, |_| {}, edit)
+    }
+
+    /// As [`Mutated::whole`], and the host's records are changed by `edit` again when the launcher's
+    /// word on the guest's last line is in them.
+    pub fn unsealed(golden: &Path, edit: impl Fn(&mut Value)) -> Mutated {
+        Mutated::made(golden, &edit, &edit)
+    }
+
+    fn made(golden: &Path, last: impl Fn(&mut Value), edit: impl Fn(&mut Value)) -> Mutated {
         let [mut host, mut guest] = PLACES.map(|place| {
             let text = fs::read_to_string(golden.join(format!("{place}.jsonl"))).unwrap();
             let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -36,6 +46,7 @@ impl Mutated {
         });
         let guest_text = text_of(&mut guest, true);
         seal(&mut host, &guest_text);
+        host.iter_mut().for_each(last);
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("host.jsonl"), text_of(&mut host, true)).unwrap();
         fs::write(dir.path().join("guest.jsonl"), guest_text).unwrap();
@@ -146,7 +157,7 @@ fn change(dice: &mut MutationDice, files: &mut [Vec<Value>; 2]) -> String {
     let records = &mut files[place];
     let of = |record: &Value| record["event"].as_str().unwrap_or("?").to_owned();
     let name = format!("{} {at} ({})", PLACES[place], of(&records[at]));
-    match dice.below(12) {
+    match dice.below(15) {
         0 => {
             records.remove(at);
             format!("{name} dropped")
@@ -174,6 +185,41 @@ fn change(dice: &mut MutationDice, files: &mut [Vec<Value>; 2]) -> String {
             let Some(record) = all.get_mut(at) else { return "nothing".to_owned() };
             let edit = edit(dice, record, "");
             format!("{}{edit}", of(record))
+        }
+        5 => {
+            // How a guest, a phase or a trial ended, and nothing else.
+            let ends = [
+                ("guest_ended", "fault", ["none", "other", "kernel"]),
+                ("phase_finished", "state", ["done", "failed", "not_run"]),
+                ("trial_finished", "state", ["passed", "failed", "undecided"]),
+            ];
+            let (event, field, states) = dice.of(&ends);
+            let mut all: Vec<&mut Value> =
+                files.iter_mut().flatten().filter(|record| of(record) == *event).collect();
+            let at = dice.below(all.len());
+            let Some(record) = all.get_mut(at) else { return "nothing".to_owned() };
+            record[field] = json!(dice.of(states));
+            format!("{event}.{field} is {}", record[field])
+        }
+        6 => {
+            let mut all: Vec<&mut Value> =
+                files.iter_mut().flatten().filter(|record| of(record) == "fact").collect();
+            let at = dice.below(all.len());
+            let Some(record) = all.get_mut(at) else { return "nothing".to_owned() };
+            let edit = edit(dice, &mut record["value"], "");
+            format!("fact {}{edit}", record["name"])
+        }
+        7 => {
+            let mut codes: Vec<&mut Value> = files
+                .iter_mut()
+                .flatten()
+                .filter(|record| of(record) == "guest_ended")
+                .filter_map(|record| record.get_mut("code"))
+                .collect();
+            let at = dice.below(codes.len());
+            let Some(code) = codes.get_mut(at) else { return "nothing".to_owned() };
+            **code = [json!(0), json!(1), json!(100), json!(null)][dice.below(4)].clone();
+            format!("the guest's code is {code}")
         }
         _ => {
             let mut all: Vec<&mut Value> =
