@@ -58,7 +58,7 @@ fn has_size(file: &File, due: u64, when: &str) -> Result<(), Failure> {
 
 /// Checks how many bytes the file occupies, which only the contract requires to be exact.
 fn takes(file: &File, due: u64, when: &str, asked: Asked) -> Result<(), Failure> {
-    let taken = file.metadata()?.blocks() * 512;
+    let taken = file.metadata()?.blocks().saturating_mul(512);
     contract_requires!(asked, taken == due, "{when}, it takes {taken} bytes, {due} are due");
     Ok(())
 }
