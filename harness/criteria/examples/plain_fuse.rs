@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use fuser::{
     BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, IoctlFlags, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 
 /// Largest file, bytes.
@@ -54,6 +55,8 @@ enum Fault {
     /// Says that every file has [`HUGE`] bytes, and returns zeros behind what it has. It takes every
     /// ioctl, so that trials come to reading the file.
     HugeSizes,
+    /// Says that it has set extended attributes, allocated room and punched holes, and has not.
+    SaysDone,
 }
 
 impl Fault {
@@ -64,6 +67,7 @@ impl Fault {
             Ok("no-directories") => Fault::NoDirectories,
             Ok("dies-at-write") => Fault::DiesAtWrite,
             Ok("huge-sizes") => Fault::HugeSizes,
+            Ok("says-done") => Fault::SaysDone,
             _ => Fault::None,
         }
     }
@@ -309,6 +313,53 @@ impl Filesystem for Plain {
         match self.fault {
             Fault::HugeSizes => reply.ioctl(0, &vec![0; out_size as usize]),
             _ => reply.error(Errno::ENOTTY),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        match self.fault {
+            Fault::SaysDone => reply.ok(),
+            _ => reply.error(Errno::ENOSYS),
+        }
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        match self.fault {
+            Fault::SaysDone => reply.error(Errno::NO_XATTR),
+            _ => reply.error(Errno::ENOSYS),
+        }
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        match self.fault {
+            Fault::SaysDone if size == 0 => reply.size(0),
+            Fault::SaysDone => reply.data(&[]),
+            _ => reply.error(Errno::ENOSYS),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        match self.fault {
+            Fault::SaysDone => reply.ok(),
+            _ => reply.error(Errno::ENOSYS),
         }
     }
 

@@ -15,7 +15,7 @@ use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset;
 use serde::{Deserialize, Serialize};
-use vexfs_uapi::Kind;
+use vexfs_uapi::{Home, Kind};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 
 use crate::adversary::{ReplyBound, processor_time};
@@ -79,7 +79,7 @@ fn beside_a_build(
 ) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=256M")?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     let path = mount.path().join("rows.f32");
     fs::write(&path, dataset::bytes(&values(false)))?;
     attach(&opened(&path)?, &Declaration { index: THERE, ..Declaration::flat(DIM) })

@@ -18,6 +18,7 @@ use machine::under_test::Program;
 use machine::{fail, require};
 use measure::dataset::{self, Dataset};
 use nix::sys::signal::{Signal, kill};
+use vexfs_uapi::Home;
 
 use crate::adversary::processor_time;
 use crate::trial::Context;
@@ -60,7 +61,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
     let root = mount.path();
-    own_knows_requests(root)?;
+    own_knows_requests(Home::Kernel, root)?;
     open_to_all(root)?;
     let data = Dataset::generate(29, ROWS, DIM, 1);
     fs::write(busy(root), dataset::bytes(&data.base))?;

@@ -13,6 +13,7 @@ use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
 use serde_json::json;
+use vexfs_uapi::Home;
 use vexfs_uapi::client::{detach, stats};
 
 use crate::trial::Context;
@@ -54,7 +55,7 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
     const ROWS: usize = 20_000;
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     let path = mount.path().join("base.f32");
     fs::write(&path, dataset::bytes(&Dataset::generate(7, ROWS, DIM, 1).base))?;
     let cgroup = MemoryCgroup::new()?;

@@ -69,7 +69,7 @@ fn weighed(
 pub(super) fn a_mount_takes_what_it_counts(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=512M")?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     let root = mount.path();
     weighed(context, "eight indexes", root, || {
         let file = File::create_new(root.join("rows.f32"))?;
@@ -145,7 +145,7 @@ pub(super) fn removed_files_keep_no_memory(context: &Context) -> Result<(), Fail
     const SOON: Duration = Duration::from_secs(60);
     let mounted = Mounted::new(Home::Fuse, "512M")?;
     let root = mounted.path();
-    own_knows_requests(root)?;
+    own_knows_requests(Home::Fuse, root)?;
     let before = Standing::of_memory(&mounted)?.memory_kib;
     // Beside each other: what is taken by turns lies mixed.
     let make = |number: usize| -> Result<(), Failure> {

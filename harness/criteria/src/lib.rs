@@ -31,6 +31,7 @@ pub mod kernel_vs_fuse;
 mod killed_changes;
 pub mod load;
 pub mod module;
+mod mount_command;
 mod parts;
 pub mod ratio;
 pub mod recorded;

@@ -18,17 +18,18 @@ use vexfs_uapi::Home;
 use super::watched::{NEEDS, use_it, watched};
 use super::{
     adversary, beside_a_build, both_homes, busy, containment, counted, cycles, faults,
-    killed_changes, load, search_memory, set_id, stalled, throttled, torture,
+    killed_changes, load, mount_command, search_memory, set_id, stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 19] = [
+    let all: [(&str, Body); 20] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
+        ("module::mounts_by_a_command", mount_command::mounts),
         ("module::refuses_to_unload_while_mounted", refuses_while_mounted),
         ("module::refuses_to_load_twice", refuses_to_load_twice),
         ("module::refuses_unknown_mount_options", refuses_unknown_options),
@@ -150,6 +151,12 @@ fn refuses_to_load_twice(_: &Context) -> Result<(), Failure> {
 
 fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
+    refuse_unknown_options()?;
+    loaded.unload()
+}
+
+/// Checks that the loaded module refuses options that it does not know.
+pub(crate) fn refuse_unknown_options() -> Result<(), Failure> {
     for options in ["nosuchoption", "size=-1", "size=many", "mode=9"] {
         match KernelMount::new(options) {
             Err(failure) if failure.to_string().contains("EINVAL") => {}
@@ -162,5 +169,5 @@ fn refuses_unknown_options(_: &Context) -> Result<(), Failure> {
             }
         }
     }
-    loaded.unload()
+    Ok(())
 }

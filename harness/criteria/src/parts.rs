@@ -10,6 +10,7 @@ use crate::adversary;
 use crate::beside_a_build;
 use crate::faults::{ended_daemon, memory, msync, truncate};
 use crate::killed_changes;
+use crate::mount_command;
 use crate::throttled;
 use crate::trial::{self, Trial};
 
@@ -23,6 +24,7 @@ const PARTS: &[(&str, Part)] = &[
     (ended_daemon::PART, ended_daemon::play),
     (killed_changes::PART, killed_changes::play),
     (memory::PART, memory::play),
+    (mount_command::PART, mount_command::play),
     (throttled::PART, throttled::play),
     (truncate::PART, truncate::play),
 ];

@@ -18,8 +18,8 @@ use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
 use serde_json::json;
-use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, Searcher, attach};
+use vexfs_uapi::{Home, Kind};
 
 use crate::busy::open_to_all;
 use crate::trial::Context;
@@ -98,7 +98,7 @@ impl Greedy {
 pub(super) fn a_user_has_a_share(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new(MOUNT)?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     open_to_all(mount.path())?;
     let (path, data) = file(mount.path())?;
     let query = &data.queries[..DIM as usize];
@@ -160,7 +160,7 @@ fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
 pub(super) fn counts_in_the_searchers_cgroup(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new(MOUNT)?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     let (path, data) = file(mount.path())?;
     let directory = tempfile::tempdir()?;
     let queries = directory.path().join("queries.fvecs");

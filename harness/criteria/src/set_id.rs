@@ -13,8 +13,8 @@ use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset::{self, Dataset};
-use vexfs_uapi::Kind;
 use vexfs_uapi::client::{Declaration, attach};
+use vexfs_uapi::{Home, Kind};
 
 use crate::busy::{LIMIT, open_to_all};
 use crate::trial::Context;
@@ -32,7 +32,7 @@ const SET_ID: u32 = 0o4777;
 pub(super) fn end_with_the_write(context: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
     let mount = KernelMount::new("size=64M")?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Kernel, mount.path())?;
     open_to_all(mount.path())?;
     let mut tries = 1;
     while !is_given_within(mount.path())? {

@@ -23,7 +23,7 @@ pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
         })
         .needs(&[Requirement::Program("fsx")]),
         trial(home, "fuzzed_requests", "4M", |context, mounted| {
-            own_knows_requests(mounted.path())?;
+            own_knows_requests(mounted.home(), mounted.path())?;
             context.fact("fuzz", fuzz::run(mounted.path(), mounted.home(), 4 << 20)?)
         }),
     ]

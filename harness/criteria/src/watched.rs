@@ -144,14 +144,14 @@ fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {
     Ok(fs::remove_file(path)?)
 }
 
-/// Checks that the files of a module or daemon other than the reference know the contract's ioctls.
+/// Checks that the files on `mount`, where `home` is not the reference, know the contract's ioctls.
 /// Trials that wait for an ioctl, or run a program that sends one, check this first: ENOTTY then
 /// comes as an errno, and the message says that the contract asks more than POSIX.
 ///
 /// # Errors
 /// ENOTTY, or another error of ATTACH.
-pub(crate) fn own_knows_requests(mount: &Path) -> Result<(), Failure> {
-    if !is_own(Home::Fuse)? && !is_own(Home::Kernel)? {
+pub(crate) fn own_knows_requests(home: Home, mount: &Path) -> Result<(), Failure> {
+    if !is_own(home)? {
         return Ok(());
     }
     let path = mount.join("asked");

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use homes::filesystem::contract::ASKS;
 use homes::filesystem::quick_operations;
 use homes::fuse::{FuseMount, Readiness};
 use homes::kernel::ModuleFile;
@@ -25,6 +26,11 @@ fn plain_fuse() -> PathBuf {
     example("plain_fuse")
 }
 
+/// A `vexfs.toml` that names this daemon.
+fn of_plain_fuse() -> String {
+    format!("fuse = {:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n", plain_fuse())
+}
+
 #[test]
 fn what_is_lacking_is_named_with_its_errno() {
     let mount = FuseMount::start_announced(&plain_fuse(), &[], Readiness::Unannounced).unwrap();
@@ -39,6 +45,31 @@ fn what_is_lacking_is_named_with_its_errno() {
     assert!(search.starts_with("attach_and_search_exactly: ENOTTY ("), "{search}");
     for name in ["append", "write_and_read_back", "fsync"] {
         assert_eq!(outcomes.get(name), Some(&Ok(())), "{outcomes:#?}");
+    }
+}
+
+/// A healthy file system may refuse what only the contract asks. One that says that it has done it,
+/// and has not, is broken, and the message must not excuse it.
+#[test]
+fn what_is_lacking_and_what_is_broken_are_told_apart() {
+    let plain = plain_fuse();
+    let plain = plain.to_str().unwrap();
+    for (fault, broken) in [("none", false), ("says-done", true)] {
+        let fault = format!("PLAIN_FUSE={fault}");
+        let options = [fault.as_str(), plain];
+        let mount = FuseMount::start_announced(Path::new("env"), &options, Readiness::Unannounced);
+        let mount = mount.unwrap();
+        for name in [
+            "xattrs_are_set_read_and_removed",
+            "xattrs_create_or_replace",
+            "allocated_room_is_taken",
+            "punched_holes_are_zero_and_free",
+        ] {
+            let operation = quick_operations().find(|one| one.name == name).unwrap();
+            let told = operation.run(mount.path()).unwrap_err().to_string();
+            assert_eq!(!told.contains(ASKS), broken, "{fault}: {told}");
+        }
+        mount.unmount().unwrap();
     }
 }
 
@@ -62,14 +93,7 @@ fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
 fn criterion_1_runs_in_full_on_a_daemon_of_ones_own() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("vexfs.toml");
-    fs::write(
-        &config,
-        format!(
-            "fuse = {:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n",
-            plain_fuse()
-        ),
-    )
-    .unwrap();
+    fs::write(&config, of_plain_fuse()).unwrap();
     let run = |trial: &str| {
         Command::new(plain_fuse().with_file_name("fuse_criterion"))
             .args(["--exact", trial])
@@ -109,9 +133,7 @@ fn criterion(config: &str, arguments: &[&str]) -> String {
 /// Trials outside the table of operations that need ATTACH say that only the contract asks for it.
 #[test]
 fn what_needs_requests_is_told_as_the_contracts() {
-    let daemon = plain_fuse();
-    let config =
-        format!("fuse = {daemon:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n");
+    let config = of_plain_fuse();
     for trial in [
         "fuse::ends_while_it_refuses_and_writes_back",
         "fuse::fuzzed_requests",
@@ -127,10 +149,7 @@ fn what_needs_requests_is_told_as_the_contracts() {
 /// The walk looks for faults beside what the contract alone asks: this daemon has no symlink(2).
 #[test]
 fn a_walk_finds_a_fault_beside_what_is_lacking() {
-    let daemon = plain_fuse();
-    let config =
-        format!("fuse = {daemon:?}\nmount.fuse = '{{program}} {{options}} {{mountpoint}}'\n");
-    let text = criterion(&config, &["fuse::walks_as_tmpfs_does", "--exact"]);
+    let text = criterion(&of_plain_fuse(), &["fuse::walks_as_tmpfs_does", "--exact"]);
     assert!(text.contains("FUSE differs from the referee in symlink"), "{text}");
     let (_, left_out) =
         text.split_once("Left out, because the contract alone requires it").unwrap();

@@ -78,7 +78,7 @@ pub const FUNCTIONAL: [Criterion; 2] = [Criterion::Fuse, Criterion::Module];
 /// Judges the guest's part of the functional criteria alone.
 pub fn functional(evidence: &Evidence) -> Vec<CriterionVerdict> {
     let all = criteria(evidence, &[Place::Guest], &evidence.damage());
-    all.into_iter().filter(|verdict| FUNCTIONAL.contains(&verdict.criterion)).collect()
+    all.into_iter().filter(|verdict| FUNCTIONAL.contains(&verdict.id)).collect()
 }
 
 /// Whether FUSE is preserved on the host. Everything later is measured against FUSE. A failure of

@@ -17,6 +17,7 @@ use machine::failure::{Failure, WithContext};
 use machine::{fail, part, require};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, attach};
 
 use crate::requirement::Requirement;
@@ -55,7 +56,7 @@ pub(super) fn trial() -> Trial {
 
 fn ends_by(signal: Signal) -> Result<(), Failure> {
     let mount = FuseMount::for_trial(&["-o", "size=64M"])?;
-    own_knows_requests(mount.path())?;
+    own_knows_requests(Home::Fuse, mount.path())?;
     let order = Order { path: mount.path().join("f") };
     let writer = Running::start(&mut part::command(PART, &order)?)?;
     // Move `mount` behind `writer`, so that it is dropped first: a stuck writer dies of SIGKILL

@@ -1,7 +1,10 @@
 //! What a file system may lack because only the contract requires it. A walk goes on without it, so
 //! that it still finds what is broken, and says in the end what is lacking.
 
-use homes::filesystem::contract::{HOLES, NAMES, RENAME_FLAGS, REQUESTS, XATTRS};
+use homes::filesystem::asked::{
+    Asked, DIRECTORY_LINKS, HOLES, NAMES, OTHER_ALLOCATIONS, PUNCHES, RENAME_FLAGS, REQUESTS,
+    USER_XATTRS, XATTRS,
+};
 use machine::failure::Failure;
 
 use super::choose::Walk;
@@ -38,29 +41,15 @@ const OF_STATE: [Lacking; 3] = [Lacking::Requests, Lacking::Xattrs, Lacking::Dir
 const UNKNOWN: [&str; 2] = ["EOPNOTSUPP", "ENOSYS"];
 
 impl Lacking {
-    /// All of them.
-    #[cfg(test)]
-    pub const ALL: [Lacking; 9] = [
-        Lacking::Requests,
-        Lacking::Xattrs,
-        Lacking::OtherXattrs,
-        Lacking::DirectoryLinks,
-        Lacking::PunchedHoles,
-        Lacking::OtherAllocations,
-        Lacking::RenameFlags,
-        Lacking::Holes,
-        Lacking::LongNames,
-    ];
-
-    /// The requirement, in the words of docs/contract.md.
-    pub fn words(self) -> &'static str {
+    /// The requirement of docs/contract.md.
+    pub fn asked(self) -> Asked {
         match self {
             Lacking::Requests => REQUESTS,
             Lacking::Xattrs => XATTRS,
-            Lacking::OtherXattrs => "extended attributes are user.* only",
-            Lacking::DirectoryLinks => "a directory has a link for each directory in it",
-            Lacking::PunchedHoles => "a hole of any length can be punched, and is free to the page",
-            Lacking::OtherAllocations => "other modes of fallocate(2) are EOPNOTSUPP",
+            Lacking::OtherXattrs => USER_XATTRS,
+            Lacking::DirectoryLinks => DIRECTORY_LINKS,
+            Lacking::PunchedHoles => PUNCHES,
+            Lacking::OtherAllocations => OTHER_ALLOCATIONS,
             Lacking::RenameFlags => RENAME_FLAGS,
             Lacking::Holes => HOLES,
             Lacking::LongNames => NAMES,

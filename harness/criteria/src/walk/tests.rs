@@ -233,16 +233,6 @@ fn data_may_not_be_taken_for_a_hole(
     assert_eq!(Lacking::shown_by(&step, &difference) == [Lacking::Holes], healthy);
 }
 
-/// In exactly these words, so that whoever reads the message finds the reason there.
-#[test]
-fn the_contract_says_what_a_walk_may_find_lacking() {
-    let path = machine::project::root().join("docs/contract.md");
-    let contract = fs::read_to_string(path).unwrap();
-    for one in Lacking::ALL {
-        assert!(contract.contains(&format!("| {} | ", one.words())), "{one:?}");
-    }
-}
-
 #[test]
 fn a_walk_is_decided_by_its_seed() {
     let (one, other) = (found(Lie::Errno), found(Lie::Errno));

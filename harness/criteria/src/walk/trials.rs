@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use evidence::place::Place;
 use homes::Mounted;
+use homes::filesystem::asked::Asked;
 use homes::filesystem::contract;
 use homes::torture::scale;
 use machine::failure::{Failure, WithContext};
@@ -65,7 +66,8 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
     let seed = seed()?;
     let states = if context.emulated() { states()? / SLOWER } else { states()? };
     let Ended { walk, lacking, fault } = walk(seed, xattrs, &mut homes, states)?;
-    let lacking: Vec<&str> = lacking.into_iter().map(Lacking::words).collect();
+    let asked: Vec<Asked> = lacking.into_iter().map(Lacking::asked).collect();
+    let lacking: Vec<&str> = asked.iter().map(|one| one.words()).collect();
     context.fact(
         "walk",
         json!({
@@ -85,7 +87,7 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
             return Ok(());
         }
         let failure = "the walk meets no other difference to the referee";
-        return Err(contract::asks(Failure::new(failure), &lacking));
+        return Err(contract::asks(Failure::new(failure), asked));
     };
     let (steps, difference) = reduce(&mut homes, &steps, &difference)?;
     let (agreed, _) = homes.run(&steps)?;

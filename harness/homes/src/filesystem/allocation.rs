@@ -8,24 +8,26 @@ use std::path::Path;
 use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use measure::dataset;
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 use vexfs_uapi::client::{Declaration, attach, stats};
 
+use super::asked::{
+    ALLOCATED_IS_DATA, ALLOCATES, ALLOCATES_ALL_OR_NOTHING, Asked, HOLES, OTHER_ALLOCATIONS,
+    PUNCHES,
+};
+use super::contract::{ByContract, Lacking, contract_requires, require_asked};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
+use super::sparse::{finds_data, finds_hole};
 use super::vectors::nearest;
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    allocated_room_is_taken.by_contract("SEEK_HOLE finds no hole in allocated room"),
-    allocation_beyond_the_mount.on("size=64M").by_contract(
-        "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
-    ),
-    punched_holes_are_zero_and_free
-        .by_contract("a hole of any length can be punched, and is free to the page"),
+    allocated_room_is_taken,
+    allocation_beyond_the_mount.on("size=64M"),
+    punched_holes_are_zero_and_free,
     indexes_follow_fallocate,
-    other_allocations_are_refused.by_contract("other modes of fallocate(2) are EOPNOTSUPP"),
+    other_allocations_are_refused,
 ];
 
 const PAGE: u64 = 4096;
@@ -41,42 +43,70 @@ fn change(file: &File, mode: FallocateFlags, offset: u64, length: u64) -> io::Re
     Ok(fallocate(file, mode, offset.cast_signed(), length.cast_signed())?)
 }
 
-/// The file's size, and the bytes that it occupies.
-fn extent(file: &File) -> Result<(u64, u64), Failure> {
-    let metadata = file.metadata()?;
-    Ok((metadata.len(), metadata.blocks() * 512))
+/// Checks that there is fallocate(2). A file system without it may be healthy. The file that it makes
+/// stays: if it went, its room might become free while the operation looks what is free.
+pub(super) fn allocates(dir: &Path) -> Result<(), Failure> {
+    let file = File::create(dir.join("allocates"))?;
+    change(&file, FallocateFlags::empty(), 0, PAGE).context("fallocate").by_contract(ALLOCATES)
 }
 
-fn allocated_room_is_taken(dir: &Path) -> Result<(), Failure> {
-    let file = new_file(dir)?;
-    file.write_all_at(b"kept", 2 * PAGE)?;
-    change(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 10 * PAGE).context("KEEP_SIZE")?;
-    let taken = extent(&file)?;
-    require!(taken == (2 * PAGE + 4, 10 * PAGE), "KEEP_SIZE made it {taken:?}");
-    change(&file, FallocateFlags::empty(), PAGE, 5 * PAGE + 1).context("fallocate")?;
-    let taken = extent(&file)?;
-    require!(taken == (6 * PAGE + 1, 10 * PAGE), "an allocation made it {taken:?}");
-    let mut expected = vec![0; 6 * PAGE as usize + 1];
-    expected[2 * PAGE as usize..][..4].copy_from_slice(b"kept");
-    require!(uncached::read(dir.join("f"))? == expected, "allocated room is not zero");
-    let hole = lseek(&file, 0, Whence::SeekHole)?;
-    require!(hole == (6 * PAGE + 1).cast_signed(), "allocated room has a hole at {hole}");
-    file.set_len(PAGE)?;
-    let taken = extent(&file)?;
-    require!(taken == (PAGE, PAGE), "cut off, it is {taken:?}");
+fn has_size(file: &File, due: u64, when: &str) -> Result<(), Failure> {
+    let size = file.metadata()?.len();
+    require!(size == due, "{when}, it has {size} bytes of {due}");
     Ok(())
 }
 
+/// Checks how many bytes the file occupies, which only the contract requires to be exact.
+fn takes(file: &File, due: u64, when: &str, asked: Asked) -> Result<(), Failure> {
+    let taken = file.metadata()?.blocks().saturating_mul(512);
+    contract_requires!(asked, taken == due, "{when}, it takes {taken} bytes, {due} are due");
+    Ok(())
+}
+
+fn allocated_room_is_taken(dir: &Path) -> Result<(), Failure> {
+    allocates(dir)?;
+    let file = new_file(dir)?;
+    file.write_all_at(b"kept", 2 * PAGE)?;
+    change(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 10 * PAGE)
+        .context("KEEP_SIZE")
+        .by_contract(ALLOCATES)?;
+    let mut lacking = Lacking::default();
+    has_size(&file, 2 * PAGE + 4, "allocated with KEEP_SIZE")?;
+    lacking.note(takes(&file, 10 * PAGE, "allocated with KEEP_SIZE", ALLOCATED_IS_DATA))?;
+    change(&file, FallocateFlags::empty(), PAGE, 5 * PAGE + 1).context("fallocate")?;
+    has_size(&file, 6 * PAGE + 1, "allocated")?;
+    lacking.note(takes(&file, 10 * PAGE, "allocated", ALLOCATED_IS_DATA))?;
+    let mut expected = vec![0; 6 * PAGE as usize + 1];
+    expected[2 * PAGE as usize..][..4].copy_from_slice(b"kept");
+    require!(uncached::read(dir.join("f"))? == expected, "allocated room is not zero");
+    let hole = lseek(&file, 0, Whence::SeekHole).context("SEEK_HOLE").by_contract(HOLES);
+    lacking.note(hole.and_then(|hole| {
+        let none = hole == (6 * PAGE + 1).cast_signed();
+        require_asked(ALLOCATED_IS_DATA, none, format!("allocated room has a hole at {hole}"))
+    }))?;
+    file.set_len(PAGE)?;
+    has_size(&file, PAGE, "cut off")?;
+    lacking.note(takes(&file, PAGE, "cut off", ALLOCATED_IS_DATA))?;
+    lacking.told()
+}
+
 fn allocation_beyond_the_mount(dir: &Path) -> Result<(), Failure> {
+    allocates(dir)?;
     let file = new_file(dir)?;
     let free = || -> Result<u64, Failure> { Ok(nix::sys::statvfs::statvfs(dir)?.blocks_free()) };
     let before = free()?;
     for length in [(before + 1) * PAGE, 1 << 62] {
         let refused = change(&file, FallocateFlags::empty(), 0, length);
-        expect_errno(refused, libc::ENOSPC, &format!("{length} bytes where {before} pages are"))?;
+        expect_errno(refused, libc::ENOSPC, &format!("{length} bytes where {before} pages are"))
+            .by_contract(ALLOCATES_ALL_OR_NOTHING)?;
     }
-    require!(extent(&file)? == (0, 0), "a refused allocation left {:?}", extent(&file)?);
-    require!(free()? == before, "a refused allocation takes room");
+    has_size(&file, 0, "after refused allocations").by_contract(ALLOCATES_ALL_OR_NOTHING)?;
+    takes(&file, 0, "after refused allocations", ALLOCATES_ALL_OR_NOTHING)?;
+    contract_requires!(
+        ALLOCATES_ALL_OR_NOTHING,
+        free()? == before,
+        "a refused allocation takes room"
+    );
     Ok(())
 }
 
@@ -87,7 +117,8 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
     // A hole within a page; one over whole pages and parts of others; one that reaches beyond the
     // end.
     for (from, to) in [(10, 20), (PAGE + 1, 5 * PAGE + 7), (8 * PAGE + 50, 20 * PAGE)] {
-        change(&file, PUNCH, from, to - from).context(format!("hole {from}..{to}"))?;
+        let punched = change(&file, PUNCH, from, to - from).context(format!("hole {from}..{to}"));
+        punched.by_contract(PUNCHES)?;
         let to = bytes.len().min(to as usize);
         bytes[from as usize..to].fill(0);
         require!(
@@ -95,17 +126,19 @@ fn punched_holes_are_zero_and_free(dir: &Path) -> Result<(), Failure> {
             "the file is wrong after hole {from}..{to}"
         );
     }
-    let taken = extent(&file)?;
-    require!(taken == (8 * PAGE + 100, 6 * PAGE), "with holes it is {taken:?}");
-    let data = lseek(&file, (2 * PAGE).cast_signed(), Whence::SeekData)?;
-    require!(data == (5 * PAGE).cast_signed(), "SEEK_DATA finds {data}");
-    let hole = lseek(&file, 0, Whence::SeekHole)?;
-    require!(hole == (2 * PAGE).cast_signed(), "SEEK_HOLE finds {hole}");
-    change(&file, PUNCH, 0, 1 << 62).context("all of it")?;
-    require!(extent(&file)? == (8 * PAGE + 100, 0), "all punched, {:?}", extent(&file)?);
-    let none = lseek(&file, 0, Whence::SeekData);
-    require!(none == Err(Errno::ENXIO), "SEEK_DATA in a hole: {none:?}");
-    Ok(())
+    let mut lacking = Lacking::default();
+    lacking.note(takes(&file, 6 * PAGE, "with holes", PUNCHES))?;
+    lacking.note(finds_data(&file, 2 * PAGE, Some(5 * PAGE)))?;
+    lacking.note(finds_hole(&file, 0, 2 * PAGE))?;
+    change(&file, PUNCH, 0, 1 << 62).context("all of it").by_contract(PUNCHES)?;
+    bytes.fill(0);
+    require!(
+        uncached::read(dir.join("f"))? == bytes,
+        "the file is wrong after a hole over all of it"
+    );
+    lacking.note(takes(&file, 0, "all punched", PUNCHES))?;
+    lacking.note(finds_data(&file, 0, None))?;
+    lacking.told()
 }
 
 fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
@@ -131,17 +164,20 @@ fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
 
 fn other_allocations_are_refused(dir: &Path) -> Result<(), Failure> {
     let file = new_file(dir)?;
-    file.write_all_at(&[7; 3 * PAGE as usize], 0)?;
-    for mode in [
-        FallocateFlags::FALLOC_FL_PUNCH_HOLE,
-        FallocateFlags::FALLOC_FL_COLLAPSE_RANGE,
-        FallocateFlags::FALLOC_FL_ZERO_RANGE,
-        FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE,
-        FallocateFlags::FALLOC_FL_INSERT_RANGE,
-        FallocateFlags::from_bits_retain(1 << 20),
-    ] {
+    let bytes = [7; 3 * PAGE as usize];
+    file.write_all_at(&bytes, 0)?;
+    let refuses = |mode: FallocateFlags| {
         let refused = change(&file, mode, 0, PAGE);
-        expect_errno(refused, libc::EOPNOTSUPP, &format!("fallocate {mode:?}"))?;
+        expect_errno(refused, libc::EOPNOTSUPP, &format!("fallocate {mode:?}"))
+    };
+    let unchanged = || -> Result<(), Failure> {
+        let read = uncached::read(dir.join("f"))?;
+        require!(read == bytes, "a refused fallocate has changed the file");
+        Ok(())
+    };
+    // All file systems refuse these, because the kernel does.
+    for mode in [FallocateFlags::FALLOC_FL_PUNCH_HOLE, FallocateFlags::from_bits_retain(1 << 20)] {
+        refuses(mode)?;
     }
     for (offset, length, errno) in
         [(0, 0, libc::EINVAL), (i64::MAX as u64, 1, libc::EFBIG), (u64::MAX, 1, libc::EINVAL)]
@@ -149,8 +185,18 @@ fn other_allocations_are_refused(dir: &Path) -> Result<(), Failure> {
         let refused = change(&file, FallocateFlags::empty(), offset, length);
         expect_errno(refused, errno, &format!("fallocate {offset}, {length}"))?;
     }
-    require!(extent(&file)? == (3 * PAGE, 3 * PAGE), "refused, it is {:?}", extent(&file)?);
     let read_only = File::open(dir.join("f"))?;
     let refused = change(&read_only, FallocateFlags::empty(), 0, PAGE);
-    expect_errno(refused, libc::EBADF, "fallocate of a file open for reading")
+    expect_errno(refused, libc::EBADF, "fallocate of a file open for reading")?;
+    unchanged()?;
+    for mode in [
+        FallocateFlags::FALLOC_FL_COLLAPSE_RANGE,
+        FallocateFlags::FALLOC_FL_ZERO_RANGE,
+        FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE,
+        FallocateFlags::FALLOC_FL_INSERT_RANGE,
+    ] {
+        refuses(mode).by_contract(OTHER_ALLOCATIONS)?;
+    }
+    unchanged()?;
+    takes(&file, 3 * PAGE, "refused", OTHER_ALLOCATIONS)
 }

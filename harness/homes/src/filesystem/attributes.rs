@@ -13,7 +13,8 @@ use nix::sys::statvfs::statvfs;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::thread::UnshareFlags;
 
-use super::contract::COUNTS;
+use super::asked::{COUNTS, LIMITS_TOLD, NAMES};
+use super::contract::{ByContract, contract_requires};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 use super::threads::in_thread;
@@ -23,10 +24,8 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     chown_by_root_only,
     umask,
     special_files,
-    statfs_counts.by_contract(COUNTS),
-    statfs_tells_the_limits
-        .on("size=8M,nr_inodes=100")
-        .by_contract("statfs(2) tells size= and nr_inodes= exactly"),
+    statfs_counts,
+    statfs_tells_the_limits.on("size=8M,nr_inodes=100"),
 ];
 
 fn mode_of(path: &Path) -> Result<u32, Failure> {
@@ -111,7 +110,7 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
 /// How many bytes and inodes are free.
 fn free(dir: &Path) -> Result<(u64, u64), Failure> {
     let stat = statvfs(dir).context("statvfs")?;
-    Ok((stat.blocks_free() * stat.fragment_size(), stat.files_free()))
+    Ok((stat.blocks_free().saturating_mul(stat.fragment_size()), stat.files_free()))
 }
 
 fn statfs_counts(dir: &Path) -> Result<(), Failure> {
@@ -119,7 +118,8 @@ fn statfs_counts(dir: &Path) -> Result<(), Failure> {
     let (bytes_before, files_before) = free(dir)?;
     fs::write(dir.join("f"), vec![1; usize::try_from(WRITTEN)?])?;
     let (bytes, files) = free(dir)?;
-    require!(
+    contract_requires!(
+        COUNTS,
         bytes_before.saturating_sub(bytes) >= WRITTEN && files < files_before,
         "4 MiB in a new file took {} bytes and {} inodes",
         bytes_before.saturating_sub(bytes),
@@ -130,19 +130,35 @@ fn statfs_counts(dir: &Path) -> Result<(), Failure> {
     wait_for("a removed file's space", Duration::from_secs(10), || {
         Ok((free(dir)? == (bytes_before, files_before)).then_some(()))
     })
+    .by_contract(COUNTS)
 }
 
 fn statfs_tells_the_limits(dir: &Path) -> Result<(), Failure> {
     let stat = statvfs(dir).context("statvfs")?;
-    let size = stat.blocks() * stat.fragment_size();
-    require!(size == 8 << 20, "a mount of 8 MiB has {size} bytes");
-    require!(stat.files() == 100, "a mount of 100 inodes has {}", stat.files());
+    let size = stat.blocks().saturating_mul(stat.fragment_size());
+    let (files, files_free) = (stat.files(), stat.files_free());
+    contract_requires!(LIMITS_TOLD, size == 8 << 20, "a mount of 8 MiB has {size} bytes");
+    contract_requires!(LIMITS_TOLD, files == 100, "a mount of 100 inodes has {files}");
     // The root and this directory take two inodes.
-    require!(stat.files_free() == 98, "{} inodes are free", stat.files_free());
-    require!(stat.name_max() == 255, "names have at most {} bytes", stat.name_max());
-    require!(stat.blocks_available() == stat.blocks_free(), "blocks are kept from users");
-    let (bytes, _) = free(dir)?;
+    contract_requires!(LIMITS_TOLD, files_free == 98, "{files_free} inodes are free");
+    contract_requires!(
+        LIMITS_TOLD,
+        stat.blocks_available() == stat.blocks_free(),
+        "blocks are kept from users"
+    );
+    contract_requires!(
+        NAMES,
+        stat.name_max() == 255,
+        "names have at most {} bytes",
+        stat.name_max()
+    );
+    let (before, _) = free(dir)?;
     fs::write(dir.join("f"), "a byte takes a block")?;
-    require!(bytes - free(dir)?.0 == 4096, "a small file took {} bytes", bytes - free(dir)?.0);
+    let (after, _) = free(dir)?;
+    contract_requires!(
+        LIMITS_TOLD,
+        before.checked_sub(after) == Some(4096),
+        "a small file leaves {after} of {before} bytes free, and should take 4096"
+    );
     Ok(())
 }

@@ -10,30 +10,27 @@ use std::time::Duration;
 
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
-use machine::{fail, require};
+use machine::{fail, require, uncached};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statvfs::statvfs;
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::contract::{ByContract, HOLES, OVERWRITES};
+use super::allocation::allocates;
+use super::asked::{
+    ALLOCATES, ALLOCATES_ALL_OR_NOTHING, FREE_AT_ONCE, HOLES, INODES_BY_SIZE, INODES_COUNT,
+    LONG_SYMLINKS, OVERWRITES, SYMLINKS_COUNT,
+};
+use super::contract::{ByContract, Lacking, contract_requires, require_asked};
 use super::expect::{expect_errno, noise, same};
 use super::operation::{Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     a_full_mount_loses_nothing.on("size=8M"),
-    a_full_mount_allocates_nothing.on("size=8M").by_contract(
-        "an allocation for which there is no room is ENOSPC, however large, and takes nothing"
-    ),
-    inodes_follow_the_size.on("size=32M").by_contract("there is an inode for each 4 KiB of size="),
-    symbolic_links_count
-        .on("size=1M,nr_inodes=10000")
-        .by_contract("symbolic links count against size= by their bytes"),
-    room_is_free_when_it_was_given_back
-        .on("size=256K,nr_inodes=3")
-        .by_contract("nr_inodes= counts to the inode, and further hard links"),
-    a_mount_out_of_inodes_loses_nothing
-        .on("size=8M,nr_inodes=40")
-        .by_contract("nr_inodes= counts to the inode, and further hard links"),
+    a_full_mount_allocates_nothing.on("size=8M"),
+    inodes_follow_the_size.on("size=32M"),
+    symbolic_links_count.on("size=1M,nr_inodes=10000"),
+    room_is_free_when_it_was_given_back.on("size=256K,nr_inodes=3"),
+    a_mount_out_of_inodes_loses_nothing.on("size=8M,nr_inodes=40"),
     a_process_has_its_own_limit,
 ];
 
@@ -61,9 +58,10 @@ fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
 /// By default, a mount may have one inode for each 4 KiB of its size.
 fn inodes_follow_the_size(dir: &Path) -> Result<(), Failure> {
     let limits = statvfs(dir)?;
-    let bytes = limits.blocks() * limits.fragment_size();
-    require!(bytes == 32 << 20, "a mount of 32 MiB has {bytes} bytes");
-    require!(limits.files() == 8_192, "a mount of 32 MiB has {} inodes", limits.files());
+    let bytes = limits.blocks().saturating_mul(limits.fragment_size());
+    let inodes = limits.files();
+    contract_requires!(INODES_BY_SIZE, bytes == 32 << 20, "a mount of 32 MiB has {bytes} bytes");
+    contract_requires!(INODES_BY_SIZE, inodes == 8_192, "a mount of 32 MiB has {inodes} inodes");
     Ok(())
 }
 
@@ -90,7 +88,7 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
 pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let stat = statvfs(path)?;
-    let limit = stat.blocks() * stat.fragment_size();
+    let limit = stat.blocks().saturating_mul(stat.fragment_size());
     let mut written = 0;
     while written <= limit {
         match file.write(&[9; 65_000]) {
@@ -103,6 +101,7 @@ pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
 }
 
 fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
+    allocates(dir)?;
     let path = dir.join("f");
     let bytes = noise(10_000);
     fs::write(&path, &bytes)?;
@@ -110,12 +109,22 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
     let before = statvfs(dir)?.blocks_free();
     for flags in [FallocateFlags::empty(), FallocateFlags::KEEP_SIZE] {
         let more = fallocate(&file, flags, 0, 9 << 20);
-        expect_errno(more, libc::ENOSPC, "fallocate of more than there is")?;
-        require!(statvfs(dir)?.blocks_free() == before, "a refused fallocate took room");
+        expect_errno(more, libc::ENOSPC, "fallocate of more than there is")
+            .by_contract(ALLOCATES_ALL_OR_NOTHING)?;
+        let read = uncached::read(&path)?;
+        require!(read.starts_with(&bytes), "a refused fallocate has changed what was there");
+        // ext4 keeps what it has allocated before there was no more, and the file is longer.
+        contract_requires!(
+            ALLOCATES_ALL_OR_NOTHING,
+            read.len() == bytes.len() && statvfs(dir)?.blocks_free() == before,
+            "a refused fallocate took room"
+        );
     }
-    same(&path, &bytes)?;
-    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20).context("fallocate of what fits")?;
-    expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")?;
+    fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 7 << 20)
+        .context("fallocate of what fits")
+        .by_contract(ALLOCATES)?;
+    expect_errno(fs::write(dir.join("g"), vec![1; 2 << 20]), libc::ENOSPC, "what no longer fits")
+        .by_contract(ALLOCATES)?;
     // Allocated room can be written to at any time.
     file.write_all_at(&vec![5; 7 << 20], 0).context("writing to it")
 }
@@ -130,21 +139,32 @@ fn symbolic_links_count(dir: &Path) -> Result<(), Failure> {
     let refused = loop {
         match symlink(&target, path(links)) {
             Ok(()) => links += 1,
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+                return Err(error).context("a link of 4,095 bytes").by_contract(LONG_SYMLINKS);
+            }
             Err(error) => break Err::<(), _>(error),
         }
-        require!(links <= MOST, "{links} links of {LONGEST} bytes are on a mount of 1 MiB");
+        contract_requires!(
+            SYMLINKS_COUNT,
+            links <= MOST,
+            "{links} links of {LONGEST} bytes are on a mount of 1 MiB"
+        );
     };
     expect_errno(refused, libc::ENOSPC, "a symbolic link beyond the mount's size")?;
-    require!(links > MOST / 2, "a mount of 1 MiB is full with {links} links");
+    let mut lacking = Lacking::default();
+    let told = format!("a mount of 1 MiB is full with {links} links");
+    lacking.note(require_asked(SYMLINKS_COUNT, links > MOST / 2, told))?;
     let free = statvfs(dir)?.blocks_free();
-    require!(free <= 2, "statfs says that {free} blocks are free on the full mount");
+    let told = format!("statfs says that {free} blocks are free on the full mount");
+    lacking.note(require_asked(SYMLINKS_COUNT, free <= 2, told))?;
     require!(fs::read_link(path(0))?.as_os_str().len() == LONGEST, "a link has lost its target");
     for number in 0..links {
         fs::remove_file(path(number))?;
     }
     wait_for("the room of the links", FREED, || {
         Ok(fs::write(dir.join("f"), vec![1; 1 << 19]).is_ok().then_some(()))
-    })
+    })?;
+    lacking.told()
 }
 
 /// A file that uses all room and all inodes is removed, and the next one is made at once.
@@ -153,20 +173,30 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
     let path = dir.join("all");
     let limits = statvfs(dir)?;
     let due = (limits.blocks_free(), limits.files_free());
-    require!(due == (64, 1), "a mount of 64 pages and 3 inodes has {due:?} free");
-    let all = vec![1; usize::try_from(limits.blocks_free() * limits.fragment_size())?];
+    contract_requires!(
+        INODES_COUNT,
+        due == (64, 1),
+        "a mount of 64 pages and 3 inodes has {due:?} free"
+    );
+    let all = vec![1; 64 * 4096];
     for round in 0..ROUNDS {
         let what = ["unlink", "close of an unlinked file", "truncate"][round % 3];
         let told = |doing: &str| format!("round {round}, {doing} after {what} gave all room back");
         let written = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let mut file = written.context(told("create"))?;
-        file.write_all(&all).context(told("write"))?;
+        let mut file = written.context(told("create")).by_contract(FREE_AT_ONCE)?;
+        file.write_all(&all).context(told("write")).by_contract(FREE_AT_ONCE)?;
         match what {
             "truncate" => {
                 file.set_len(0)?;
                 let free = statvfs(dir)?.blocks_free();
-                require!(free == due.0, "{free} of {} blocks are free: {}", due.0, told("statfs"));
-                file.write_all_at(&all, 0).context(told("write"))?;
+                contract_requires!(
+                    FREE_AT_ONCE,
+                    free == due.0,
+                    "{free} of {} blocks are free: {}",
+                    due.0,
+                    told("statfs")
+                );
+                file.write_all_at(&all, 0).context(told("write")).by_contract(FREE_AT_ONCE)?;
                 drop(file);
                 fs::remove_file(&path)?;
             }
@@ -181,7 +211,12 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
         }
         let limits = statvfs(dir)?;
         let free = (limits.blocks_free(), limits.files_free());
-        require!(free == due, "{free:?} blocks and inodes of {due:?} are free: {}", told("statfs"));
+        contract_requires!(
+            FREE_AT_ONCE,
+            free == due,
+            "{free:?} blocks and inodes of {due:?} are free: {}",
+            told("statfs")
+        );
     }
     Ok(())
 }
@@ -190,21 +225,28 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     let path = |number: usize| -> PathBuf { dir.join(number.to_string()) };
     // Two of the forty inodes are the root and this directory.
     for number in 0..38 {
-        fs::write(path(number), number.to_string()).context(format!("file {number} of 38"))?;
+        fs::write(path(number), number.to_string())
+            .context(format!("file {number} of 38"))
+            .by_contract(INODES_COUNT)?;
     }
-    expect_errno(File::create(path(38)), libc::ENOSPC, "a file too many")?;
-    expect_errno(fs::create_dir(path(38)), libc::ENOSPC, "a directory too many")?;
-    expect_errno(symlink("0", path(38)), libc::ENOSPC, "a symbolic link too many")?;
-    let link = fs::hard_link(path(0), path(38));
-    expect_errno(link, libc::ENOSPC, "a hard link beyond the first, too many")?;
+    let one_more = || -> Result<(), Failure> {
+        expect_errno(File::create(path(38)), libc::ENOSPC, "a file too many")?;
+        expect_errno(fs::create_dir(path(38)), libc::ENOSPC, "a directory too many")?;
+        expect_errno(symlink("0", path(38)), libc::ENOSPC, "a symbolic link too many")?;
+        let link = fs::hard_link(path(0), path(38));
+        expect_errno(link, libc::ENOSPC, "a hard link beyond the first, too many")
+    };
+    one_more().by_contract(INODES_COUNT)?;
     require!(fs::read_dir(dir)?.count() == 38, "a refused name is listed");
     for number in 0..38 {
         same(&path(number), number.to_string().as_bytes())?;
     }
-    fs::rename(path(0), path(38)).context("a rename, which needs none")?;
+    let renamed = fs::rename(path(0), path(38)).context("a rename, which needs none");
+    renamed.by_contract(INODES_COUNT)?;
     fs::remove_file(path(1))?;
     wait_for("an inode that was freed", FREED, || Ok(fs::hard_link(path(2), path(1)).ok()))?;
-    expect_errno(File::create(path(0)), libc::ENOSPC, "a file beside the second link")?;
+    expect_errno(File::create(path(0)), libc::ENOSPC, "a file beside the second link")
+        .by_contract(INODES_COUNT)?;
     fs::rename(path(3), path(1)).context("a rename over the second link")?;
     wait_for("the link that was replaced", FREED, || Ok(fs::hard_link(path(2), path(3)).ok()))?;
     fs::remove_file(path(3))?;

@@ -7,52 +7,32 @@ use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
+use super::asked::{Asked, GROWS, HANDLES, LIMITS, MEMORY, REQUESTS, UNKNOWN_OPTIONS, WAITS_ALONE};
+
 /// Mount options for operations that need no others.
 pub const OPTIONS: &str = "size=256M";
 
 /// Introduces, in a trial's message, what only the contract requires.
 pub const ASKS: &str = "the contract asks more than POSIX: ";
-
-/// Requirements, in the words of docs/contract.md.
-/// Required of requests.
-pub const REQUESTS: &str = "indexes and searches are requests (ioctl) on a file";
-pub(super) const LIMITS: &str = "a mount has the limits that size= and nr_inodes= give it";
-const UNKNOWN_OPTIONS: &str = "an option that is not known is refused";
-/// Required of holes.
-pub const HOLES: &str = "a hole takes no room, and SEEK_HOLE finds it to the page";
-/// Required of names.
-pub const NAMES: &str = "a name has 255 bytes at most";
-pub(super) const COUNTS: &str = "statfs(2) counts what files take";
-/// Required of renameat2(2).
-pub const RENAME_FLAGS: &str = "renameat2(2) takes RENAME_NOREPLACE and RENAME_EXCHANGE";
-pub(super) const OVERWRITES: &str = "what is there can be overwritten on a full mount";
-/// Required of extended attributes.
-pub const XATTRS: &str = "files and directories have extended attributes in user.*";
-pub(super) const GROWS: &str = "what is stored behind the end of a file is zeros once it grows";
-const WAITS_ALONE: &str = "a write that waits for its caller's memory holds up nobody else";
-const MEMORY: &str = "memory of what is gone goes back to the system";
-pub(super) const HANDLES: &str = "a file handle holds as long as its file has a name";
+/// As it stands behind the rest of a message.
+pub(super) const MARK: &str = "; the contract asks more than POSIX: ";
 
 /// Some file systems have a minimum size in bytes or inodes. A mount up to this limit does not
 /// count as ignoring its options.
 const LARGEST: u64 = 1 << 30;
 
-/// The requirements that no operation of the table names.
-#[cfg(test)]
-pub(super) const OTHERS: &[&str] =
-    &[REQUESTS, LIMITS, UNKNOWN_OPTIONS, HOLES, NAMES, COUNTS, OVERWRITES, WAITS_ALONE, MEMORY];
-
 /// Adds to `failure`, once, that only the contract requires what was `asked`. A failure whose errno
 /// shows a fault stays as it is.
-pub fn asks(failure: Failure, asked: &str) -> Failure {
+pub fn asks(failure: Failure, asked: impl IntoIterator<Item = Asked>) -> Failure {
     if failure.errno().is_none_or(may_be_lacking) { marked(failure, asked) } else { failure }
 }
 
-fn marked(failure: Failure, asked: &str) -> Failure {
+fn marked(failure: Failure, asked: impl IntoIterator<Item = Asked>) -> Failure {
     if failure.to_string().contains(ASKS) {
         return failure;
     }
-    failure.and_then(format!("; {ASKS}{asked}"))
+    let asked: Vec<&str> = asked.into_iter().map(Asked::words).collect();
+    failure.and_then(format!("{MARK}{}", asked.join("; ")))
 }
 
 /// Whether a healthy file system may answer with this errno where it lacks what only the contract
@@ -76,23 +56,73 @@ fn may_be_lacking(errno: Errno) -> bool {
     )
 }
 
-/// A step that may fail because the file system lacks what only the contract requires.
+/// A step of an operation that may fail because the file system lacks what only the contract
+/// requires. The steps around it are plain POSIX and Linux: where one of them fails, the file system
+/// is broken, and the message must not excuse it. So operations are marked step by step.
 pub(super) trait ByContract<T> {
     /// Adds this explanation to the failure.
-    fn by_contract(self, asked: &str) -> Result<T, Failure>;
+    fn by_contract(self, asked: Asked) -> Result<T, Failure>;
 }
 
 impl<T, E: Into<Failure>> ByContract<T> for Result<T, E> {
-    fn by_contract(self, asked: &str) -> Result<T, Failure> {
-        self.map_err(|error| asks(error.into(), asked))
+    fn by_contract(self, asked: Asked) -> Result<T, Failure> {
+        self.map_err(|error| asks(error.into(), [asked]))
     }
+}
+
+/// Like [`require!`](machine::require), for a condition that only the contract requires.
+macro_rules! contract_requires {
+    ($asked:expr, $condition:expr, $($message:tt)+) => {
+        if !$condition {
+            let failure = ::machine::failure::Failure::new(format!($($message)+));
+            return Err($crate::filesystem::contract::asks(failure, [$asked]));
+        }
+    };
+}
+pub(super) use contract_requires;
+
+/// The first thing that a file system lacks because only the contract requires it. An operation goes
+/// on without it where it can, because a later step of plain POSIX may find the file system broken.
+#[derive(Default)]
+pub(super) struct Lacking(Option<Failure>);
+
+impl Lacking {
+    /// Remembers a `step` that failed for want of what only the contract requires.
+    ///
+    /// # Errors
+    /// Any other failure.
+    pub(super) fn note(&mut self, step: Result<(), Failure>) -> Result<(), Failure> {
+        match step {
+            Err(failure) if failure.to_string().contains(ASKS) => {
+                self.0.get_or_insert(failure);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// # Errors
+    /// What is lacking.
+    pub(super) fn told(self) -> Result<(), Failure> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+/// Checks a condition that only the contract requires.
+pub(super) fn require_asked(
+    asked: Asked,
+    condition: bool,
+    message: impl Into<String>,
+) -> Result<(), Failure> {
+    contract_requires!(asked, condition, "{}", message.into());
+    Ok(())
 }
 
 /// `failure`, with an explanation if its errno shows that only the contract requires this: ENOTTY
 /// is the answer of a file system that does not know the request.
 pub fn explained(failure: Failure) -> Failure {
     match failure.errno() {
-        Some(Errno::ENOTTY) => asks(failure, REQUESTS),
+        Some(Errno::ENOTTY) => asks(failure, [REQUESTS]),
         _ => failure,
     }
 }
@@ -101,35 +131,35 @@ pub fn explained(failure: Failure) -> Failure {
 /// file system answers whose handles do not hold.
 pub(super) fn handle(failure: Failure) -> Failure {
     match failure.errno() {
-        Some(Errno::ESTALE) => marked(failure, HANDLES),
-        _ => asks(failure, HANDLES),
+        Some(Errno::ESTALE) => marked(failure, [HANDLES]),
+        _ => asks(failure, [HANDLES]),
     }
 }
 
 /// Explains `failure` to refuse an unknown mount option.
 pub fn unknown_option(failure: Failure) -> Failure {
-    asks(failure, UNKNOWN_OPTIONS)
+    asks(failure, [UNKNOWN_OPTIONS])
 }
 
 /// Explains `failure` to mount with options that limit the mount.
 pub fn limited_mount(failure: Failure) -> Failure {
-    asks(failure, LIMITS)
+    asks(failure, [LIMITS])
 }
 
 /// Marks `failure` of a process that waited while another's write waited for its caller's memory:
 /// only the contract forbids that.
 pub fn waiting_write(failure: Failure) -> Failure {
-    asks(failure, WAITS_ALONE)
+    asks(failure, [WAITS_ALONE])
 }
 
 /// Marks `failure` of a file that shows bytes stored behind its end: only the contract forbids that.
 pub fn stored_behind_the_end(failure: Failure) -> Failure {
-    asks(failure, GROWS)
+    asks(failure, [GROWS])
 }
 
 /// Marks `failure` of a daemon that keeps memory for what is gone: only the contract forbids that.
 pub fn memory_kept(failure: Failure) -> Failure {
-    asks(failure, MEMORY)
+    asks(failure, [MEMORY])
 }
 
 /// Checks that a mount has the limits in its `options`, if an operation needs limits other than the
@@ -147,7 +177,7 @@ pub(super) fn keeps_limits(mount: &Path, options: &str) -> Result<(), Failure> {
         if has == 0 || has > asked.saturating_mul(2).max(LARGEST) {
             let failure =
                 format!("not tried: {name}{asked} was asked for, and statfs(2) says {has}");
-            return Err(asks(Failure::new(failure), LIMITS));
+            return Err(asks(Failure::new(failure), [LIMITS]));
         }
     }
     Ok(())
@@ -168,11 +198,13 @@ fn value(options: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asked::HOLES;
     use super::*;
 
     #[test]
     fn a_request_that_is_not_known_is_the_contracts_and_said_once() {
         let told = explained(Failure::from(Errno::ENOTTY)).to_string();
+        assert!(MARK.ends_with(ASKS));
         assert!(told.ends_with("; the contract asks more than POSIX: indexes and searches are requests (ioctl) on a file"), "{told}");
         let twice = explained(Failure::new(told.clone()).with_errno(Some(Errno::ENOTTY)));
         assert_eq!(twice.to_string(), told);
@@ -198,17 +230,29 @@ mod tests {
     ) {
         let failure = || Failure::new("fallocate").with_errno(errno);
         let step: Result<(), Failure> = Err(failure());
-        for told in [asks(failure(), HOLES), step.by_contract(HOLES).unwrap_err()] {
+        for told in [asks(failure(), [HOLES]), step.by_contract(HOLES).unwrap_err()] {
             assert_eq!(told.to_string().contains(ASKS), healthy, "{told}");
         }
     }
 
     #[test]
+    fn what_is_lacking_hides_no_fault_behind_it() {
+        let lacks = |errno| Err(Failure::from(errno)).by_contract(HOLES);
+        let mut lacking = Lacking::default();
+        lacking.note(Ok(())).unwrap();
+        lacking.note(lacks(Errno::ENOSYS)).unwrap();
+        lacking.note(lacks(Errno::EINVAL)).unwrap();
+        assert_eq!(lacking.note(lacks(Errno::EIO)).unwrap_err().errno(), Some(Errno::EIO));
+        assert_eq!(lacking.told().unwrap_err().errno(), Some(Errno::ENOSYS));
+        assert_eq!(Lacking::default().told(), Ok(()));
+    }
+
+    #[test]
     fn a_stale_handle_is_the_contracts() {
         let told = |errno: Errno| handle(Failure::from(errno)).to_string();
-        assert!(told(Errno::ESTALE).contains(HANDLES));
-        assert!(told(Errno::EOPNOTSUPP).contains(HANDLES));
-        assert!(!told(Errno::EIO).contains(HANDLES));
+        assert!(told(Errno::ESTALE).contains(HANDLES.words()));
+        assert!(told(Errno::EOPNOTSUPP).contains(HANDLES.words()));
+        assert!(!told(Errno::EIO).contains(HANDLES.words()));
     }
 
     #[test]

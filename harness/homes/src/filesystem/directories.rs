@@ -14,24 +14,22 @@ use rustix::fs::{
     renameat, renameat_with, seek, unlinkat,
 };
 
+use super::asked::{DIRECTORY_LINKS, LISTED_ONCE, LISTINGS_END, POSITIONS, RENAME_FLAGS};
+use super::contract::{ByContract, contract_requires};
 use super::expect::{directory_has_links, expect_errno, expect_not_empty, has_links};
 use super::operation::{Effort, Operation, operations};
 use super::threads::{beside, in_threads};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
     mkdir_and_rmdir,
-    directories_are_links_to_their_parents
-        .by_contract("a directory has a link for each directory in it"),
+    directories_are_links_to_their_parents,
     rmdir_of_an_open_directory,
     readdir_1000,
     readdir_into_small_buffers,
     readdir_from_a_position,
-    readdir_from_a_position_behind_changes
-        .by_contract("positions in a directory hold, whatever goes, and for another descriptor"),
-    readdir_by_who_renames_what_was_read
-        .by_contract("who renames and links each name that he lists comes to an end"),
-    readdir_while_names_are_renamed
-        .by_contract("a name is listed once while it is renamed, replaced or exchanged"),
+    readdir_from_a_position_behind_changes,
+    readdir_by_who_renames_what_was_read,
+    readdir_while_names_are_renamed,
     readdir_while_it_changes,
     readdir_of_100_000_while_it_changes
         .on("size=256M,nr_inodes=200000")
@@ -44,7 +42,8 @@ fn directories_are_links_to_their_parents(dir: &Path) -> Result<(), Failure> {
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
         let links = fs::metadata(dir)?.nlink();
         let due = 2 + number as u64;
-        require!(
+        contract_requires!(
+            DIRECTORY_LINKS,
             links == due,
             "stat of a directory with {number} others says nlink {links}, {due} is due"
         );
@@ -196,11 +195,12 @@ fn readdir_from_a_position_behind_changes(dir: &Path) -> Result<(), Failure> {
     for (name, _) in read {
         unlinkat(&open, name.as_str(), AtFlags::empty()).context(format!("unlink {name}"))?;
     }
-    check(&open, "when what was read is gone,")?;
-    check(&File::open(dir)?, "to a new descriptor, when what was read is gone,")?;
+    check(&open, "when what was read is gone,").by_contract(POSITIONS)?;
+    check(&File::open(dir)?, "to a new descriptor, when what was read is gone,")
+        .by_contract(POSITIONS)?;
     create(&open, "new", 13)?;
-    check(&open, "when others have come,")?;
-    check(&File::open(dir)?, "to a new descriptor, when others have come,")
+    check(&open, "when others have come,").by_contract(POSITIONS)?;
+    check(&File::open(dir)?, "to a new descriptor, when others have come,").by_contract(POSITIONS)
 }
 
 /// A program that renames or links each name that it reads still comes to an end.
@@ -220,14 +220,18 @@ fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
             continue;
         }
         listed += 1;
-        require!(listed < MOST, "{listed} names are listed, and no end is to be seen");
+        contract_requires!(
+            LISTINGS_END,
+            listed < MOST,
+            "{listed} names are listed, and no end is to be seen"
+        );
         if name.starts_with("stays") {
             stayed += 1;
         } else {
             let new_name = format!("new-{listed}");
             renameat(&open, &name, &open, &new_name).context("rename")?;
             linkat(&open, &new_name, &open, format!("more-{listed}"), AtFlags::empty())
-                .context("link")?;
+                .context("link(2), which this needs")?;
         }
     }
     require!(stayed == NAMES, "{stayed} of {NAMES} names that stay are listed");
@@ -267,6 +271,7 @@ fn readdir_while_names_are_renamed(dir: &Path) -> Result<(), Failure> {
     let exchange = |with: &File, name: &str, other: &str| {
         renameat_with(with, name, &here, other, RenameFlags::EXCHANGE)
             .context(format!("exchange of {name} and {other}"))
+            .by_contract(RENAME_FLAGS)
     };
     create(&here, "made", 2)?;
     // By what was not there when the reader began, and by what was.
@@ -286,19 +291,36 @@ fn readdir_while_names_are_renamed(dir: &Path) -> Result<(), Failure> {
     listed.extend(names(&reader, 4096)?);
     let times = |name: &str| listed.iter().filter(|listed| *listed == name).count();
     let gone = [&unread[2], &unread[6]];
+    // POSIX says nothing of a name that comes or goes meanwhile, but the others must be listed.
+    for name in read[7..].iter().chain(&unread[7..]) {
+        let times = times(name);
+        require!(times == 1, "{name} is listed {times} times beside renames of others");
+    }
     for name in read.iter().chain(&unread).filter(|name| !gone.contains(name)) {
         let role = match read.iter().chain(&unread).position(|other| other == name) {
             Some(at) if at < read.len() => format!("number {at} of those listed before"),
             at => format!("number {} of the others", at.unwrap_or_default() - read.len()),
         };
         let times = times(name);
-        require!(times == 1, "{name}, {role}, is listed {times} times beside renames");
+        contract_requires!(
+            LISTED_ONCE,
+            times == 1,
+            "{name}, {role}, is listed {times} times beside renames"
+        );
     }
     let renamed = times(&unread[6]) + times("renamed-unread");
-    require!(renamed == 1, "a file that was renamed before it was read is listed {renamed} times");
+    contract_requires!(
+        LISTED_ONCE,
+        renamed == 1,
+        "a file that was renamed before it was read is listed {renamed} times"
+    );
     let renamed = times("renamed-read");
-    require!(renamed == 0, "a file that was renamed when it was read is listed again");
-    require!(times(&unread[2]) == 0, "a name that is gone is listed");
+    contract_requires!(
+        LISTED_ONCE,
+        renamed == 0,
+        "a file that was renamed when it was read is listed again"
+    );
+    contract_requires!(LISTED_ONCE, times(&unread[2]) == 0, "a name that is gone is listed");
     Ok(())
 }
 

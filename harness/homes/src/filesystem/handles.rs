@@ -12,12 +12,12 @@ use machine::failure::{Failure, WithContext};
 use machine::require;
 use nix::mount::{MsFlags, mount};
 
-use super::contract;
+use super::asked::HANDLES;
+use super::contract::{self, ByContract};
 use super::expect::expect_errno;
 use super::operation::{Operation, operations};
 
-pub(super) const OPERATIONS: &[Operation] =
-    operations![file_handles_hold.as_root().by_contract(contract::HANDLES)];
+pub(super) const OPERATIONS: &[Operation] = operations![file_handles_hold.as_root()];
 
 /// The longest possible handle, MAX_HANDLE_SZ.
 const LONGEST: usize = 128;
@@ -63,8 +63,11 @@ fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
     let (sub, file, renamed) = (dir.join("sub"), dir.join("sub/file"), dir.join("renamed"));
     fs::create_dir(&sub)?;
     fs::write(&file, "content")?;
-    let mut to_file = Handle::of(&file).context("name_to_handle_at of a file")?;
-    let mut to_sub = Handle::of(&sub).context("name_to_handle_at of a directory")?;
+    let of = |path: &Path, what: &str| {
+        Handle::of(path).context(format!("name_to_handle_at of {what}")).by_contract(HANDLES)
+    };
+    let mut to_file = of(&file, "a file")?;
+    let mut to_sub = of(&sub, "a directory")?;
     let number = fs::metadata(&file)?.ino();
     fs::rename(&file, &renamed)?;
     let open = File::open(mounted)?;
@@ -81,7 +84,8 @@ fn file_handles_hold(dir: &Path) -> Result<(), Failure> {
         drop(reopened);
         // A remount makes the kernel drop its cached names, and the inodes that nothing else holds.
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(None::<&str>, mounted, None::<&str>, flags, None::<&str>).context("remount")?;
+        let remounted = mount(None::<&str>, mounted, None::<&str>, flags, None::<&str>);
+        remounted.context("remount").by_contract(HANDLES)?;
     }
     fs::write(sub.join("other"), "other")?;
     let mut to_other = Handle::of(&sub.join("other"))?;

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 
-use super::contract::GROWS;
+use super::asked::GROWS;
+use super::contract::ByContract;
 use super::expect::{noise, same, same_bytes};
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
@@ -20,7 +21,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     mappings_and_calls_see_the_same,
     mappings_grow_by_mremap,
     mappings_outlive_name_and_descriptor,
-    mapped_bytes_beyond_the_file_are_lost.by_contract(GROWS),
+    mapped_bytes_beyond_the_file_are_lost,
     truncation_under_a_mapping_is_sigbus,
     programs_run,
 ];
@@ -106,7 +107,9 @@ fn mapped_bytes_beyond_the_file_are_lost(dir: &Path) -> Result<(), Failure> {
     drop(mapping);
     file.set_len(2 * PAGE as u64)?;
     bytes.resize(2 * PAGE, 0);
-    same(&path, &bytes).context("the file, extended over what was stored beyond its end")
+    same(&path, &bytes)
+        .context("the file, extended over what was stored beyond its end")
+        .by_contract(GROWS)
 }
 
 /// The signal that kills a child that reads the byte at `address`; `None` if the child can read it.

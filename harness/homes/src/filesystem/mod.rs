@@ -2,6 +2,7 @@
 
 mod allocation;
 pub mod apart;
+pub mod asked;
 mod asynchronous;
 mod attributes;
 mod capacity;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use machine::failure::{Failure, WithContext};
 use machine::require;
 
-use super::contract::{self, OPTIONS};
+use super::contract::{self, MARK, OPTIONS};
 
 /// Something that a file system can do, tried in a directory of its own on the mount.
 #[derive(Clone, Copy)]
@@ -22,8 +22,6 @@ pub struct Operation {
     pub needs: &'static [Need],
     /// How much work it is.
     pub effort: Effort,
-    /// The part of it that only docs/contract.md requires, so that a good file system may lack it.
-    pub contract: Option<&'static str>,
 }
 
 /// Something that an operation needs from the machine.
@@ -50,24 +48,11 @@ pub enum Effort {
 impl Operation {
     /// An operation on a mount of 256 MiB that is quick and needs nothing.
     pub(super) const fn new(name: &'static str, check: fn(&Path) -> Result<(), Failure>) -> Self {
-        Operation {
-            name,
-            check,
-            options: OPTIONS,
-            needs: &[],
-            effort: Effort::Quick,
-            contract: None,
-        }
+        Operation { name, check, options: OPTIONS, needs: &[], effort: Effort::Quick }
     }
 
     pub(super) const fn effort(self, effort: Effort) -> Self {
         Operation { effort, ..self }
-    }
-
-    /// Marks that it requires more than POSIX and Linux do: `what`, in a few words, for which
-    /// docs/contract.md gives the reason.
-    pub(super) const fn by_contract(self, what: &'static str) -> Self {
-        Operation { contract: Some(what), ..self }
     }
 
     /// Marks that it acts as other users, which only root can do.
@@ -77,7 +62,7 @@ impl Operation {
 
     /// Marks that it runs `vexctl`.
     pub(super) const fn with_vexctl(self) -> Self {
-        Operation { needs: &[Need::Vexctl], contract: Some(contract::REQUESTS), ..self }
+        Operation { needs: &[Need::Vexctl], ..self }
     }
 
     /// Tries it on a mount with `options`.
@@ -123,22 +108,21 @@ impl Operation {
         room.clear().context(format!("removing what {} made", self.name))
     }
 
-    /// Adds to `failure` the operation and the errno at the beginning, and what only the contract
-    /// requires at the end.
+    /// Adds to `failure` the operation and the errno at the beginning. What only the contract
+    /// requires stays at the end, and a request that is not known gets that explanation.
     fn told(&self, failure: Failure) -> Failure {
         // Adds the source position if there is no context, to say which of a trial's calls it was.
         let place = failure.place().map_or_else(String::new, |place| format!(", at {place}"));
         let told = match failure.errno() {
-            Some(errno) => Failure::new(format!("{}: {errno:?} ({failure}{place})", self.name))
-                .with_errno(Some(errno)),
+            Some(errno) => {
+                let said = failure.to_string();
+                let (said, asked) = said.split_at(said.find(MARK).unwrap_or(said.len()));
+                Failure::new(format!("{}: {errno:?} ({said}{place}){asked}", self.name))
+                    .with_errno(Some(errno))
+            }
             None => failure.context(self.name),
         };
-        // A request that is not known is that, whatever else the operation requires.
-        let told = contract::explained(told);
-        match self.contract {
-            Some(asked) => contract::asks(told, asked),
-            None => told,
-        }
+        contract::explained(told)
     }
 }
 
@@ -195,23 +179,22 @@ fn is_empty(directory: &Path) -> bool {
 mod tests {
     use nix::errno::Errno;
 
-    use super::super::contract::ASKS;
+    use super::super::asked::{HOLES, REQUESTS};
+    use super::super::contract::{ASKS, ByContract};
     use super::*;
 
-    fn told(errno: Option<Errno>) -> String {
-        let operation = Operation::new("punch_hole", |_| Ok(())).by_contract(contract::HOLES);
-        operation.told(Failure::new("in a row").with_errno(errno)).to_string()
-    }
-
     #[test]
-    fn the_contracts_mark_hides_no_fault() {
-        for errno in [Errno::EIO, Errno::ENOTCONN, Errno::ECONNABORTED, Errno::ENOENT] {
-            let told = told(Some(errno));
-            assert!(told.starts_with(&format!("punch_hole: {errno:?} (")), "{told}");
-            assert!(!told.contains(ASKS), "{told}");
-        }
-        assert!(told(Some(Errno::EOPNOTSUPP)).ends_with(contract::HOLES));
-        assert!(told(None).ends_with(contract::HOLES));
-        assert!(told(Some(Errno::ENOTTY)).ends_with(contract::REQUESTS));
+    fn a_failure_begins_with_its_errno_and_ends_with_what_the_contract_asks() {
+        let operation = Operation::new("punch_hole", |_| Ok(()));
+        let failure = |errno| Failure::new("in a row").with_errno(errno);
+        let told = |failure| operation.told(failure).to_string();
+        let broken = told(failure(Some(Errno::EIO)));
+        assert!(broken.starts_with("punch_hole: EIO (") && !broken.contains(ASKS), "{broken}");
+        assert_eq!(told(failure(None)), "punch_hole: in a row");
+        let unknown = told(failure(Some(Errno::ENOTTY)));
+        assert!(unknown.ends_with(REQUESTS.words()), "{unknown}");
+        let step: Result<(), Failure> = Err(failure(Some(Errno::EOPNOTSUPP)));
+        let marked = told(step.by_contract(HOLES).unwrap_err());
+        assert_eq!(marked, format!("punch_hole: EOPNOTSUPP (in a row); {ASKS}{HOLES}"));
     }
 }

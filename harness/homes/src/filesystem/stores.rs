@@ -17,8 +17,9 @@ use rustix::fs::{SeekFrom, seek};
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 
+use super::asked::HOLES;
 use super::capacity::fill;
-use super::contract::{ByContract, HOLES};
+use super::contract::ByContract;
 use super::expect::expect_errno;
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};

@@ -39,23 +39,3 @@ pub fn all_operations() -> Vec<Operation> {
 pub fn quick_operations() -> impl Iterator<Item = Operation> {
     all_operations().into_iter().filter(|one| one.on_any_mount() && one.effort == Effort::Quick)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::super::contract::OTHERS;
-    use super::*;
-
-    /// In exactly these words, so that whoever reads the message finds the reason there.
-    #[test]
-    fn the_contract_says_what_it_asks_beyond_posix() {
-        let path = machine::project::root().join("docs/contract.md");
-        let contract = fs::read_to_string(path).unwrap();
-        let operations = all_operations();
-        let of_operations = operations.iter().filter_map(|operation| operation.contract);
-        for asked in of_operations.chain(OTHERS.iter().copied()) {
-            assert!(contract.contains(&format!("| {asked} | ")), "{asked}");
-        }
-    }
-}

@@ -1,6 +1,6 @@
 //! `vexctl`, used as a person would use it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,6 +9,7 @@ use machine::require;
 use machine::under_test::Program;
 use measure::dataset::{self, Dataset};
 use vexfs_uapi::Kind;
+use vexfs_uapi::client::{Declaration, attach};
 
 use super::expect::same;
 use super::operation::{Operation, operations};
@@ -67,6 +68,13 @@ fn refuses(dir: &Path, line: &str, code: i32, words: &str) -> Result<(), Failure
     Ok(())
 }
 
+/// Sends ATTACH itself, so that an ENOTTY is not hidden in what `vexctl` says of it.
+fn knows_requests(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("requests");
+    attach(&File::create(&path)?, &Declaration::flat(DIM as u32)).context("ATTACH")?;
+    Ok(fs::remove_file(path)?)
+}
+
 fn vexctl_from_import_to_detach(dir: &Path) -> Result<(), Failure> {
     let data = Dataset::generate(42, ROWS, DIM, 0);
     let elsewhere = tempfile::tempdir()?;
@@ -83,6 +91,7 @@ fn vexctl_from_import_to_detach(dir: &Path) -> Result<(), Failure> {
         same(&dir.join(format!("{name}.rows")), row_bytes)
             .context(format!("the rows of {name}"))?;
     }
+    knows_requests(dir)?;
     for (slot, kind) in Kind::ALL.map(Kind::name).iter().enumerate() {
         let line = format!("attach base.npy.rows --dim {DIM} --kind {kind} --index {slot}");
         does(dir, &line, &format!("in slot {slot}: 300 rows indexed"))?;

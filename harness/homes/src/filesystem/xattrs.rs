@@ -14,29 +14,35 @@ use rustix::fs::{
     lsetxattr, removexattr, setxattr,
 };
 
-use super::contract::XATTRS;
+use super::asked::{LARGE_XATTRS, USER_XATTRS, XATTR_LISTS, XATTRS, XATTRS_COUNT};
+use super::contract::{ByContract, Lacking, contract_requires, require_asked};
 use super::expect::{expect_errno, noise, same_bytes};
 use super::operation::{Operation, operations};
 use super::users::{NOBODY, as_user};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
-    xattrs_are_set_read_and_removed.by_contract(XATTRS),
-    xattrs_of_directories_and_open_files.by_contract(XATTRS),
-    xattrs_create_or_replace.by_contract(XATTRS),
-    xattrs_have_sizes.by_contract("an extended attribute may have 64 KiB"),
-    xattrs_of_other_names_and_kinds_are_refused.by_contract("extended attributes are user.* only"),
-    xattrs_are_a_matter_of_permissions.as_root().by_contract(XATTRS),
-    a_list_of_xattrs_ends_at_64_kib
-        .on("size=64M")
-        .by_contract("a list of extended attributes ends at 64 KiB"),
-    xattrs_count_against_the_size
-        .on("size=8M")
-        .by_contract("extended attributes count against size="),
+    xattrs_are_set_read_and_removed,
+    xattrs_of_directories_and_open_files,
+    xattrs_create_or_replace,
+    xattrs_have_sizes,
+    xattrs_of_other_names_and_kinds_are_refused,
+    xattrs_are_a_matter_of_permissions.as_root(),
+    a_list_of_xattrs_ends_at_64_kib.on("size=64M"),
+    xattrs_count_against_the_size.on("size=8M"),
 ];
 
 const SET: XattrFlags = XattrFlags::empty();
 /// The largest value, XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
+
+/// Checks that files have extended attributes. A file system without them may be healthy, but
+/// where it has them, it must keep them. The file that it makes stays, so that its room does not
+/// become free while the operation looks what is free.
+fn has_xattrs(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("has-xattrs");
+    fs::write(&path, "")?;
+    setxattr(&path, "user.a", b"x", SET).context("setxattr").by_contract(XATTRS)
+}
 
 fn value(path: &Path, name: &str) -> rustix::io::Result<Vec<u8>> {
     let mut buffer = vec![0; LARGEST];
@@ -60,6 +66,7 @@ fn expect_listed(path: &Path, names: &[&str]) -> Result<(), Failure> {
 }
 
 fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
+    has_xattrs(dir)?;
     let (path, moved) = (dir.join("f"), dir.join("moved"));
     fs::write(&path, "content")?;
     expect_listed(&path, &[])?;
@@ -84,21 +91,27 @@ fn xattrs_are_set_read_and_removed(dir: &Path) -> Result<(), Failure> {
 }
 
 fn xattrs_of_directories_and_open_files(dir: &Path) -> Result<(), Failure> {
+    has_xattrs(dir)?;
     let subdir = dir.join("subdir");
     fs::create_dir(&subdir)?;
-    setxattr(&subdir, "user.of", b"a directory", SET).context("setxattr of a directory")?;
+    setxattr(&subdir, "user.of", b"a directory", SET)
+        .context("setxattr of a directory")
+        .by_contract(XATTRS)?;
     fs::write(subdir.join("f"), "")?;
     same_bytes(&value(&subdir, "user.of")?, b"a directory")?;
     expect_listed(&subdir.join("f"), &[])?;
     let file = File::open(subdir.join("f"))?;
     fs::remove_dir_all(&subdir)?;
-    fsetxattr(&file, "user.of", b"no name", SET).context("fsetxattr of an unlinked file")?;
+    fsetxattr(&file, "user.of", b"no name", SET)
+        .context("fsetxattr of an unlinked file")
+        .by_contract(XATTRS)?;
     let mut buffer = [0; 100];
     let length = fgetxattr(&file, "user.of", &mut buffer[..]).context("fgetxattr")?;
     same_bytes(&buffer[..length], b"no name")
 }
 
 fn xattrs_create_or_replace(dir: &Path) -> Result<(), Failure> {
+    has_xattrs(dir)?;
     let path = dir.join("f");
     fs::write(&path, "")?;
     let replaced = setxattr(&path, "user.a", b"x", XattrFlags::REPLACE);
@@ -114,12 +127,11 @@ fn xattrs_create_or_replace(dir: &Path) -> Result<(), Failure> {
 }
 
 fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
+    has_xattrs(dir)?;
     let path = dir.join("f");
     fs::write(&path, "")?;
     let longest = format!("user.{}", "n".repeat(250));
-    let large = noise(LARGEST);
-    setxattr(&path, &longest, &large, SET).context("the longest name and the largest value")?;
-    same_bytes(&value(&path, &longest)?, &large)?;
+    setxattr(&path, &longest, b"x", SET).context("the longest name")?;
     let larger = setxattr(&path, "user.b", &noise(LARGEST + 1), SET);
     expect_errno(larger, libc::E2BIG, "a value of 65,537 bytes")?;
     let longer = setxattr(&path, format!("{longest}n"), b"x", SET);
@@ -133,28 +145,39 @@ fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
     require!(asked == 255 + 1 + 7, "the list is said to have {asked} bytes");
     let short = listxattr(&path, &mut [0_u8; 100][..]);
     expect_errno(short, libc::ERANGE, "listxattr into too few bytes")?;
-    expect_listed(&path, &[&longest, "user.a"])
+    expect_listed(&path, &[&longest, "user.a"])?;
+    let large = noise(LARGEST);
+    setxattr(&path, &longest, &large, SET)
+        .context("the longest name and the largest value")
+        .by_contract(LARGE_XATTRS)?;
+    same_bytes(&value(&path, &longest)?, &large)?;
+    same_bytes(&value(&path, "user.a")?, b"12345")
 }
 
 fn xattrs_of_other_names_and_kinds_are_refused(dir: &Path) -> Result<(), Failure> {
     let (path, link) = (dir.join("f"), dir.join("link"));
     fs::write(&path, "")?;
     symlink("f", &link).context("symlink(2), which this needs")?;
+    has_xattrs(dir)?;
+    let of_link = lsetxattr(&link, "user.a", b"x", SET);
+    expect_errno(of_link, libc::EPERM, "an attribute of a symbolic link")?;
+    setxattr(&link, "user.a", b"followed", SET).context("setxattr through a link")?;
+    expect_listed(&path, &["user.a"])?;
     for name in ["security.vexfs", "trusted.vexfs", "system.vexfs", "vexfs", "other.vexfs"] {
         let errno = match (name, nix::unistd::geteuid().is_root()) {
             ("security.vexfs" | "trusted.vexfs", false) => libc::EPERM,
             _ => libc::EOPNOTSUPP,
         };
-        expect_errno(setxattr(&path, name, b"x", SET), errno, &format!("setxattr of {name}"))?;
+        expect_errno(setxattr(&path, name, b"x", SET), errno, &format!("setxattr of {name}"))
+            .by_contract(USER_XATTRS)?;
     }
-    expect_errno(setxattr(&path, "user.", b"x", SET), libc::EINVAL, "a name of nothing")?;
-    let of_link = lsetxattr(&link, "user.a", b"x", SET);
-    expect_errno(of_link, libc::EPERM, "an attribute of a symbolic link")?;
-    setxattr(&link, "user.a", b"followed", SET).context("setxattr through a link")?;
+    expect_errno(setxattr(&path, "user.", b"x", SET), libc::EINVAL, "a name of nothing")
+        .by_contract(USER_XATTRS)?;
     expect_listed(&path, &["user.a"])
 }
 
 fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
+    has_xattrs(dir)?;
     let path = dir.join("f");
     fs::write(&path, "")?;
     setxattr(&path, "user.a", b"x", SET)?;
@@ -176,6 +199,7 @@ fn xattrs_are_a_matter_of_permissions(dir: &Path) -> Result<(), Failure> {
 fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
     /// XATTR_LIST_MAX.
     const LIST: usize = 65_536;
+    has_xattrs(dir)?;
     // With its terminating zero, each name takes 256 bytes; the last one leaves no room for
     // another.
     let name = |number: usize| format!("user.{number:0250}");
@@ -193,9 +217,14 @@ fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
                 Ok(()) => there += 1,
                 Err(error) => break error,
             }
-            require!(there <= due, "{there} names of 256 bytes are more than can be listed");
+            contract_requires!(
+                XATTR_LISTS,
+                there <= due,
+                "{there} names of 256 bytes are more than can be listed"
+            );
         };
-        require!(
+        contract_requires!(
+            XATTR_LISTS,
             refused == rustix::io::Errno::NOSPC && there == due,
             "{refused:?} after {there} names of 256 bytes, of which 64 KiB are {due}"
         );
@@ -203,11 +232,13 @@ fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
         require!(asked == LIST, "a full list is said to have {asked} bytes");
         let names: BTreeSet<String> = (0..due).map(name).collect();
         require!(listed(&path)? == names, "the list is not of the {due} names that are there");
-        expect_errno(set("user.a"), libc::ENOSPC, "a short name more")?;
-        set(&name(7)).context("another value of a name that is there")?;
+        expect_errno(set("user.a"), libc::ENOSPC, "a short name more").by_contract(XATTR_LISTS)?;
+        set(&name(7)).context("another value of a name that is there").by_contract(XATTR_LISTS)?;
         removexattr(&path, name(3)).context("removexattr from a full list")?;
-        set("user.a").context("a name in the place of one that was removed")?;
-        expect_errno(set(&name(3)), libc::ENOSPC, "the longer name again")?;
+        let set_again = set("user.a").context("a name in the place of one that was removed");
+        set_again.by_contract(XATTR_LISTS)?;
+        expect_errno(set(&name(3)), libc::ENOSPC, "the longer name again")
+            .by_contract(XATTR_LISTS)?;
         let asked = listxattr_query(&path).context("listxattr of the size")?;
         require!(asked == LIST - 256 + 7, "the list is said to have {asked} bytes");
         require!(listed(&path)?.contains("user.a"), "user.a is not listed");
@@ -216,25 +247,34 @@ fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
 }
 
 fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
-    let free = || Ok::<u64, Failure>(statvfs(dir)?.blocks_free() * 4096);
+    /// More values of 64 KiB than fit into 8 MiB.
+    const MOST: usize = 200;
+    has_xattrs(dir)?;
+    let free = || Ok::<u64, Failure>(statvfs(dir)?.blocks_free().saturating_mul(4096));
     let before = free()?;
     let large = noise(LARGEST);
     let mut full = None;
-    for number in 0..200 {
+    for number in 0..MOST {
         let path = dir.join(number.to_string());
-        fs::write(&path, "")?;
+        fs::write(&path, "").context(format!("file {number}")).by_contract(XATTRS_COUNT)?;
         match setxattr(&path, "user.large", &large, SET) {
             Ok(()) => {}
             Err(rustix::io::Errno::NOSPC) => {
                 full = Some(number);
                 break;
             }
-            Err(error) => return Err(error).context("setxattr"),
+            Err(error) => return Err(error).context("64 KiB").by_contract(LARGE_XATTRS),
         }
     }
-    let Some(full) = full else { machine::fail!("200 values of 64 KiB fit into 8 MiB") };
-    require!(full >= 100, "8 MiB hold {full} values of 64 KiB");
-    require!(free()? < LARGEST as u64, "{} bytes are free at ENOSPC", free()?);
+    let mut lacking = Lacking::default();
+    let told = "200 values of 64 KiB fit into 8 MiB";
+    lacking.note(require_asked(XATTRS_COUNT, full.is_some(), told))?;
+    let full = full.unwrap_or(MOST);
+    let told = format!("8 MiB hold {full} values of 64 KiB");
+    lacking.note(require_asked(XATTRS_COUNT, full >= 100, told))?;
+    let left = free()?;
+    let told = format!("{left} bytes are free at ENOSPC");
+    lacking.note(require_asked(XATTRS_COUNT, left < LARGEST as u64, told))?;
     for number in 0..full {
         let path = dir.join(number.to_string());
         same_bytes(&value(&path, "user.large")?, &large).context("a value, after ENOSPC")?;
@@ -243,4 +283,6 @@ fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
     wait_for("room that removed attributes free", std::time::Duration::from_secs(10), || {
         Ok((free()? == before).then_some(()))
     })
+    .by_contract(XATTRS_COUNT)?;
+    lacking.told()
 }

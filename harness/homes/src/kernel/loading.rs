@@ -128,32 +128,16 @@ impl BeforeLoading {
             let said = if said.is_empty() { said } else { format!("; the kernel says: {said}") };
             failure.and_then(said)
         })?;
-        let Names { module, file_system } = names();
         let as_it_should = || {
-            let others = came(&self.modules, listed_modules()?);
-            if !others.is_empty() && !others.contains(module) {
-                let called = others.into_iter().collect::<Vec<_>>().join(", ");
-                delete_by_name(&called).context(format!("unloading {called}"))?;
-                fail!(
-                    "/proc/modules calls the module {called} and not {module}; set module.name to \
-                     that in vexfs.toml"
-                );
+            let modules = came(&self.modules, listed_modules()?);
+            if let Err(failure) = is_called(names(), &modules) {
+                for called in &modules {
+                    delete_by_name(called).context(format!("unloading {called}"))?;
+                }
+                return Err(failure);
             }
-            let file_systems = registered_file_systems()?;
-            if !file_systems.contains(file_system) {
-                let others = came(&self.file_systems, file_systems);
-                require!(
-                    !others.is_empty(),
-                    "{module} is loaded, but {file_system} is not in /proc/filesystems, and \
-                     nothing else has come there"
-                );
-                fail!(
-                    "{module} is loaded, but {file_system} is not in /proc/filesystems: its file \
-                     system is called {}; set module.filesystem to that in vexfs.toml",
-                    others.into_iter().collect::<Vec<_>>().join(", ")
-                );
-            }
-            match logged.check().context(format!("loading {module}")) {
+            registers(names(), &self.file_systems, registered_file_systems()?)?;
+            match logged.check().context(format!("loading {}", names().module)) {
                 // Lost lines are detected where the trial's log is read.
                 Err(failure) if failure.is_undecided() => Ok(()),
                 other => other,
@@ -164,6 +148,45 @@ impl BeforeLoading {
     }
 }
 
+/// Checks that the module is called as vexfs.toml says, if any has come to /proc/modules.
+fn is_called(names: &Names, modules: &BTreeSet<String>) -> Result<(), Failure> {
+    require!(
+        modules.is_empty() || modules.contains(&names.module),
+        "/proc/modules calls the module {} and not {}; set module.name to that in vexfs.toml",
+        listed(modules),
+        names.module
+    );
+    Ok(())
+}
+
+/// Checks that the file system is called as vexfs.toml says, by what was in /proc/filesystems
+/// `before` and is there `now`.
+fn registers(
+    names: &Names,
+    before: &BTreeSet<String>,
+    now: BTreeSet<String>,
+) -> Result<(), Failure> {
+    let Names { module, file_system } = names;
+    if now.contains(file_system) {
+        return Ok(());
+    }
+    let others = came(before, now);
+    require!(
+        !others.is_empty(),
+        "{module} is loaded, but {file_system} is not in /proc/filesystems, and nothing else has \
+         come there"
+    );
+    fail!(
+        "{module} is loaded, but {file_system} is not in /proc/filesystems: its file system is \
+         called {}; set module.filesystem to that in vexfs.toml",
+        listed(&others)
+    );
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn came(before: &BTreeSet<String>, now: BTreeSet<String>) -> BTreeSet<String> {
     now.into_iter().filter(|name| !before.contains(name)).collect()
 }
@@ -172,6 +195,29 @@ fn came(before: &BTreeSet<String>, now: BTreeSet<String>) -> BTreeSet<String> {
 mod tests {
     use super::*;
     use crate::trial_name;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_module_of_another_name_is_told_which_line_to_change() {
+        let names = Names { module: "plainfs".to_owned(), file_system: "plain".to_owned() };
+        is_called(&names, &set(&["plainfs"])).unwrap();
+        is_called(&names, &set(&[])).unwrap();
+        let said = is_called(&names, &set(&["simple"])).unwrap_err().to_string();
+        assert!(
+            said.contains("calls the module simple and not plainfs; set module.name"),
+            "{said}"
+        );
+
+        let before = set(&["ext4"]);
+        registers(&names, &before, set(&["ext4", "plain"])).unwrap();
+        let said = registers(&names, &before, set(&["ext4", "simple"])).unwrap_err().to_string();
+        assert!(said.contains("is called simple; set module.filesystem to that"), "{said}");
+        let said = registers(&names, &before, before.clone()).unwrap_err().to_string();
+        assert!(said.contains("nothing else has come there"), "{said}");
+    }
 
     #[test]
     fn a_module_that_does_not_load_fails_one_trial_and_the_others_are_not_tried() {

@@ -10,13 +10,15 @@ use std::time::Duration;
 use evidence::facts::ModuleIdentity;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
-use machine::{config, fail, project, require, under_test};
+use machine::{fail, project, require, under_test};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
+use vexfs_uapi::Home;
 
 use super::barrier::{Consent, may_load};
 use super::modinfo::{has_symbol, modinfo};
 use super::names::names;
+use crate::is_own;
 
 /// How long to wait for a reference that somebody is about to drop.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -236,7 +238,7 @@ fn column(path: &str, of: impl Fn(&str) -> Option<&str>) -> Result<BTreeSet<Stri
 /// If the count cannot be read, or the reference has none.
 pub fn live_allocations() -> Result<Option<u64>, Failure> {
     let path = format!("/sys/fs/{}/live_allocations", names().file_system);
-    if config::current()?.module.is_some() && !Path::new(&path).exists() {
+    if is_own(Home::Kernel)? && !Path::new(&path).exists() {
         return Ok(None);
     }
     Ok(Some(fs::read_to_string(&path).context(&path)?.trim().parse().context(path)?))

@@ -13,11 +13,12 @@ use machine::{config, project, require, under_test};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::statfs;
 use tempfile::TempDir;
-use vexfs_uapi::SUPER_MAGIC;
+use vexfs_uapi::{Home, SUPER_MAGIC};
 
 use super::barrier::{Consent, may_load};
 use super::names::names;
 use crate::filesystem::contract;
+use crate::is_own;
 
 /// How long a user's own mount command may take.
 const MOUNT_LIMIT: Duration = Duration::from_secs(60);
@@ -96,7 +97,7 @@ impl KernelMount {
 
 /// Adds to a `failure` to mount with options what to change if the file system takes none.
 fn explained(failure: Failure, kind: &str, at: &Path) -> Failure {
-    let own = config::current().is_ok_and(|config| config.module.is_some());
+    let own = is_own(Home::Kernel).unwrap_or_default();
     let none = None::<&str>;
     if !own || mount(Some("none"), at, Some(kind), MsFlags::empty(), none).is_err() {
         return failure;

@@ -11,15 +11,14 @@ use measure::dataset;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
+use crate::filesystem::asked::GROWS;
+use crate::filesystem::contract::contract_requires;
 use crate::filesystem::mapped::Mapping;
 use crate::filesystem::operation::{Effort, Operation, operations};
 use crate::filesystem::threads::beside;
 
-pub(super) const OPERATIONS: &[Operation] = operations![
-    stores_behind_the_end_of_a_growing_file_are_no_rows
-        .effort(Effort::Long)
-        .by_contract("what is stored behind the end of a file is zeros once it grows"),
-];
+pub(super) const OPERATIONS: &[Operation] =
+    operations![stores_behind_the_end_of_a_growing_file_are_no_rows.effort(Effort::Long),];
 
 const DIM: usize = 4;
 const ROW: usize = DIM * size_of::<f32>();
@@ -96,7 +95,8 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
     let mut came = false;
     for (at, &byte) in bytes.iter().enumerate().skip(BEFORE * ROW) {
         let granted = stores.unclear.contains(&at) || may_come && at < PAGE && byte == STORED;
-        require!(
+        contract_requires!(
+            GROWS,
             byte == 0 || granted,
             "byte {at} is {byte:#x}: it was stored behind the end of a file that grew, and came into \
              it"
