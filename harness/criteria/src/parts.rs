@@ -7,6 +7,7 @@ use homes::filesystem::{apart, stores};
 use machine::part::{self, Part};
 
 use crate::adversary;
+use crate::containment;
 use crate::faults::{ended_daemon, memory, msync, truncate};
 use crate::killed_changes;
 use crate::throttled;
@@ -16,6 +17,7 @@ use crate::trial::{self, Trial};
 const PARTS: &[(&str, Part)] = &[
     (adversary::PART, adversary::play),
     (apart::PART, apart::play),
+    (containment::PART, containment::play),
     (stores::PART, stores::play),
     (msync::PART, msync::play),
     (ended_daemon::PART, ended_daemon::play),
