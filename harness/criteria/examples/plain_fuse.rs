@@ -57,6 +57,8 @@ enum Fault {
     HugeSizes,
     /// Says that it has set extended attributes, allocated room and punched holes, and has not.
     SaysDone,
+    /// Keeps times in whole seconds, which POSIX allows.
+    WholeSeconds,
 }
 
 impl Fault {
@@ -68,6 +70,7 @@ impl Fault {
             Ok("dies-at-write") => Fault::DiesAtWrite,
             Ok("huge-sizes") => Fault::HugeSizes,
             Ok("says-done") => Fault::SaysDone,
+            Ok("whole-seconds") => Fault::WholeSeconds,
             _ => Fault::None,
         }
     }
@@ -129,6 +132,11 @@ impl Plain {
     fn told(&self, inode: &Inode) -> FileAttr {
         match (self.fault, inode.attr.kind) {
             (Fault::HugeSizes, FileType::RegularFile) => FileAttr { size: HUGE, ..inode.attr },
+            (Fault::WholeSeconds, _) => {
+                let FileAttr { atime, mtime, ctime, .. } = inode.attr;
+                let [atime, mtime, ctime] = [atime, mtime, ctime].map(in_whole_seconds);
+                FileAttr { atime, mtime, ctime, ..inode.attr }
+            }
             _ => inode.attr,
         }
     }
@@ -164,7 +172,14 @@ fn resize(inode: &mut Inode, size: u64) -> Result<(), Errno> {
     inode.attr.size = size;
     inode.attr.blocks = size.div_ceil(512);
     inode.attr.mtime = SystemTime::now();
+    inode.attr.ctime = inode.attr.mtime;
     Ok(())
+}
+
+/// `time`, rounded down; 1970 for what was before.
+fn in_whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 fn time(given: TimeOrNow) -> SystemTime {

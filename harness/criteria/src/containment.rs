@@ -2,22 +2,39 @@
 //! cgroup of the process that attached it.
 
 use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use homes::filesystem::contract;
 use homes::kernel::{KernelMount, MemoryCgroup, ModuleFile, names};
 use machine::child::output;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
-use machine::require;
 use machine::under_test::Program;
+use machine::{part, require};
 use measure::dataset::{self, Dataset};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vexfs_uapi::Home;
 use vexfs_uapi::client::{detach, stats};
 
 use crate::trial::Context;
 use crate::watched::own_knows_requests;
+
+/// The process that mounts in a user namespace.
+pub(super) const PART: &str = "user-namespace";
+
+/// What this process is to mount.
+#[derive(Serialize, Deserialize)]
+struct MountOrder {
+    kind: String,
+    at: PathBuf,
+}
 
 /// Limit for a program that mounts or attaches, on an emulated CPU.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -26,26 +43,39 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// must not be able to make one.
 pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     let loaded = ModuleFile::of_running_kernel()?.load()?;
-    let mount = |kind: &str| {
+    let mount = |kind: &str| -> Result<Option<Errno>, Failure> {
         let directory = tempfile::tempdir()?;
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-root-user", "--mount", "mount", "-t", kind, "none"]);
-        unshare.arg(directory.path()).env("LC_ALL", "C");
-        output(&mut unshare, LIMIT)
+        let order = MountOrder { kind: kind.to_owned(), at: directory.path().to_owned() };
+        let answered: part::Answered<i32> = part::ask(part::command(PART, &order)?, LIMIT)?;
+        Ok((answered.answer != 0).then(|| Errno::from_raw(answered.answer)))
     };
     // A tmpfs can be mounted in any user namespace, so this shows that the namespace works.
     let other = mount("tmpfs")?;
-    let said = String::from_utf8_lossy(&other.stderr);
-    require!(other.status.success(), "a tmpfs cannot be mounted there either: {said}");
+    require!(other.is_none(), "a tmpfs cannot be mounted there either: {other:?}");
     let kind = &names().file_system;
-    let ours = mount(kind)?;
-    let said = String::from_utf8_lossy(&ours.stderr);
-    require!(
-        !ours.status.success() && said.contains("permission denied"),
-        "a mount of {kind} ended with {} and said {said:?}, EPERM is due",
-        ours.status
-    );
+    let ours = mount(kind).map(|ours| ours.map_or("done".to_owned(), |errno| errno.to_string()))?;
+    if ours != Errno::EPERM.to_string() {
+        let told = format!("a mount of {kind} in a user namespace: {ours}, where EPERM is due");
+        return Err(contract::user_namespace(Failure::new(told)));
+    }
     loaded.unload()
+}
+
+/// Mounts as the root of a user namespace of its own, and answers with the errno, or 0. The mount
+/// goes with this process, because its mount namespace is its own, too.
+///
+/// # Errors
+/// If there is no such namespace.
+pub(super) fn play(order: &str) -> Result<(), Failure> {
+    let order: MountOrder = serde_json::from_str(order).context("what is to be mounted")?;
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("unshare")?;
+    fs::write("/proc/self/setgroups", "deny").context("setgroups")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("uid_map")?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("gid_map")?;
+    let (kind, none) = (order.kind.as_str(), None::<&str>);
+    let mounted = mount(Some("none"), &order.at, Some(kind), MsFlags::empty(), none);
+    part::answer(&mounted.err().map_or(0, |errno| errno as i32))
 }
 
 /// Checks that a process in a cgroup of its own is charged for the index that it attaches. The

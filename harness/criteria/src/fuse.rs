@@ -264,8 +264,19 @@ fn engine_of_fuse(root: &Path) -> Result<String, Failure> {
     Ok(stats.engine().to_owned())
 }
 
-/// A bad mount point must be refused, and nothing may be left behind. No daemon can mount on a path
-/// that does not exist. A daemon on libfuse may mount on a file and on an existing mount; the
+/// Whether the daemon mounts on `path`, rather than ends.
+fn serves(daemon: &Foreground, path: &Path) -> Result<bool, Failure> {
+    wait_for("the daemon to mount or to end", REFUSAL_LIMIT, || {
+        Ok(if daemon.has_mounted()? || is_mounted(path)? {
+            Some(true)
+        } else {
+            daemon.has_ended()?.then_some(false)
+        })
+    })
+}
+
+/// A bad mount point must be refused, and nothing may be left behind. A daemon on libfuse may mount on
+/// a file and on an existing mount, and others make the directory that they are to mount on; the
 /// reference may not.
 fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     let config = config::current()?;
@@ -276,7 +287,13 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
     fs::write(&file, "")?;
     let refused = |path: &Path, word: &str| {
         let _guard = NothingLeft::on(path);
-        let ended = Foreground::start(path)?.finish(REFUSAL_LIMIT);
+        let daemon = Foreground::start(path)?;
+        if own && serves(&daemon, path)? {
+            drop(daemon);
+            Foreground::end_all_of(path)?;
+            return Ok(());
+        }
+        let ended = daemon.finish(REFUSAL_LIMIT);
         let left = Foreground::end_all_of(path)?;
         let ended = ended.context(format!("a mount point that is {word:?}: it goes on"))?;
         let (status, output) = (ended.status, ended.tail());

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,14 @@ use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset;
+use nix::sys::signal::Signal;
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 use vexfs_uapi::{Home, Kind, Metric, most_queries};
 
-use crate::adversary::ReplyBound;
+use crate::adversary::{ReplyBound, processor_time};
 use crate::both_homes;
 use crate::trial::{Context, Trial};
 
@@ -51,6 +53,8 @@ const AT_ONCE: usize = 1_024;
 /// One process is killed in its first msync, the next one in its second. A third would only repeat
 /// that, and whole ones before it take half a minute of an emulated CPU.
 const TIMES: usize = 2;
+/// How often a change is tried until a signal ends it.
+const TRIES: usize = 3;
 
 /// What a process does with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,22 +165,34 @@ fn wait_for_none(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
     let bound = ReplyBound::start(context.emulated());
     let mut told = Vec::new();
     let outcome = [Act::Write, Act::Punch, Act::Truncate].into_iter().try_for_each(|act| {
-        told.push(killed_beside_searches(&file, &path, act, components, &bound)?);
-        has_its_rows(&file, 0..usize::MAX, true).context(format!("after a killed {act:?}"))
+        for _ in 0..TRIES {
+            let (was_killed, seen) = killed_beside_searches(&file, &path, act, components, &bound)?;
+            told.push(seen);
+            has_its_rows(&file, 0..usize::MAX, true).context(format!("after a killed {act:?}"))?;
+            if was_killed {
+                return Ok(());
+            }
+            file.write_all_at(dataset::bytes(&values(components, 0)), 0).context("writing rows")?;
+        }
+        Err(Failure::undecided(format!(
+            "in {TRIES} tries a {act:?} beside searches ended by itself, before it was killed: it \
+             does not wait for them, or they were too short"
+        )))
     });
     bound.stop();
     context.fact("killed changes", told)?;
     outcome
 }
 
-/// Kills a change that has begun and waits for searches.
+/// Kills a change that has begun and waits for searches. Returns whether the signal ended it, and
+/// what was seen.
 fn killed_beside_searches(
     file: &File,
     path: &Path,
     act: Act,
     components: usize,
     bound: &ReplyBound,
-) -> Result<serde_json::Value, Failure> {
+) -> Result<(bool, serde_json::Value), Failure> {
     let searchers: Vec<Running> =
         (0..SEARCHERS).map(|_| started(path, Act::Search, components)).collect::<Result<_, _>>()?;
     for searcher in &searchers {
@@ -208,31 +224,48 @@ fn killed_beside_searches(
         "a search of {} queries is still there {granted_s:.1} s after SIGKILL",
         most_queries(1, 1)
     );
-    Ok(json!({
+    let was_killed = last.status.signal() == Some(Signal::SIGKILL as i32);
+    let seen = json!({
         "change": format!("{act:?}"),
         "at": said,
         "ended": last.status.to_string(),
         "gone after ms": took.unwrap_or_default().as_secs_f64() * 1e3,
         "granted ms": granted_s * 1e3,
-    }))
+    });
+    Ok((was_killed, seen))
 }
 
-/// Waits until the change has changed something and waits for searches, or has ended.
+/// Waits until the change has begun and waits for searches, or has ended.
 fn begun(file: &File, changer: &Running, act: Act) -> Result<(), Failure> {
-    let rows = stats(file, GRAPH).context("STATS")?.rows;
+    if act == Act::Truncate {
+        return stands_still(changer);
+    }
     let before = content(file)?;
     let mut last = (before.clone(), Instant::now());
     wait_for(format!("a {act:?} to begin"), BEGUN, || {
-        if act == Act::Truncate {
-            let now = stats(file, GRAPH).context("STATS")?.rows;
-            return Ok((now < rows || changer.ended()?.is_some()).then_some(()));
-        }
         let now = content(file)?;
         if now != last.0 {
             last = (now, Instant::now());
         }
         let waits = last.0 != before && last.1.elapsed() > STILL;
         Ok((waits || changer.ended()?.is_some()).then_some(()))
+    })
+}
+
+/// Waits until the truncate(2) needs no processor any more, because it waits for searches, or has
+/// ended. The file does not show when that is: it keeps all of its rows until the searches are over
+/// and the new graph is in its place. STATS must not be asked, because it would wait behind the
+/// truncate(2).
+fn stands_still(changer: &Running) -> Result<(), Failure> {
+    says(changer, "a truncate(2) to begin", |said| !said.is_empty())?;
+    let worked = || processor_time(changer.pid().as_raw().cast_unsigned());
+    let mut last = (worked(), Instant::now());
+    wait_for("a truncate(2) to wait for searches", BEGUN, || {
+        let now = worked();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        Ok((last.1.elapsed() > STILL || changer.ended()?.is_some()).then_some(()))
     })
 }
 

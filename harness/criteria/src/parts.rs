@@ -8,6 +8,7 @@ use machine::part::{self, Part};
 
 use crate::adversary;
 use crate::beside_a_build;
+use crate::containment;
 use crate::faults::{ended_daemon, memory, msync, truncate};
 use crate::killed_changes;
 use crate::mount_command;
@@ -19,6 +20,7 @@ const PARTS: &[(&str, Part)] = &[
     (adversary::PART, adversary::play),
     (apart::PART, apart::play),
     (beside_a_build::PART, beside_a_build::play),
+    (containment::PART, containment::play),
     (stores::PART, stores::play),
     (msync::PART, msync::play),
     (ended_daemon::PART, ended_daemon::play),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use evidence::facts::Used;
@@ -110,14 +111,16 @@ pub(crate) fn check_log(logged: &Logged) -> Result<(), Failure> {
 /// The first failure; ENOTTY from a module that does not know the contract's ioctls.
 pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     const DIM: usize = 32;
-    let data = Dataset::generate(3, 256, DIM, 1);
+    // Generated once: on an emulated CPU that takes longer than a mount.
+    static DATA: LazyLock<Dataset> = LazyLock::new(|| Dataset::generate(3, 256, DIM, 1));
+    let data = &*DATA;
     let path = mount.join("base.f32");
     fs::write(&path, dataset::bytes(&data.base)).context("writing a file of rows")?;
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     let attached = attach(&file, &Declaration::flat(DIM as u32)).context("ATTACH");
     if attached.is_err() {
         drop(file);
-        reads_back_and_goes(&path, &data)?;
+        reads_back_and_goes(&path, data)?;
         return attached.map(drop);
     }
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
@@ -136,7 +139,7 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
         stats.home
     );
     drop(file);
-    reads_back_and_goes(&path, &data)
+    reads_back_and_goes(&path, data)
 }
 
 fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {

@@ -43,7 +43,9 @@ fn what_is_lacking_is_named_with_its_errno() {
     assert!(said("rename_exchange").starts_with("rename_exchange: E"), "{outcomes:#?}");
     let search = said("attach_and_search_exactly");
     assert!(search.starts_with("attach_and_search_exactly: ENOTTY ("), "{search}");
-    for name in ["append", "write_and_read_back", "fsync"] {
+    // It has no mknod(2), but files can be created.
+    let listings = ["readdir_1000", "readdir_into_small_buffers", "readdir_from_a_position"];
+    for name in ["append", "write_and_read_back", "fsync"].into_iter().chain(listings) {
         assert_eq!(outcomes.get(name), Some(&Ok(())), "{outcomes:#?}");
     }
 }
@@ -71,6 +73,25 @@ fn what_is_lacking_and_what_is_broken_are_told_apart() {
         }
         mount.unmount().unwrap();
     }
+}
+
+/// POSIX lets a file system keep times in whole seconds, and keep only some years.
+#[test]
+fn who_keeps_whole_seconds_is_told_what_the_contract_asks_and_nothing_else() {
+    let plain = plain_fuse();
+    let options = ["PLAIN_FUSE=whole-seconds", plain.to_str().unwrap()];
+    let mount = FuseMount::start_announced(Path::new("env"), &options, Readiness::Unannounced);
+    let mount = mount.unwrap();
+    let told = |name: &str| {
+        let operation = quick_operations().find(|one| one.name == name).unwrap();
+        operation.run(mount.path()).map_err(|failure| failure.to_string())
+    };
+    assert_eq!(told("changes_move_mtime_and_ctime"), Ok(()));
+    for name in ["times_in_nanoseconds", "times_now_and_omitted"] {
+        let told = told(name).unwrap_err();
+        assert!(told.contains(ASKS) && told.contains("to the nanosecond"), "{told}");
+    }
+    mount.unmount().unwrap();
 }
 
 /// A daemon that hangs is neither waited for for ever nor left behind.

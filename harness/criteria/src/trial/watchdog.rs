@@ -28,7 +28,8 @@ const BUSY: f64 = 2.0;
 pub(super) enum Limit {
     /// The usual limit, multiplied by the scale of `make torture`.
     Usual,
-    /// This limit; ten times as long on an emulated CPU.
+    /// This limit; ten times as long on an emulated CPU, but no longer than
+    /// the usual limit.
     Of(Duration),
     /// No limit, because the trials that it starts have their own.
     None,
@@ -46,13 +47,19 @@ fn shortened() -> Option<Duration> {
 impl Limit {
     /// The limit on this machine.
     pub(super) fn here(self, context: &Context) -> Option<Duration> {
-        let usual = match self {
-            Limit::Usual => USUAL * torture::scale().unwrap_or(1),
-            Limit::Of(limit) if context.emulated() => limit * EMULATED,
-            Limit::Of(limit) => limit,
-            Limit::None => return None,
-        };
-        Some(shortened().map_or(usual, |most| usual.min(most)))
+        let limit = self.on(context.emulated(), torture::scale().unwrap_or(1))?;
+        Some(shortened().map_or(limit, |most| limit.min(most)))
+    }
+
+    /// The limit on a machine whose CPU is or is not emulated, with `scale` times the work of a
+    /// normal run. nextest grants more than [`USUAL`] only where `scale` is greater than 1.
+    fn on(self, emulated: bool, scale: u32) -> Option<Duration> {
+        match self {
+            Limit::Usual => Some(USUAL * scale),
+            Limit::Of(limit) if emulated => Some((limit * EMULATED).min(USUAL * scale)),
+            Limit::Of(limit) => Some(limit.min(USUAL * scale)),
+            Limit::None => None,
+        }
     }
 }
 
@@ -159,6 +166,39 @@ mod tests {
         let (undecided, words) = said(Err(Failure::new("rows are lost")), 4.5);
         assert!(!undecided && words.ends_with("held it: rows are lost"), "{words}");
         assert!(load() >= 0.0);
+    }
+
+    /// Otherwise nextest would end a trial that hangs before the trial could say so, and a home that
+    /// hangs would be INCONCLUSIVE instead of FAIL.
+    #[test]
+    fn every_trial_ends_before_nextest_ends_it() {
+        let path = machine::project::root().join("nextest.toml");
+        let config = std::fs::read_to_string(path).unwrap();
+        let granted = "[profile.default]\n\
+            # A trial that waits has its own deadline; this is the net below.\n\
+            slow-timeout = { period = \"60s\", terminate-after = 30 }\n";
+        assert!(config.contains(granted), "{config}");
+        let granted = Duration::from_secs(60 * 30);
+        let all = [
+            crate::fuse::trials(),
+            crate::dataset::trials(),
+            crate::baseline::trials(),
+            crate::module::trials(),
+            crate::kernel_vs_fuse::trials(),
+        ];
+        let all = all.concat();
+        assert!(all.iter().any(|trial| matches!(trial.limit, Limit::Of(_))));
+        for trial in all {
+            for emulated in [false, true] {
+                let limit = trial.limit.on(emulated, 1);
+                let told = format!("{}: {limit:?}", trial.name);
+                assert!(limit.is_none_or(|limit| limit <= USUAL && limit < granted), "{told}");
+            }
+        }
+        let short = Limit::Of(Duration::from_secs(5));
+        assert_eq!(short.on(true, 1), Some(Duration::from_secs(50)));
+        assert_eq!(Limit::Usual.on(true, 3), Some(USUAL * 3));
+        assert_eq!(Limit::Of(USUAL).on(true, 3), Some(USUAL * 3));
     }
 
     #[test]

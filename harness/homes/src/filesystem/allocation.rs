@@ -17,7 +17,7 @@ use super::asked::{
     PUNCHES,
 };
 use super::contract::{ByContract, Lacking, contract_requires, require_asked};
-use super::expect::expect_errno;
+use super::expect::{expect_errno, free_bytes};
 use super::operation::{Operation, operations};
 use super::sparse::{finds_data, finds_hole};
 use super::vectors::nearest;
@@ -93,18 +93,17 @@ fn allocated_room_is_taken(dir: &Path) -> Result<(), Failure> {
 fn allocation_beyond_the_mount(dir: &Path) -> Result<(), Failure> {
     allocates(dir)?;
     let file = new_file(dir)?;
-    let free = || -> Result<u64, Failure> { Ok(nix::sys::statvfs::statvfs(dir)?.blocks_free()) };
-    let before = free()?;
-    for length in [(before + 1) * PAGE, 1 << 62] {
+    let before = free_bytes(dir)?;
+    for length in [before + PAGE, 1 << 62] {
         let refused = change(&file, FallocateFlags::empty(), 0, length);
-        expect_errno(refused, libc::ENOSPC, &format!("{length} bytes where {before} pages are"))
+        expect_errno(refused, libc::ENOSPC, &format!("{length} bytes where {before} are free"))
             .by_contract(ALLOCATES_ALL_OR_NOTHING)?;
     }
     has_size(&file, 0, "after refused allocations").by_contract(ALLOCATES_ALL_OR_NOTHING)?;
     takes(&file, 0, "after refused allocations", ALLOCATES_ALL_OR_NOTHING)?;
     contract_requires!(
         ALLOCATES_ALL_OR_NOTHING,
-        free()? == before,
+        free_bytes(dir)? == before,
         "a refused allocation takes room"
     );
     Ok(())

@@ -55,11 +55,17 @@ asked! {
     XATTRS_COUNT = "extended attributes count against size=";
     SYMLINKS_COUNT = "symbolic links count against size= by their bytes";
     LONG_SYMLINKS = "a symbolic link may have 4,095 bytes";
-    NAMES = "a name has 255 bytes at most";
+    NAMES = "a name may have 255 bytes, and no more";
+    MANY_NAMES = "a file may have 500 names";
+    SPECIAL_FILES = "FIFOs, sockets and devices can be made";
     DIRECTORY_LINKS = "a directory has a link for each directory in it";
     POSITIONS = "positions in a directory hold, whatever goes, and for another descriptor";
     LISTED_ONCE = "a name is listed once while it is renamed, replaced or exchanged";
     LISTINGS_END = "who renames and links each name that he lists comes to an end";
+    SYNCS_DIRECTORIES = "fsync(2) of a directory succeeds";
+    TIMES = "times are kept to the nanosecond, also before 1970 and after 2106";
+    RENAME_CTIME = "rename(2) moves the file's ctime";
+    ACCESS_TIMES = "access times move as with relatime, and not through O_NOATIME";
     HANDLES = "a file handle holds as long as its file has a name";
     LIMITS = "a mount has the limits that size= and nr_inodes= give it";
     LIMITS_TOLD = "statfs(2) tells size= and nr_inodes= exactly";
@@ -71,6 +77,7 @@ asked! {
     MEMORY = "memory of what is gone goes back to the system";
     WAITS_ALONE = "a write that waits for its caller's memory holds up nobody else";
     UNKNOWN_OPTIONS = "an option that is not known is refused";
+    NO_USER_NAMESPACES = "the module cannot be mounted in a user namespace";
     REQUESTS = "indexes and searches are requests (ioctl) on a file";
 }
 

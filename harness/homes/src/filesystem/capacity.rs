@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::allocation::allocates;
 use super::asked::{
-    ALLOCATES, ALLOCATES_ALL_OR_NOTHING, FREE_AT_ONCE, HOLES, INODES_BY_SIZE, INODES_COUNT,
+    ALLOCATES, ALLOCATES_ALL_OR_NOTHING, FREE_AT_ONCE, HOLES, INODES_BY_SIZE, INODES_COUNT, LIMITS,
     LONG_SYMLINKS, OVERWRITES, SYMLINKS_COUNT,
 };
 use super::contract::{ByContract, Lacking, contract_requires, require_asked};
@@ -72,7 +72,11 @@ fn a_full_mount_loses_nothing(dir: &Path) -> Result<(), Failure> {
     fs::write(&kept, &bytes)?;
     let written = fill(&filler)?;
     require!(fs::metadata(&filler)?.len() == written, "the full file has another size");
-    require!(written > 6 << 20, "a mount of 8 MiB with 1 MiB in it is full with {written} more");
+    contract_requires!(
+        LIMITS,
+        written > 6 << 20,
+        "a mount of 8 MiB with 1 MiB in it is full with {written} more"
+    );
     same(&kept, &bytes).context("a full mount changed another file")?;
     // Existing bytes can be overwritten, and a hole can be made, but not filled.
     let file = OpenOptions::new().write(true).open(&kept)?;
@@ -89,12 +93,23 @@ pub(super) fn fill(path: &Path) -> Result<u64, Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let stat = statvfs(path)?;
     let limit = stat.blocks().saturating_mul(stat.fragment_size());
-    let mut written = 0;
+    let (mut written, mut synced) = (0, 0);
     while written <= limit {
         match file.write(&[9; 65_000]) {
             Ok(count) => written += count as u64,
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(written),
             Err(error) => return Err(error).context("filling the mount"),
+        }
+        // Where the kernel writes back for FUSE (FUSE_WRITEBACK_CACHE), fsync(2) tells that there is
+        // no room. What is lost then has been told.
+        if written - synced >= 1 << 20 {
+            match file.sync_data() {
+                Ok(()) => synced = written,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    return Ok(file.metadata()?.len());
+                }
+                Err(error) => return Err(error).context("fsync while the mount is filled"),
+            }
         }
     }
     fail!("{written} bytes fit into a mount of {limit}")

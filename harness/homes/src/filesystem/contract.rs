@@ -7,7 +7,10 @@ use machine::failure::{Failure, WithContext};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-use super::asked::{Asked, GROWS, HANDLES, LIMITS, MEMORY, REQUESTS, UNKNOWN_OPTIONS, WAITS_ALONE};
+use super::asked::{
+    Asked, GROWS, HANDLES, LIMITS, MEMORY, NO_USER_NAMESPACES, REQUESTS, UNKNOWN_OPTIONS,
+    WAITS_ALONE,
+};
 
 /// Mount options for operations that need no others.
 pub const OPTIONS: &str = "size=256M";
@@ -101,6 +104,11 @@ impl Lacking {
         }
     }
 
+    /// Whether anything is lacking so far.
+    pub(super) fn any(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// # Errors
     /// What is lacking.
     pub(super) fn told(self) -> Result<(), Failure> {
@@ -147,9 +155,15 @@ pub fn limited_mount(failure: Failure) -> Failure {
 }
 
 /// Marks `failure` of a process that waited while another's write waited for its caller's memory:
-/// only the contract forbids that.
+/// only the contract forbids that. An answer with an errno is no wait.
 pub fn waiting_write(failure: Failure) -> Failure {
-    asks(failure, [WAITS_ALONE])
+    if failure.errno().is_none() { asks(failure, [WAITS_ALONE]) } else { failure }
+}
+
+/// Marks `failure` of a module that can be mounted in a user namespace: only the contract forbids
+/// that.
+pub fn user_namespace(failure: Failure) -> Failure {
+    asks(failure, [NO_USER_NAMESPACES])
 }
 
 /// Marks `failure` of a file that shows bytes stored behind its end: only the contract forbids that.
@@ -245,6 +259,14 @@ mod tests {
         assert_eq!(lacking.note(lacks(Errno::EIO)).unwrap_err().errno(), Some(Errno::EIO));
         assert_eq!(lacking.told().unwrap_err().errno(), Some(Errno::ENOSYS));
         assert_eq!(Lacking::default().told(), Ok(()));
+    }
+
+    #[test]
+    fn only_who_waits_is_held_up_by_a_waiting_write() {
+        let late = waiting_write(Failure::new("link is not answered within 60 s")).to_string();
+        assert!(late.contains(WAITS_ALONE.words()), "{late}");
+        let refused = waiting_write(Failure::from(Errno::EPERM).context("link"));
+        assert!(!refused.to_string().contains(ASKS), "{refused}");
     }
 
     #[test]

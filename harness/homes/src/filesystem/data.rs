@@ -9,6 +9,8 @@ use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use sha2::{Digest, Sha256};
 
+use super::asked::SYNCS_DIRECTORIES;
+use super::contract::ByContract;
 use super::expect::{noise, same};
 use super::operation::{Operation, operations};
 
@@ -90,5 +92,6 @@ fn fsync(dir: &Path) -> Result<(), Failure> {
     file.write_all(&noise(5_000))?;
     file.sync_all()?;
     file.sync_data()?;
-    File::open(dir)?.sync_all().context("fsync of a directory")
+    let synced = File::open(dir)?.sync_all().context("fsync of a directory");
+    synced.by_contract(SYNCS_DIRECTORIES)
 }

@@ -10,13 +10,13 @@ use std::path::Path;
 use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, linkat, mknodat, openat,
-    renameat, renameat_with, seek, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags, SeekFrom, linkat, openat, renameat,
+    renameat_with, seek, unlinkat,
 };
 
 use super::asked::{DIRECTORY_LINKS, LISTED_ONCE, LISTINGS_END, POSITIONS, RENAME_FLAGS};
 use super::contract::{ByContract, contract_requires};
-use super::expect::{directory_has_links, expect_errno, expect_not_empty, has_links};
+use super::expect::{directory_has_links, expect_errno, expect_not_empty, has_links, longest_name};
 use super::operation::{Effort, Operation, operations};
 use super::threads::{beside, in_threads};
 
@@ -105,11 +105,17 @@ fn entries(directory: impl AsFd, size: usize) -> Result<Vec<(String, u64)>, Fail
     Ok(found)
 }
 
+/// Creates a file. Not by mknod(2), which POSIX does not have for regular files.
+fn create_one(directory: impl AsFd, name: &str) -> Result<(), Failure> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::RWXU).map(drop).context(name)
+}
+
 /// Creates the files `PREFIX-0` to `PREFIX-(count - 1)`.
 fn create(directory: impl AsFd, prefix: &str, count: usize) -> Result<(), Failure> {
     for number in 0..count {
         let name = format!("{prefix}-{number}");
-        mknodat(&directory, &name, FileType::RegularFile, Mode::RWXU, 0).context(name)?;
+        create_one(&directory, &name)?;
     }
     Ok(())
 }
@@ -131,7 +137,7 @@ fn readdir_1000(dir: &Path) -> Result<(), Failure> {
 fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
     let open = File::open(dir)?;
     create(&open, "file", 100)?;
-    fs::write(dir.join("x".repeat(255)), "")?;
+    fs::write(dir.join("x".repeat(longest_name(dir)?)), "")?;
     // An entry takes 19 bytes and its name, rounded up to 8, and the buffer's alignment takes some.
     // Open the directory again: whoever opened it before the names were made may or may not see
     // them (readdir(3p)).
@@ -167,7 +173,16 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
         require!(rest.iter().eq(expected), "behind entry {behind} follow {} others", rest.len());
     }
     seek(&open, SeekFrom::Start(0)).context("rewinddir")?;
-    require!(entries(&open, 4096)? == all, "the directory lists something else from the start");
+    let again = entries(&open, 4096)?;
+    let sorted = |entries: &[(String, u64)]| -> BTreeSet<String> {
+        entries.iter().map(|(name, _)| name.clone()).collect()
+    };
+    require!(
+        again.len() == all.len() && sorted(&again) == sorted(&all),
+        "the directory lists something else from the start"
+    );
+    // For POSIX a position means nothing any more after rewinddir(3).
+    contract_requires!(POSITIONS, again == all, "after rewinddir(3) names have other positions");
     Ok(())
 }
 
@@ -342,7 +357,7 @@ fn list_while_it_changes(dir: &Path, stay: usize, changes: usize) -> Result<(), 
     let change = || {
         for number in 0..changes {
             let comes = format!("comes-{number}");
-            mknodat(&open, &comes, FileType::RegularFile, Mode::RWXU, 0).context(comes)?;
+            create_one(&open, &comes)?;
             let goes = format!("goes-{number}");
             unlinkat(&open, &goes, AtFlags::empty()).context(goes)?;
         }

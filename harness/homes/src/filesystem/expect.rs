@@ -8,6 +8,7 @@ use std::path::Path;
 use machine::failure::{Failure, WithContext};
 use machine::{fail, require, uncached};
 use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
 use rand_mt::Mt;
 
 /// Random bytes, so that no block size can hide an error.
@@ -15,6 +16,19 @@ pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     Mt::new(7).fill_bytes(&mut bytes);
     bytes
+}
+
+/// How many bytes the longest name in `dir` may have, by statvfs(3): at most 255, and at least the
+/// 14 of POSIX.
+pub(super) fn longest_name(dir: &Path) -> Result<usize, Failure> {
+    let told = usize::try_from(statvfs(dir).context("statvfs")?.name_max())?;
+    Ok(told.clamp(14, 255))
+}
+
+/// How many bytes are free where `dir` is.
+pub(super) fn free_bytes(dir: &Path) -> Result<u64, Failure> {
+    let stat = statvfs(dir).context("statvfs")?;
+    Ok(stat.blocks_free().saturating_mul(stat.fragment_size()))
 }
 
 /// Checks that `file` contains exactly `expected`.

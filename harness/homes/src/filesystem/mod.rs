@@ -26,7 +26,7 @@ mod sparse;
 pub mod stores;
 mod table;
 mod threads;
-mod times;
+pub(crate) mod times;
 mod transfer;
 mod users;
 mod vectors;

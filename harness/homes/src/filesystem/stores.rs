@@ -17,9 +17,9 @@ use rustix::fs::{SeekFrom, seek};
 use serde::{Deserialize, Serialize};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
 
-use super::asked::HOLES;
+use super::asked::{HOLES, LIMITS};
 use super::capacity::fill;
-use super::contract::ByContract;
+use super::contract::{ByContract, contract_requires};
 use super::expect::expect_errno;
 use super::mapped::Mapping;
 use super::operation::{Operation, operations};
@@ -118,10 +118,15 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
     // The last row again, and a row that needs another page.
     let again = [rows[rows.len() - DIM..].to_vec(), vec![1.5; DIM]].concat();
     let written = file.write_at(dataset::bytes(&again), (PAGE - ROW) as u64);
-    match &written {
-        Ok(_) => {}
+    match written {
+        // The last row fits, because it is there.
+        Ok(bytes) => contract_requires!(
+            LIMITS,
+            bytes <= ROW,
+            "{bytes} bytes were written on a full mount, where {ROW} have room"
+        ),
         Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
-        Err(_) => drop(written.context("a write on a full mount")?),
+        Err(error) => return Err(error).context("a write on a full mount"),
     }
     let read = uncached::read(&path)?;
     require!(

@@ -8,7 +8,6 @@ use std::path::Path;
 use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::{require, uncached};
-use nix::sys::statvfs::statvfs;
 use rustix::fs::{
     XattrFlags, fgetxattr, fsetxattr, getxattr, getxattr_query, listxattr, listxattr_query,
     lsetxattr, removexattr, setxattr,
@@ -16,7 +15,7 @@ use rustix::fs::{
 
 use super::asked::{LARGE_XATTRS, USER_XATTRS, XATTR_LISTS, XATTRS, XATTRS_COUNT};
 use super::contract::{ByContract, Lacking, contract_requires, require_asked};
-use super::expect::{expect_errno, noise, same_bytes};
+use super::expect::{expect_errno, free_bytes, noise, same_bytes};
 use super::operation::{Operation, operations};
 use super::users::{NOBODY, as_user};
 
@@ -250,7 +249,7 @@ fn xattrs_count_against_the_size(dir: &Path) -> Result<(), Failure> {
     /// More values of 64 KiB than fit into 8 MiB.
     const MOST: usize = 200;
     has_xattrs(dir)?;
-    let free = || Ok::<u64, Failure>(statvfs(dir)?.blocks_free().saturating_mul(4096));
+    let free = || free_bytes(dir);
     let before = free()?;
     let large = noise(LARGEST);
     let mut full = None;

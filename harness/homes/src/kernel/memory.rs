@@ -3,6 +3,7 @@
 use std::fs;
 
 use machine::failure::{Failure, WithContext};
+use nix::errno::Errno;
 
 /// Unreclaimable slab, kernel stacks, page tables and vmalloc from /proc/meminfo, in KiB: memory
 /// that stays allocated if something is not freed. Pages that are allocated directly do not show
@@ -24,11 +25,18 @@ pub fn kernel_memory_kib() -> Result<i64, Failure> {
 /// allocator has no name any more, and objects in slab caches named after the module. Other
 /// unloaded modules may have left some, too, so take the number before the first load as zero.
 ///
+/// A kernel without SLUB_DEBUG has no /proc/slabinfo. Objects that are left in a cache are reported
+/// there in its log, when the cache goes with the module.
+///
 /// # Errors
 /// If /proc/vmallocinfo or /proc/slabinfo cannot be read, which requires root.
 pub fn leaked_allocations() -> Result<u64, Failure> {
     let read = |path| fs::read_to_string(path).context(path);
-    Ok(nameless_areas(&read("/proc/vmallocinfo")?) + slab_objects(&read("/proc/slabinfo")?))
+    let slabs = match read("/proc/slabinfo") {
+        Err(failure) if failure.errno() == Some(Errno::ENOENT) => String::new(),
+        slabs => slabs?,
+    };
+    Ok(nameless_areas(&read("/proc/vmallocinfo")?) + slab_objects(&slabs))
 }
 
 /// Counts lines `range size caller ...` whose caller is a bare address, because its code is gone.

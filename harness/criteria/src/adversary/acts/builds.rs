@@ -16,8 +16,9 @@ use vexfs_uapi::{Kind, MAX_DIM};
 use super::attach_the_most;
 use crate::adversary::scene::Scene;
 
-/// Errors with which a home may refuse a request that is too large.
-const REFUSED: &[i32] = &[libc::EINVAL, libc::ENOSPC, libc::ENOMEM, libc::EINTR];
+/// Errors with which a home may refuse a request that is too large. EINVAL is none of them: it is
+/// about parameters, and [`attach_the_most`] goes down to the home's own.
+const REFUSED: &[i32] = &[libc::ENOSPC, libc::ENOMEM, libc::EINTR];
 
 fn refusable<T>(result: io::Result<T>, what: &str) -> Result<Option<T>, Failure> {
     match result {
@@ -89,7 +90,6 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
         let values: Vec<f32> = (0..MAX_DIM).map(|_| scene.dice.component()).collect();
         wide.write_all_at(dataset::bytes(&values), row * u64::from(MAX_DIM) * 4)?;
     }
-    scene.ready();
     let narrow = Declaration::flat(1);
     let broad = Declaration { index: 1, ..Declaration::flat(MAX_DIM) };
     let ivf = |lists: u32| (Kind::Ivf, [lists, 0, 0, 0, 0, 0, 0, 0]);
@@ -110,6 +110,19 @@ pub fn at_extremes(scene: &mut Scene) -> Result<(), Failure> {
         (&distinct, narrow, most),
         (&distinct, narrow, hnsw),
     ];
+    // A home that refused all of them would do no work, and hurt nobody. Over a few rows each needs
+    // little room and time.
+    let few = scene.file("few.f32")?;
+    few.write_all_at(dataset::bytes(&values[..32]), 0)?;
+    let few_wide = scene.file("few-wide.f32")?;
+    few_wide.write_all_at(dataset::bytes(&values[..4 * MAX_DIM as usize]), 0)?;
+    for (_, declaration, (kind, params)) in all {
+        let (file, dim) = if declaration.dim == 1 { (&few, 1) } else { (&few_wide, MAX_DIM) };
+        let told = format!("ATTACH of {kind:?} ({:?}) over a few rows of {dim}", &params[..3]);
+        attach_the_most(file, &Declaration { kind, params, ..declaration }).context(&told)?;
+        detach(file, declaration.index).context(format!("DETACH after {told}"))?;
+    }
+    scene.ready();
     let any = |scene: &mut Scene| scene.dice.below(all.len() as u64) as usize;
     // The first round begins with a build that a naive home takes long for and a good one does not.
     // The later rounds begin with builds that take long in any home. The seed decides which follow.

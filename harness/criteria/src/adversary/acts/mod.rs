@@ -15,8 +15,8 @@ use vexfs_uapi::client::{Declaration, attach};
 use super::scene::Scene;
 
 /// Attaches what `declaration` says. A home may have lower limits than the contract: then the
-/// parameters are halved until it takes them, so that the home is asked for the most that it grants.
-/// Returns what is attached.
+/// parameters are halved until it takes them, so that the home is asked for the most that it grants,
+/// and in the end it chooses them itself. Returns what is attached.
 fn attach_the_most(file: &File, declaration: &Declaration) -> io::Result<Declaration> {
     the_most(*declaration, |declaration| attach(file, declaration).map(drop))
 }
@@ -29,10 +29,11 @@ fn the_most(
         match ask(&declaration) {
             Ok(()) => return Ok(declaration),
             Err(error)
-                if error.raw_os_error() == Some(libc::EINVAL)
-                    && declaration.params.iter().any(|param| *param > 1) =>
+                if error.raw_os_error() == Some(libc::EINVAL) && declaration.params != [0; 8] =>
             {
-                declaration.params = declaration.params.map(|param| param.div_ceil(2));
+                let least = declaration.params.iter().all(|param| *param <= 1);
+                let halved = |param: u32| if least { 0 } else { param.div_ceil(2) };
+                declaration.params = declaration.params.map(halved);
             }
             Err(error) => return Err(error),
         }
@@ -202,7 +203,9 @@ mod tests {
         };
         assert_eq!(limit(128).unwrap().params[..3], [128, 20_000, 0]);
         assert_eq!(limit(40).unwrap().params[..3], [32, 5_000, 0]);
-        assert_eq!(limit(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(limit(0).unwrap().params, [0; 8]);
+        let none = |_: &Declaration| Err(io::Error::from_raw_os_error(libc::EINVAL));
+        assert_eq!(the_most(declaration, none).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         let full = |_: &Declaration| Err(io::Error::from_raw_os_error(libc::ENOSPC));
         assert_eq!(the_most(declaration, full).unwrap_err().raw_os_error(), Some(libc::ENOSPC));
     }

@@ -9,12 +9,11 @@ use machine::deadline::wait_for;
 use machine::failure::{Failure, WithContext};
 use machine::require;
 use measure::dataset;
-use nix::sys::statvfs::statvfs;
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Hit, Kind, MAX_INDEXES};
 
 use super::file::{DIM, K, declaration, expect_current, indexed, nearest, small, write_row};
-use crate::filesystem::expect::{expect_errno, same};
+use crate::filesystem::expect::{expect_errno, free_bytes, same};
 use crate::filesystem::operation::{Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] = operations![
@@ -80,16 +79,16 @@ fn eight_indexes_stand_on_one_file(dir: &Path) -> Result<(), Failure> {
     expect_current(&file, 3, true)
 }
 
-/// Waits until `free` blocks are free in `dir`, because FUSE learns of a last close a little later.
-fn wait_for_blocks(dir: &Path, free: u64) -> Result<(), Failure> {
+/// Waits until `free` bytes are free in `dir`, because FUSE learns of a last close a little later.
+fn wait_for_room(dir: &Path, free: u64) -> Result<(), Failure> {
     wait_for("the memory of a file that is gone", Duration::from_secs(10), || {
-        Ok((statvfs(dir)?.blocks_free() == free).then_some(()))
+        Ok((free_bytes(dir)? == free).then_some(()))
     })
 }
 
 fn unlinked_files_are_searched_until_closed(dir: &Path) -> Result<(), Failure> {
     let data = small();
-    let free = statvfs(dir)?.blocks_free();
+    let free = free_bytes(dir)?;
     let file = indexed(dir, &data.base)?;
     attach(&file, &Declaration { kind: Kind::Hnsw, index: 1, ..declaration() })
         .context("ATTACH")?;
@@ -98,23 +97,23 @@ fn unlinked_files_are_searched_until_closed(dir: &Path) -> Result<(), Failure> {
     write_row(&file, 699, data.row(3))?;
     expect_current(&file, 0, true).context("unlinked and written to")?;
     let memory = stats(&file, 0)?.memory + stats(&file, 1)?.memory;
-    let taken = (free - statvfs(dir)?.blocks_free()) * 4096;
+    let taken = free.saturating_sub(free_bytes(dir)?);
     require!(taken >= memory, "indexes of {memory} bytes take {taken} bytes of the mount");
     drop(file);
-    wait_for_blocks(dir, free)
+    wait_for_room(dir, free)
 }
 
 fn replaced_files_take_their_indexes_with_them(dir: &Path) -> Result<(), Failure> {
     let data = small();
     let plain = dir.join("plain.f32");
     fs::write(&plain, dataset::bytes(&data.base[..DIM * 10]))?;
-    let free = statvfs(dir)?.blocks_free();
+    let free = free_bytes(dir)?;
     let file = indexed(dir, &data.base)?;
     fs::rename(&plain, dir.join("base.f32"))?;
     expect_errno(stats(&open(&dir.join("base.f32"))?, 0), libc::ENOENT, "the file renamed there")?;
     expect_current(&file, 0, true).context("replaced, and open")?;
     drop(file);
-    wait_for_blocks(dir, free)
+    wait_for_room(dir, free)
 }
 
 fn copies_have_no_index(dir: &Path) -> Result<(), Failure> {
