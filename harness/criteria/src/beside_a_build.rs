@@ -15,8 +15,8 @@ use machine::failure::{Failure, WithContext};
 use machine::{part, require};
 use measure::dataset;
 use serde::{Deserialize, Serialize};
-use vexfs_uapi::{Home, Kind};
 use vexfs_uapi::client::{Declaration, Searcher, attach};
+use vexfs_uapi::{Home, Kind};
 
 use crate::adversary::{ReplyBound, processor_time};
 use crate::trial::Context;
