@@ -16,6 +16,7 @@ use crate::filesystem::contract::contract_requires;
 use crate::filesystem::mapped::Mapping;
 use crate::filesystem::operation::{Effort, Operation, operations};
 use crate::filesystem::threads::beside;
+use crate::own::is_own;
 
 pub(super) const OPERATIONS: &[Operation] =
     operations![stores_behind_the_end_of_a_growing_file_are_no_rows.effort(Effort::Long),];
@@ -41,8 +42,8 @@ struct Stores {
     behind: Vec<usize>,
     /// Offsets that were beyond its end or within it.
     unclear: Vec<usize>,
-    /// Whether the kernel makes the file longer in one step, as it does for FUSE when the daemon has
-    /// answered.
+    /// Whether the file may become longer in one step: the kernel does that over FUSE when the
+    /// daemon has answered, and so may somebody else's module.
     in_one_step: bool,
 }
 
@@ -95,7 +96,7 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
     // Over FUSE, the kernel extends the file over the page with the old end, including everything
     // in that page, when it has the daemon's answer: see docs/contract.md.
     let may_come = told.home == Home::Fuse as u32;
-    stores.in_one_step = may_come;
+    stores.in_one_step = may_come || is_own(Home::Kernel)?;
     let mut came = false;
     for (at, &byte) in bytes.iter().enumerate().skip(BEFORE * ROW) {
         let granted = stores.unclear.contains(&at) || may_come && at < PAGE && byte == STORED;
