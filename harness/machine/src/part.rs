@@ -3,7 +3,8 @@
 //! with SIGBUS, exhaust its memory or block it for ever, and that must not happen to the process
 //! that runs the trials.
 
-use std::fs::{self, File};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -75,8 +76,16 @@ pub fn play(part: impl FnOnce(&str) -> Result<(), Failure>) -> ExitCode {
 /// # Errors
 /// If nobody asked, or the answer cannot be written.
 pub fn answer(answer: &impl Serialize) -> Result<(), Failure> {
-    let file = std::env::var(ANSWER).context(ANSWER)?;
-    fs::write(&file, serde_json::to_vec(answer)?).context(file)
+    answer_file()?.write_all(&serde_json::to_vec(answer)?).context(ANSWER)
+}
+
+/// Opens the file for the answer: for a part that gives up the right to open it before it has one.
+///
+/// # Errors
+/// If nobody asked.
+pub fn answer_file() -> Result<File, Failure> {
+    let path = std::env::var(ANSWER).context(ANSWER)?;
+    OpenOptions::new().write(true).truncate(true).open(&path).context(path)
 }
 
 /// An answer, and the end of what the part has printed.
