@@ -30,7 +30,7 @@ pub(super) const OPERATIONS: &[Operation] = operations![
     readdir_from_a_position_behind_changes,
     readdir_by_who_renames_what_was_read,
     readdir_while_names_are_renamed,
-    readdir_while_it_changes,
+    readdir_while_it_changes.effort(Effort::Long),
     readdir_of_100_000_while_it_changes
         .on("size=256M,nr_inodes=200000")
         .effort(Effort::ManyRequests),

@@ -11,10 +11,10 @@ use measure::dataset;
 use vexfs_uapi::client::{Declaration, Searcher, attach, stats};
 
 use crate::filesystem::expect::same;
-use crate::filesystem::operation::{Operation, operations};
+use crate::filesystem::operation::{Effort, Operation, operations};
 
 pub(super) const OPERATIONS: &[Operation] =
-    operations![a_write_with_nan_is_refused_or_says_how_much];
+    operations![a_write_with_nan_is_refused_or_says_how_much.effort(Effort::Long)];
 
 const DIM: usize = 4;
 const ROW: usize = DIM * size_of::<f32>();
