@@ -2,7 +2,6 @@
 //! cgroup of the process that attached it.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -71,15 +70,14 @@ pub(super) fn play(order: &str) -> Result<(), Failure> {
     let order: MountOrder = serde_json::from_str(order).context("what is to be mounted")?;
     let (uid, gid) = (geteuid(), getegid());
     // The file is the parent's, which root of another user namespace may not look at.
-    let mut answer = part::answer_file()?;
+    let asker = part::Asker::find()?;
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("unshare")?;
     fs::write("/proc/self/setgroups", "deny").context("setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("gid_map")?;
     let (kind, none) = (order.kind.as_str(), None::<&str>);
     let mounted = mount(Some("none"), &order.at, Some(kind), MsFlags::empty(), none);
-    let errno = mounted.err().map_or(0, |errno| errno as i32);
-    answer.write_all(&serde_json::to_vec(&errno)?).context("the answer")
+    asker.answer(&mounted.err().map_or(0, |errno| errno as i32))
 }
 
 /// Checks that a process in a cgroup of its own is charged for the index that it attaches. The

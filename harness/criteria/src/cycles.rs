@@ -19,8 +19,9 @@ use crate::trial::Context;
 pub const CYCLES: u32 = 300;
 /// In one cycle of this many the module is also mounted and used.
 const USED_EVERY: u32 = 10;
-/// How often it is mounted, used and unmounted in such a cycle, unless a command mounts it. With a single use in each, less than
-/// 12 KiB that every mount leaks would stay within [`MEMORY_TOLERANCE_KIB`].
+/// How often it is mounted, used and unmounted in such a cycle, unless a command mounts it. With a
+/// single use in each, less than 12 KiB that every mount leaks would stay within
+/// [`MEMORY_TOLERANCE_KIB`].
 const USES: u32 = 7;
 /// The kernel may hold this much more memory after all cycles than after the first fifty, which
 /// fill its own caches. A leak of 4 KiB a cycle adds more than three times as much, a leak of 4 KiB a

@@ -12,6 +12,11 @@ pub fn hex(digest: &[u8]) -> String {
     })
 }
 
+/// Whether `text` is a SHA-256 in hex. Where evidence has none, it says why.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// SHA-256 in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -76,16 +76,30 @@ pub fn play(part: impl FnOnce(&str) -> Result<(), Failure>) -> ExitCode {
 /// # Errors
 /// If nobody asked, or the answer cannot be written.
 pub fn answer(answer: &impl Serialize) -> Result<(), Failure> {
-    answer_file()?.write_all(&serde_json::to_vec(answer)?).context(ANSWER)
+    Asker::find()?.answer(answer)
 }
 
-/// Opens the file for the answer: for a part that gives up the right to open it before it has one.
-///
-/// # Errors
-/// If nobody asked.
-pub fn answer_file() -> Result<File, Failure> {
-    let path = std::env::var(ANSWER).context(ANSWER)?;
-    OpenOptions::new().write(true).truncate(true).open(&path).context(path)
+/// The process that called [`ask`], for a part that gives up the right to reach it before it has an
+/// answer.
+pub struct Asker(File);
+
+impl Asker {
+    /// Opens the file for the answer.
+    ///
+    /// # Errors
+    /// If nobody asked.
+    pub fn find() -> Result<Asker, Failure> {
+        let path = std::env::var(ANSWER).context(ANSWER)?;
+        OpenOptions::new().write(true).truncate(true).open(&path).context(path).map(Asker)
+    }
+
+    /// Hands it `answer`.
+    ///
+    /// # Errors
+    /// If the answer cannot be written.
+    pub fn answer(mut self, answer: &impl Serialize) -> Result<(), Failure> {
+        self.0.write_all(&serde_json::to_vec(answer)?).context(ANSWER)
+    }
 }
 
 /// An answer, and the end of what the part has printed.

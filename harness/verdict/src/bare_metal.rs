@@ -7,6 +7,7 @@ use evidence::baselines::Figure;
 use evidence::clock::Clock;
 use evidence::competitor::Competitor;
 use evidence::criterion::Criterion;
+use evidence::digest::is_sha256;
 use evidence::environment::OWN_MODULE_SOURCES;
 use evidence::facts::{COMPARED, MODULE, NOT_COMPARABLE};
 use evidence::place::Place;
@@ -281,11 +282,6 @@ impl<'e> ModuleUnderTest<'e> {
             format!("it is of another commit ({}, this run's is {})", soak.commit, self.commit)
         })
     }
-}
-
-/// Whether `text` is a digest, and not the reason why there is none.
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a commit identifies the sources that were built. It does not if the checkout had

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use evidence::criterion::Criterion;
+use evidence::digest::is_sha256;
 use evidence::place::Place;
 use evidence::processor::Processor;
 use evidence::utc::Utc;
@@ -401,6 +402,9 @@ fn one_of(what: &str, told: BTreeSet<String>) -> Result<String, NotAttested> {
 fn program(evidence: &Evidence, name: &str, places: &[Place]) -> Result<String, NotAttested> {
     let hash = |one: &evidence::Environment| one.programs.get(name).cloned().unwrap_or_default();
     let hash = one_of(name, environments(evidence, places, hash))?;
-    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hash { Ok(hash) } else { Err(untold(format!("no SHA-256 of {name} is recorded"))) }
+    if is_sha256(&hash) {
+        Ok(hash)
+    } else {
+        Err(untold(format!("no SHA-256 of {name} is recorded")))
+    }
 }
