@@ -25,13 +25,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write a vexfs.toml that puts a VexFS of yours in the reference's place
+    /// Write a vexfs.toml that puts your VexFS in the reference's place
     #[command(after_help = help::INIT)]
     Init(init::Options),
     /// Try ten things of the VexFS that vexfs.toml names, in about ten seconds
     #[command(after_help = help::TRY)]
     Try,
-    /// Say what of this machine works and what is missing, with the command that provides it
+    /// Say what works on this machine, what is missing, and which command provides it
     #[command(after_help = help::DOCTOR)]
     Doctor(doctor::DoctorOptions),
     /// Validate: host lane, VM, verdict; writes target/validation/RUN/
@@ -57,10 +57,10 @@ enum Command {
     /// Sign the verdict of a run that PASSes, for the files and the kernel that it tested
     #[command(after_help = help::ATTEST)]
     Attest(attest::Attest),
-    /// Say for what an attestation holds, offline
+    /// Check an attestation offline, and say what it covers
     #[command(after_help = help::VERIFY)]
     Verify(attest::Verify),
-    /// Let a module into /lib/modules with an attestation only, and say which are there
+    /// Install modules into /lib/modules only with an attestation, and list them
     #[command(subcommand)]
     Gate(gate::Gate),
     /// Write a run's report: report.html for a person, report.md, report.ktap
@@ -83,7 +83,7 @@ enum Command {
         /// The directory of the later run
         after: PathBuf,
     },
-    /// Measure any two contenders by the rule of the criteria, and print what it says
+    /// Compare any two contenders by the rule of the criteria, and print its decision
     Compare(compare::CompareOptions),
     /// Say which operations cost more guest instructions than in another commit
     Regress(regress::RegressOptions),
@@ -94,7 +94,7 @@ enum Command {
     /// List the trials that are expected in each place
     #[command(after_help = help::LIST)]
     List(list::ListOptions),
-    /// Print which saboteurs were found, by what, and what it said
+    /// Print which saboteurs were found, by which trial, and with which message
     Sabotaged {
         /// Write the table into docs/sabotage.md
         #[arg(long)]

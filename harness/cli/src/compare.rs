@@ -34,12 +34,12 @@ use super::stop::Stop;
                         mounted VexFS, with a / in it), chromadb[:EF_SEARCH][=URL], qdrant[=URL]. KIND is \
                         flat, hnsw, pq, ivf or lsh; URL is a running server's, as \
                         http://127.0.0.1:8000, whose collections of other names stay as they are. \
-                        The exit code is 0 where A is faster, 1 where it is not, where its recall is \
-                        below B's or where work was not done as claimed, and 3 where that is open.")]
+                        The exit code is 0 if A is faster, 1 if it is not, if its recall is below \
+                        B's or if work was not done as claimed, and 3 if that is undecided.")]
 pub struct CompareOptions {
-    /// The contender whose speed is over the line
+    /// The first contender: ratios are A's speed over B's
     a: Named,
-    /// The contender whose speed is under it
+    /// The second contender
     b: Named,
     /// How many of the preset looks (20, 60, 200 rounds) may be taken
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=LOOKS.len() as i64))]

@@ -43,13 +43,11 @@ pub(super) fn run(options: &DoctorOptions) -> Result<ExitCode, Stop> {
 /// Says what to do about missing things. `another` is the name of a Linux that is not Debian.
 fn what_to_do(another: Option<&str>) -> String {
     match another {
-        None => {
-            "what is marked 'missing' is needed; make setup build provides all of it that can be \
+        None => "everything marked 'missing' is needed; make setup build provides what can be \
                  installed or built"
-                .into()
-        }
+            .into(),
         Some(name) => format!(
-            "what is marked 'missing' is needed, and make setup installs Debian's packages: on {name} run \
+            "everything marked 'missing' is needed, and make setup installs Debian's packages: on {name} run \
              all of it in a container, with podman or docker: {}",
             distribution::IN_A_CONTAINER
         ),

@@ -156,7 +156,7 @@ pub(super) fn boot(
     progress: &Progress,
 ) -> Result<GuestOutcome, Stop> {
     if place::here().place == Place::Guest {
-        return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
+        return Err(Stop::new(exit::USAGE, "this is the guest; it cannot boot another one"));
     }
     let mut request = GuestRequest::new(work, dir.to_owned());
     let (kernel, accelerator) = choices(machine);

@@ -80,7 +80,7 @@ A run compares its trials with fixtures/expected-tests.json, so that a trial tha
 visible as one that failed.
 
   vexfs-validate list --check    what `make test` does
-  vexfs-validate list --update   after a look at whether each difference is meant";
+  vexfs-validate list --update   after checking that each difference is intended";
 
 pub(super) const ATTEST: &str = "\
 The evidence is judged anew, and only a PASS is signed: a FAIL ends with 1, what is INCONCLUSIVE or \
@@ -91,30 +91,30 @@ damaged with 3, as `verdict` would. docs/attestation.md says what a signature me
   vexfs-validate attest DIR --key me.sec --soak target/soak/6.1 target/soak/6.12";
 
 pub(super) const VERIFY: &str = "\
-It ends with 0 where the attestation is signed by the key, and holds for each file and kernel that was \
-named; with 4 where it does not, and says why.
+It ends with 0 if the attestation is signed by the key, and covers each file and the kernel that were \
+named; otherwise it ends with 4, and says why.
 
   vexfs-validate verify attestation.intoto.json --key me.pub
   vexfs-validate verify FILE --key me.pub --module vexfs.ko --kernel \"$(uname -r)\"";
 
 pub(super) const GATE_INSTALL: &str = "\
 The module goes to /lib/modules/RELEASE/updates/vexfs-gate/, with its attestation, in one step: it is \
-there whole, or everything is as it was. It ends with 4 where the gate stays shut, and says why.
+installed completely, or nothing changes. It ends with 4 if the gate stays shut, and says why.
 
   vexfs-validate gate install target/vexfs-ko/$(uname -r)/vexfs.ko --kernel $(uname -r) \\
       --attestation target/validation/latest/attestation.intoto.json --key me.pub
   ... --level vm        what has passed in the VM only; each load says so in the kernel's log";
 
 pub(super) const GATE_REMOVE: &str = "\
-The module, its attestation and its notice go out in one step, also those of a kernel that is not \
-installed any more. It ends with 0 where nothing was installed, and says so. A module that is loaded \
+The module, its attestation and its notice are removed in one step, also for a kernel that is not \
+installed any more. If nothing was installed, it says so and ends with 0. A module that is loaded \
 stays loaded.
 
   vexfs-validate gate remove --kernel $(uname -r)";
 
 pub(super) const GATE_UPGRADE: &str = "\
-The module is built for the kernel. Two guests boot that kernel, and run what of the criteria 1 and 4 \
-takes no more than seconds (fixtures/gate/left-out.txt names the rest). What passes is signed with the \
+The module is built for the kernel. Two guests boot that kernel, and run those trials of criteria 1 and 4 \
+that take seconds (fixtures/gate/left-out.txt names the rest). What passes is signed with the \
 key of this machine and installed as --level functional. Otherwise the gate stays as it was, FUSE \
 serves where it was shut, and `gate status` says why. docs/gate.md has the rest.
 

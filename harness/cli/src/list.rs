@@ -40,8 +40,8 @@ pub(super) fn run(options: ListOptions) -> Result<ExitCode, Stop> {
             return Err(Stop::new(
                 exit::FAIL,
                 format!(
-                    "the test targets and the expected-tests manifest differ; look whether each \
-                     is meant, and then: vexfs-validate list --update\n  {}",
+                    "the test targets and the expected-tests manifest differ; if each difference \
+                     is intended: vexfs-validate list --update\n  {}",
                     differences.join("\n  ")
                 ),
             ));

@@ -26,8 +26,8 @@ use crate::expected::Expected;
 /// Options of `matrix`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Each kernel has a directory of its own, target/matrix/<time>/<kernel>/, from which `verdict` and \
-`report` work as from any run's. The host's trials are not run, so their verdict is INCONCLUSIVE; the \
+Each kernel has a directory of its own, target/matrix/<time>/<kernel>/, which `verdict` and \
+`report` read like that of any run. The host's trials are not run, so their verdict is INCONCLUSIVE; the \
 table is about the guest alone. make matrix builds the module for each kernel first.
 
   vexfs-validate matrix --filter 'binary(dataset) + test(/^module::loads/)'")]
@@ -35,7 +35,7 @@ pub struct MatrixOptions {
     /// Kernels: versions, releases or paths to images [default: those of fixtures/guest/kernels.txt]
     #[arg(long, value_name = "KERNEL", value_delimiter = ',', default_values_t = matrix())]
     kernels: Vec<String>,
-    /// Only these trials, as a nextest filterset; what else is expected then was not run
+    /// Run only these trials, as a nextest filterset; the others count as not run
     #[arg(long, value_name = "FILTERSET", default_value = "all()")]
     filter: String,
     /// What runs the guest's CPU

@@ -31,7 +31,7 @@ pub struct GuestOptions {
 pub enum AcceleratorOption {
     /// KVM where a kernel boots on it, else an emulated CPU
     Auto,
-    /// KVM or nothing
+    /// KVM only
     Kvm,
     /// An emulated CPU (TCG)
     Tcg,

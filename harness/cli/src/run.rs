@@ -34,7 +34,7 @@ use crate::expected::Expected;
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunOptions {
-    /// Only this criterion, or these; the exit code is then theirs, and the others were not run
+    /// Run only this criterion, or these; the others are not run, and the exit code is for these
     #[arg(long, value_name = "CRITERION", value_parser = super::options::criterion())]
     only: Vec<Criterion>,
     #[command(flatten)]
@@ -157,8 +157,8 @@ fn adopt_lanes(dir: &Path) -> Result<(), Stop> {
         if lane.is_dir() {
             copy_files(&lane, &dir.join(name)).map_err(|error| {
                 let message = format!(
-                    "what {} holds cannot be copied for the report: {error}; the verdict is \
-                     there, and the rest is made by: vexfs-validate report {}",
+                    "{} cannot be copied for the report: {error}; the verdict is written, and \
+                     the report is made by: vexfs-validate report {}",
                     lane.display(),
                     dir.display()
                 );

@@ -19,7 +19,7 @@ const END: &str = "<!-- vexfs-validate sabotaged --update: end -->";
 
 pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
     let account = Account::read(&directory()).map_err(|failure| {
-        Stop::new(exit::EVIDENCE, format!("{failure}; they are looked for with: make sabotage"))
+        Stop::new(exit::EVIDENCE, format!("{failure}; look for saboteurs with: make sabotage"))
     })?;
     let table = markdown(&account.found);
     out!("{table}\n{account}\n");
@@ -29,14 +29,14 @@ pub(super) fn run(update: bool) -> Result<ExitCode, Stop> {
         write(&path, &account)
             .context(path.display())
             .map_err(|failure| Stop::new(exit::EVIDENCE, failure))?;
-        left = "; docs/sabotage.md keeps the rows that it had for them";
+        left = "; docs/sabotage.md keeps their earlier rows";
     }
     if !account.missing.is_empty() {
         return Err(Stop::new(
             exit::INCONCLUSIVE,
             format!(
-                "some have escaped, or nobody has looked for them{left}; they are looked for with: \
-                 make sabotage, make sanitize"
+                "some saboteurs were not found, or not looked for{left}; look for them with: make \
+                 sabotage, make sanitize"
             ),
         ));
     }

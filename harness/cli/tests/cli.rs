@@ -57,7 +57,7 @@ fn a_closed_pipe_ends_nothing_with_a_panic() {
 
 /// The program starts itself again with a usable directory, and not for ever.
 #[test]
-fn a_directory_for_temporary_files_need_not_serve() {
+fn an_unusable_tmpdir_is_no_error() {
     for directory in ["relative", "/nonexistent", "/proc"] {
         vexfs_validate(&["place"])
             .env("TMPDIR", directory)
@@ -205,7 +205,7 @@ fn a_kernel_without_headers_gets_no_module() {
 }
 
 #[test]
-fn a_soak_that_is_none_is_not_taken_for_one() {
+fn a_directory_without_a_soak_is_refused() {
     let runs = machine::project::root().join("harness/verdict/tests/runs");
     for command in ["verdict", "report"] {
         vexfs_validate(&[command])

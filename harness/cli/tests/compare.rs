@@ -44,7 +44,7 @@ fn at_a_lower_recall_a_ratio_counts_for_nothing() {
 }
 
 #[test]
-fn what_is_not_there_is_missing_and_no_failure() {
+fn a_missing_contender_is_no_failure() {
     let (said, code) = compare("/nonexistent/vexfs:flat", "engine");
     assert_eq!(code, exit::SETUP.code, "{said}");
     assert!(said.contains("/nonexistent/vexfs"), "{said}");

@@ -147,7 +147,7 @@ fn an_old_qemu_must_not_emulate() {
 }
 
 #[test]
-fn a_full_disk_for_evidence_is_told() {
+fn a_full_disk_for_evidence_is_reported() {
     let machine = Machine::new("up; exited 0");
     fs::create_dir(machine.path("evidence")).unwrap();
     let log = machine.path("evidence/guest-command.sh");
@@ -257,7 +257,7 @@ const PASSED: &str = concat!(
 );
 
 #[test]
-fn a_part_of_the_trials_is_told_as_one() {
+fn a_part_of_the_trials_is_reported_as_a_part() {
     let machine =
         Machine::new(&format!("up; echo '{PASSED}' >\"$evidence/guest.jsonl\"; exited 0"));
     machine.run(&[]).success();

@@ -235,7 +235,7 @@ fn a_daemon_that_goes_to_the_background_is_told_to_stay() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_leave_is_told_no_more() {
+fn advice_to_leave_a_word_out_is_given_alone() {
     let script = "shift; setsid --fork \"$0\" \"$@\"";
     let (said, code) =
         Room::with_daemon(&["sh", "-c", script, &example("plain_fuse"), "--background"]).tried();
@@ -282,7 +282,7 @@ fn a_module_alone_is_told_where_it_is_tried() {
 
 /// Output may be redirected to a disk that is full.
 #[test]
-fn what_cannot_be_written_is_said() {
+fn a_failed_write_is_reported() {
     let room = Room::new();
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     for arguments in
@@ -300,7 +300,7 @@ fn what_cannot_be_written_is_said() {
 }
 
 #[test]
-fn a_daemon_that_dies_has_its_last_words_told() {
+fn the_last_words_of_a_dead_daemon_are_shown() {
     let room = Room::with_daemon(&["env", "PLAIN_FUSE=dies-at-write", &example("plain_fuse")]);
     let (said, code) = room.tried();
     let line = said.lines().find(|line| line.starts_with("  2 lacks")).unwrap_or_default();
@@ -379,7 +379,7 @@ fn init_says_what_it_needs() {
         (&["--fuse", "yes", "--mount", "{program}"], 2, "does not say {mountpoint}"),
         (&["--fuse", "yes", "--mount", "{program} {mountpoint"], 2, "lacks its }"),
         (&["--fuse", "yes {mountpoint}"], 2, "this command takes none: options and mount point"),
-        (&["--module", ".", "--filesystem", "my fs"], 2, "\"my fs\" cannot be one"),
+        (&["--module", ".", "--filesystem", "my fs"], 2, "\"my fs\" is not a valid name"),
         (&["--module", "nosuch.ko"], 2, "nosuch.ko is not there"),
         (&["--filesystem", "myfs"], 2, "--module"),
     ] {

@@ -93,16 +93,16 @@ fn one_pair(sides: &[HomeFile; 2], shape: Shape, declaration: Declaration) -> Re
             apply(&kernel.file, &change).context(&told)?,
             apply(&fuse.file, &change).context(&told)?,
         );
-        require!(done.0 == done.1, "{told}: the kernel does it: {}, FUSE: {}", done.0, done.1);
+        require!(done.0 == done.1, "{told}: accepted by kernel: {}, by FUSE: {}", done.0, done.1);
         let lengths = (kernel.file.metadata()?.len(), fuse.file.metadata()?.len());
-        require!(lengths.0 == lengths.1, "{told}: kernel and fuse have {lengths:?} bytes");
+        require!(lengths.0 == lengths.1, "{told}: kernel and fuse differ in length: {lengths:?}");
         for effort in [0, 1] {
             let query = query(&mut dice, shape.dim);
             let by_kernel = kernel.search(declaration.dim, effort, &query).context(&told)?;
             let by_fuse = fuse.search(declaration.dim, effort, &query).context(&told)?;
             require!(
                 by_kernel == by_fuse,
-                "{told}: kernel and fuse answer otherwise: {by_kernel:?} and {by_fuse:?}"
+                "{told}: kernel and fuse answer differently: {by_kernel:?} and {by_fuse:?}"
             );
             compared += 1;
         }

@@ -258,7 +258,7 @@ fn insertion(
     let batches = PROTOCOL.rounds();
     require!(
         done.a_found == batches || rival.inserted.kind != Kind::Flat,
-        "of {batches} batches fuse found {} at once: a search sees every row whose write returned",
+        "fuse found {} of {batches} batches at once: a search must see every row that was written",
         done.a_found
     );
     check_counters(Home::Fuse, fuse.measured.each())?;

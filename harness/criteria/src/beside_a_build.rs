@@ -115,7 +115,7 @@ pub(super) fn killed_syncs_are_gone(context: &Context) -> Result<(), Failure> {
         let syncing = started(path, Act::Sync, None)?;
         wait_for("an fsync to be submitted", LIMIT, || {
             if let Some(status) = syncing.ended()? {
-                machine::fail!("the process that syncs {}: {}", in_words(status), syncing.said()?);
+                machine::fail!("the fsync process {}: {}", in_words(status), syncing.said()?);
             }
             Ok((!syncing.said()?.is_empty()).then_some(()))
         })?;
@@ -142,7 +142,7 @@ pub(super) fn killed_syncs_are_gone(context: &Context) -> Result<(), Failure> {
             let hits = searcher.search(&file, query).context("SEARCH")?;
             require!(
                 matches!(hits, [hit] if hit.distance == 0 && hit.row == row as u64),
-                "row {row} was stored before an fsync by io_submit, and is not found: {hits:?}"
+                "row {row} was stored before an fsync by io_submit and is not found: {hits:?}"
             );
         }
         submit_sync(&file)?.wait()
@@ -172,7 +172,7 @@ pub(super) fn waiting_writers_hold_nothing(context: &Context) -> Result<(), Fail
         let most = WRITERS as u64 * THREADS_OWN;
         require!(
             held <= most,
-            "{WRITERS} writers wait for an ATTACH, and the kernel holds {held} bytes for them, more \
+            "{WRITERS} writers wait for an ATTACH, and the kernel uses {held} bytes for them, more \
              than {most}"
         );
         Ok(())
@@ -201,7 +201,7 @@ fn waiting(pid: i32) -> Result<usize, Failure> {
 /// # Errors
 /// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).context("what to do with the file")?;
+    let order: Order = serde_json::from_str(order).context("parsing the order")?;
     let file = opened(&order.path)?;
     match order.act {
         Act::Build => {

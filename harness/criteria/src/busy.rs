@@ -85,7 +85,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let ended = building.finish(LIMIT)?;
     require!(
         std::os::unix::process::ExitStatusExt::signal(&ended.status) == Some(libc::SIGKILL),
-        "the ATTACH ended before all were answered, with {}: {}",
+        "the ATTACH ended before all requests were answered, with {}: {}",
         ended.status,
         ended.tail()
     );
@@ -136,6 +136,6 @@ fn hear(
         Err(RecvTimeoutError::Timeout) => {
             fail!("{who}'s {what} is not answered within {} s, {meanwhile}", LIMIT.as_secs())
         }
-        Err(RecvTimeoutError::Disconnected) => fail!("{who} cannot ask for {what}"),
+        Err(RecvTimeoutError::Disconnected) => fail!("{who} could not send {what}"),
     }
 }

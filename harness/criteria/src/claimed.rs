@@ -57,7 +57,7 @@ impl Idle {
 
     fn end(self) -> Result<(), Failure> {
         let after = self.file.stats()?.searches;
-        require!(after == self.before, "its searches went from {} to {after}", self.before);
+        require!(after == self.before, "its search counter went from {} to {after}", self.before);
         let made = self.new_files.end()?;
         let files = made.files.len() + made.missed.len();
         require!(files == 0, "{files} files were made on it");

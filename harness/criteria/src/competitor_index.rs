@@ -49,14 +49,14 @@ fn chromadb(options: &Value, configuration: &Value, protocol: &Protocol) -> Resu
     let space = serde_json::to_value(protocol.metric)?;
     require!(
         hnsw["ef_search"] == asked && hnsw["space"] == space,
-        "chromadb was to search at ef_search {asked} in space {space}, and reads back {hnsw}: not \
+        "chromadb should search at ef_search {asked} in space {space}, but reports {hnsw}: not \
          authentic"
     );
     let (m, ef) = (CHROMADB_M, CHROMADB_EF_CONSTRUCTION);
     require!(
         hnsw["max_neighbors"] == m && hnsw["ef_construction"] == ef,
-        "chromadb was to build its graph with max_neighbors {m} and ef_construction {ef}, its \
-         defaults, and reads back {hnsw}: not authentic"
+        "chromadb should build its graph with its defaults, max_neighbors {m} and ef_construction \
+         {ef}, but reports {hnsw}: not authentic"
     );
     Ok(())
 }
@@ -125,7 +125,7 @@ mod tests {
     #[case(json!("hnsw"), json!(PROTOCOL.rows - 1), false)]
     #[case(json!("brute force"), json!(500), false)]
     #[case(json!("brute force"), json!(null), false)]
-    fn qdrants_count_bears_out_its_word(
+    fn qdrants_count_must_agree_with_its_index(
         #[case] index: Value,
         #[case] indexed: Value,
         #[case] fits: bool,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_not_there_are_missed() {
+    fn missing_rows_are_noticed() {
         let said = said(Competitor::Qdrant, json!({}), &json!({"rows": 9_999}));
         assert_eq!(said.unwrap_err(), "qdrant was given 10000 rows and holds 9999: not authentic");
     }

@@ -55,7 +55,7 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
     let kind = &names().file_system;
     let ours = mount(kind).map(|ours| ours.map_or("done".to_owned(), |errno| errno.to_string()))?;
     if ours != Errno::EPERM.to_string() {
-        let told = format!("a mount of {kind} in a user namespace: {ours}, where EPERM is due");
+        let told = format!("a mount of {kind} in a user namespace: {ours}, expected EPERM");
         return Err(contract::user_namespace(Failure::new(told)));
     }
     loaded.unload()
@@ -67,7 +67,7 @@ pub(super) fn refuses_user_namespaces(_: &Context) -> Result<(), Failure> {
 /// # Errors
 /// If there is no such namespace.
 pub(super) fn play(order: &str) -> Result<(), Failure> {
-    let order: MountOrder = serde_json::from_str(order).context("what is to be mounted")?;
+    let order: MountOrder = serde_json::from_str(order).context("parsing the order")?;
     let (uid, gid) = (geteuid(), getegid());
     // The file is the parent's, which root of another user namespace may not look at.
     let asker = part::Asker::find()?;
@@ -100,11 +100,11 @@ pub(super) fn indexes_count_in_cgroups(context: &Context) -> Result<(), Failure>
 
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
     let memory = stats(&file, 0).context("STATS")?.memory;
-    require!(memory >= (ROWS * DIM) as u64, "an index of {ROWS} rows holds {memory} bytes");
+    require!(memory >= (ROWS * DIM) as u64, "an index of {ROWS} rows uses only {memory} bytes");
     let attached = cgroup.charged()?;
     detach(&file, 0).context("DETACH")?;
     // The kernel gives charges back in batches, so 5 % of the index may be missing.
-    let given_back = format!("{memory} bytes of an index, given back to the cgroup of who made it");
+    let given_back = format!("{memory} bytes of an index, given back to its creator's cgroup");
     let detached = wait_for(given_back, Duration::from_secs(5), || {
         let charged = cgroup.charged()?;
         Ok((attached.saturating_sub(charged) >= memory / 100 * 95).then_some(charged))

@@ -57,10 +57,10 @@ fn weighed(
     let taken = before.0.saturating_sub(available_kib()?);
     let counted = counted_kib(root)?.saturating_sub(before.1);
     context.fact(what, json!({"taken_kib": taken, "counted_kib": counted, "least_kib": least}))?;
-    require!(counted >= least, "{what}: {counted} KiB are counted, {least} are due at least");
+    require!(counted >= least, "{what}: {counted} KiB are counted, expected at least {least}");
     require!(
         taken <= counted + counted / 7 + NOISE_KIB,
-        "{what}: the machine has {taken} KiB less, of which the mount counts {counted}"
+        "{what}: free memory fell by {taken} KiB, but the mount counts only {counted} KiB"
     );
     Ok(())
 }
@@ -122,8 +122,8 @@ pub(super) fn emptied_directories_keep_no_memory(context: &Context) -> Result<()
     context.fact("resident KiB", json!({"10 directories": first, "50 directories": last}))?;
     if last > first + MOST_KIB {
         return Err(contract::memory_kept(Failure::new(format!(
-            "{NAMES} names were moved through {DIRECTORIES} directories: after {FIRST} of them the \
-             daemon held {first} KiB, and then {last}"
+            "{NAMES} names were moved through {DIRECTORIES} directories: the daemon used {first} \
+             KiB after {FIRST} directories and {last} KiB after all"
         ))));
     }
     drop(from);
@@ -183,12 +183,12 @@ pub(super) fn removed_files_keep_no_memory(context: &Context) -> Result<(), Fail
     context.fact("resident KiB", json!({"before": before, "most": most, "removed": last}))?;
     require!(
         most >= before + (FILES * BYTES / 1024) as u64,
-        "{FILES} files of {BYTES} bytes, and the daemon held {most} KiB, after {before} before them"
+        "the daemon used only {most} KiB with {FILES} files of {BYTES} bytes, {before} KiB without"
     );
     if given_back.is_err() {
         return Err(contract::memory_kept(Failure::new(format!(
-            "all files are removed, and the daemon holds {last} KiB: it held {before} before there \
-             were any, and {most} with them"
+            "the daemon uses {last} KiB after all files were removed: it used {before} KiB before \
+             they were made, and {most} KiB with them"
         ))));
     }
     mounted.unmount()

@@ -118,7 +118,7 @@ fn check_memory(kib: &[i64]) -> Result<(), Failure> {
     let growth = (median(&kib[count - 25..]) - median(&kib[50..75])) as i64;
     require!(
         growth <= MEMORY_TOLERANCE_KIB,
-        "the kernel holds {growth} KiB more after {count} cycles than after 50: a leak"
+        "the kernel uses {growth} KiB more after {count} cycles than after 50: a leak"
     );
     Ok(())
 }

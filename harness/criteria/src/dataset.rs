@@ -136,7 +136,7 @@ pub fn vexfs(context: &Context, name: &str, mount: &Path) -> Result<(), Failure>
     rows_come_back(context, &mut file)?;
     let indexed = file.stats()?.rows;
     let rows = PROTOCOL.rows as u64;
-    require!(indexed == rows, "{name} keeps {rows} rows and has indexed {indexed}");
+    require!(indexed == rows, "{name} stored {rows} rows but indexed {indexed}");
     Ok(())
 }
 

@@ -82,7 +82,7 @@ fn around_the_module() -> Trial {
             {
                 require!(
                     *outcomes == before,
-                    "FUSE does not behave as before the module was loaded {when}:\n{}",
+                    "FUSE behaves differently {when} than before the module was loaded:\n{}",
                     difference(&before, outcomes)
                 );
             }
@@ -219,7 +219,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
         let file = mountpoint.join("f");
         fs::write(&file, WRITTEN).context(format!("round {round}"))?;
         if let Some(predecessor) = predecessor.replace(daemon) {
-            predecessor.finish(REFUSAL_LIMIT).context("the daemon before it")?;
+            predecessor.finish(REFUSAL_LIMIT).context("the previous daemon")?;
         }
         if !is_mounted(&mountpoint)? {
             return Err(gone(round));
@@ -235,7 +235,7 @@ fn successors(_: &Context) -> Result<(), Failure> {
         last.finish(REFUSAL_LIMIT).context("the last daemon")?;
     }
     let left = Foreground::end_all_of(&mountpoint)?;
-    require!(left.is_empty(), "the daemons have left {}", left.join(", "));
+    require!(left.is_empty(), "the daemons left {} behind", left.join(", "));
     Ok(())
 }
 
@@ -295,13 +295,13 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         }
         let ended = daemon.finish(REFUSAL_LIMIT);
         let left = Foreground::end_all_of(path)?;
-        let ended = ended.context(format!("a mount point that is {word:?}: it goes on"))?;
+        let ended = ended.context(format!("a mount point that is {word:?}: the daemon runs on"))?;
         let (status, output) = (ended.status, ended.tail());
         // Exit code and message are only fixed for the reference.
         let as_due = if own { !status.success() } else { status.code() == Some(3) };
         require!(
             as_due && (own || output.contains(word)),
-            "a mount point that is {word:?}: it {}, where a refusal is due: {output}",
+            "a mount point that is {word:?}: the daemon {}, expected a refusal: {output}",
             in_words(status)
         );
         require!(left.is_empty(), "a mount point that is {word:?}: it left {}", left.join(", "));
@@ -317,7 +317,7 @@ fn bad_mount_points(_: &Context) -> Result<(), Failure> {
         let (status, output) = (ended.status, ended.tail());
         require!(
             status.code() == Some(3) && output.contains("in use"),
-            "a mount point that is in use: it {}, where a refusal is due: {output}",
+            "a mount point that is in use: the daemon {}, expected a refusal: {output}",
             in_words(status)
         );
         mount.unmount()?;

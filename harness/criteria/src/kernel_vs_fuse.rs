@@ -162,7 +162,7 @@ impl Mounts<'_> {
 
 fn require_home(home: Home, file: &VexfsFile) -> Result<(), Failure> {
     let found = file.stats()?.home;
-    require!(found == home as u32, "what should be home {home:?} says that it is home {found}");
+    require!(found == home as u32, "STATS reports home {found}, expected {home:?}");
     Ok(())
 }
 
@@ -241,7 +241,7 @@ fn every_kind_answers_identically(
         let expected = answers(&mut kernel, &data).context(of("kernel"))?;
         require!(
             expected.last.iter().all(|answer| answer.ids.len() == PROTOCOL.k),
-            "{}: not {} neighbours to each query",
+            "{}: a query was not answered with {} neighbours",
             of("kernel"),
             PROTOCOL.k
         );
@@ -280,7 +280,7 @@ fn at_each_instruction_set(context: &Context, expected: &[Answered]) -> Result<(
             let mut kernel = VexfsFile::create(home::name(Home::Kernel), &path, declaration)?;
             answers(&mut kernel, &data)?.same_as(expected).context(of.clone())?;
             let simd = kernel.stats()?.simd;
-            require!(simd == level, "{of}: the index says that it computes with simd={simd}");
+            require!(simd == level, "{of}: STATS reports simd={simd}");
         }
         mount.unmount()?;
         loaded.unload()?;
@@ -306,8 +306,8 @@ fn insertion(context: &Context, mounts: &Mounts<'_>) -> Result<(), Failure> {
         let batches = PROTOCOL.rounds();
         require!(
             done.a_found == batches && done.b_found == batches,
-            "of {batches} batches the kernel found {} at once, fuse {}: a search sees every row \
-             whose write returned",
+            "of {batches} batches the kernel found {} at once, fuse {}: a search must see every \
+             row that was written",
             done.a_found,
             done.b_found
         );

@@ -216,8 +216,8 @@ fn killed_beside_searches(
     let granted_s = granted.as_secs_f64();
     require!(
         took.is_some(),
-        "a {act:?} that was killed while others search is still there {granted_s:.1} s after SIGKILL, \
-         which found it at: {said}"
+        "a {act:?} that was killed while others search is still there {granted_s:.1} s after \
+         SIGKILL; it was at: {said}"
     );
     require!(
         ends.iter().all(Option::is_some),
@@ -354,7 +354,7 @@ fn msync(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
 /// # Errors
 /// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: Order = serde_json::from_str(order).context("what to do with the file")?;
+    let order: Order = serde_json::from_str(order).context("parsing the order")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let length = order.components * VALUE;
     if order.act == Act::Truncate {

@@ -125,7 +125,7 @@ fn refuses_while_mounted(_: &Context) -> Result<(), Failure> {
     // With O_NONBLOCK, delete_module(2) gives EWOULDBLOCK for a module in use.
     match loaded.try_unload() {
         Err(Errno::EWOULDBLOCK | Errno::EBUSY) => {}
-        other => machine::fail!("unloading while mounted gave {other:?}, EWOULDBLOCK is due"),
+        other => machine::fail!("unloading while mounted gave {other:?}, expected EWOULDBLOCK"),
     }
     fs::write(mount.path().join("f"), "works on")?;
     mount.unmount()?;
@@ -138,7 +138,7 @@ fn refuses_to_load_twice(_: &Context) -> Result<(), Failure> {
     match file.load() {
         Err(failure) => {
             let words = failure.to_string();
-            require!(words.contains("EEXIST"), "a second load failed otherwise: {words}");
+            require!(words.contains("EEXIST"), "a second load failed, expected EEXIST: {words}");
         }
         Ok(second) => {
             // There are now two guards for one module; the first one unloads it.
@@ -162,9 +162,9 @@ pub(crate) fn refuse_unknown_options() -> Result<(), Failure> {
             Err(failure) if failure.to_string().contains("EINVAL") => {}
             // The mount was refused by a command, which does not tell the errno.
             Err(_) if mounts_by_command()? => {}
-            Err(failure) => machine::fail!("{options}: {failure}, EINVAL is due"),
+            Err(failure) => machine::fail!("{options}: {failure}, expected EINVAL"),
             Ok(_mounted) => {
-                let failure = format!("mount -o {options} is accepted, EINVAL is due");
+                let failure = format!("mount -o {options} is accepted, expected EINVAL");
                 return Err(contract::unknown_option(Failure::new(failure)));
             }
         }

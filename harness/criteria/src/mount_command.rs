@@ -87,7 +87,7 @@ fn is_as_mounted(mount: &Path) -> Result<(), Failure> {
     let size = stat.blocks().saturating_mul(stat.fragment_size());
     // Another module may take no options, which its trials of limits tell.
     let as_asked = size == SIZE || is_own(Home::Kernel)?;
-    require!(as_asked, "size={SIZE} has not come to the mount, which has {size} bytes");
+    require!(as_asked, "size={SIZE} did not reach the mount, which has {size} bytes");
     use_what_there_is(mount).map(drop)
 }
 

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_that_of_the_rates() {
+    fn a_ratio_compares_the_rates() {
         let time = (400.0 / (948.54 * 3.0) * 1e9) as u64;
         let ratio = compared(vec![time; 20]).ratio().unwrap();
         assert!((ratio.estimate - 3.0).abs() < 1e-6, "{ratio:?}");
@@ -151,7 +151,7 @@ mod tests {
     #[rstest::rstest]
     #[case::fewer(vec![1_000; 19], "19 batches, where the protocol asks for 20")]
     #[case::more(vec![1_000; 25], "25 batches")]
-    #[case::no_time([vec![1_000; 19], vec![0]].concat(), "a time that is none")]
+    #[case::no_time([vec![1_000; 19], vec![0]].concat(), "an impossible time")]
     fn other_batches_are_no_ratio(#[case] batch_ns: Vec<u64>, #[case] words: &str) {
         let message = compared(batch_ns).ratio().unwrap_err().to_string();
         assert!(message.contains(words), "{message}");

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_fuse_is_told_what_to_do() {
+    fn a_machine_without_fuse_gets_a_remedy() {
         let Err(missing) = dev_fuse(Path::new("/nonexistent/fuse")) else {
             panic!("there is no such device");
         };

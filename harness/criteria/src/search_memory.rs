@@ -138,8 +138,8 @@ fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
         while greedy.refused.load(Ordering::Relaxed) == refused {
             require!(
                 Instant::now() < deadline,
-                "{AT_ONCE} expensive searches of one user at once are all answered, on a mount of \
-                 {MOUNT}: {} of them, {refused} refused",
+                "none of one user's {AT_ONCE} expensive searches at once is refused any more, on a \
+                 mount of {MOUNT}: {} answered, {refused} refused so far",
                 greedy.answered.load(Ordering::Relaxed)
             );
             thread::yield_now();
@@ -147,8 +147,8 @@ fn others(path: &Path, query: &[f32], greedy: &Greedy) -> Result<(), Failure> {
         for (what, param) in [("a modest", 1), ("an expensive", REFINE)] {
             require!(
                 search(&file, query, param).context("another user's search")?,
-                "{what} search of another user is ENOMEM, beside one user's that have all the memory \
-                 that he may have (number {number})"
+                "{what} search of another user fails with ENOMEM while one user's searches use all \
+                 the memory that one user may have (number {number})"
             );
         }
     }
@@ -173,8 +173,8 @@ pub(super) fn counts_in_the_searchers_cgroup(context: &Context) -> Result<(), Fa
     context.fact("kernel memory of a cgroup", json!({"modest": modest, "expensive": expensive}))?;
     require!(
         expensive.saturating_sub(modest) >= MEBIBYTE / 4 * 3,
-        "searches that keep a mebibyte of candidates count {expensive} bytes at most in the cgroup of \
-         who searches, modest ones {modest}"
+        "searches that keep a mebibyte of candidates count {expensive} bytes at most in their \
+         caller's cgroup, modest ones {modest}"
     );
     mount.unmount()?;
     loaded.unload()

@@ -36,7 +36,7 @@ pub(super) fn end_with_the_write(context: &Context) -> Result<(), Failure> {
     open_to_all(mount.path())?;
     let mut tries = 1;
     while !is_given_within(mount.path())? {
-        require!(tries < TRIES, "the write was through before the bit was set, {TRIES} times");
+        require!(tries < TRIES, "the write finished before the bit was set, {TRIES} times");
         tries += 1;
     }
     context.fact("tries until the bit was set within the write", tries)?;

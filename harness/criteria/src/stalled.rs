@@ -102,7 +102,7 @@ impl Stalled {
         let timeout = PollTimeout::try_from(LIMIT).context("a timeout")?;
         let mut asked = [PollFd::new(self.provider.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut asked, timeout).context("poll")?;
-        require!(ready == 1, "the write needs no memory within {} s", LIMIT.as_secs());
+        require!(ready == 1, "the write did not read its buffer within {} s", LIMIT.as_secs());
         Ok(())
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
         content.len() == 2 * PAGE
             && content[..PAGE].iter().all(|&byte| byte == WRITTEN)
             && content[PAGE..].iter().all(|&byte| byte == 0),
-        "the file has not what was written"
+        "the file does not contain what was written"
     );
     let bits = fs::metadata(busy(&root))?.permissions().mode() & 0o7777;
     require!(bits == 0o777, "a set-ID file that was written to has mode {bits:o}");
@@ -183,10 +183,10 @@ pub(super) fn stores_behind_the_end_are_lost(_: &Context) -> Result<(), Failure>
     require!(written == LENGTH, "{written} of {LENGTH} bytes were written");
     let content = fs::read(&path)?;
     require!(content.len() == AT + LENGTH, "the file has {} bytes", content.len());
-    require!(content[..SIZE].iter().all(|&byte| byte == WRITTEN), "what was there is gone");
+    require!(content[..SIZE].iter().all(|&byte| byte == WRITTEN), "the earlier bytes have changed");
     if content[SIZE..].iter().any(|&byte| byte != 0) {
-        let failure = "it was stored behind the end of a file, while a write waited for its \
-                       memory, and came into it";
+        let failure = "bytes that were stored behind the end of a file while a write waited for \
+                       its memory became part of the file";
         return Err(contract::stored_behind_the_end(Failure::new(failure)));
     }
     drop(mapping);

@@ -49,7 +49,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
     let ended = writing.finish(LIMIT)?;
     require!(
         ended.status.signal() == Some(libc::SIGKILL),
-        "the write ended before all were answered, with {}: {}",
+        "the write ended before all requests were answered, with {}: {}",
         ended.status,
         ended.tail()
     );
@@ -63,7 +63,7 @@ pub(super) fn others_are_answered(context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// What the kernel says of that.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let path: PathBuf = serde_json::from_str(order).context("what is to be written to")?;
+    let path: PathBuf = serde_json::from_str(order).context("parsing the order")?;
     let mut file = OpenOptions::new().write(true).open(&path)?;
     let zeros = vec![0; WRITTEN];
     file.write_all(&zeros).context("write")

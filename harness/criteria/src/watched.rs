@@ -54,7 +54,7 @@ pub(crate) fn watched(
         Ok(left.is_empty().then_some(()))
     });
     if gone.is_err() {
-        machine::fail!("after unloading there is what was not there before: {}", left.join(", "));
+        machine::fail!("unloading left behind: {}", left.join(", "));
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
     let stats = stats(&file, 0).context("STATS")?;
     require!(
         stats.home == Home::Kernel as u32 && stats.searches == 3,
-        "3 searches of the kernel's are counted as {} of home {}",
+        "3 searches in the kernel are counted as {} searches in home {}",
         stats.searches,
         stats.home
     );
@@ -143,7 +143,7 @@ pub(crate) fn use_it(mount: &Path) -> Result<(), Failure> {
 }
 
 fn reads_back_and_goes(path: &Path, data: &Dataset) -> Result<(), Failure> {
-    require!(fs::read(path)? == dataset::bytes(&data.base), "the file reads otherwise");
+    require!(fs::read(path)? == dataset::bytes(&data.base), "the file's bytes have changed");
     Ok(fs::remove_file(path)?)
 }
 

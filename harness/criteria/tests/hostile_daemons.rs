@@ -138,7 +138,7 @@ fn a_trial_fails_in_words(#[case] fault: &str, #[case] trial: &str, #[case] word
 /// No file is unlinked in this trial, so forgetting them does no harm. But the daemon is built on
 /// fuser, which may take down the mount of its successor.
 #[test]
-fn a_successor_of_a_daemon_that_forgets_ends_in_words() {
+fn a_successor_of_a_daemon_that_forgets_fails_with_a_message() {
     let room = Workplace::new();
     let arguments = ["--exact", "fuse::a_successor_keeps_its_mount"];
     let text = said(&room.criterion("forgets", &arguments).output().unwrap());

@@ -86,7 +86,7 @@ fn plays(block: &str) {
 }
 
 #[test]
-fn its_commands_on_this_machine_print_what_it_says() {
+fn commands_on_the_page_print_what_it_shows() {
     let blocks = blocks(&page(), "console");
     let of_daemons: Vec<&String> =
         blocks.iter().filter(|block| block.contains("cargo test --test fuse")).collect();
@@ -97,7 +97,7 @@ fn its_commands_on_this_machine_print_what_it_says() {
 }
 
 #[test]
-fn the_files_that_it_shows_are_those_of_the_fixtures() {
+fn files_on_the_page_equal_the_fixtures() {
     let mut shown = 0;
     for block in blocks(&page(), "toml") {
         let Some((first, rest)) = block.split_once('\n') else { continue };

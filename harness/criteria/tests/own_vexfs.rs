@@ -53,7 +53,7 @@ fn what_is_lacking_is_named_with_its_errno() {
 /// A healthy file system may refuse what only the contract asks. One that says that it has done it,
 /// and has not, is broken, and the message must not excuse it.
 #[test]
-fn what_is_lacking_and_what_is_broken_are_told_apart() {
+fn lacking_and_broken_operations_are_reported_differently() {
     let plain = plain_fuse();
     let plain = plain.to_str().unwrap();
     for (fault, broken) in [("none", false), ("says-done", true)] {
@@ -77,7 +77,7 @@ fn what_is_lacking_and_what_is_broken_are_told_apart() {
 
 /// POSIX lets a file system keep times in whole seconds, and keep only some years.
 #[test]
-fn who_keeps_whole_seconds_is_told_what_the_contract_asks_and_nothing_else() {
+fn whole_second_timestamps_fail_only_what_the_contract_asks() {
     let plain = plain_fuse();
     let options = ["PLAIN_FUSE=whole-seconds", plain.to_str().unwrap()];
     let mount = FuseMount::start_announced(Path::new("env"), &options, Readiness::Unannounced);
@@ -96,7 +96,7 @@ fn who_keeps_whole_seconds_is_told_what_the_contract_asks_and_nothing_else() {
 
 /// A daemon that hangs is neither waited for for ever nor left behind.
 #[test]
-fn a_daemon_that_mounts_and_never_answers_is_told_and_taken_down() {
+fn a_daemon_that_mounts_and_never_answers_is_reported_and_taken_down() {
     let options = ["left-by-the-mute"];
     let mount = FuseMount::start_announced(&example("mute_fuse"), &options, Readiness::Unannounced);
     let said = mount.unwrap_err().to_string();
@@ -153,7 +153,7 @@ fn criterion(config: &str, arguments: &[&str]) -> String {
 
 /// Trials outside the table of operations that need ATTACH say that only the contract asks for it.
 #[test]
-fn what_needs_requests_is_told_as_the_contracts() {
+fn missing_requests_are_reported_as_the_contracts_demand() {
     let config = of_plain_fuse();
     for trial in [
         "fuse::ends_while_it_refuses_and_writes_back",
@@ -200,7 +200,7 @@ fn a_file_system_without_mkdir_is_tried_in_its_root() {
 }
 
 #[test]
-fn what_keeps_a_daemon_from_starting_is_said_once() {
+fn why_a_daemon_does_not_start_is_reported_once() {
     let config = r#"fuse = ["sh", "-c", "echo the disk is on fire >&2; exit 7"]"#;
     let text = criterion(config, &["fuse::rename", "--test-threads=1"]);
     let said = text.lines().filter(|line| *line == "the disk is on fire");
@@ -214,7 +214,7 @@ fn what_keeps_a_daemon_from_starting_is_said_once() {
 }
 
 #[test]
-fn a_daemon_without_options_is_told_what_to_leave_out() {
+fn a_daemon_that_takes_no_options_gets_a_remedy() {
     let refuses = "case $1 in -o) echo unknown option -o >&2; exit 1;; esac; exec \"$0\" \"$1\"";
     let daemon = plain_fuse();
     let config = format!("fuse = {:?}\n", ["sh", "-c", refuses, daemon.to_str().unwrap()]);
@@ -229,7 +229,7 @@ fn a_daemon_without_options_is_told_what_to_leave_out() {
 
 /// libfuse's daemons exit with 8 after a signal. What counts is that the mount is gone.
 #[test]
-fn what_a_signalled_daemon_exits_with_is_its_own_affair() {
+fn a_daemon_may_exit_with_any_status_after_a_signal() {
     let exits_with_8 = "for mountpoint; do :; done
         \"$0\" \"$@\" & daemon=$!
         trap 'fusermount3 -u \"$mountpoint\"; wait $daemon; exit 8' TERM INT HUP
@@ -286,7 +286,7 @@ fn a_daemon_that_goes_to_the_background_refuses_nothing() {
     let background = "setsid --fork \"$0\" \"$@\"";
     let config = format!("fuse = {:?}\n", ["sh", "-c", background, plain_fuse().to_str().unwrap()]);
     let text = criterion(&config, &["fuse::bad_mount_points_are_refused", "--exact"]);
-    let said = "\"does not exist\": it exited with status 0, where a refusal is due";
+    let said = "\"does not exist\": the daemon exited with status 0, expected a refusal";
     assert!(text.contains(said), "{text}");
 }
 

@@ -30,7 +30,7 @@ fn binomial_at_most(n: usize, k: usize) -> f64 {
 }
 
 #[test]
-fn ranks_are_those_of_an_independent_implementation() {
+fn ranks_agree_with_an_independent_implementation() {
     for n in (6..=60).chain([100, 200, 500]) {
         for alpha in [0.05, 0.025, 0.021, 0.014, 0.015] {
             let expected = (0..n).take_while(|&k| binomial_at_most(n, k) <= alpha).last();

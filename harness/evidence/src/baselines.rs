@@ -157,14 +157,14 @@ impl Baselines {
         let baselines: Baselines =
             serde_json::from_str(text).map_err(|error| BadFigures(error.to_string()))?;
         require!(!baselines.provenance.trim().is_empty(), "it does not say where it comes from");
-        require!(!baselines.figures.is_empty(), "it holds no figure");
+        require!(!baselines.figures.is_empty(), "it has no figures");
         let mut seen = BTreeSet::new();
         for (number, figure) in baselines.figures.iter().enumerate() {
             let name = format!("figure {}, {figure}", number + 1);
             figure.check().map_err(|error| BadFigures(format!("{name}: {error}")))?;
             let Figure { system, operation, rows, dim, transport, .. } = *figure;
             let first = seen.insert((system, operation, rows, dim, transport));
-            require!(first, "{name}: it is there twice");
+            require!(first, "{name}: it is recorded twice");
         }
         Ok(baselines)
     }
@@ -190,7 +190,7 @@ impl Baselines {
                 .collect();
             format!(
                 "not comparable: {system}'s {operation} of {rows} x {dim} was not recorded; \
-                 recorded are {}",
+                 recorded sizes: {}",
                 if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") }
             )
         })
@@ -229,7 +229,7 @@ impl Figure {
             RatedOperation::Insertion => Unit::RowsPerSecond,
             RatedOperation::Search => Unit::QueriesPerSecond,
         };
-        require!(self.unit == unit, "an {} rate has another unit", self.operation);
+        require!(self.unit == unit, "the unit of the {} rate is wrong", self.operation);
         require!(is_date(&self.date), "{:?} is no date (YYYY-MM-DD)", self.date);
         require!(!self.note.trim().is_empty(), "its note is empty");
         Ok(())
@@ -299,12 +299,12 @@ mod tests {
     )]
     #[case::rows_is_a_rate(r#""rows": 1000"#, r#""rows": 1976"#, "are columns swapped")]
     #[case::negative_rate("948.54", "-948.54", "no rate")]
-    #[case::unit_of_the_other(r#""unit": "rows/s""#, r#""unit": "queries/s""#, "another unit")]
+    #[case::unit_of_the_other(r#""unit": "rows/s""#, r#""unit": "queries/s""#, "rate is wrong")]
     #[case::unknown_unit(r#""unit": "rows/s""#, r#""unit": "ops/sec""#, "unknown variant")]
     #[case::missing_field(r#""dim": 384, "#, "", "missing field `dim`")]
     #[case::unknown_field(r#""dim": 384"#, r#""dim": 384, "p50": 1"#, "unknown field `p50`")]
     #[case::no_date("2025-05-31", "31.05.2025", "no date")]
-    #[case::twice("\"qdrant\"", "\"chromadb\"", "it is there twice")]
+    #[case::twice("\"qdrant\"", "\"chromadb\"", "it is recorded twice")]
     fn a_damaged_record_is_refused(
         #[case] whole: &str,
         #[case] damaged: &str,

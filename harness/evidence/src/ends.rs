@@ -45,13 +45,13 @@ fn lines_against(ends: &[&GuestEnded], guest: Option<&Trail>) -> Vec<String> {
                  host's records are cut off"
             }
             Some(_) => {
-                "was not there when the guest ended, by the launcher's last word: that of a later \
-                 guest is lost, or somebody has added to the evidence"
+                "was not there when the guest ended, as the launcher last recorded: the end of a \
+                 later guest is lost, or somebody has added to the evidence"
             }
         };
         damage.push(at(last + 1, what));
     } else if let Some(line) = boots(guest).nth(ends.len()) {
-        let what = format!("a guest begins that is one more than the {} that ended", ends.len());
+        let what = format!("a guest begins here, one more than the {} that ended", ends.len());
         damage.push(at(line, &what));
     }
     damage
@@ -173,7 +173,7 @@ mod tests {
 
     #[rstest::rstest]
     #[case::of_the_only_one(MadeTrails::new().boots(), 1, "no word of the launcher")]
-    #[case::of_the_second(MadeTrails::new().boots().ends().boots(), 3, "that of a later guest is lost")]
+    #[case::of_the_second(MadeTrails::new().boots().ends().boots(), 3, "the end of a later guest is lost")]
     #[case::of_the_first(MadeTrails::new().boots().boots().ends(), 3, "one more than the 1 that ended")]
     #[case::of_its_evidence(MadeTrails::new().boots().ended(None), 1, "was not there")]
     #[case::after_it(

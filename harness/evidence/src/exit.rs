@@ -29,13 +29,13 @@ exits! {
     /// Success.
     SUCCESS = 0, "all five criteria PASS, or those of --only; or the command did what it was asked";
     /// A criterion fails.
-    FAIL = 1, "a criterion, soak, comparison or try FAILs, something got slower, or a guest's command said 1";
+    FAIL = 1, "a criterion, soak, comparison or try FAILs, something got slower, or a guest command exited 1";
     /// Bad command line.
-    USAGE = 2, "the command line cannot be understood, or what init was told cannot be";
+    USAGE = 2, "the command line cannot be understood, or an answer to init cannot be used";
     /// Not decided.
     INCONCLUSIVE = 3, "none FAILs, but one is INCONCLUSIVE: not run, damaged, undecided; or a saboteur is missing";
     /// Permission was refused.
-    REFUSED = 4, "an attestation does not hold for what it was shown for, or the gate stays shut";
+    REFUSED = 4, "an attestation does not hold for the given file or kernel, or the gate stays shut";
     /// The machine lacks something.
     SETUP = 10, "something is missing on this machine, or vexfs.toml is refused; the message says what to do";
     /// The guest never came up.
@@ -47,7 +47,7 @@ exits! {
     /// Lock-up.
     LOCKUP = 14, "the guest's kernel reported a lock-up, stall or hung task";
     /// Silence.
-    SILENT = 15, "the guest said nothing for longer than its limit";
+    SILENT = 15, "the guest printed nothing for longer than its limit";
     /// Too long.
     TIMEOUT = 16, "the guest's command ran longer than its limit";
     /// Gone.

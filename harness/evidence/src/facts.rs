@@ -52,7 +52,7 @@ impl Compared {
         let rows = self.figure.rows as f64 / PROTOCOL.rounds() as f64;
         let log_ratio = |&time: &u64| log(rows / (time as f64 / 1e9) / self.figure.value);
         let logs: Vec<f64> = self.batch_ns.iter().map(log_ratio).collect();
-        Ratio::of_rounds(&logs).ok_or_else(|| BadBatches("a batch has a time that is none".into()))
+        Ratio::of_rounds(&logs).ok_or_else(|| BadBatches("a batch has an impossible time".into()))
     }
 }
 

@@ -83,7 +83,7 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut fields = Map::new();
         while let Some((name, Unambiguous(value))) = from.next_entry::<String, _>()? {
             if fields.contains_key(&name) {
-                return Err(A::Error::custom(format!("field `{name}` stands twice")));
+                return Err(A::Error::custom(format!("field `{name}` appears twice")));
             }
             fields.insert(name, value);
         }

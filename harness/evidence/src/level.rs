@@ -86,11 +86,11 @@ impl Level {
     pub fn next(self) -> &'static str {
         match self {
             Level::Mounts => {
-                "vexfs-validate try says in ten seconds what keeps it; docs/own-vexfs.md, Mounting"
+                "vexfs-validate try shows in ten seconds why it fails; docs/own-vexfs.md, Mounting"
             }
             Level::Posix => {
-                "the same call on tmpfs tells whose fault a red line is; a message that ends in 'the \
-                 contract asks more than POSIX' may wait"
+                "make the same call on tmpfs to see whose fault a failure is; a message that ends \
+                 in 'the contract asks more than POSIX' may wait"
             }
             Level::Requests => {
                 "docs/contract.md, Requests: ATTACH and SEARCH of a Flat index come first, what is \
@@ -101,7 +101,7 @@ impl Level {
                  vexctl verify FILE names what an index gets wrong"
             }
             Level::Limits => "mount it with -o size=1M by hand, and fill it",
-            Level::Concurrency => "docs/adversary.md says who does what to whom",
+            Level::Concurrency => "docs/adversary.md describes what runs at the same time",
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
             assert!(LEVELS.contains_key(*name), "{name} has no level");
         }
         for name in LEVELS.keys() {
-            assert!(named.contains(&name.as_str()), "{name} is no trial any more");
+            assert!(named.contains(&name.as_str()), "{name} is not a trial any more");
         }
         let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
         let listed: usize = manifest.levels.values().map(Vec::len).sum();

@@ -118,7 +118,7 @@ fn parse(bytes: &[u8], place: Place) -> Trail {
                     note(unreadable);
                 }
                 if record.seq != expected_seq {
-                    note(format!("record {} where {expected_seq} is due", record.seq));
+                    note(format!("record {}, expected {expected_seq}", record.seq));
                 }
                 if record.prev != previous {
                     note("does not follow from the line before it".into());
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_with_the_next_step() {
+    fn a_full_disk_is_reported_with_the_next_step() {
         let writer = Writer::open(Path::new("/dev"), Place::Host);
         // If /dev is not writable, opening already fails; `/dev/full` stands in for a full disk.
         drop(writer);

@@ -42,7 +42,7 @@ impl FromStr for Series {
                 from: from.split(',').map(str::to_owned).collect(),
                 why,
             }),
-            _ => Err(format!("'{line}' is no series, release of Debian and reason")),
+            _ => Err(format!("'{line}' is not a series, a release of Debian and a reason")),
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         let mut once = names.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), names.len(), "a series stands twice in {names:?}");
+        assert_eq!(once.len(), names.len(), "a series appears twice in {names:?}");
     }
 
     /// The Makefile and `setup.sh` cannot ask this crate for the default, so they repeat it.

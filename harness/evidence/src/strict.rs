@@ -37,7 +37,7 @@ where
 pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let share: Option<f64> = told(from)?;
     if share.is_some_and(|share| !(f64::from(NONE)..=f64::from(ALL)).contains(&share)) {
-        return Err(D::Error::custom("a recall is from 0 to 1"));
+        return Err(D::Error::custom("a recall must be from 0 to 1"));
     }
     Ok(share)
 }
@@ -46,7 +46,7 @@ pub(crate) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let seconds = f64::deserialize(from)?;
     if seconds < f64::from(NO_TIME) {
-        return Err(D::Error::custom("no time is less than nothing"));
+        return Err(D::Error::custom("a time must not be negative"));
     }
     Ok(seconds)
 }
@@ -59,7 +59,7 @@ where
 {
     let number = T::deserialize(from)?;
     if number < T::from(ONE) {
-        return Err(D::Error::custom("there is one at least"));
+        return Err(D::Error::custom("the number must be at least 1"));
     }
     Ok(number)
 }
@@ -69,7 +69,7 @@ pub(crate) fn sha256<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Er
     let digest = String::deserialize(from)?;
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if digest.len() != 64 || !digest.bytes().all(is_hex) {
-        return Err(D::Error::custom("a SHA-256 is 64 digits"));
+        return Err(D::Error::custom("a SHA-256 must be 64 hex digits"));
     }
     Ok(digest)
 }
@@ -123,7 +123,7 @@ mod tests {
     #[case::no_controls(measured(), "/passes/0/0/controls", json!(null))]
     #[case::no_noise(measured(), "/passes/0/0/noise", json!(null))]
     #[case::not_cut_short(measured(), "/cut_short", json!(null))]
-    fn what_cannot_be_is_no_record(#[case] of: Value, #[case] at: &str, #[case] wrong: Value) {
+    fn impossible_values_are_refused(#[case] of: Value, #[case] at: &str, #[case] wrong: Value) {
         let mut record = record(of);
         assert!(serde_json::from_value::<Record>(record.clone()).is_ok());
         *record.pointer_mut(at).unwrap() = wrong;
@@ -135,7 +135,7 @@ mod tests {
     #[case::boot(ended(), "", "boot_seconds")]
     #[case::recall(measured(), "/a", "recall")]
     #[case::waiting(measured(), "/passes/0/0/noise", "waiting_us")]
-    fn what_is_left_out_is_not_nothing(#[case] of: Value, #[case] at: &str, #[case] name: &str) {
+    fn a_missing_field_is_refused(#[case] of: Value, #[case] at: &str, #[case] name: &str) {
         let mut record = record(of);
         record.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name).unwrap();
         assert!(serde_json::from_value::<Record>(record).is_err());

@@ -114,7 +114,7 @@ fn a_soaks_cycle_is_as_the_schema_says() {
 #[case::unknown_field(|record: &mut Value| record["nosuch"] = json!(1))]
 #[case::wrong_type(|record: &mut Value| record["pid"] = json!("1"))]
 #[case::no_such_place(|record: &mut Value| record["place"] = json!("moon"))]
-fn what_is_no_record_is_refused(#[case] spoil: fn(&mut Value)) {
+fn an_invalid_record_is_refused(#[case] spoil: fn(&mut Value)) {
     let schema = Schema::load();
     for mut record in records() {
         spoil(&mut record);
@@ -140,7 +140,7 @@ fn what_is_no_record_is_refused(#[case] spoil: fn(&mut Value)) {
 #[case::no_processor("/cpus", json!(-1))]
 #[case::exit_code("/code", json!(256))]
 #[case::cycles("/value/microseconds", json!("long"))]
-fn a_value_that_cannot_be_is_refused(#[case] pointer: &str, #[case] value: Value) {
+fn an_impossible_value_is_refused(#[case] pointer: &str, #[case] value: Value) {
     let schema = Schema::load();
     let mut tried = 0;
     for mut record in records() {

@@ -142,7 +142,7 @@ pub enum VmError {
     },
     /// The guest has a /tmp of its own, and so would not find the programs.
     #[error(
-        "cargo builds into {path}, which the guest does not see, for its /tmp is its own; set \
+        "cargo builds into {path}, which the guest does not see, because it has its own /tmp; set \
          CARGO_TARGET_DIR (or build.target-dir) to a directory elsewhere and build again"
     )]
     BuiltInTmp {

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flavour_is_not_had_without_being_asked_for() {
+    fn a_flavour_must_be_asked_for() {
         let root = root_with(&["6.12.117+deb12-rt-amd64", "6.12.95+deb12-amd64"]);
         assert_eq!(find(&root, "6.12").unwrap().release, "6.12.95+deb12-amd64");
         assert_eq!(find(&root, "6.12-rt").unwrap().release, "6.12.117+deb12-rt-amd64");

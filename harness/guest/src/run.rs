@@ -125,7 +125,7 @@ pub fn run(
         let shown = &host_changes[..host_changes.len().min(SHOWN)];
         let more = if host_changes.len() > SHOWN { ", and others" } else { "" };
         observer.notice(&format!(
-            "files of the host changed while the guest ran on them, which may find them stale: \
+            "files of the host changed while the guest ran, so it may have read stale data: \
              {}{more}",
             shown.join(", ")
         ));

@@ -38,33 +38,33 @@ fn an_honest_program_is_believed() {
 }
 
 #[test]
-fn our_own_is_believed() {
+fn our_own_program_is_believed() {
     let report = run(&claims::configured(true).unwrap(), Home::Fuse).unwrap();
     assert_eq!((report.seen.files, report.claims.len()), (5, 10));
 }
 
 #[test]
-fn figures_from_a_random_generator_are_not() {
+fn random_figures_are_not_believed() {
     let said = refused(&program("random_numbers.py", &[]));
     assert!(said.contains("not authentic: it did no work on the mount"), "{said}");
     assert!(said.contains("12,000,000 ops, at 17"), "{said}");
 }
 
 #[test]
-fn more_work_than_was_done_is_not() {
+fn more_work_than_was_done_is_not_believed() {
     let said = refused(&program("vexfs_bench.py", &["60000"]));
     assert!(said.contains("claims 120,000,000 rows stored, and the home counted 2,000"), "{said}");
     assert!(said.contains("ops/sec that is") && said.contains("; it ran "), "{said}");
 }
 
 #[test]
-fn more_speed_than_the_index_has_is_not() {
+fn searching_faster_than_the_index_is_not_believed() {
     let said = refused(&program("vexfs_bench.py", &["1", "100000"]));
     assert!(said.contains("the fastest search that we saw on its files took"), "{said}");
 }
 
 #[test]
-fn more_speed_than_rows_are_stored_at_is_not() {
+fn inserting_faster_than_rows_are_stored_is_not_believed() {
     let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "insert"]));
     assert!(
         said.contains("the fastest insertion of a row that we saw on its files took"),
@@ -79,7 +79,7 @@ fn more_speed_than_rows_are_stored_at_is_not() {
 }
 
 #[test]
-fn more_speed_than_either_has_is_not() {
+fn an_unnamed_rate_above_both_limits_is_not_believed() {
     let said = refused(&program("vexfs_bench.py", &["1", "1000000000", "neutral"]));
     assert!(said.contains("the fastest insertion or search that we saw on its files"), "{said}");
     let honest = run(&program("vexfs_bench.py", &["1", "1", "neutral"]), Home::Fuse).unwrap();
@@ -87,7 +87,7 @@ fn more_speed_than_either_has_is_not() {
 }
 
 #[test]
-fn a_tiny_file_beside_the_other_lends_it_no_speed() {
+fn a_tiny_second_file_raises_no_limit() {
     let report = run(&program("vexfs_bench.py", &["1", "1", "tiny"]), Home::Fuse).unwrap();
     let counted: Vec<u64> = report.seen.searching.iter().map(|pace| pace.operations).collect();
     assert_eq!(counted, [1, 200]);
@@ -103,7 +103,7 @@ fn a_tiny_file_beside_the_other_lends_it_no_speed() {
 #[test]
 fn another_home_is_not_the_one_under_test() {
     let said = run(&program("vexfs_bench.py", &[]), Home::Kernel).unwrap_err().to_string();
-    assert!(said.contains("served it, which was to be Kernel"), "{said}");
+    assert!(said.contains("served it, expected Kernel"), "{said}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_or_tells_what_it_waited_for() {
+    fn returns_the_value_or_names_what_did_not_come() {
         let mut looks = 0;
         let found = wait_for("the third look", Duration::from_secs(10), || {
             looks += 1;

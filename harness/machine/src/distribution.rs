@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debian_is_told_from_what_descends_from_it() {
+    fn debian_is_distinguished_from_its_derivatives() {
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nID=debian\nVERSION_ID=\"13\"\n";
         assert_eq!(other(debian), None);
         let ubuntu = "PRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nID=ubuntu\nID_LIKE=debian\n";

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_installed_is_told_and_not_what_was_asked_for() {
+    fn installed_versions_are_reported_and_not_requested_ones() {
         let lib = tempfile::tempdir().unwrap();
         let site = lib.path().join("python3.11/site-packages");
         for name in ["numpy", "numpy-2.1.3.dist-info", "virtme_ng-1.36.dist-info", "_x.pth"] {

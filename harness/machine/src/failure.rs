@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_gets_it_as_it_was() {
+    fn a_failure_survives_serialisation() {
         let failed = Failure::from(Errno::ENOSPC).context("write");
         for failure in [failed, Failure::undecided("lost"), Failure::not_tried("none")] {
             let sent = serde_json::to_vec(&failure).unwrap();

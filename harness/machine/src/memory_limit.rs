@@ -57,7 +57,7 @@ mod tests {
     /// A program that reads without end is stopped by its own limit, before the machine runs out of
     /// memory.
     #[test]
-    fn memory_has_an_end() {
+    fn memory_is_limited() {
         let mut endless = Command::new("tail");
         set(endless.arg("/dev/zero"), 64 << 20);
         let ended = Running::start(&mut endless).unwrap().finish(Duration::from_secs(60)).unwrap();

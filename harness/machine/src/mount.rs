@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts_are_told_from_directories() {
+    fn mounts_are_distinguished_from_directories() {
         let directory = tempfile::tempdir().unwrap();
         assert!(is_mounted(Path::new("/proc")).unwrap());
         assert!(!is_mounted(directory.path()).unwrap());

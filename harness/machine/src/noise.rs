@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pinned_thread_is_let_go() {
+    fn a_pinned_thread_is_released() {
         let count = || {
             let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
             (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).count()

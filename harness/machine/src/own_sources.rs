@@ -89,7 +89,7 @@ pub fn cargo_program(source: &Path) -> Result<PathBuf, Failure> {
     match (programs.pop(), programs.is_empty()) {
         (Some(program), true) => Ok(program),
         (last, _) => fail!(
-            "cargo builds {} programs in {}, and not one; name it in vexfs.toml",
+            "cargo builds {} programs in {}, expected one; name it in vexfs.toml",
             programs.len() + usize::from(last.is_some()),
             source.display()
         ),

@@ -136,7 +136,7 @@ pub fn ask<T: DeserializeOwned>(
     let told = format!("{why}{said}");
     Err(match signal(ended.status) {
         Some(Signal::SIGKILL | Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP) => {
-            Failure::undecided(format!("{told}; somebody sent it, or the memory was exhausted"))
+            Failure::undecided(format!("{told}; some process sent it, or the memory was exhausted"))
         }
         _ => Failure::new(told),
     })
@@ -154,8 +154,8 @@ fn signal(status: ExitStatus) -> Option<Signal> {
 fn why(status: ExitStatus, said: &str) -> String {
     match signal(status) {
         Some(Signal::SIGBUS) => {
-            "the process that tried it was killed by SIGBUS: a byte of a mapping, within its \
-             file, could not be had"
+            "the process that tried it was killed by SIGBUS: a byte of a mapping, within its file, \
+             could not be accessed"
                 .to_owned()
         }
         // Rust aborts a program in this way if it cannot allocate memory.
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_end_is_named() {
+    fn exhausted_memory_is_explained() {
         let aborted = ExitStatus::from_raw(libc::SIGABRT);
         let said = why(aborted, "memory allocation of 1073741824 bytes failed");
         assert!(said.contains("more than 2 GiB of memory") && said.contains("no end"), "{said}");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_or_the_end_is_told() {
+    fn the_answer_or_the_exit_status_is_reported() {
         let answered = asked(&format!("echo 7 >${ANSWER}; echo said")).unwrap();
         assert_eq!((answered.answer, answered.output.as_str()), (7, "said"));
         let failure = asked("echo last words; kill -BUS $$").unwrap_err();

@@ -134,7 +134,7 @@ mod tests {
 
     /// Runs the set-up's own check of a virtual environment, from its script.
     #[test]
-    fn a_moved_virtual_environment_is_not_taken_for_whole() {
+    fn a_moved_virtual_environment_is_not_reused() {
         let room = tempfile::tempdir().unwrap();
         let long = "l".repeat(200);
         for parent in ["short", &long] {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_tells_where_a_configuration_has_it_build() {
+    fn the_target_directory_of_cargos_configuration_is_found() {
         let package = crate::temporary::room().unwrap();
         let at = |name: &str| package.path().join(name);
         let manifest = "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";

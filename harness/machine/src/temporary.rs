@@ -67,8 +67,8 @@ fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
     let other = others.iter().find(|other| serves(other).is_ok());
     other.cloned().ok_or_else(|| {
         Failure::new(format!(
-            "temporary files can go nowhere: {} {wrong}, and none of {OTHERS:?} serves; name \
-             another directory in TMPDIR",
+            "there is no directory for temporary files: {} {wrong}, and none of {OTHERS:?} can be \
+             used; name another directory in TMPDIR",
             named.display()
         ))
     })
@@ -79,7 +79,7 @@ fn choose(named: &Path, others: &[PathBuf]) -> Result<PathBuf, Failure> {
 fn serves(directory: &Path) -> Result<(), String> {
     let told = |error: io::Error| error.to_string();
     if !directory.is_absolute() {
-        return Err("is relative, and programs work elsewhere".to_owned());
+        return Err("is relative, but programs run in other directories".to_owned());
     }
     if directory.as_os_str().len() > LONGEST {
         return Err(format!("is longer than {LONGEST} bytes, too long for a socket beneath it"));
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_that_do_not_serve_are_told_apart() {
+    fn each_unusable_directory_has_its_reason() {
         let room = room().unwrap();
         let open = fs::Permissions::from_mode(0o755);
         assert_eq!(serves(room.path()), Ok(()));
@@ -125,17 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn a_room_serves() {
+    fn a_new_room_is_usable() {
         let room = room().unwrap();
         assert_eq!(serves(room.path()), Ok(()));
     }
 
     #[test]
-    fn another_directory_is_chosen_only_where_the_named_one_does_not_serve() {
+    fn another_directory_is_chosen_only_if_the_named_one_is_unusable() {
         let others = [PathBuf::from("/nonexistent"), PathBuf::from("/tmp")];
         assert_eq!(choose(Path::new("/tmp"), &[]).unwrap(), Path::new("/tmp"));
         assert_eq!(choose(Path::new("relative"), &others).unwrap(), Path::new("/tmp"));
         let said = choose(Path::new("relative"), &others[..1]).unwrap_err().to_string();
-        assert!(said.contains("relative is relative, and") && said.contains("TMPDIR"), "{said}");
+        assert!(said.contains("relative is relative, but") && said.contains("TMPDIR"), "{said}");
     }
 }

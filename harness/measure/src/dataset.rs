@@ -152,7 +152,7 @@ pub fn values(bytes: &[u8]) -> Result<Vec<f32>, Failure> {
     let (values, rest) = bytes.as_chunks();
     require!(
         rest.is_empty(),
-        "{} bytes are no whole number of f32 values; the vector file was cut short",
+        "{} bytes are not a whole number of f32 values; the vector file was cut short",
         bytes.len()
     );
     Ok(values.iter().map(|value| f32::from_le_bytes(*value)).collect())

@@ -120,7 +120,7 @@ impl<'a> Oracle<'a> {
             let rows = self.dataset.rows();
             require!(
                 (id as usize) < rows,
-                "query {query} was answered with row {id}, and there are {rows}"
+                "query {query} was answered with row {id}, but there are only {rows} rows"
             );
             let exact = squared_l2(self.dataset.row(id as usize), vector);
             let error = (f64::from(distance) - exact).abs();
@@ -128,7 +128,7 @@ impl<'a> Oracle<'a> {
             let close = error <= DISTANCE_TOLERANCE * exact.max(NEAR_ZERO);
             require!(
                 close,
-                "query {query}: row {id} is said to be at {distance} and is at {exact:.6} \
+                "query {query}: row {id} is reported at distance {distance}, but is at {exact:.6} \
                  (squared L2)"
             );
         }
@@ -223,10 +223,10 @@ mod tests {
 
     #[rstest::rstest]
     #[case::right(&[0, 2], &[0.0, 4.0], None)]
-    #[case::distances_right_ids_wrong(&[0, 3], &[0.0, 4.0], Some("row 3 is said"))]
-    #[case::not_squared(&[0, 2], &[0.0, 2.0], Some("row 2 is said"))]
+    #[case::distances_right_ids_wrong(&[0, 3], &[0.0, 4.0], Some("row 3 is reported"))]
+    #[case::not_squared(&[0, 2], &[0.0, 2.0], Some("row 2 is reported"))]
     #[case::not_a_number(&[0], &[f32::NAN], Some("NaN"))]
-    #[case::no_such_row(&[7000], &[1.0], Some("there are 50"))]
+    #[case::no_such_row(&[7000], &[1.0], Some("there are only 50 rows"))]
     #[case::farthest_first(&[2, 0], &[4.0, 0.0], Some("nearest first"))]
     #[case::one_missing(&[0, 2], &[0.0], Some("2 rows and 1 distances"))]
     fn distances_must_be_true(

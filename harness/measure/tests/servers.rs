@@ -182,7 +182,7 @@ fn refused(competitor: Competitor, url: &str) -> String {
 #[rstest]
 #[case::chromadb(Competitor::Chromadb, "no ChromaDB server answers at")]
 #[case::qdrant(Competitor::Qdrant, "no Qdrant server answers at")]
-fn where_no_server_answers_it_is_said(#[case] competitor: Competitor, #[case] part: &str) {
+fn a_missing_server_is_reported(#[case] competitor: Competitor, #[case] part: &str) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

@@ -48,11 +48,11 @@ struct EngineOptions {
     /// Only these libraries
     #[arg(long, value_name = "LIBRARY", value_delimiter = ',')]
     peer: Vec<Peer>,
-    /// Only these data: `sets` is all sets with all libraries, a set's name one of them;
-    /// `protocol` and `clustered` are kind beside kind at several recalls, and builds
+    /// Only these data: `sets` measures all sets with all libraries, a set's name only that one;
+    /// `protocol` and `clustered` compare kind with kind at several recalls, and builds
     #[arg(long, value_name = "DATA", value_delimiter = ',', default_values = ["sets"])]
     data: Vec<String>,
-    /// On sets, nothing but our kinds by default beside Flat: minutes, and no library is asked
+    /// On sets, compare only our kinds at their defaults with Flat: minutes, and no library runs
     #[arg(long)]
     by_default: bool,
     /// Sets of 1,000,000 rows as well (make bench-setup FULL=1 makes them), and the indexes whose

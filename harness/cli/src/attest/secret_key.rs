@@ -80,7 +80,7 @@ fn signify(bytes: &[u8], ask: Ask<'_>) -> Result<Signer, String> {
     }
     let rounds = u32::from_be_bytes(array(&head[4..]));
     if rounds > MOST_ROUNDS {
-        return Err(format!("it asks for {rounds} rounds, which is no key of signify's"));
+        return Err(format!("it asks for {rounds} rounds, so it is not a key of signify's"));
     }
     let mut key: [u8; 64] = array(key);
     if rounds > 0 {
@@ -130,7 +130,7 @@ fn cost(operations: u64, memory: u64) -> Result<scrypt::Params, String> {
     const R: u64 = 8;
     let operations = operations.max(32_768);
     if memory > MOST_MEMORY {
-        return Err(format!("it asks for {memory} bytes of memory, which is no key of minisign's"));
+        return Err(format!("it asks for {memory} bytes of memory, so it is not minisign's"));
     }
     let power = |most: u64| (1..63).find(|&log| 1 << log > most / 2).unwrap_or(63);
     let (log_n, p) = if operations < memory / 32 {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told() {
+    fn invalid_keys_are_reported() {
         for (text, says) in [
             (String::new(), "make one with"),
             ("x\nRWQ=\n".to_owned(), "make one with"),

@@ -17,16 +17,16 @@ use crate::stop::Stop;
 pub(crate) struct Verify {
     /// The attestation, as `attest` has written it
     file: PathBuf,
-    /// The public key whose owner is believed: of signify(1) or minisign(1)
+    /// The public key of the trusted signer: of signify(1) or minisign(1)
     #[arg(long, value_name = "PUBKEY")]
     key: PathBuf,
-    /// The module file that it must be of
+    /// The module file that it must cover
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
-    /// The FUSE daemon that it must be of
+    /// The FUSE daemon that it must cover
     #[arg(long, value_name = "FILE")]
     fuse: Option<PathBuf>,
-    /// The kernel that it must be of, as `uname -r` says it
+    /// The kernel that it must cover, as `uname -r` prints it
     #[arg(long, value_name = "RELEASE")]
     kernel: Option<String>,
 }

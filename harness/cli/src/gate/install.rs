@@ -104,8 +104,8 @@ fn must_reach(level: AttestedLevel, statement: &Statement) -> Result<(), Stop> {
     Err(Stop::new(
         exit::REFUSED,
         format!(
-            "it {}; see what is missing with: vexfs-validate verdict DIR, or install it as what it \
-             is with --level {level}",
+            "it {}; see what is missing with: vexfs-validate verdict DIR, or install it at that \
+             level with --level {level}",
             statement.standing()
         ),
     ))

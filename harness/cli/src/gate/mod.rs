@@ -22,12 +22,12 @@ use super::stop::Stop;
 /// What `gate` does.
 #[derive(Debug, Subcommand)]
 pub(super) enum Gate {
-    /// Install a module for a kernel, where an attestation says that it may be
+    /// Install a module for a kernel, if an attestation permits it
     #[command(after_help = help::GATE_INSTALL)]
     Install(Install),
-    /// Load the module that is through the gate of the kernel that runs
+    /// Load the module that was installed for the running kernel
     Load(Load),
-    /// Take a kernel's module out, so that FUSE serves
+    /// Remove a kernel's module, so that FUSE serves
     #[command(after_help = help::GATE_REMOVE)]
     Remove(Remove),
     /// List the kernels, with their modules and attestations
@@ -48,7 +48,7 @@ pub(super) struct Install {
     /// The attestation for exactly this file and kernel
     #[arg(long, value_name = "FILE")]
     attestation: PathBuf,
-    /// The public key whose owner is believed: of signify(1) or minisign(1)
+    /// The public key of the trusted signer: of signify(1) or minisign(1)
     #[arg(long, value_name = "PUBKEY")]
     key: PathBuf,
     /// The directory that is the machine's root
@@ -62,10 +62,10 @@ pub(super) struct Install {
 /// `gate load`.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// Load it into this machine's own kernel; it takes a terminal, and counts for nothing in CI
+    /// Load it into this machine's own kernel; needs a terminal, and is refused in CI
     #[arg(long)]
     yes_on_this_machine: bool,
-    /// The public key whose owner is believed [default: the one that was named at installation]
+    /// The public key of the trusted signer [default: the one that was named at installation]
     #[arg(long, value_name = "PUBKEY")]
     key: Option<PathBuf>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Status {
     /// The directory that is the machine's root
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// The public key whose owner is believed [default: the one that was named at installation]
+    /// The public key of the trusted signer [default: the one that was named at installation]
     #[arg(long, value_name = "PUBKEY")]
     key: Option<PathBuf>,
 }

@@ -102,7 +102,7 @@ impl Root {
     pub(super) fn put(&self, release: &str, parcel: &Parcel<'_>) -> Result<Option<String>, Stop> {
         let refused = |error: io::Error| {
             format!(
-                "{}: {error}; it takes root, or --root with a directory that can be written",
+                "{}: {error}; run it as root, or with --root and a directory that can be written",
                 self.modules(release).display()
             )
         };
@@ -132,9 +132,9 @@ impl Root {
             return Err(Stop::new(
                 exit::EVIDENCE,
                 format!(
-                    "{} holds the new module, which is not wholly installed ({why}) and could not \
-                     be taken back ({error}); install it again, or run: vexfs-validate gate remove \
-                     --kernel {release}",
+                    "the new module in {} is only partly installed ({why}) and could not be taken \
+                     back ({error}); install it again, or run: vexfs-validate gate remove --kernel \
+                     {release}",
                     home.display()
                 ),
             ));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_there_whole_and_a_second_takes_its_place() {
+    fn an_installation_is_complete_and_replaces_an_earlier_one() {
         let (_dir, root) = root();
         fs::create_dir(root.kernels().join(".vexfs-gate-killed")).unwrap();
         root.put("6.12", &parcel(b"one")).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_cannot_be_nothing_is_left_of_it() {
+    fn a_failed_installation_leaves_nothing() {
         let (_dir, root) = root();
         // A file in the place of the directory.
         fs::write(root.modules("6.12").join("updates"), "").unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_back_is_said_and_keeps_its_snippet() {
+    fn a_failed_undo_is_reported_and_keeps_its_snippet() {
         let (_dir, mut root) = root();
         // Somebody removes the stage's name from under it: renaming back finds no place.
         root.sync = |directory| {

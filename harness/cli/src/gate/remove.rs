@@ -74,8 +74,8 @@ impl Root {
             Stop::new(
                 exit::EVIDENCE,
                 format!(
-                    "nothing is removed: {}: {error}; it takes root, or --root with a directory \
-                     that can be written",
+                    "nothing is removed: {}: {error}; run it as root, or with --root and a \
+                     directory that can be written",
                     home.display()
                 ),
             )
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_finished_is_said_and_the_module_is_out_all_the_same() {
+    fn an_unfinished_removal_is_reported_and_the_module_is_out() {
         let (_dir, root) = root();
         // A directory in the place of the snippet, for which no module is needed any more.
         root.take_out("6.1").unwrap();

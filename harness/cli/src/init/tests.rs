@@ -48,7 +48,7 @@ fn a_file_says_what_it_was_told() {
 #[case("memfs.c", "", "", "memfs.c is source code; name the program that is built from it")]
 #[case("kernel", "", "", "kernel has no Cargo.toml")]
 #[case("daemon", "{program}", "", "mount.fuse: the command does not say {mountpoint}")]
-#[case("daemon", "{program} {where}", "", "a placeholder that nobody knows")]
+#[case("daemon", "{program} {where}", "", "an unknown placeholder")]
 #[case("daemon", "nosuch {mountpoint}", "", "mount.fuse: ")]
 #[case("daemon {mountpoint}", "", "", "a placeholder, and this command takes none")]
 #[case("", "{program} {mountpoint}", "", "--mount says how to mount the daemon of --fuse")]
@@ -56,7 +56,7 @@ fn a_file_says_what_it_was_told() {
 #[case("daemon", "", "nosuch.ko", "nosuch.ko is not there")]
 #[case("daemon", "", "daemon", "daemon is no kernel module")]
 #[case("daemon", "", ".", "has neither Kbuild nor Makefile")]
-fn what_cannot_be_is_refused(
+fn unusable_answers_are_refused(
     #[case] fuse: &str,
     #[case] mount: &str,
     #[case] module: &str,
@@ -71,7 +71,7 @@ fn what_cannot_be_is_refused(
 
 /// The person is in one directory, and the file goes into another.
 #[test]
-fn paths_are_meant_from_where_they_are_given() {
+fn paths_are_rewritten_for_the_directory_of_the_file() {
     let (room, _) = room();
     let checkout = tempfile::tempdir().unwrap();
     let path = checkout.path().join("vexfs.toml");
@@ -93,7 +93,7 @@ fn paths_are_meant_from_where_they_are_given() {
 }
 
 #[test]
-fn what_may_be_meant_otherwise_is_noted() {
+fn ambiguous_words_are_noted() {
     let (room, path) = room();
     let notes = |fuse: &str, mount: &str| {
         given(fuse, mount, "").settle(room.path(), &path).unwrap().notes.join("\n")

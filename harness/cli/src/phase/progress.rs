@@ -134,7 +134,7 @@ impl TimedRun {
         };
         let last = &self.last[at];
         format!(
-            " ({} of {}; the last took {}, and all from here on {})",
+            " ({} of {}; last time {}, and {} from here to the end)",
             at + 1,
             self.last.len(),
             in_words(last.ended - last.began),
@@ -231,7 +231,7 @@ mod tests {
         assert!(outlook.starts_with("the last run here took 20 min ("), "{outlook}");
         assert!(outlook.contains("2 VM environment and equivalence: 2 min; "), "{outlook}");
         let said = progress.begins(HOST);
-        assert_eq!(said, " (1 of 5; the last took 4 min, and all from here on 20 min)");
+        assert_eq!(said, " (1 of 5; last time 4 min, and 20 min from here to the end)");
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         let begun = progress.reads("== phase 3 VM validation");
         assert_eq!(
             begun,
-            "== phase 3 VM validation (3 of 5; the last took 10 min, and all from here on 14 min)"
+            "== phase 3 VM validation (3 of 5; last time 10 min, and 14 min from here to the end)"
         );
         let now = progress.now().unwrap();
         assert!(now.starts_with("phase 3 VM validation, for"), "{now}");

@@ -68,7 +68,8 @@ pub(super) fn within<T, E: From<Failure>>(
     }
     Ok(match (outcome, cut_short) {
         (Err(_), Some(_)) => Err(E::from(Failure::new(format!(
-            "{HANGS}: not done within {} s; then the FUSE daemon was killed to free whoever waited for it",
+            "{HANGS}: not done within {} s; then the FUSE daemon was killed to free the processes \
+             that waited for it",
             limit.as_secs()
         )))),
         (outcome, _) => outcome,

@@ -75,7 +75,7 @@ fn what_does_not_pass_or_is_damaged_is_not_signed() {
 }
 
 #[test]
-fn keys_that_are_none_are_told() {
+fn invalid_keys_are_reported() {
     let bench = Bench::new();
     let file = bench.attested();
     for (key, exit, says) in [
@@ -279,7 +279,7 @@ fn nothing_is_loaded_into_this_machines_own_kernel_without_a_person() {
     for (words, ci, says) in [
         (&yes[..2], "", "in the guest only"),
         (&yes[..], "", "on a terminal only"),
-        (&yes[..], "true", "counts for nothing in CI"),
+        (&yes[..], "true", "has no effect in CI"),
     ] {
         let refused = bench.validate(words).env("CI", ci).write_stdin("y\n").assert();
         refused.code(code(exit::REFUSED)).stderr(contains(says)).stdout("");

@@ -75,9 +75,9 @@ impl Offender {
             (None, Some(libc::SIGKILL)) if killed => None,
             (Some(0), _) if said.lines().any(|line| line == READY) => None,
             (Some(0), _) => {
-                Some(format!("he ended before he had begun, so nothing was tried: {said}"))
+                Some(format!("the adversary ended before it began, so nothing was tried: {said}"))
             }
-            _ => Some(format!("he {}: {said}", in_words(status))),
+            _ => Some(format!("the adversary {}: {said}", in_words(status))),
         }
     }
 }
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_no_fault_only_if_he_had_begun_or_we_killed_him() {
+    fn an_end_is_a_fault_unless_it_had_begun_or_we_killed_it() {
         assert_eq!(finding("echo one; echo ready; echo two", false), None);
         assert_eq!(finding("echo one; kill -KILL $$", true), None);
         let found = |script: &str, words: &str| {
             let found = finding(script, false).unwrap();
             assert!(found.contains(words), "{found}");
         };
-        found("echo one", "ended before he had begun, so nothing was tried: one");
+        found("echo one", "ended before it began, so nothing was tried: one");
         found("echo ready; kill -KILL $$", "killed by SIGKILL");
         found("echo ready; kill -SEGV $$", "killed by SIGSEGV");
         found("echo ready; exit 3", "exited with status 3");

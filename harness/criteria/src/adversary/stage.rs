@@ -184,13 +184,14 @@ impl<'a> Stage<'a> {
             std::thread::sleep(LOOK);
             if let Some(late) = self.waits_too_long() {
                 let doing = adversary.last_words();
-                self.found.push(format!("{late}, while he is at: {doing}"));
+                self.found.push(format!("{late}, while the adversary is at: {doing}"));
                 return Ok(false);
             }
             match Standing::of_memory(self.mounted) {
                 Ok(held) => self.most = self.most.or_more(held),
                 Err(failure) => {
-                    self.found.push(format!("{failure}; he was at: {}", adversary.last_words()));
+                    let doing = adversary.last_words();
+                    self.found.push(format!("{failure}; the adversary was at: {doing}"));
                     return Ok(false);
                 }
             }
@@ -202,7 +203,7 @@ impl<'a> Stage<'a> {
             match ready {
                 None if adversary.is_ready() => ready = Some((Instant::now(), worked)),
                 None if began.elapsed() > granted => fail!(
-                    "the adversary has not begun within {:.0} s; he is at: {}",
+                    "the adversary has not begun within {:.0} s; it is at: {}",
                     began.elapsed().as_secs_f64(),
                     adversary.last_words()
                 ),
@@ -261,16 +262,16 @@ impl<'a> Stage<'a> {
         self.worked = self.worked.max(worked);
         if worked > self.bound.worked(took) {
             self.found.push(format!(
-                "{:.1} s of a processor were worked for him after SIGKILL ({:.1} s are granted), which \
-                 found him at: {doing}",
+                "the adversary used {:.1} s of processor time after SIGKILL (limit {:.1} s); it \
+                 was at: {doing}",
                 worked.as_secs_f64(),
                 self.bound.worked(took).as_secs_f64()
             ));
         }
         if took > bound {
-            let how = if ended.is_ok() { "is gone only" } else { "is still there" };
+            let how = if ended.is_ok() { "ended only" } else { "is still there" };
             self.found.push(format!(
-                "he {how} {:.1} s after SIGKILL ({:.1} s are granted), which found him at: {doing}",
+                "the adversary {how} {:.1} s after SIGKILL (limit {:.1} s); it was at: {doing}",
                 took.as_secs_f64(),
                 bound.as_secs_f64()
             ));
@@ -289,7 +290,7 @@ impl<'a> Stage<'a> {
             let (what, took) = watcher.worst();
             if took > bound {
                 self.found.push(format!(
-                    "{}'s {what} took {:.1} s ({:.1} s are granted)",
+                    "{}'s {what} took {:.1} s (limit {:.1} s)",
                     watcher.who(),
                     took.as_secs_f64(),
                     bound.as_secs_f64()
@@ -298,7 +299,7 @@ impl<'a> Stage<'a> {
             if !watcher.stop(bound) {
                 let (what, since) = watcher.waits().unwrap_or_default();
                 self.found.push(format!(
-                    "{}'s {what} has waited {:.1} s and is not answered though he is gone",
+                    "{}'s {what} is unanswered after {:.1} s though the adversary is gone",
                     watcher.who(),
                     since.as_secs_f64()
                 ));
@@ -316,7 +317,7 @@ impl<'a> Stage<'a> {
         let held = self.most.memory_kib.saturating_sub(self.before.memory_kib);
         if held > self.order.size / 1024 + MARGIN_KIB {
             self.found.push(format!(
-                "{} MiB of memory were held for a mount of {} MiB",
+                "{} MiB of memory were used for a mount of {} MiB",
                 held >> 10,
                 self.order.size >> 20
             ));
@@ -341,8 +342,8 @@ impl<'a> Stage<'a> {
     /// Removes the adversary's files; free space and memory must then be as before.
     fn leave(&mut self) -> Result<(), Failure> {
         let root = self.mounted.path();
-        for entry in fs::read_dir(root).context("listing what he left")? {
-            let path = entry.context("listing what he left")?.path();
+        for entry in fs::read_dir(root).context("listing the files that are left")? {
+            let path = entry.context("listing the files that are left")?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(watcher::PREFIX) {
                 continue;
@@ -364,8 +365,8 @@ impl<'a> Stage<'a> {
         });
         if as_before.is_err() {
             self.found.push(format!(
-                "he is gone and his files are removed, and what is held is {now:?}; it was \
-                 {before:?}"
+                "the adversary is gone and its files are removed, but the mount uses {now:?}; \
+                 before it used {before:?}"
             ));
         }
         self.context.fact(&format!("seed {}, afterwards", self.order.seed), now)?;

@@ -247,7 +247,7 @@ impl WatchRound {
             && hits != self.due
         {
             let due = &self.due;
-            self.is_wrong(format!("{}'s search gave {hits:?}, due is {due:?}", self.who));
+            self.is_wrong(format!("{}'s search gave {hits:?}, expected {due:?}", self.who));
         }
     }
 }

@@ -55,7 +55,10 @@ pub(super) fn fail_one_by_one(context: &Context) -> Result<(), Failure> {
     context.fact("allocations that the kernel let fail", &by_kernel)?;
     for outcome in [Some(by_module), by_kernel].into_iter().flatten() {
         let steps = outcome.by_step;
-        require!(steps.len() > STEPS.len() / 2, "few steps failed: {steps:?}");
+        require!(
+            steps.len() > STEPS.len() / 2,
+            "failing allocations made only these steps fail: {steps:?}"
+        );
     }
     loaded.unload()
 }
@@ -67,12 +70,12 @@ fn loading_fails_cleanly(file: &ModuleFile) -> Result<u32, Failure> {
             Ok(loaded) => {
                 let left = Injector::Module.until_failure()?;
                 loaded.unload()?;
-                require!(left > 0, "allocation {nth} failed and the module was loaded");
+                require!(left > 0, "allocation {nth} failed, but the module was loaded");
                 return Ok(nth - left);
             }
             Err(failure) => {
-                require!(out_of_memory(&failure), "loading with failure {nth}: {failure}");
-                require!(!is_listed()?, "the module is listed though loading it failed");
+                require!(out_of_memory(&failure), "loading when allocation {nth} fails: {failure}");
+                require!(!is_listed()?, "the module is listed although loading it failed");
             }
         }
     }
@@ -99,7 +102,7 @@ fn passes(injector: &Injector, most: u32) -> Result<AllocationCounts, Failure> {
     }
     let beyond = outcome.allocations_of_the_work + 1;
     let (left, failed) = pass(injector, beyond).context("a pass without failure")?;
-    require!(left == 1 && failed.is_none(), "{failed:?} failed, where nothing was to");
+    require!(left == 1 && failed.is_none(), "{failed:?} failed though no allocation did");
     Ok(outcome)
 }
 
@@ -120,7 +123,7 @@ fn pass(injector: &Injector, nth: u32) -> Result<(u32, Option<&'static str>), Fa
     injector.fail_nth(nth)?;
     let mut failed = None;
     let mount = KernelMount::new("size=16M").or_else(|failure| {
-        require!(out_of_memory(&failure) || mounts_by_command()?, "{failure}, where ENOMEM is due");
+        require!(out_of_memory(&failure) || mounts_by_command()?, "{failure}, expected ENOMEM");
         failed = Some("mount");
         KernelMount::new("size=16M")
     })?;
@@ -131,7 +134,10 @@ fn pass(injector: &Injector, nth: u32) -> Result<(u32, Option<&'static str>), Fa
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {}
             Err(error) => return Err(error).context(name),
         }
-        require!(failed.is_none() && injector.until_failure()? == 0, "{name} failed by itself");
+        require!(
+            failed.is_none() && injector.until_failure()? == 0,
+            "{name} failed though no allocation did"
+        );
         failed = Some(name);
         work.check().context(format!("after {name} failed"))?;
         step(&mut work).context(format!("{name} once more"))?;

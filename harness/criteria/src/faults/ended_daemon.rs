@@ -65,17 +65,17 @@ fn ends_by(signal: Signal) -> Result<(), Failure> {
     wait_for("writes that are refused", LIMIT, || {
         let said = writer.said()?;
         match writer.ended()? {
-            Some(status) => fail!("the one who writes {}: {said}", in_words(status)),
+            Some(status) => fail!("the writer {}: {said}", in_words(status)),
             None => Ok((said.lines().count() >= REFUSED).then_some(())),
         }
     })?;
     mount.signal(signal)?;
     let Ok(status) = wait_for("", LIMIT, || writer.ended()) else {
-        fail!("after {signal} in the middle of a refused write whoever wrote waits for an answer");
+        fail!("after {signal} in the middle of a refused write the writer waits for an answer");
     };
     // The page that is stored into may be gone, hence SIGBUS.
     let well = status.success() || status.signal() == Some(libc::SIGBUS);
-    require!(well, "the one who writes {}: {}", in_words(status), writer.said()?);
+    require!(well, "the writer {}: {}", in_words(status), writer.said()?);
     match signal {
         Signal::SIGKILL => mount.clean_up_after_kill(),
         _ => mount.ended_busy(signal),
@@ -89,7 +89,7 @@ fn ends_by(signal: Signal) -> Result<(), Failure> {
 /// A write succeeds or fails with another error.
 pub fn play(order: &str) -> Result<(), Failure> {
     const ROW: usize = 4;
-    let Order { path } = serde_json::from_str(order).context("what is to be written")?;
+    let Order { path } = serde_json::from_str(order).context("parsing the order")?;
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     file.write_all_at(&[0; 3 * PAGE], 0)?;
     attach(&file, &Declaration::flat(ROW as u32)).context("ATTACH")?;
@@ -103,7 +103,7 @@ pub fn play(order: &str) -> Result<(), Failure> {
         match written.map_err(|error| error.raw_os_error()) {
             Err(Some(libc::EINVAL)) => refused += 1,
             Err(Some(libc::ENOTCONN | libc::ECONNABORTED)) => return Ok(()),
-            otherwise => fail!("write of a row that is not finite: {otherwise:?}"),
+            otherwise => fail!("write of a row that is not finite: {otherwise:?}, expected EINVAL"),
         }
         if refused <= REFUSED {
             println!("refused");

@@ -109,7 +109,7 @@ fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> 
     // The process that has the page mapped gets SIGBUS at once or on its next access.
     require!(
         ended.status.success() || ended.status.signal() == Some(libc::SIGBUS),
-        "whose memory failed ended with {}: {}",
+        "the process whose memory failed ended with {}: {}",
         ended.status,
         ended.tail()
     );
@@ -121,7 +121,7 @@ fn fail_memory(path: &Path, page: usize, stored: &[f32]) -> Result<(), Failure> 
 /// # Errors
 /// The kernel refuses that, or the preparation fails.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: FaultOrder = serde_json::from_str(order).context("what is to fail")?;
+    let order: FaultOrder = serde_json::from_str(order).context("parsing the order")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, PAGES * PAGE)?;
     mapping.load(order.page * PAGE, 1);
@@ -157,7 +157,7 @@ fn requests_fail(file: &File, data: &Dataset, page: usize) -> Result<(), Failure
     for beside in [page - 1, page + 1] {
         let row = beside * ROWS_OF_A_PAGE;
         file.read_exact_at(&mut bytes, (row * ROW) as u64).context("reading a page beside it")?;
-        require!(bytes == dataset::bytes(data.row(row)), "page {beside} reads otherwise");
+        require!(bytes == dataset::bytes(data.row(row)), "the bytes of page {beside} have changed");
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ fn expect_nearest(file: &File, query: &[f32], row: usize) -> Result<(), Failure>
     let mut searcher = Searcher::new(DIM as u32, 1, 0)?;
     let hits = searcher.search(file, query).context("SEARCH")?;
     let found = matches!(hits, [hit] if hit.row == row as u64 && hit.distance == 0);
-    require!(found, "row {row} is not found: {hits:?}");
+    require!(found, "row {row} is not found, the search gave {hits:?}");
     Ok(())
 }
 
@@ -180,6 +180,6 @@ fn said_no_more(context: &Context, log: &mut KernelLog) -> Result<(), Failure> {
     let as_due = signalled.len() <= 2
         && told.len() == due.len()
         && told.iter().zip(due).all(|(one, due)| one.contains(due));
-    require!(as_due, "of two pages whose memory fails the kernel says: {said:#?}");
+    require!(as_due, "unexpected kernel log after two pages of memory failed: {said:#?}");
     Ok(())
 }

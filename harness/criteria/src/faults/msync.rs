@@ -208,7 +208,7 @@ pub(super) fn is_tried_again(context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: MsyncOrder = serde_json::from_str(order).context("what is to be stored")?;
+    let order: MsyncOrder = serde_json::from_str(order).context("parsing the order")?;
     let file = OpenOptions::new().read(true).write(true).open(&order.path)?;
     let mapping = Mapping::shared(&file, order.rows * ROW)?;
     mapping.store(0, dataset::bytes(&rows(order.rows, AFTER).base));

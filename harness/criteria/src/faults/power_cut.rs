@@ -38,7 +38,7 @@ pub(super) fn is_told(context: &Context) -> Result<(), Failure> {
     let trials = vec![FINISHED.to_owned(), CUT.to_owned()];
     host.write(Event::Expected { at: Place::Guest, trials })?;
     let outcome = cut_power(dir)?;
-    require!(outcome.end == GuestEnd::Died, "the guest's end is told as: {}", outcome.end);
+    require!(outcome.end == GuestEnd::Died, "expected the guest to die, but {}", outcome.end);
     host.write(Event::GuestEnded(outcome.ended()))?;
 
     let Some(trail) = read_trail(dir, Place::Guest)? else { fail!("the guest left no evidence") };
@@ -47,7 +47,7 @@ pub(super) fn is_told(context: &Context) -> Result<(), Failure> {
     require!(!has_ended(&trail, CUT), "{CUT} has ended: the power was cut too late");
     let verdict = verdict::of(&Evidence::read(dir)?);
     let Some(module) = verdict.criteria.iter().find(|one| one.id == Criterion::Module) else {
-        fail!("the verdict has nothing about the module")
+        fail!("the verdict has no entry for the module")
     };
     let told = format!("{CUT} (guest) began, and then: {}", outcome.end);
     let reasons: Vec<_> = module.reasons.iter().map(|reason| reason.text.as_str()).collect();

@@ -59,8 +59,8 @@ pub(super) fn moves_the_times(context: &Context) -> Result<(), Failure> {
         tries += 1;
         require!(
             tries < TIMES,
-            "in {TIMES} tries no signal ended a truncate(2) of {ROWS} rows of a graph to {LEFT} in \
-             the midst"
+            "in {TIMES} tries no signal interrupted a truncate(2) of {ROWS} rows of a graph to \
+             {LEFT} halfway"
         );
     }
     context.fact("tries until a signal came in the midst", tries + 1)?;
@@ -105,7 +105,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
     let indexed = stats(&file, 0).context("STATS")?.rows;
     require!(
         indexed == after.len() / ROW as u64,
-        "{indexed} rows are indexed, and the file has {} after a truncate that was killed",
+        "{indexed} rows are indexed, but the file has {} after a truncate that was killed",
         after.len() / ROW as u64
     );
     if after.len() < before.len() {
@@ -114,8 +114,8 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
         let mode = after.mode() & 0o7777;
         require!(
             changed && modified && mode == 0o777,
-            "a truncate that was killed made the file {} bytes long of {}, and moved mtime: \
-             {modified}, ctime: {changed}, and left mode {mode:o}, where 777 is due",
+            "a killed truncate shortened the file to {} of {} bytes; mtime moved: {modified}, \
+             ctime moved: {changed}, mode {mode:o}, expected 777",
             after.len(),
             before.len()
         );
@@ -133,7 +133,7 @@ fn killed_once(mount: &Path, data: &Dataset) -> Result<KilledWhen, Failure> {
 /// # Errors
 /// Any failure other than being killed.
 pub fn play(order: &str) -> Result<(), Failure> {
-    let order: TruncateRequest = serde_json::from_str(order).context("what is to be cut off")?;
+    let order: TruncateRequest = serde_json::from_str(order).context("parsing the order")?;
     // Only root can reach the directory of the mount; from inside it the name is enough.
     std::env::set_current_dir(&order.directory).context("chdir")?;
     as_user(SOMEBODY, SOMEBODY, || {

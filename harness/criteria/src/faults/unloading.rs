@@ -37,7 +37,7 @@ pub(crate) fn refuses(loaded: &LoadedModule, attempts: u32) -> Result<(), Failur
     for _ in 0..attempts {
         match loaded.try_unload() {
             Err(Errno::EWOULDBLOCK) => {}
-            other => machine::fail!("unloading under load gave {other:?}, EWOULDBLOCK is due"),
+            other => machine::fail!("unloading under load gave {other:?}, expected EWOULDBLOCK"),
         }
     }
     Ok(())

@@ -179,7 +179,7 @@ fn a_look_that_does_not_fit_is_not_begun(
 /// The forecast is recorded once, after the first pass's warm-up and before its first counted
 /// round.
 #[test]
-fn what_it_will_cost_is_told_before_the_first_look() {
+fn the_cost_is_forecast_before_the_first_look() {
     let told = RefCell::new(Vec::new());
     let done = RefCell::new(0);
     let tell = |forecast: &Forecast| {

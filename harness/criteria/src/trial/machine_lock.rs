@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_with_shared_and_alone_with_none() {
+    fn shared_locks_coexist_and_an_exclusive_one_is_alone() {
         let own = tempfile::tempdir().unwrap();
         let first = take_in(own.path(), Sharing::Shared).unwrap();
         let second = take_in(own.path(), Sharing::Shared).unwrap();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_after_one_that_waits_to_be_alone_comes_behind_him() {
+    fn a_trial_waits_behind_an_earlier_one_that_waits_to_be_alone() {
         let own = tempfile::tempdir().unwrap();
         let first = take_in(own.path(), Sharing::Shared).unwrap();
         let order = Mutex::new(Vec::new());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lock_is_neither_followed_nor_waited_for() {
+    fn a_symlink_or_pipe_is_not_taken_for_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let (link, target) = (directory.path().join("link"), directory.path().join("target"));
         std::os::unix::fs::symlink(&target, &link).unwrap();

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_in_its_own_place_for_want_of_something() {
+    fn fails_in_its_own_place_if_something_is_missing() {
         let TrialDecision::Fail(why) = decide("fuse::x", Place::Guest, &[Place::Guest], lacking)
         else {
             panic!("not failed");

@@ -85,7 +85,7 @@ pub(super) fn within(
                 let killed = kill_daemons_of(worker);
                 if killed == 0 {
                     // The message appears even if the trial never ends.
-                    eprintln!("{trial}: not done within {seconds} s, and no FUSE daemon holds it");
+                    eprintln!("{trial}: not done within {seconds} s, and no FUSE daemon blocks it");
                 }
                 killed
             })
@@ -115,15 +115,15 @@ fn load() -> f64 {
 fn late(outcome: Result<(), Failure>, seconds: u64, load: f64) -> Failure {
     match outcome {
         Err(failure) => Failure::new(format!(
-            "it took longer than {seconds} s, and no FUSE daemon held it: {failure}"
+            "it took longer than {seconds} s, and no FUSE daemon blocked it: {failure}"
         )),
         Ok(()) if load > BUSY => Failure::undecided(format!(
             "it did what it should, but took longer than {seconds} s, on a busy machine: a load of \
              {load:.1} for each processor. Run it again when less is running"
         )),
         Ok(()) => Failure::new(format!(
-            "it took longer than {seconds} s, and no FUSE daemon held it: a load of {load:.1} for \
-             each processor does not explain that"
+            "it took longer than {seconds} s, and no FUSE daemon blocked it: a load of {load:.1} \
+             for each processor does not explain that"
         )),
     }
 }
@@ -145,7 +145,8 @@ mod tests {
             machine::fail!("and this besides")
         };
         let said = within(limit, &context, slow).unwrap_err().to_string();
-        assert_eq!(said, "it took longer than 0 s, and no FUSE daemon held it: and this besides");
+        let words = "it took longer than 0 s, and no FUSE daemon blocked it: and this besides";
+        assert_eq!(said, words);
         assert_eq!(context.limit(), Some(Duration::from_millis(20)));
         assert!(context.ends().is_some_and(|ends| ends < std::time::Instant::now()));
         within(Limit::Usual, &context, || Ok(())).unwrap();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_what_it_should_late_on_a_busy_machine_is_not_accused() {
+    fn a_trial_that_is_only_late_on_a_busy_machine_is_undecided() {
         let said = |outcome, load| {
             let failure = late(outcome, 120, load);
             (failure.is_undecided(), failure.to_string())
@@ -164,7 +165,7 @@ mod tests {
         let (undecided, words) = said(Ok(()), 1.0);
         assert!(!undecided && words.contains("does not explain that"), "{words}");
         let (undecided, words) = said(Err(Failure::new("rows are lost")), 4.5);
-        assert!(!undecided && words.ends_with("held it: rows are lost"), "{words}");
+        assert!(!undecided && words.ends_with("blocked it: rows are lost"), "{words}");
         assert!(load() >= 0.0);
     }
 

@@ -284,5 +284,5 @@ fn the_script_repeats_the_walk() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&script(&steps, before, &of("get_xattr", "ENOENT")));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("due is ENOENT") && said.contains("ENODATA"), "{said}");
+    assert!(said.contains("expected ENOENT") && said.contains("ENODATA"), "{said}");
 }

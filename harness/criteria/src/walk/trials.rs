@@ -86,7 +86,7 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
         if lacking.is_empty() {
             return Ok(());
         }
-        let failure = "the walk meets no other difference to the referee";
+        let failure = "the walk finds no other difference from the referee";
         return Err(contract::asks(Failure::new(failure), asked));
     };
     let (steps, difference) = reduce(&mut homes, &steps, &difference)?;
@@ -101,7 +101,7 @@ fn walks(context: &Context, mut homes: Homes, xattrs: bool) -> Result<(), Failur
         false => format!("\nLeft out, because the contract alone requires it: {lacking}"),
     };
     fail!(
-        "{} differs from the referee in {} after {} steps of seed {seed}:\n  {}\n  due: {}\n  \
+        "{} differs from the referee in {} after {} steps of seed {seed}:\n  {}\n  expected: {}\n  \
          found: {}\nTo see it: python3 {} DIRECTORY-OF-A-MOUNT...{left_out}",
         difference.home,
         difference.of,

@@ -205,7 +205,7 @@ fn finish(rows: &[FileSystemRow]) -> Result<bool, Failure> {
         .flat_map(|row| row.sorted.unfair.iter().map(|red| format!("{}: {red}", row.name)))
         .collect();
     for one in &unfair {
-        println!("UNFAIR, for tmpfs fails it, too: {one}");
+        println!("UNFAIR, because tmpfs fails it, too: {one}");
     }
     let mut fine = unfair.is_empty();
     for row in rows {

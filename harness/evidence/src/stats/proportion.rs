@@ -48,6 +48,6 @@ mod tests {
     #[case(3, 3, 1.0)]
     fn bounds_are_those_of_the_tables(#[case] failures: u32, #[case] n: u32, #[case] due: f64) {
         let bound = clopper_pearson_upper(failures, n, 0.05);
-        assert!((bound - due).abs() < 1e-6, "{bound}, {due} is due");
+        assert!((bound - due).abs() < 1e-6, "{bound}, expected {due}");
     }
 }

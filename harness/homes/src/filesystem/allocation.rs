@@ -52,14 +52,14 @@ pub(super) fn allocates(dir: &Path) -> Result<(), Failure> {
 
 fn has_size(file: &File, due: u64, when: &str) -> Result<(), Failure> {
     let size = file.metadata()?.len();
-    require!(size == due, "{when}, it has {size} bytes of {due}");
+    require!(size == due, "{when}, it has {size} bytes, expected {due}");
     Ok(())
 }
 
 /// Checks how many bytes the file occupies, which only the contract requires to be exact.
 fn takes(file: &File, due: u64, when: &str, asked: Asked) -> Result<(), Failure> {
     let taken = file.metadata()?.blocks().saturating_mul(512);
-    contract_requires!(asked, taken == due, "{when}, it takes {taken} bytes, {due} are due");
+    contract_requires!(asked, taken == due, "{when}, it takes {taken} bytes, expected {due}");
     Ok(())
 }
 
@@ -151,13 +151,23 @@ fn indexes_follow_fallocate(dir: &Path) -> Result<(), Failure> {
     change(&file, PUNCH, 49 * ROW + ROW / 2, 3 * ROW + ROW / 2).context("hole")?;
     let hits = nearest(&file, &[0.0; DIM], 3)?;
     let found: Vec<(u64, u32)> = hits.iter().map(|hit| (hit.row, hit.distance)).collect();
-    require!(found == [(50, 0), (51, 0), (52, 0)], "zeros nearest to zeros: {found:?}");
+    require!(
+        found == [(50, 0), (51, 0), (52, 0)],
+        "rows nearest to zeros: {found:?}, expected rows 50 to 52 at distance 0"
+    );
     let mut half = [0.0; DIM];
     half[..DIM / 2].fill(50.0);
     let hits = nearest(&file, &half, 1)?;
-    require!((hits[0].row, hits[0].distance) == (49, 0), "half a row: {hits:?}");
+    require!(
+        (hits[0].row, hits[0].distance) == (49, 0),
+        "nearest to the half-punched row: {hits:?}, expected row 49 at distance 0"
+    );
     change(&file, FallocateFlags::empty(), 0, 200 * ROW + 5).context("fallocate")?;
-    require!(stats(&file, 0)?.rows == 200, "{} rows of 200", stats(&file, 0)?.rows);
+    require!(
+        stats(&file, 0)?.rows == 200,
+        "{} rows are indexed, expected 200",
+        stats(&file, 0)?.rows
+    );
     Ok(())
 }
 

@@ -51,7 +51,7 @@ fn chown_by_root_only(dir: &Path) -> Result<(), Failure> {
     require!(metadata.uid() == me.as_raw(), "owned by {}, created by {me}", metadata.uid());
     let given = chown(&path, Some(12_345), Some(23_456));
     if !me.is_root() {
-        return expect_errno(given, libc::EPERM, "chown by somebody else than root");
+        return expect_errno(given, libc::EPERM, "chown by a user other than root");
     }
     given?;
     chown(&path, None, None).context("chown of nothing")?;
@@ -82,7 +82,7 @@ fn umask(dir: &Path) -> Result<(), Failure> {
             break;
         }
         let found = mode_of(&dir.join(name))?;
-        require!(found == due, "{name} has mode {found:o} under umask 027, due is {due:o}");
+        require!(found == due, "{name} has mode {found:o} under umask 027, expected {due:o}");
     }
     lacking.told()
 }
@@ -92,7 +92,7 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0)
         .context("mkfifo")
         .by_contract(SPECIAL_FILES)?;
-    require!(fs::metadata(&pipe)?.file_type().is_fifo(), "the pipe is no pipe");
+    require!(fs::metadata(&pipe)?.file_type().is_fifo(), "stat does not report the FIFO as a FIFO");
     // Open for reading and writing at once, so that neither end waits for the other.
     let mut end = File::options().read(true).write(true).open(&pipe)?;
     std::io::Write::write_all(&mut end, b"through")?;
@@ -100,12 +100,15 @@ fn special_files(dir: &Path) -> Result<(), Failure> {
     std::io::Read::read_exact(&mut end, &mut through)?;
     require!(through == *b"through", "the pipe gave {through:?}");
     let listener = UnixListener::bind(&socket).context("bind").by_contract(SPECIAL_FILES)?;
-    require!(fs::metadata(&socket)?.file_type().is_socket(), "the socket is no socket");
+    require!(
+        fs::metadata(&socket)?.file_type().is_socket(),
+        "stat does not report the socket as a socket"
+    );
     UnixStream::connect(&socket).context("connect")?;
     drop(listener);
     let made = mknodat(CWD, &device, FileType::CharacterDevice, Mode::RWXU, makedev(1, 3));
     if !nix::unistd::geteuid().is_root() {
-        return expect_errno(made, libc::EPERM, "a device made by somebody else than root");
+        return expect_errno(made, libc::EPERM, "a device made by a user other than root");
     }
     made.context("mknod").by_contract(SPECIAL_FILES)?;
     let rdev = fs::metadata(&device)?.rdev();
@@ -145,16 +148,16 @@ fn statfs_tells_the_limits(dir: &Path) -> Result<(), Failure> {
     contract_requires!(LIMITS_TOLD, size == 8 << 20, "a mount of 8 MiB has {size} bytes");
     contract_requires!(LIMITS_TOLD, files == 100, "a mount of 100 inodes has {files}");
     // The root and this directory take two inodes.
-    contract_requires!(LIMITS_TOLD, files_free == 98, "{files_free} inodes are free");
+    contract_requires!(LIMITS_TOLD, files_free == 98, "{files_free} inodes are free, expected 98");
     contract_requires!(
         LIMITS_TOLD,
         stat.blocks_available() == stat.blocks_free(),
-        "blocks are kept from users"
+        "some free blocks are not available to users"
     );
     contract_requires!(
         NAMES,
         stat.name_max() == 255,
-        "names have at most {} bytes",
+        "statvfs reports names of at most {} bytes, expected 255",
         stat.name_max()
     );
     let (before, _) = free(dir)?;

@@ -49,10 +49,10 @@ fn size_is_a_limit(dir: &Path) -> Result<(), Failure> {
     for _ in 0..TWICE / 65_536 {
         match file.write_all(&[9; 65_536]).and_then(|()| file.sync_data()) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(()),
-            written => written.context("filling a mount of 1 MiB, where ENOSPC is due")?,
+            written => written.context("filling a mount of 1 MiB, expected ENOSPC")?,
         }
     }
-    fail!("2 MiB fit into a mount of size=1M, where ENOSPC is due")
+    fail!("2 MiB fit into a mount of size=1M, expected ENOSPC")
 }
 
 /// By default, a mount may have one inode for each 4 KiB of its size.
@@ -124,10 +124,10 @@ fn a_full_mount_allocates_nothing(dir: &Path) -> Result<(), Failure> {
     let before = statvfs(dir)?.blocks_free();
     for flags in [FallocateFlags::empty(), FallocateFlags::KEEP_SIZE] {
         let more = fallocate(&file, flags, 0, 9 << 20);
-        expect_errno(more, libc::ENOSPC, "fallocate of more than there is")
+        expect_errno(more, libc::ENOSPC, "fallocate of more than is free")
             .by_contract(ALLOCATES_ALL_OR_NOTHING)?;
         let read = uncached::read(&path)?;
-        require!(read.starts_with(&bytes), "a refused fallocate has changed what was there");
+        require!(read.starts_with(&bytes), "a refused fallocate has changed the file");
         // ext4 keeps what it has allocated before there was no more, and the file is longer.
         contract_requires!(
             ALLOCATES_ALL_OR_NOTHING,
@@ -191,7 +191,7 @@ fn room_is_free_when_it_was_given_back(dir: &Path) -> Result<(), Failure> {
     contract_requires!(
         INODES_COUNT,
         due == (64, 1),
-        "a mount of 64 pages and 3 inodes has {due:?} free"
+        "a mount of 64 pages and 3 inodes has {due:?} blocks and inodes free, expected (64, 1)"
     );
     let all = vec![1; 64 * 4096];
     for round in 0..ROUNDS {
@@ -256,7 +256,7 @@ fn a_mount_out_of_inodes_loses_nothing(dir: &Path) -> Result<(), Failure> {
     for number in 0..38 {
         same(&path(number), number.to_string().as_bytes())?;
     }
-    let renamed = fs::rename(path(0), path(38)).context("a rename, which needs none");
+    let renamed = fs::rename(path(0), path(38)).context("a rename, which needs no new inode");
     renamed.by_contract(INODES_COUNT)?;
     fs::remove_file(path(1))?;
     wait_for("an inode that was freed", FREED, || Ok(fs::hard_link(path(2), path(1)).ok()))?;

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_that_is_not_known_is_the_contracts_and_said_once() {
+    fn an_unknown_request_is_reported_once_as_a_contract_failure() {
         let told = explained(Failure::from(Errno::ENOTTY)).to_string();
         assert!(MARK.ends_with(ASKS));
         assert!(told.ends_with("; the contract asks more than POSIX: indexes and searches are requests (ioctl) on a file"), "{told}");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_hides_no_fault_behind_it() {
+    fn a_missing_feature_hides_no_later_fault() {
         let lacks = |errno| Err(Failure::from(errno)).by_contract(HOLES);
         let mut lacking = Lacking::default();
         lacking.note(Ok(())).unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_waits_is_held_up_by_a_waiting_write() {
+    fn a_late_answer_beside_a_waiting_write_is_a_contract_failure() {
         let late = waiting_write(Failure::new("link is not answered within 60 s")).to_string();
         assert!(late.contains(WAITS_ALONE.words()), "{late}");
         let refused = waiting_write(Failure::from(Errno::EPERM).context("link"));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_handle_is_the_contracts() {
+    fn a_stale_handle_is_a_contract_failure() {
         let told = |errno: Errno| handle(Failure::from(errno)).to_string();
         assert!(told(Errno::ESTALE).contains(HANDLES.words()));
         assert!(told(Errno::EOPNOTSUPP).contains(HANDLES.words()));

@@ -45,7 +45,7 @@ fn directories_are_links_to_their_parents(dir: &Path) -> Result<(), Failure> {
         contract_requires!(
             DIRECTORY_LINKS,
             links == due,
-            "stat of a directory with {number} others says nlink {links}, {due} is due"
+            "stat of a directory with {number} subdirectories reports nlink {links}, expected {due}"
         );
         fs::create_dir(dir.join(name))?;
     }
@@ -126,7 +126,11 @@ fn readdir_1000(dir: &Path) -> Result<(), Failure> {
     let mut listed = BTreeSet::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        require!(entry.file_type()?.is_file(), "{:?} is listed as no file", entry.file_name());
+        require!(
+            entry.file_type()?.is_file(),
+            "{:?} is not listed as a regular file",
+            entry.file_name()
+        );
         let name = entry.file_name().to_string_lossy().into_owned();
         require!(listed.insert(name.clone()), "{name} is listed twice");
     }
@@ -146,7 +150,7 @@ fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
     let distinct: HashSet<&String> = listed.iter().collect();
     require!(
         listed.len() == 101 && distinct.len() == 101,
-        "{} names, {} of them distinct, of 101 are listed entry by entry",
+        "{} names are listed entry by entry, {} of them distinct, expected 101",
         listed.len(),
         distinct.len()
     );
@@ -154,7 +158,7 @@ fn readdir_into_small_buffers(dir: &Path) -> Result<(), Failure> {
     expect_errno(
         RawDir::new(&open, &mut [MaybeUninit::uninit(); 16]).next().transpose().map(drop),
         libc::EINVAL,
-        "getdents64 into a buffer for no entry",
+        "getdents64 into a buffer too small for an entry",
     )
 }
 
@@ -170,7 +174,11 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
         seek(&open, SeekFrom::Start(all[behind].1)).context("seekdir")?;
         let rest = names(&open, 4096)?;
         let expected = all[behind + 1..].iter().map(|(name, _)| name);
-        require!(rest.iter().eq(expected), "behind entry {behind} follow {} others", rest.len());
+        require!(
+            rest.iter().eq(expected),
+            "the {} names behind entry {behind} are not those listed there before",
+            rest.len()
+        );
     }
     seek(&open, SeekFrom::Start(0)).context("rewinddir")?;
     let again = entries(&open, 4096)?;
@@ -179,7 +187,7 @@ fn readdir_from_a_position(dir: &Path) -> Result<(), Failure> {
     };
     require!(
         again.len() == all.len() && sorted(&again) == sorted(&all),
-        "the directory lists something else from the start"
+        "after rewinddir(3) the directory lists other names"
     );
     // For POSIX a position means nothing any more after rewinddir(3).
     contract_requires!(POSITIONS, again == all, "after rewinddir(3) names have other positions");
@@ -238,7 +246,7 @@ fn readdir_by_who_renames_what_was_read(dir: &Path) -> Result<(), Failure> {
         contract_requires!(
             LISTINGS_END,
             listed < MOST,
-            "{listed} names are listed, and no end is to be seen"
+            "{listed} names are listed, and the listing does not end"
         );
         if name.starts_with("stays") {
             stayed += 1;
@@ -277,8 +285,12 @@ fn readdir_while_names_are_renamed(dir: &Path) -> Result<(), Failure> {
     let all = (0..NAMES).map(|number| format!("file-{number}"));
     let unread: Vec<String> = all.filter(|name| !listed.contains(name)).collect();
     let (read, mut listed) = (listed.clone(), listed);
-    require!(read.len() >= 10, "{} names are listed into a buffer of 1,024 bytes", read.len());
-    require!(unread.len() >= 10, "{} names do not fit a buffer of 1,024 bytes", read.len());
+    require!(read.len() >= 10, "only {} names are listed into a buffer of 1,024 bytes", read.len());
+    require!(
+        unread.len() >= 10,
+        "a buffer of 1,024 bytes takes {} names, and leaves fewer than 10",
+        read.len()
+    );
 
     let rename = |from: &File, name: &str, to: &str| {
         renameat(from, name, &here, to).context(format!("rename {name} to {to}"))

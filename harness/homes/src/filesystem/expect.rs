@@ -41,7 +41,7 @@ pub(super) fn same(file: &Path, expected: &[u8]) -> Result<(), Failure> {
 pub(super) fn same_bytes(read: &[u8], written: &[u8]) -> Result<(), Failure> {
     require!(read.len() == written.len(), "{} bytes of {}", read.len(), written.len());
     if let Some(at) = read.iter().zip(written).position(|(a, b)| a != b) {
-        fail!("byte {at} is {:#04x}, written was {:#04x}", read[at], written[at]);
+        fail!("byte {at} is {:#04x}, but {:#04x} was written", read[at], written[at]);
     }
     Ok(())
 }
@@ -52,8 +52,8 @@ pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> 
     let links = fs::metadata(path)?.nlink();
     require!(
         links == due || links == 1,
-        "stat of {} says nlink {links}; {due} is due, one for each directory in it and two, or 1 \
-         where none is counted",
+        "stat of {} reports nlink {links}, expected {due} (two, and one for each subdirectory), or \
+         1 if subdirectories are not counted",
         path.display()
     );
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn directory_has_links(path: &Path, due: u64) -> Result<(), Failure> 
 /// Checks that a file has `due` names; `what` describes the file in its current state.
 pub(super) fn has_links(stat: &fs::Metadata, due: u64, what: &str) -> Result<(), Failure> {
     let links = stat.nlink();
-    require!(links == due, "stat of {what} says nlink {links}, {due} is due");
+    require!(links == due, "stat of {what} reports nlink {links}, expected {due}");
     Ok(())
 }
 
@@ -74,11 +74,11 @@ pub fn expect_errno<T, E: Into<io::Error>>(
 ) -> Result<(), Failure> {
     let due = Errno::from_raw(errno);
     match result.map_err(Into::into) {
-        Ok(_) => fail!("{what}: done, where {due} is due"),
+        Ok(_) => fail!("{what}: it succeeded, expected {due}"),
         Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
         Err(error) => {
             let got = error.raw_os_error().map(Errno::from_raw);
-            Err(Failure::new(format!("{what}: {error}, where {due} is due")).with_errno(got))
+            Err(Failure::new(format!("{what}: {error}, expected {due}")).with_errno(got))
         }
     }
 }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_first_thing_is_a_trial_but_one() {
+    fn all_first_steps_but_one_are_trials() {
         assert_eq!(first_things().len(), OF_TRIALS.len() + 1);
     }
 }

@@ -44,7 +44,10 @@ fn hard_link(dir: &Path) -> Result<(), Failure> {
     let (a, b) = (dir.join("a"), dir.join("b"));
     fs::write(&a, "one")?;
     fs::hard_link(&a, &b)?;
-    require!(fs::metadata(&a)?.ino() == fs::metadata(&b)?.ino(), "two inodes");
+    require!(
+        fs::metadata(&a)?.ino() == fs::metadata(&b)?.ino(),
+        "two names of one file have different inode numbers"
+    );
     has_links(&fs::metadata(&a)?, 2, "a file of two names")?;
     fs::write(&b, "two")?;
     require!(
@@ -53,7 +56,10 @@ fn hard_link(dir: &Path) -> Result<(), Failure> {
     );
     expect_errno(fs::hard_link(&a, &b), libc::EEXIST, "a link onto a name in use")?;
     fs::remove_file(&a)?;
-    require!(uncached::read(&b)? == b"two" && nlink(&b)? == 1, "the other name suffered");
+    require!(
+        uncached::read(&b)? == b"two" && nlink(&b)? == 1,
+        "after the unlink the other name has other content or another link count"
+    );
     Ok(())
 }
 
@@ -97,10 +103,13 @@ fn hard_links_to_other_kinds(dir: &Path) -> Result<(), Failure> {
     symlink("target", &link)?;
     fs::hard_link(&link, dir.join("itself")).context("a link to a symbolic link")?;
     let itself = fs::symlink_metadata(dir.join("itself"))?;
-    require!(itself.is_symlink() && nlink(&link)? == 2, "it is no second name of the link");
+    require!(
+        itself.is_symlink() && nlink(&link)? == 2,
+        "the new name is not a hard link to the symbolic link"
+    );
     linkat(CWD, &link, CWD, dir.join("followed"), AtFlags::SYMLINK_FOLLOW)
         .context("a link to what a symbolic link stands for")?;
-    require!(nlink(&target)? == 2, "it is no second name of the target");
+    require!(nlink(&target)? == 2, "the new name is not a hard link to the target");
     Ok(())
 }
 
@@ -110,9 +119,12 @@ fn symbolic_link(dir: &Path) -> Result<(), Failure> {
     expect_errno(uncached::read(&link), libc::ENOENT, "reading a dangling link")?;
     fs::write(&target, "content")?;
     require!(uncached::read(&link)? == b"content", "the link leads elsewhere");
-    require!(fs::read_link(&link)? == Path::new("target"), "readlink says something else");
+    require!(fs::read_link(&link)? == Path::new("target"), "readlink returns another target");
     let metadata = fs::symlink_metadata(&link)?;
-    require!(metadata.is_symlink() && metadata.len() == 6, "the link is no link of 6 bytes");
+    require!(
+        metadata.is_symlink() && metadata.len() == 6,
+        "lstat does not report a symbolic link of 6 bytes"
+    );
     expect_errno(symlink("x", &link), libc::EEXIST, "a link where there is one")?;
     expect_errno(fs::read_link(&target), libc::EINVAL, "readlink of a file")?;
     fs::rename(&link, dir.join("moved"))?;

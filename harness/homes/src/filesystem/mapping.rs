@@ -138,10 +138,13 @@ fn truncation_under_a_mapping_is_sigbus(dir: &Path) -> Result<(), Failure> {
     same_bytes(&mapping.load(0, bytes.len()), &bytes)?;
     file.set_len(100)?;
     let signal = signal_of_reading(mapping.address(0))?;
-    require!(signal.is_none(), "a byte within the file: signal {signal:?}");
+    require!(signal.is_none(), "reading a byte within the file: signal {signal:?}, expected none");
     for page in [1, 2] {
         let signal = signal_of_reading(mapping.address(page * PAGE))?;
-        require!(signal == Some(libc::SIGBUS), "page {page}, cut off: signal {signal:?}");
+        require!(
+            signal == Some(libc::SIGBUS),
+            "reading page {page}, which was cut off: signal {signal:?}, expected SIGBUS"
+        );
     }
     same_bytes(&mapping.load(100, PAGE - 100), &[0; PAGE - 100]).context("what was cut off")?;
     file.set_len(3 * PAGE as u64)?;

@@ -46,16 +46,23 @@ fn two_writers_append(dir: &Path) -> Result<(), Failure> {
         let file = OpenOptions::new().append(true).open(&path)?;
         for _ in 0..RECORDS {
             let written = (&file).write(&[writer as u8; RECORD])?;
-            require!(written == RECORD, "{written} bytes of a record of {RECORD}");
+            require!(written == RECORD, "an append wrote {written} bytes of a record of {RECORD}");
         }
         Ok(())
     })?;
     let content = uncached::read(&path)?;
-    require!(content.len() == 2 * RECORDS * RECORD, "{} bytes of two writers", content.len());
+    require!(
+        content.len() == 2 * RECORDS * RECORD,
+        "the file has {} bytes after the appends of two writers",
+        content.len()
+    );
     let whole = |record: &[u8]| record.iter().all(|&byte| byte == record[0]);
     require!(content.chunks(RECORD).all(whole), "a record was torn by the other writer");
     let ones = content.iter().filter(|&&byte| byte == 1).count();
-    require!(ones == RECORDS * RECORD, "{ones} bytes are the second writer's");
+    require!(
+        ones == RECORDS * RECORD,
+        "{ones} bytes are the second writer's, expected half of the file"
+    );
     Ok(())
 }
 

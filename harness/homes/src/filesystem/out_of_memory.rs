@@ -116,7 +116,10 @@ impl Work {
         for &slot in &self.slots {
             let indexed = stats(file, slot).context("STATS")?.rows as usize;
             let there = bytes.len() / ROW;
-            require!(indexed == there, "slot {slot} has {indexed} rows, the file {there}");
+            require!(
+                indexed == there,
+                "{indexed} rows are indexed in slot {slot}, the file has {there}"
+            );
             for number in [0, self.rows.len() - 1] {
                 self.expect(slot, number)?;
             }
@@ -129,7 +132,7 @@ impl Work {
         self.check()?;
         let length = fs::metadata(self.path("base"))?.len();
         require!(length == (ALL * ROW) as u64, "the file has {length} bytes");
-        require!(self.slots.len() == Kind::ALL.len(), "slots {:?} have an index", self.slots);
+        require!(self.slots.len() == Kind::ALL.len(), "only slots {:?} have an index", self.slots);
         for &slot in &self.slots {
             for number in [OVERWRITTEN, FIRST] {
                 self.expect(slot, number)?;
@@ -154,13 +157,21 @@ impl Work {
         let query = self.rows[number];
         let mut searcher = Searcher::new(DIM as u32, K, slot)?;
         let hits = searcher.search(self.file()?, &query).context(what())?;
-        require!(hits.len() == K as usize, "{}: {} hits", what(), hits.len());
+        require!(hits.len() == K as usize, "{}: {} hits, expected {K}", what(), hits.len());
         for hit in hits {
             let Some(row) = self.rows.get(hit.row as usize) else { continue };
             let due: f32 = row.iter().zip(query).map(|(a, b)| (a - b) * (a - b)).sum();
-            require!(due.to_bits() == hit.distance, "{}: {hit:?} is at {due}", what());
+            require!(
+                due.to_bits() == hit.distance,
+                "{}: {hit:?}, expected the distance {due}",
+                what()
+            );
         }
-        require!(hits[0].distance == 0, "{}: {hits:?}", what());
+        require!(
+            hits[0].distance == 0,
+            "{}: the row is not its own nearest neighbour: {hits:?}",
+            what()
+        );
         Ok(())
     }
 
@@ -216,7 +227,9 @@ impl Work {
         let mut searcher = Searcher::new(DIM as u32, K, slot)?;
         let nearest = searcher.search(self.file()?, &self.rows[MAPPED])?[0];
         if nearest.row != MAPPED as u64 || nearest.distance != 0 {
-            return Err(io::Error::other(format!("{nearest:?} is nearest to row {MAPPED}")));
+            return Err(io::Error::other(format!(
+                "row {MAPPED} is not its own nearest neighbour: {nearest:?}"
+            )));
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ fn root_may_do_all_but_execute(dir: &Path) -> Result<(), Failure> {
     fs::copy("/bin/true", &path)?;
     chown(&path, Some(NOBODY), Some(NOBODY))?;
     chmod(&path, 0o000)?;
-    File::options().read(true).write(true).open(&path).context("opening what nobody may")?;
+    File::options().read(true).write(true).open(&path).context("opening a file of mode 000")?;
     let run = Command::new(&path).status();
     expect_errno(run, libc::EACCES, "running a file that is executable for nobody")?;
     chmod(&path, 0o001)?;

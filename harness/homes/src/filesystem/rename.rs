@@ -52,7 +52,10 @@ fn rename_over(dir: &Path) -> Result<(), Failure> {
     fs::write(&target, "target, longer")?;
     let open = File::open(&target)?;
     fs::rename(&source, &target)?;
-    require!(uncached::read(&target)? == b"source", "the target has not the source's content");
+    require!(
+        uncached::read(&target)? == b"source",
+        "the target does not have the source's content"
+    );
     require!(!source.exists(), "the source is still there");
     require!(open.metadata()?.nlink() == 0, "the replaced file still has a link");
     require!(io::read_to_string(open)? == "target, longer", "the replaced file lost its content");
@@ -80,7 +83,7 @@ fn rename_over_the_other_kind(dir: &Path) -> Result<(), Failure> {
     expect_not_empty(fs::rename(&empty, &full), "over a full directory")?;
     let replaced = File::open(&empty)?;
     fs::rename(&full, &empty).context("a directory over an empty one")?;
-    require!(empty.join("sub").is_dir() && !full.exists(), "the directory is not where it should");
+    require!(empty.join("sub").is_dir() && !full.exists(), "the directory is not at its new name");
     let links =
         replaced.metadata().context("fstat of the replaced directory, which is open")?.nlink();
     require!(links == 0, "the replaced directory still has {links} links");
@@ -92,7 +95,7 @@ fn rename_directory(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(one.join("a/b"))?;
     fs::write(one.join("f"), "f")?;
     fs::rename(&one, &two)?;
-    require!(uncached::read(two.join("f"))? == b"f", "what was in the directory is not there");
+    require!(uncached::read(two.join("f"))? == b"f", "the directory's content is not there");
     for inside in ["inside", "a/inside", "a/b/inside"] {
         let done = fs::rename(&two, two.join(inside));
         expect_errno(done, libc::EINVAL, &format!("a directory renamed into itself: {inside}"))?;

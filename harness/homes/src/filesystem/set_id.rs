@@ -32,7 +32,7 @@ fn set_id_file(dir: &Path, mode: u32) -> Result<std::path::PathBuf, Failure> {
 
 fn expect_mode(path: &Path, due: u32, what: &str) -> Result<(), Failure> {
     let mode = fs::metadata(path)?.mode() & 0o7777;
-    require!(mode == due, "mode {mode:o} after {what}, due is {due:o}");
+    require!(mode == due, "mode {mode:o} after {what}, expected {due:o}");
     Ok(())
 }
 
@@ -86,7 +86,7 @@ fn chmod_drops_set_group_id_of_a_strangers_group(dir: &Path) -> Result<(), Failu
     expect_mode(&path, 0o2755, "chmod g+s by a member of the group")?;
     chown(&path, None, Some(SOMEBODY))?;
     chmod(0o2755)?;
-    expect_mode(&path, 0o755, "chmod g+s by a stranger to the group")
+    expect_mode(&path, 0o755, "chmod g+s by a user outside the group")
 }
 
 fn set_group_id_directories_pass_their_group_on(dir: &Path) -> Result<(), Failure> {
@@ -107,6 +107,9 @@ fn set_group_id_directories_pass_their_group_on(dir: &Path) -> Result<(), Failur
     }
     expect_mode(&shared.join("d"), 0o2755, "mkdir in a directory that passes its group on")?;
     let mode = fs::metadata(shared.join("s"))?.mode() & 0o7777;
-    require!(mode & 0o2000 == 0, "a stranger to the group made a file of mode {mode:o}");
+    require!(
+        mode & 0o2000 == 0,
+        "a user outside the group made a set-group-ID file: mode {mode:o}"
+    );
     Ok(())
 }

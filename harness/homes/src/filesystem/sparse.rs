@@ -29,7 +29,7 @@ fn sparse_file(dir: &Path) -> Result<(), Failure> {
     let mut file = file(&dir.join("f"))?;
     file.write_all_at(b"end", END)?;
     let metadata = file.metadata()?;
-    require!(metadata.len() == END + 3, "size {}", metadata.len());
+    require!(metadata.len() == END + 3, "the file has the size {}", metadata.len());
     let mut hole = vec![1; 10_000];
     file.seek(SeekFrom::Start(END / 2))?;
     file.read_exact(&mut hole)?;
@@ -80,8 +80,8 @@ pub(super) fn finds_data(file: &File, from: u64, due: Option<u64>) -> Result<(),
         Err(error) => return Err(error).context(told).by_contract(HOLES),
     };
     let passes_over = due.is_some_and(|due| found.is_none_or(|found| found > due));
-    require!(!passes_over, "{told} passes over data: {found:?}, due is {due:?}");
-    contract_requires!(HOLES, found == due, "{told}: {found:?}, due is {due:?}");
+    require!(!passes_over, "{told} passes over data: {found:?}, expected {due:?}");
+    contract_requires!(HOLES, found == due, "{told}: {found:?}, expected {due:?}");
     Ok(())
 }
 
@@ -90,8 +90,8 @@ pub(super) fn finds_data(file: &File, from: u64, due: Option<u64>) -> Result<(),
 pub(super) fn finds_hole(file: &File, from: u64, due: u64) -> Result<(), Failure> {
     let told = format!("SEEK_HOLE from {from}");
     let found = seek(file, SparseSeek::Hole(from)).context(&told).by_contract(HOLES)?;
-    require!(found >= due, "{told} takes data for a hole: {found}, due is {due}");
-    contract_requires!(HOLES, found == due, "{told}: {found}, due is {due}");
+    require!(found >= due, "{told} reports data as a hole: {found}, expected {due}");
+    contract_requires!(HOLES, found == due, "{told}: {found}, expected {due}");
     Ok(())
 }
 
@@ -101,7 +101,11 @@ fn the_largest_offset(dir: &Path) -> Result<(), Failure> {
     let file = file(&dir.join("f"))?;
     let written = file.write_all_at(b"z", LAST).context("a write to the last byte");
     written.by_contract(LARGEST_OFFSET)?;
-    require!(file.metadata()?.len() == LAST + 1, "size {}", file.metadata()?.len());
+    require!(
+        file.metadata()?.len() == LAST + 1,
+        "the file has the size {}",
+        file.metadata()?.len()
+    );
     let mut byte = [0];
     file.read_exact_at(&mut byte, LAST)?;
     require!(byte == *b"z", "the last byte is {byte:?}");
@@ -111,7 +115,7 @@ fn the_largest_offset(dir: &Path) -> Result<(), Failure> {
     lacking.note(found.by_contract(LARGEST_OFFSET).and_then(|found| {
         let due = LAST / BLOCK * BLOCK;
         require!(found <= LAST, "SEEK_DATA passes over the last byte: {found}");
-        contract_requires!(HOLES, found == due, "SEEK_DATA finds {found}, due is {due}");
+        contract_requires!(HOLES, found == due, "SEEK_DATA finds {found}, expected {due}");
         Ok(())
     }))?;
     let beyond = rustix::io::pwrite(&file, b"more than fits", LAST);

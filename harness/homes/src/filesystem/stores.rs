@@ -67,10 +67,10 @@ fn stores_into_a_hole_are_data(dir: &Path) -> Result<(), Failure> {
     let data = seek(&file, SeekFrom::Data(0)).context("SEEK_DATA, with a store in a hole")?;
     require!(
         data <= AT as u64,
-        "SEEK_DATA finds nothing before byte {data}, and byte {AT} was stored"
+        "SEEK_DATA finds nothing before byte {data}, but byte {AT} was stored"
     );
     let hole = seek(&file, SeekFrom::Hole(AT as u64)).context("SEEK_HOLE")?;
-    require!(hole > AT as u64, "SEEK_HOLE says that byte {AT} is none, and it was stored");
+    require!(hole > AT as u64, "SEEK_HOLE reports a hole at byte {AT}, which was stored");
     drop(mapping);
     Ok(())
 }
@@ -123,7 +123,7 @@ fn a_refused_write_keeps_what_was_synced(dir: &Path) -> Result<(), Failure> {
         Ok(bytes) => contract_requires!(
             LIMITS,
             bytes <= ROW,
-            "{bytes} bytes were written on a full mount, where {ROW} have room"
+            "{bytes} bytes were written on a full mount, which has room for {ROW}"
         ),
         Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
         Err(error) => return Err(error).context("a write on a full mount"),

@@ -113,10 +113,11 @@ fn has_times(
     let rounded = (granule.rounded(accessed), granule.rounded(modified));
     require!(
         told == rounded || told.1 == rounded.1 && told.0 <= accessed && granule.0 > 1,
-        "{told:?}, set to {accessed:?} and {modified:?}"
+        "atime and mtime are {told:?}, set to {accessed:?} and {modified:?}"
     );
     let exactly = told == (accessed, modified);
-    let message = format!("{told:?}, set to {accessed:?} and {modified:?}: rounded down");
+    let message =
+        format!("atime and mtime are {told:?}, set to {accessed:?} and {modified:?}: rounded down");
     lacking.note(require_asked(TIMES, exactly, message))
 }
 
@@ -147,7 +148,7 @@ fn times_in_nanoseconds(dir: &Path) -> Result<(), Failure> {
             let done = set(&file, accessed, modified).context(format!("{name} {time:?}"));
             lacking.note(done.by_contract(TIMES))?;
             let told = times(&file)?;
-            let message = format!("{told:?}, set to {time:?}");
+            let message = format!("atime and mtime are {told:?} after {name} was set to {time:?}");
             lacking.note(require_asked(TIMES, told == (accessed, modified), message))?;
         }
     }
@@ -173,7 +174,7 @@ fn the_least_and_the_greatest_times(dir: &Path) -> Result<(), Failure> {
             } else {
                 accessed.min(modified) >= i64::from(i32::MAX)
             };
-            let told = format!("{accessed} s and {modified} s, set to {extreme} s");
+            let told = format!("atime is {accessed} s and mtime {modified} s, set to {extreme} s");
             lacking.note(require_asked(TIMES, far, told))?;
         }
     }
@@ -198,7 +199,10 @@ fn times_now_and_omitted(dir: &Path) -> Result<(), Failure> {
     let ((accessed, _), modified) = times(&file)?;
     require!(modified == granule.rounded(LATER), "UTIME_OMIT of mtime: {modified:?}");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    require!(now.abs_diff(accessed.cast_unsigned()) < 3_600, "UTIME_NOW is {accessed}, now {now}");
+    require!(
+        now.abs_diff(accessed.cast_unsigned()) < 3_600,
+        "UTIME_NOW set atime to {accessed}, but the time is {now}"
+    );
     lacking.told()
 }
 
@@ -302,7 +306,7 @@ fn a_change_in_part_moves_the_times(dir: &Path) -> Result<(), Failure> {
         punched.context("a hole on a full mount")?;
     }
     let changed = uncached::read(&path)? != dataset::bytes(&data.base);
-    require!(changed || punched.is_err(), "a hole was made, and the bytes are as before");
+    require!(changed || punched.is_err(), "punching a hole succeeded, but the bytes are unchanged");
     let moved = (times(&file)?.1 != old.modified, changed_at(&file)? > old.changed);
     require!(
         !changed || moved == (true, true),

@@ -50,7 +50,7 @@ fn does(dir: &Path, line: &str, words: &str) -> Result<(), Failure> {
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     require!(
         output.status.success() && said.contains(words) && complained.is_empty(),
-        "vexctl {line}: {}, where 0 and {words:?} are due:\n{said}{complained}",
+        "vexctl {line}: {}, expected exit status 0 and {words:?}:\n{said}{complained}",
         output.status
     );
     Ok(())
@@ -62,7 +62,7 @@ fn refuses(dir: &Path, line: &str, code: i32, words: &str) -> Result<(), Failure
     let complained = String::from_utf8_lossy(&output.stderr);
     require!(
         output.status.code() == Some(code) && complained.contains(words),
-        "vexctl {line}: {}, where {code} and {words:?} are due:\n{complained}",
+        "vexctl {line}: {}, expected exit status {code} and {words:?}:\n{complained}",
         output.status
     );
     Ok(())

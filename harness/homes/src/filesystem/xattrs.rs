@@ -60,7 +60,7 @@ fn listed(path: &Path) -> Result<BTreeSet<String>, Failure> {
 fn expect_listed(path: &Path, names: &[&str]) -> Result<(), Failure> {
     let found = listed(path)?;
     let due = names.iter().map(|&name| name.to_owned()).collect();
-    require!(found == due, "{found:?} are listed, due are {due:?}");
+    require!(found == due, "{found:?} are listed, expected {due:?}");
     Ok(())
 }
 
@@ -137,11 +137,11 @@ fn xattrs_have_sizes(dir: &Path) -> Result<(), Failure> {
     expect_errno(longer, libc::ERANGE, "a name of 256 bytes")?;
     setxattr(&path, "user.a", b"12345", SET)?;
     let asked = getxattr_query(&path, "user.a").context("getxattr of the size")?;
-    require!(asked == 5, "a value of 5 bytes is said to have {asked}");
+    require!(asked == 5, "getxattr reports {asked} bytes for a value of 5 bytes");
     let short = getxattr(&path, "user.a", &mut [0_u8; 4][..]);
     expect_errno(short, libc::ERANGE, "getxattr into 4 bytes of 5")?;
     let asked = listxattr_query(&path).context("listxattr of the size")?;
-    require!(asked == 255 + 1 + 7, "the list is said to have {asked} bytes");
+    require!(asked == 255 + 1 + 7, "listxattr reports a list of {asked} bytes");
     let short = listxattr(&path, &mut [0_u8; 100][..]);
     expect_errno(short, libc::ERANGE, "listxattr into too few bytes")?;
     expect_listed(&path, &[&longest, "user.a"])?;
@@ -225,13 +225,15 @@ fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
         contract_requires!(
             XATTR_LISTS,
             refused == rustix::io::Errno::NOSPC && there == due,
-            "{refused:?} after {there} names of 256 bytes, of which 64 KiB are {due}"
+            "{refused:?} after {there} names of 256 bytes, expected ENOSPC after {due}, which are \
+             64 KiB"
         );
         let asked = listxattr_query(&path).context("listxattr of the size, of a full list")?;
-        require!(asked == LIST, "a full list is said to have {asked} bytes");
+        require!(asked == LIST, "listxattr reports {asked} bytes for a full list");
         let names: BTreeSet<String> = (0..due).map(name).collect();
-        require!(listed(&path)? == names, "the list is not of the {due} names that are there");
-        expect_errno(set("user.a"), libc::ENOSPC, "a short name more").by_contract(XATTR_LISTS)?;
+        require!(listed(&path)? == names, "the list differs from the {due} names that were set");
+        expect_errno(set("user.a"), libc::ENOSPC, "one more short name")
+            .by_contract(XATTR_LISTS)?;
         set(&name(7)).context("another value of a name that is there").by_contract(XATTR_LISTS)?;
         removexattr(&path, name(3)).context("removexattr from a full list")?;
         let set_again = set("user.a").context("a name in the place of one that was removed");
@@ -239,7 +241,7 @@ fn a_list_of_xattrs_ends_at_64_kib(dir: &Path) -> Result<(), Failure> {
         expect_errno(set(&name(3)), libc::ENOSPC, "the longer name again")
             .by_contract(XATTR_LISTS)?;
         let asked = listxattr_query(&path).context("listxattr of the size")?;
-        require!(asked == LIST - 256 + 7, "the list is said to have {asked} bytes");
+        require!(asked == LIST - 256 + 7, "listxattr reports a list of {asked} bytes");
         require!(listed(&path)?.contains("user.a"), "user.a is not listed");
     }
     Ok(())

@@ -83,14 +83,14 @@ fn not_started(command: &Command, error: io::Error) -> Failure {
             format!("build the reference with: {}", Program::FuseDaemon.build_command())
         }
         io::ErrorKind::NotFound if program.is_file() => {
-            "it is there, but the interpreter that its first line names is not; a line that ends in \
-             CR LF names another"
+            "the program exists, but the interpreter in its first line does not; that line must \
+             not end in CR LF"
                 .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             "chmod +x it, or name its interpreter first, as in python3 memfs.py".to_owned()
         }
-        _ => "run it by hand, to see what it lacks".to_owned(),
+        _ => "run it by hand to see what is missing".to_owned(),
     };
     Failure::from(error).context(format!("starting {} ({hint})", program.display()))
 }
@@ -229,12 +229,14 @@ impl FuseMount {
             Some(announcement) => {
                 if !announcement.arrives()? {
                     let status = wait_for("its end", patience(EXIT_LIMIT), || self.ended())
-                        .context("the FUSE daemon closed --ready-fd without a word")?;
+                        .context(
+                            "the FUSE daemon closed --ready-fd without announcing its mount",
+                        )?;
                     return Err(self.ended_early(status));
                 }
                 require!(
                     is_fuse(&self.mountpoint)?,
-                    "the FUSE daemon announced a mount that is none{}",
+                    "the FUSE daemon announced its mount, but no FUSE file system is mounted{}",
                     self.said()
                 );
             }
@@ -507,7 +509,10 @@ impl FuseMount {
             self.mountpoint.display()
         );
         let left: Vec<_> = fs::read_dir(&self.mountpoint)?.flatten().map(|e| e.path()).collect();
-        require!(left.is_empty(), "after {cause} the directory beneath holds {left:?}");
+        require!(
+            left.is_empty(),
+            "after {cause} the directory beneath the mount contains {left:?}"
+        );
         let mut left = Vec::new();
         let ended = wait_for("", LINGER, || {
             left = members(Pid::from_raw(pid.cast_signed()))?;

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_directories_are_other_trials() {
+    fn mounts_in_our_own_directories_are_recognised() {
         assert!(is_ours(Path::new("/tmp/vexfs-fuse-Ab12/mnt")));
         assert!(!is_ours(Path::new("/home/me/my-vexfs/mnt")));
     }

@@ -69,7 +69,10 @@ fn say(what: u8, words: &[u8]) {
 /// If there are threads already, or the system refuses a pipe or a process.
 pub fn start() -> Result<(), Failure> {
     let threads = std::fs::read_dir("/proc/self/task")?.count();
-    machine::require!(threads == 1, "a guardian is forked too late: there are {threads} threads");
+    machine::require!(
+        threads == 1,
+        "the guardian must be forked before other threads start; there are {threads} threads"
+    );
     let (hear, tell) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has a single thread, so the child's copy of the process is consistent.
     match unsafe { fork() }.context("fork")? {

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_reserved_is_not_held() {
+    fn reserved_memory_is_not_counted() {
         let before = Holds::of(std::process::id());
         // A terabyte of address space, which some runtimes reserve when they start.
         let reserved = unsafe {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_shares_what_it_shares() {
+    fn shared_memory_of_a_group_counts_once() {
         let one = Holds { own: 3, shared: 5 };
         assert_eq!(one.and(Holds { own: 4, shared: 2 }).bytes(), 12);
         let text = "VmPeak:\t 9 kB\nRssAnon:\t    2048 kB\nRssShmem:\t 4 kB\n";
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_accused_who_holds_little() {
+    fn a_process_that_uses_little_memory_is_not_reported() {
         let held = Held::default();
         assert!(!held.is_too_much(std::process::id()));
         assert_eq!(held.in_words(), None);

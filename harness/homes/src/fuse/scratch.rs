@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_it_is_left() {
+    fn a_dropped_directory_is_removed() {
         let scratch = Scratch::new().unwrap();
         let directory = scratch.path().to_owned();
         fs::write(directory.join("f"), "left by a process that died").unwrap();

@@ -34,7 +34,7 @@ mod tests {
 
     /// A shell that executes the result runs the same words.
     #[test]
-    fn a_shell_reads_what_is_shown() {
+    fn a_shell_understands_the_shown_command() {
         let words =
             ["printf", "%s\\n", "-o", "size=1M,x", "my dir/it's", "", "$HOME*", "a\nb", "~"];
         let mut command = Command::new(words[0]);

@@ -57,11 +57,11 @@ fn decide(circumstances: Circumstances) -> Result<(), Failure> {
              through the gate is loaded here by: vexfs-validate gate load --yes-on-this-machine"
         }
         Consent::YesOnThisMachine if in_ci => {
-            "--yes-on-this-machine counts for nothing in CI (the variable CI is set); load it in \
-             the guest: vexfs-validate guest -- COMMAND"
+            "--yes-on-this-machine has no effect in CI (the variable CI is set); load the module \
+             in the guest: vexfs-validate guest -- COMMAND"
         }
         Consent::YesOnThisMachine if !on_a_terminal => {
-            "--yes-on-this-machine counts on a terminal only, where somebody sees what comes of it"
+            "--yes-on-this-machine takes effect on a terminal only, where somebody sees the result"
         }
         Consent::YesOnThisMachine => return Ok(()),
     };
@@ -94,9 +94,9 @@ mod tests {
 
     #[rstest::rstest]
     #[case::a_trial(Circumstances { consent: Consent::None, ..YES }, "in the guest only")]
-    #[case::in_ci(Circumstances { in_ci: true, ..YES }, "nothing in CI")]
+    #[case::in_ci(Circumstances { in_ci: true, ..YES }, "no effect in CI")]
     #[case::in_a_script(Circumstances { on_a_terminal: false, ..YES }, "on a terminal only")]
-    fn elsewhere_all_of_it_must_be_said(#[case] lacking: Circumstances, #[case] says: &str) {
+    fn the_host_needs_all_conditions(#[case] lacking: Circumstances, #[case] says: &str) {
         decide(YES).unwrap();
         let refused = decide(lacking).unwrap_err().to_string();
         assert!(
@@ -111,14 +111,14 @@ mod tests {
     #[case(Some("false"), false)]
     #[case(Some("true"), true)]
     #[case(Some("1"), true)]
-    fn ci_is_what_says_so(#[case] value: Option<&str>, #[case] is_ci: bool) {
+    fn the_variable_ci_is_read(#[case] value: Option<&str>, #[case] is_ci: bool) {
         assert_eq!(says_ci(value), is_ci);
     }
 
     /// On the host, each way of loading is refused before the kernel is asked: the failure has no
     /// errno, but the barrier's words.
     #[test]
-    fn every_way_into_the_kernel_stands_behind_it() {
+    fn every_way_to_load_a_module_asks_the_barrier() {
         if place::here().place == Place::Guest {
             // In the guest, loading is allowed.
             may_load(Consent::None).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     /// The system call, mount(2) and modprobe(8) are used only in code that asks the barrier, and
     /// nowhere else in the harness.
     #[test]
-    fn no_source_goes_around_it() {
+    fn no_source_file_bypasses_the_barrier() {
         let mut found = Vec::new();
         let mut directories = vec![project::root().join("harness"), project::root().join("tests")];
         while let Some(directory) = directories.pop() {

@@ -63,7 +63,9 @@ impl MemoryCgroup {
         let path = self.path.join("memory.stat");
         let text = fs::read_to_string(&path).context(path.display())?;
         let kernel = text.lines().find_map(|line| line.strip_prefix("kernel "));
-        let Some(kernel) = kernel else { fail!("{}: no line for the kernel", path.display()) };
+        let Some(kernel) = kernel else {
+            fail!("{} has no line 'kernel', which needs Linux 5.18 or later", path.display())
+        };
         Ok(kernel.trim().parse()?)
     }
 }

@@ -28,7 +28,7 @@ pub fn test_build() -> Result<ModuleFile, Failure> {
     if let Some(own) = &config::current()?.module {
         return Err(Failure::not_tried(format!(
             "not tried: there is no build of {} whose allocations can be made to fail, and the \
-             reference's says nothing of it",
+             reference's build says nothing about it",
             own.path.display()
         )));
     }

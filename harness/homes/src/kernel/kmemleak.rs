@@ -99,7 +99,7 @@ unreferenced object 0xffff888105d0c000 (size 32):
 ";
 
     #[test]
-    fn leaks_of_modules_are_told_from_others() {
+    fn leaks_of_modules_are_separated_from_others() {
         let found = in_modules(REPORTS);
         let [loaded, gone] = &found[..] else { panic!("{found:?}") };
         assert!(loaded.starts_with("unreferenced object 0xffff888105d0a000"), "{loaded}");

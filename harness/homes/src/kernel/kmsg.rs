@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_line_is_told() {
+    fn a_lost_line_is_reported() {
         let logged = logged(&["6,10,1,-;a", "6,11,2,-;b", "6,14,3,-;c"]);
         assert_eq!(logged.lost, 2);
         assert!(logged.check().unwrap_err().to_string().contains("2 lines"));
@@ -192,7 +192,7 @@ mod tests {
     /// What a healthy run logs: loading, refused mount options, and the clock of an emulated
     /// machine.
     #[test]
-    fn what_a_healthy_run_says_is_no_trouble() {
+    fn messages_of_a_healthy_run_are_no_trouble() {
         let lines = [
             "4,531,51754653,-;vexfs: loading out-of-tree module taints kernel.",
             "4,532,51757679,-;vexfs: module verification failed: signature and/or required key \

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_of_another_name_is_told_which_line_to_change() {
+    fn a_wrong_module_name_says_which_line_to_change() {
         let names = Names { module: "plainfs".to_owned(), file_system: "plain".to_owned() };
         is_called(&names, &set(&["plainfs"])).unwrap();
         is_called(&names, &set(&[])).unwrap();

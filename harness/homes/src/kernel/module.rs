@@ -63,8 +63,8 @@ impl ModuleFile {
         ))?;
         if let Some((_, program)) = COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
             fail!(
-                "{} is compressed, and is loaded as it is; name what this makes of it: {program} \
-                 --decompress --keep {0}",
+                "{} is compressed, but modules are loaded as they are; name the file that this \
+                 command makes: {program} --decompress --keep {0}",
                 path.display()
             );
         }
@@ -97,8 +97,8 @@ impl ModuleFile {
         self.must_match(release)?;
         require!(
             !self.is_permanent,
-            "{} has no exit function, so that the kernel never lets it go, and it is to be loaded \
-             and unloaded; give it a module_exit()",
+            "{} has no exit function, so the kernel never unloads it, but the trials load and \
+             unload it; give it a module_exit()",
             self.path.display()
         );
         Ok(())
@@ -281,7 +281,7 @@ mod tests {
     #[case("init_module\0cleanup_module", false)]
     #[case("init_module\0__pfx_cleanup_module", true)]
     #[case("cleanup", false)]
-    fn a_module_that_never_goes_is_named(#[case] symbols: &str, #[case] permanent: bool) {
+    fn a_permanent_module_is_refused(#[case] symbols: &str, #[case] permanent: bool) {
         let file = module(&format!("vermagic=6.12.1 SMP\0{symbols}"));
         let module = ModuleFile::read(file.path()).unwrap();
         assert_eq!(module.is_permanent, permanent);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_module_is_told_what_to_do() {
+    fn a_compressed_module_says_how_to_decompress_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"\xfd7zXZ\0rest").unwrap();
         let said = ModuleFile::read(file.path()).unwrap_err().to_string();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_named() {
+    fn a_file_that_is_no_module_is_refused() {
         let file = module("author=nobody");
         let message = ModuleFile::read(file.path()).unwrap_err().to_string();
         assert!(message.contains("no kernel module"), "{message}");

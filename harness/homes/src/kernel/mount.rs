@@ -73,7 +73,7 @@ impl KernelMount {
         let mounted = entries()?.into_iter().rfind(|one| one.at == at.as_os_str().as_bytes());
         let kind = mounted.map(|one| String::from_utf8_lossy(&one.kind).into_owned());
         let due = &names().file_system;
-        require!(kind.as_ref() == Some(due), "{kind:?} is mounted, where {due} is due");
+        require!(kind.as_ref() == Some(due), "{kind:?} is mounted, expected {due}");
         Ok(())
     }
 

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_is_named() {
+    fn new_names_are_reported() {
         let before = SideEffects { names: BTreeSet::from(["/proc/stat".to_owned()]) };
         let mut after = before.clone();
         assert!(after.beyond(&before).is_empty());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_some() {
+    fn names_are_found_on_this_machine() {
         let now = SideEffects::now().unwrap();
         assert!(now.names.contains("/proc/meminfo") && now.names.contains("/dev/null"));
     }

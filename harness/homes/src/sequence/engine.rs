@@ -103,7 +103,7 @@ impl InOrder {
         let mut hits = vec![Hit::default(); k as usize];
         let found = self.index.search(&Userspace, &mut self.scratch, &query, k, param, &mut hits);
         let found = found.map_err(|error| said("search", error))?.hits;
-        require!(found <= k as usize, "the engine found {found} rows of {k}");
+        require!(found <= k as usize, "the engine found {found} rows, more than the {k} asked for");
         let told =
             |hit: &Hit| vexfs_uapi::Hit { row: hit.row, distance: hit.distance, reserved: 0 };
         Ok(hits[..found].iter().map(told).collect())

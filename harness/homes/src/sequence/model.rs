@@ -137,7 +137,7 @@ impl Model {
     pub fn check(&self, query: &[f32], k: usize, exact: bool, hits: &[Hit]) -> Result<(), Failure> {
         let rows = self.rows();
         let due = k.min(rows);
-        require!(hits.len() == due, "{} hits where {due} of {rows} rows are due", hits.len());
+        require!(hits.len() == due, "{} hits where {due} of {rows} rows are expected", hits.len());
         let mut named = BTreeSet::new();
         for (rank, hit) in hits.iter().enumerate() {
             if hit.row >= rows as u64 {
@@ -147,7 +147,7 @@ impl Model {
             let said = f64::from(f32::from_bits(hit.distance));
             let (distance, tolerance) = self.distance(&self.row(hit.row as usize), query);
             let close = (said - distance).abs() <= tolerance;
-            require!(close, "row {} is said to be at {said} and is at {distance}", hit.row);
+            require!(close, "row {} is reported at distance {said}, expected {distance}", hit.row);
             let before = rank.checked_sub(1).map(|before| &hits[before]);
             let ordered = before.is_none_or(|last| {
                 let (a, b) = (f32::from_bits(last.distance), f32::from_bits(hit.distance));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_those_of_rows() {
+    fn changes_report_the_changed_rows() {
         let mut model = three();
         assert_eq!(model.write(6, &bytes(&[0.0])), Some(1..3));
         assert_eq!(model.write(8, &bytes(&[f32::NAN])), None);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_answers_are_told() {
+    fn wrong_answers_are_reported() {
         let model = three();
         let says = |exact, hits: &[Hit]| {
             model.check(&[0.0], 2, exact, hits).err().map(|failure| failure.to_string())
@@ -221,7 +221,7 @@ mod tests {
         told(false, &[hit(0, 0.0)], "1 hits where 2");
         told(false, &[hit(0, 0.0), hit(3, 1.0)], "row 3 is found, which is not there");
         told(false, &[hit(0, 0.0), hit(0, 0.0)], "twice");
-        told(false, &[hit(0, 0.0), hit(1, 1.1)], "is said to be at");
+        told(false, &[hit(0, 0.0), hit(1, 1.1)], "is reported at distance");
         told(false, &[hit(1, 1.0), hit(0, 0.0)], "not in order");
         told(true, &[hit(0, 0.0), hit(2, 9.0)], "row 1 is left out");
     }

@@ -104,10 +104,17 @@ pub fn run(directory: &Path) -> Result<FioSummary, Failure> {
     Running::start(&mut command)?.finish(LIMIT * rounds)?.must_succeed("fio")?;
     let text = fs::read_to_string(&report).context("fio's report")?;
     let FioReport { jobs } = serde_json::from_str(&text).context("fio's report")?;
-    require!(jobs.len() == JOBS.matches("\nrw=").count() + 1, "{} jobs are reported", jobs.len());
+    require!(
+        jobs.len() == JOBS.matches("\nrw=").count() + 1,
+        "fio reports {} jobs, not those that it was given",
+        jobs.len()
+    );
     for job in &jobs {
         let verified = job.read.io_bytes >= job.write.io_bytes && job.write.io_bytes > 0;
-        require!(job.error == 0 && verified, "a job was not done: {job:?}");
+        require!(
+            job.error == 0 && verified,
+            "a job failed, or verified less than it wrote: {job:?}"
+        );
     }
     Ok(FioSummary { jobs, rounds })
 }

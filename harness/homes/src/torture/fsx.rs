@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holes_alone_are_left_out_where_there_are_none() {
+    fn without_hole_punching_only_that_line_is_left_out() {
         let (with, without) = (configured(true), configured(false));
         assert_eq!(with, CONFIGURATION);
         assert!(with.contains("punch_hole") && !without.contains("punch_hole"));

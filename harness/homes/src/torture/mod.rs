@@ -28,7 +28,7 @@ pub fn scale() -> Result<u32, Failure> {
         Err(_) => Ok(1),
         Ok(text) => match text.parse() {
             Ok(scale) if scale > 0 => Ok(scale),
-            _ => fail!("VEXFS_VALIDATION_TORTURE is {text:?}; it must be a number from 1 on"),
+            _ => fail!("VEXFS_VALIDATION_TORTURE is {text:?}; it must be an integer above 0"),
         },
     }
 }

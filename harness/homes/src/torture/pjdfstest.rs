@@ -230,7 +230,7 @@ fn judge(
     }
     let told = |wrong: &[String]| {
         let count = wrong.len();
-        Failure::new(format!("{count} cases are not as they should be:\n{}", wrong.join("\n")))
+        Failure::new(format!("{count} cases have an unexpected outcome:\n{}", wrong.join("\n")))
     };
     if wrong.is_empty() && !asked.is_empty() {
         return Err(contract::asks(told(&asked), [RENAME_CTIME]));
@@ -241,7 +241,7 @@ fn judge(
     }
     require!(
         passed + for_root + excluded.len() == CASES,
-        "{passed} cases passed, {for_root} need root and {} are excluded, {CASES} there are",
+        "{passed} cases passed, {for_root} need root and {} are excluded, expected {CASES} in all",
         excluded.len()
     );
     Ok(PjdfstestSummary { passed, excluded, for_root })
@@ -296,7 +296,7 @@ Backtrace:
     }
 
     #[test]
-    fn what_needs_root_is_skipped_for_others_alone() {
+    fn cases_for_root_may_be_skipped_only_without_root() {
         let skipped = |why: &str| CaseOutcome::Not(format!("skipped: {why}"));
         let mount = "process doesn't have the CAP_SYS_ADMIN cap to mount the dummy file system";
         let of_root =
@@ -309,7 +309,7 @@ Backtrace:
     }
 
     #[test]
-    fn failures_and_missing_cases_are_told() {
+    fn failures_and_missing_cases_are_reported() {
         let failed = CaseOutcome::Not("FAILED: EPERM".to_owned());
         let failure = judge(&outcomes(&[("open::x", failed.clone())]), Home::Kernel, false, true)
             .unwrap_err();

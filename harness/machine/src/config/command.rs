@@ -36,7 +36,7 @@ impl TryFrom<Written> for ConfiguredCommand {
             Written::Words(words) => words,
         };
         let mut words = words.into_iter();
-        let program = words.next().ok_or("a command of no words")?.into();
+        let program = words.next().ok_or("a command without words")?.into();
         Ok(ConfiguredCommand { program, arguments: words.collect(), directory: PathBuf::new() })
     }
 }
@@ -61,7 +61,7 @@ impl ConfiguredCommand {
         let first = self.program.to_string_lossy();
         require!(
             !first.starts_with('{') || first.starts_with("{program}"),
-            "{first:?} is the first word, and no program; the command begins with one{}",
+            "{first:?} is the first word, but not a program; the command begins with one{}",
             if known.contains(&"program") { ", or with {program}" } else { "" }
         );
         if self.program.to_string_lossy().contains('{') {
@@ -92,7 +92,7 @@ impl ConfiguredCommand {
         whole.map_or_else(String::new, |many| {
             let mut all = vec![words[..many].join(" ")];
             all.extend_from_slice(&words[many..]);
-            format!("; a path with blanks in it is a word of a list: {}", written(&all))
+            format!("; write a path that contains blanks as a word of a list: {}", written(&all))
         })
     }
 
@@ -147,10 +147,10 @@ fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
             match known {
                 [] =>
                     "a placeholder, and this command takes none: options and mount point are added \
-                       behind it, and mount.fuse may say otherwise"
+                     behind it; set mount.fuse to place them elsewhere"
                         .to_owned(),
                 known => format!(
-                    "a placeholder that nobody knows; there are: {}",
+                    "an unknown placeholder; known are: {}",
                     known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
                 ),
             }
@@ -158,8 +158,8 @@ fn placeholders(word: &str, known: &[&str]) -> Result<(), Failure> {
         // In the script of a shell, which contains blanks, `{options}` may stand anywhere.
         require!(
             name != "options" || word == "{options}" || word.contains(char::is_whitespace),
-            "{word:?}: {{options}} has to be a word of its own, for it becomes -o and what is asked \
-             for, or nothing"
+            "{word:?}: {{options}} has to be a word of its own, because it is replaced by -o and \
+             the options, or by nothing"
         );
         rest = behind;
     }
@@ -236,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_stand_where_they_can() {
+    fn misplaced_placeholders_are_refused() {
         let known = ["program", "options", "mountpoint"];
         for (words, says) in [
             (&["{program}", "{mountpoint"][..], "\"{mountpoint\" lacks its }"),
-            (&["{mountpoint}"], "\"{mountpoint}\" is the first word, and no program"),
-            (&["{options}", "{program}"], "is the first word, and no program"),
+            (&["{mountpoint}"], "\"{mountpoint}\" is the first word, but not a program"),
+            (&["{options}", "{program}"], "is the first word, but not a program"),
             (&["{program}", "-o{options}", "{mountpoint}"], "has to be a word of its own"),
         ] {
             let said = command(words).settle(Path::new("/"), &known).unwrap_err().to_string();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_blanks_is_told_to_be_a_list() {
+    fn a_path_with_blanks_gets_advice_to_use_a_list() {
         let room = tempfile::tempdir().unwrap();
         std::fs::create_dir(room.path().join("my dir")).unwrap();
         std::fs::write(room.path().join("my dir/daemon"), "").unwrap();

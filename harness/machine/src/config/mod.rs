@@ -168,7 +168,8 @@ impl Config {
                 let is_one = |glyph: char| glyph.is_ascii_alphanumeric() || "_-.".contains(glyph);
                 require!(
                     !name.is_empty() && name.chars().all(is_one),
-                    "module.{key}: {name:?} cannot be one; it has letters, digits, _, - and . alone"
+                    "module.{key}: {name:?} is not a valid name; use letters, digits, _, - and . \
+                     only"
                 );
             }
         }
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_module_is_called_is_a_name() {
+    fn invalid_module_names_are_refused() {
         for name in ["", "my fs", "fs\\n", "/"] {
             for key in ["name", "filesystem"] {
                 let text = format!("module = {{ path = 'daemon', {key} = \"{name}\" }}");
@@ -230,12 +231,12 @@ mod tests {
     #[case("fuse = 'nosuch'", "nosuch is no file, and no program")]
     #[case("module = 'nosuch.ko'", "nosuch.ko is not there")]
     #[case("fuse = 7", "a command: a string, split at blanks")]
-    #[case("mount = { fuse = '{program} {where}' }", "a placeholder that nobody knows")]
+    #[case("mount = { fuse = '{program} {where}' }", "an unknown placeholder")]
     #[case("fuse = 'daemon {mountpoint}'", "a placeholder, and this command takes none: ")]
     #[case("mount = { module = 'mount -t vexfs none' }", "does not say {mountpoint}")]
     #[case("mount = 'mount'", "is refused")]
     #[case("module = { path = 'daemon', nmae = 'x' }", "a module: its path, or a table")]
-    #[case("fuse = []", "a command of no words")]
+    #[case("fuse = []", "a command without words")]
     #[case("module = ", "is refused")]
     fn what_is_wrong_is_named(#[case] text: &str, #[case] part: &str) {
         let (_directory, config) = written(text);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_none_is_named() {
+    fn a_missing_directory_is_named() {
         let failure = NewFiles::begin(Path::new("/nonexistent")).err().unwrap();
         assert!(failure.to_string().contains("watching /nonexistent"), "{failure}");
     }

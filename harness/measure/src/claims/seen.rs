@@ -53,7 +53,7 @@ impl Seen {
             for stats in &indexes {
                 require!(
                     stats.home == home as u32,
-                    "home {} served it, which was to be {home:?}",
+                    "home {} served it, expected {home:?}",
                     stats.home
                 );
                 seen.rows += stats.rows;

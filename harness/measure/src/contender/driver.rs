@@ -177,7 +177,7 @@ impl Driver {
         let rubbish = |why: &dyn std::fmt::Display| {
             let shown: String = reply.chars().take(SHOWN).collect();
             Failure::new(format!(
-                "the driver of {} answered '{op}' with what is no reply to it ({why}): {shown:?}{}",
+                "the driver of {} answered '{op}' with an invalid reply ({why}): {shown:?}{}",
                 self.name,
                 self.process.stderr_tail()
             ))
@@ -202,7 +202,7 @@ impl Driver {
         let dim = self.protocol.dim;
         require!(
             vectors.len().is_multiple_of(dim) && !vectors.is_empty(),
-            "{} values are no whole number of rows of {dim}",
+            "{} values are not a whole number of rows of {dim}",
             vectors.len()
         );
         let path = self.transfer();
@@ -250,7 +250,7 @@ impl Contender for Driver {
         let vectors = dataset::values(&bytes)?;
         require!(
             vectors.len() as u64 == read_back.rows * self.protocol.dim as u64,
-            "{} says that it gave {} rows back, and wrote {} values",
+            "{} reports that it gave {} rows back, but wrote {} values",
             self.name,
             read_back.rows,
             vectors.len()
@@ -354,7 +354,7 @@ mod tests {
     #[case::negative_id(
         vec![json!({"id": 2, "answers":
             [{"ids": [-1], "squared_distances": [0.0], "nanoseconds": 1}]})],
-        "no reply to it"
+        "an invalid reply"
     )]
     fn a_bad_search_is_named(#[case] replies: Vec<Value>, #[case] part: &str) {
         let mut driver = start(&[vec![started()], replies].concat()).unwrap();

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn drivers_are_told_by_name() {
+    fn drivers_get_parameters_by_name() {
         let all = comparisons(10_000);
         let options: Vec<String> = all.iter().map(|one| one.peer_options().to_string()).collect();
         assert_eq!(options[0], r#"{"index":"flat"}"#);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_fine() {
+    fn steps_are_small() {
         assert_eq!(steps(1, 50), (1..=50).collect::<Vec<_>>());
         let steps = steps(100, 1024);
         assert!(steps.windows(2).all(|two| two[1] > two[0] && two[1] * 33 <= two[0] * 34));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_read() {
+    fn bytes_that_a_search_must_read() {
         let all = comparisons(10_000);
         let bytes = |at: usize| all[at].must_read(&all[at].structure, 10_000, 128, 700).0;
         assert_eq!(bytes(0), MustRead { bytes: 5_120_000, of: 5_120_000 });

@@ -214,7 +214,7 @@ fn follows_rules(element: &Element) -> Result<(), String> {
                 count += 1;
             }
             if *times == Once && count != 1 {
-                return Err(format!("{name} has {count} {child} where one is due"));
+                return Err(format!("{name} has {count} {child}, expected one"));
             }
         }
     }

@@ -128,7 +128,7 @@ pub(super) fn of_work(
     for round in measurement.passes.iter().flatten().chain(disturbed) {
         let found = others(round).chain([round.a_ns.len()]).find(|&found| found != samples);
         if let Some(found) = found {
-            return Err(format!("a round has {found} samples of a side, where {samples} are due"));
+            return Err(format!("a round has {found} samples of a side, expected {samples}"));
         }
         let is_unseen = |one: &Controls| {
             [&one.a_unseen_ns, &one.b_unseen_ns].iter().all(|times| times.len() == UNSEEN_A_TURN)

@@ -184,7 +184,7 @@ impl Soak {
     fn count(&mut self, cycle: SoakCycle) {
         if cycle.number != self.cycles {
             let number = cycle.number;
-            self.faults.push(format!("cycle {number} where {} is due", self.cycles));
+            self.faults.push(format!("cycle {number}, expected {}", self.cycles));
         }
         if cycle.live_allocations > 0 {
             let (number, live) = (cycle.number, cycle.live_allocations);

@@ -121,7 +121,7 @@ impl Journal {
 
 fn unwritable(path: &Path, error: io::Error) -> Stop {
     let message = format!(
-        "{}: {error}; it takes root, or --root with a directory that can be written",
+        "{}: {error}; run it as root, or with --root and a directory that can be written",
         path.display()
     );
     Stop::new(exit::EVIDENCE, message)
@@ -155,7 +155,7 @@ fn again(release: &str) -> String {
 }
 
 fn waiting(release: &str) -> String {
-    format!("waits for its turn, or was cut off; if none runs any more: {}", again(release))
+    format!("waits for its turn, or was cut off; if no upgrade runs any more: {}", again(release))
 }
 
 /// Whether an upgrade of `release` was asked for and has not ended.
@@ -168,7 +168,7 @@ impl Record {
         let again = again(release);
         let mut text = match &self.outcome {
             Outcome::Began => format!(
-                "began {}, and has not ended; if none runs any more: {again}",
+                "began {}, and has not ended; if no upgrade runs any more: {again}",
                 Utc::of_milliseconds(self.began_ms)
             ),
             Outcome::Installed { ended_ms } => {

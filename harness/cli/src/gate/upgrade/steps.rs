@@ -35,7 +35,7 @@ pub(super) struct Checkout {
 impl Steps for Checkout {
     fn build(&mut self, release: &str) -> Result<PathBuf, Stop> {
         if place::here().place == Place::Guest {
-            return Err(Stop::new(exit::USAGE, "this is the guest; there is none inside it"));
+            return Err(Stop::new(exit::USAGE, "this is the guest; it cannot boot another one"));
         }
         if config::current().map_err(|failure| Stop::new(exit::SETUP, failure))?.module.is_some() {
             let kernel = Kernel::find(&KernelChoice::Version(release.to_owned()))

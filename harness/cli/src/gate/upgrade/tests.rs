@@ -273,7 +273,7 @@ fn evidence_dirs(made: &Made) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_killed_upgrade_is_told_and_its_evidence_makes_room() {
+fn a_killed_upgrade_is_reported_and_its_evidence_makes_room() {
     let made = Made::well();
     let journal = Journal::open(&made.root(), RELEASE).unwrap();
     let killed = journal.begin(1_795_358_701_000).unwrap();
@@ -296,7 +296,11 @@ fn an_interrupted_upgrade_is_to_be_done_once_more() {
     let mut made = Made::well();
     made.no_guest = Some((exit::INTERRUPTED, "interrupted"));
     assert_eq!(made.run().unwrap_err().exit, exit::INTERRUPTED);
-    assert!(made.told().contains("has not ended; if none runs any more: "), "{}", made.told());
+    assert!(
+        made.told().contains("has not ended; if no upgrade runs any more: "),
+        "{}",
+        made.told()
+    );
     assert!(matches!(made.gate(), GateState::Empty));
     let other = "6.1.0-56-amd64";
     fs::create_dir_all(made.root().join("lib/modules").join(other)).unwrap();
@@ -349,7 +353,7 @@ fn a_refused_kernel_keeps_no_other_from_its_upgrade() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_told() {
+fn an_unreadable_record_is_reported() {
     let made = Made::well();
     assert_eq!(last_upgrade(&made.root(), RELEASE), None);
     let home = made.root().join("var/lib/vexfs-gate").join(RELEASE);

@@ -155,11 +155,15 @@ impl Hand<'_> {
         let dim = own.shape.dim as u32;
         let declaration = Declaration { dim, metric, kind, index: slot, seed, params };
         let rows = own.model.rows();
-        let told = format!("ATTACH of {kind:?} by {metric:?} {:?}, {rows} of {dim}", &params[..3]);
+        let told =
+            format!("ATTACH of {kind:?} by {metric:?} {:?}, {rows} rows of {dim}", &params[..3]);
         self.says(&told);
         match attach(&own.file, &declaration) {
             Ok(indexed) => {
-                require!(indexed == rows as u64, "{told}: {indexed} rows are indexed");
+                require!(
+                    indexed == rows as u64,
+                    "{told}: {indexed} rows are indexed, expected {rows}"
+                );
                 own.slots.push((slot, kind, metric));
             }
             Err(error) if is_refusal(&error) => {}
@@ -212,7 +216,7 @@ impl Hand<'_> {
         let told = format!("search of {kind:?} by {metric:?}, {rows} rows of {}", own.shape.dim);
         self.says(&told);
         let indexed = stats(&own.file, slot).context("STATS")?.rows;
-        require!(indexed == rows as u64, "{told}: {indexed} rows are indexed");
+        require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, expected {rows}");
         let k = self.dice.pick(&[1, 10, MAX_K]);
         let effort = self.dice.pick(&[0, 1, 64, u32::MAX]);
         let mut searcher = Searcher::new(own.shape.dim as u32, k, slot)?.with_param(effort);

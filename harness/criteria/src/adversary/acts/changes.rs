@@ -153,7 +153,7 @@ fn one_file(
         scene.says(&told);
         let done = apply(&file, &change).context(&told)?;
         let finite = follow(&mut model, &change);
-        require!(done == finite, "{told}: done {done}, due {finite}");
+        require!(done == finite, "{told}: accepted: {done}, expected: {finite}");
         if !done {
             // The kernel may have carried out a part of the write; the file shows which.
             let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
@@ -229,8 +229,8 @@ pub fn all_rows_again(scene: &mut Scene) -> Result<(), Failure> {
         let fresh = stats(&file, 0).context("STATS")?.memory;
         require!(
             after <= 2 * fresh + (64 << 10),
-            "{kind:?} over {rows} rows of {DIM}, all overwritten {times} times, holds {after} \
-             bytes; one made of the same rows holds {fresh}"
+            "{kind:?} over {rows} rows of {DIM}, all overwritten {times} times, uses {after} \
+             bytes; one made of the same rows uses {fresh}"
         );
         let mut model = Model::new(DIM, Metric::L2);
         model.write(0, dataset::bytes(&values));

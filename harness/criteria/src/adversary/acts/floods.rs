@@ -103,7 +103,7 @@ pub fn renames(scene: &mut Scene) -> Result<(), Failure> {
         );
     }
     let left: BTreeSet<_> = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name()).collect();
-    require!(left.len() == NAMES, "{} names of {NAMES} are left", left.len());
+    require!(left.len() == NAMES, "{} of {NAMES} names are left after renaming them", left.len());
     fs::remove_dir_all(&dir).context("removing the names")
 }
 

@@ -59,7 +59,7 @@ fn decode(hit: &Hit) -> Result<(u32, bool), Failure> {
     let squared = f32::from_bits(hit.distance);
     let distance = squared.sqrt().floor();
     let rest = squared - distance * distance;
-    require!(rest == 0.0 || rest == 8.0, "no row was ever at {squared}: {hit:?}");
+    require!(rest == 0.0 || rest == 8.0, "no row was ever at squared distance {squared}: {hit:?}");
     Ok((distance as u32, rest == 8.0))
 }
 
@@ -81,7 +81,7 @@ impl Numbered {
     /// Checks an answer against every state that the file can have been in. Returns the number of
     /// rows that the file had, if the answer shows it.
     fn check(&self, end: EndRow, exact: bool, hits: &[Hit]) -> Result<u64, Failure> {
-        require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
+        require!(hits.len() == K as usize, "{} hits, expected {K}", hits.len());
         let mut before: Option<(u32, u64)> = None;
         for hit in hits {
             let (distance, marked) = decode(hit)?;
@@ -90,8 +90,8 @@ impl Numbered {
             // Rows are only ever cut off at the end, so a number is never at an earlier place than
             // its original one.
             let there = number >= FIRST + row && number < self.next.load(Ordering::SeqCst);
-            require!(there, "row {row} never was number {number}: {hits:?}");
-            require!(row >= STABLE || number == FIRST + row, "row {row} was never {number}");
+            require!(there, "row {row} never had number {number}: {hits:?}");
+            require!(row >= STABLE || number == FIRST + row, "row {row} never had number {number}");
             require!(row < STABLE || !marked, "row {row} was never marked: {hits:?}");
             if let Some((last, last_row)) = before {
                 let (nearer, farther) = if end == EndRow::First {
@@ -100,13 +100,13 @@ impl Numbered {
                     ((number, hit.row), (last, last_row))
                 };
                 let rises = nearer.0 < farther.0 && nearer.1 < farther.1;
-                require!(rises, "no file had these rows: {hits:?}");
+                require!(rises, "the file never had these rows together: {hits:?}");
                 let next = !exact || farther.1 == nearer.1 + 1;
-                require!(next, "a row between was left out: {hits:?}");
+                require!(next, "a row in between is missing: {hits:?}");
             }
             before = Some((number, hit.row));
         }
-        require!(!exact || end == EndRow::Last || hits[0].row == 0, "row 0 was left out: {hits:?}");
+        require!(!exact || end == EndRow::Last || hits[0].row == 0, "row 0 is missing: {hits:?}");
         Ok(hits[0].row + 1)
     }
 
@@ -208,9 +208,15 @@ fn searches_among_writers_find_what_was_there(dir: &Path) -> Result<(), Failure>
     let exact = exact.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     let told = stats(&one.file, 0).context("STATS")?;
     let counted = (told.searches, told.distances);
-    require!(counted == exact, "the exact index counts {counted:?}, due are {exact:?}");
+    require!(
+        counted == exact,
+        "the exact index counts {counted:?} searches and distances, expected {exact:?}"
+    );
     let searches = stats(&one.file, 1).context("STATS")?.searches;
-    require!(searches == *approximate, "the graph counts {searches}, due are {approximate}");
+    require!(
+        searches == *approximate,
+        "the graph counts {searches} searches, expected {approximate}"
+    );
     let rows = one.file.metadata()?.len() / ROW as u64;
     require!(told.rows == rows, "{} rows are indexed, the file has {rows}", told.rows);
     one.search(0, EndRow::First, true, &AtomicBool::new(false))?;
@@ -233,10 +239,10 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
         let mut answers = 0_u64;
         while answers == 0 || busy.load(Ordering::SeqCst) {
             let hits = request.search(&file, data.row(searcher)).context("SEARCH")?;
-            require!(hits.iter().all(|hit| hit.row < 700), "a row that never was: {hits:?}");
+            require!(hits.iter().all(|hit| hit.row < 700), "a row that never existed: {hits:?}");
             // A single write(2) of all rows is one change.
             let state = hits.is_empty() || hits[0].row == searcher as u64 && hits[0].distance == 0;
-            require!(state, "rows, and not row {searcher}: {hits:?}");
+            require!(state, "expected no hits, or row {searcher} first: {hits:?}");
             answers += 1;
         }
         Ok(answers)
@@ -244,7 +250,7 @@ fn searches_of_a_file_truncated_to_nothing(dir: &Path) -> Result<(), Failure> {
     let ((), answers) = beside(truncate, |busy| in_threads(3, |number| search(number, busy)))?;
     let counted = stats(&file, 0).context("STATS")?.searches;
     let due: u64 = answers.iter().sum();
-    require!(counted == due, "{counted} searches are counted, due are {due}");
+    require!(counted == due, "{counted} searches are counted, expected {due}");
     super::file::expect_current(&file, 0, true)
 }
 
@@ -277,10 +283,14 @@ fn searches_go_on_while_an_index_is_built(dir: &Path) -> Result<(), Failure> {
     };
     let (rows, meanwhile) =
         beside(build, |busy| in_threads(2, |number| search([&same, &other][number], busy)))?;
-    require!(rows == ROWS as u64, "{rows} rows indexed of {ROWS}");
+    require!(rows == ROWS as u64, "{rows} rows are indexed, expected {ROWS}");
     // A few searches could be answered before ATTACH takes the locks that it holds to its end.
     for (which, answers) in ["the same", "another"].iter().zip(meanwhile) {
-        require!(answers >= 10, "{answers} searches of {which} file while an index was built");
+        require!(
+            answers >= 10,
+            "{answers} searches of {which} file were answered while an index was built, expected \
+             10 or more"
+        );
     }
     super::file::expect_current(&same, 1, false)
 }
@@ -316,7 +326,7 @@ pub fn requests_end_well(
             let done = if client < SEARCHERS {
                 request.search(&file, data.row(client)).map(|hits| {
                     let right = hits[0].row == client as u64 && hits[0].distance == 0;
-                    right.then_some(()).ok_or_else(|| format!("{hits:?}, not row {client}"))
+                    right.then_some(()).ok_or_else(|| format!("{hits:?}, expected row {client}"))
                 })
             } else {
                 // Write a row of its own, unchanged.
@@ -329,7 +339,7 @@ pub fn requests_end_well(
                     served[client].fetch_add(1, Ordering::SeqCst);
                 }
                 Err(error) if error.raw_os_error().is_some_and(|one| errnos.contains(&one)) => {}
-                Err(error) => return Err(error).context("a request while the mount goes"),
+                Err(error) => return Err(error).context("a request while the mount is taken down"),
             }
         }
         Ok(())

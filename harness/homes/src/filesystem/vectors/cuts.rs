@@ -139,11 +139,11 @@ fn as_a_fresh_one(file: &File, index: u32, dim: u32) -> Result<(), Failure> {
         Ok(hits)
     };
     let (here, anew) = (all(index)?, all(ANEW)?);
-    require!(here.len() == anew.len(), "{} rows are found of {rows}", here.len());
+    require!(here.len() == anew.len(), "{} rows are found, expected {rows}", here.len());
     let other = here
         .iter()
         .zip(&anew)
         .find(|(here, anew)| (here.row, here.distance) != (anew.row, anew.distance));
-    require!(other.is_none(), "it answers otherwise than a fresh one: {other:?}");
+    require!(other.is_none(), "it answers differently from a fresh index: {other:?}");
     detach(file, ANEW).context("DETACH")
 }

@@ -37,7 +37,11 @@ pub(super) fn vector_file(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
 pub(super) fn indexed(dir: &Path, rows: &[f32]) -> Result<File, Failure> {
     let file = vector_file(dir, rows)?;
     let count = attach(&file, &declaration()).context("ATTACH")?;
-    require!(count as usize == rows.len() / DIM, "{count} rows of {}", rows.len() / DIM);
+    require!(
+        count as usize == rows.len() / DIM,
+        "{count} rows are indexed, expected {}",
+        rows.len() / DIM
+    );
     Ok(file)
 }
 
@@ -86,7 +90,7 @@ pub(super) fn expect_current(file: &File, slot: u32, exact: bool) -> Result<(), 
     let k = (K as usize).min(whole);
     if k == 0 {
         let hits = nearest_by(file, slot, &data.queries[..DIM], K)?;
-        require!(hits.is_empty(), "a file without rows has the hits {hits:?}");
+        require!(hits.is_empty(), "a search of a file without rows finds {hits:?}");
         return Ok(());
     }
     let oracle = Oracle::new(&data, &data.queries, k);
@@ -97,7 +101,10 @@ pub(super) fn expect_current(file: &File, slot: u32, exact: bool) -> Result<(), 
         oracle.check_distances(number, &ids, &distances)?;
         if exact {
             let recall = oracle.recall(number, &ids);
-            require!(recall == 1.0, "query {number}: recall {recall} of an exact index");
+            require!(
+                recall == 1.0,
+                "query {number}: recall {recall} of an exact index, expected 1"
+            );
         }
     }
     Ok(())

@@ -113,12 +113,12 @@ fn grow(dir: &Path) -> Result<Stores, Failure> {
         require!(indexed == (AFTER / ROW) as u64, "{indexed} rows are indexed in slot {slot}");
         let mut searcher = Searcher::new(DIM as u32, 1, slot)?;
         let hits = searcher.search(&file, &[0.0, 0.0, 0.0, 2.0]).context("SEARCH")?;
-        let [hit] = hits else { machine::fail!("{} hits", hits.len()) };
+        let [hit] = hits else { machine::fail!("{} hits, expected 1", hits.len()) };
         let due = if came { 0_f32 } else { 4.0 };
         require!(
             hit.distance == due.to_bits(),
-            "slot {slot} finds row {} at {}, and what was stored behind the end of a file that grew \
-             is a row of it: {came}",
+            "slot {slot} finds row {} at distance {}; what was stored behind the end became a row \
+             of the file: {came}",
             hit.row,
             f32::from_bits(hit.distance)
         );
@@ -144,8 +144,8 @@ fn stores_behind_the_end_of_a_growing_file_are_no_rows(dir: &Path) -> Result<(),
     let enough = if in_one_step { all > 0 } else { amidst >= ENOUGH };
     if !enough {
         return Err(Failure::undecided(format!(
-            "in {TIMES} tries {all} stores came behind the end of a file that grew, and {amidst} of \
-             them when it had begun to grow; {ENOUGH} are needed to tell"
+            "in {TIMES} tries {all} stores hit bytes behind the end of a growing file, {amidst} of \
+             them after it had begun to grow; a verdict needs {ENOUGH} of these"
         )));
     }
     Ok(())

@@ -97,7 +97,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
     let in_one = at.is_multiple_of(PAGE) && data.len() <= WHOLE;
     require!(
         done == 0 || !in_one && (at + done).is_multiple_of(PAGE) && done <= bad * ROW,
-        "{done} bytes of it are said to be written"
+        "write(2) reports {done} bytes, expected EINVAL, or an end at a page before the NaN"
     );
     let mut due = dataset::bytes(&before).to_vec();
     due.resize(due.len().max(at + done), 0);
@@ -117,7 +117,7 @@ fn tried(dir: &Path, number: usize, one: &PartCase) -> Result<(), Failure> {
         let value = if written.contains(&row) { WHOLE + row - first } else { row };
         let hits = searcher.search(&file, &rows(value..value + 1)).context("SEARCH")?;
         let found = matches!(hits, [hit] if hit.row == row as u64 && hit.distance == 0);
-        require!(found, "row {row} is not found as the file has it: {hits:?}");
+        require!(found, "a search for row {row} of the file does not find it: {hits:?}");
     }
     std::fs::remove_file(&path).context("unlink")
 }

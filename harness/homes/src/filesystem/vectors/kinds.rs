@@ -52,21 +52,23 @@ fn check(data: &Dataset, metric: Metric, query: &[f32], hits: &[Hit]) -> Result<
     let limit = in_order[K as usize - 1];
     let mut right = 0;
     for (rank, hit) in hits.iter().enumerate() {
-        let Some(&due) = exact.get(hit.row as usize) else { machine::fail!("row {}?", hit.row) };
+        let Some(&due) = exact.get(hit.row as usize) else {
+            machine::fail!("row {} is found, which does not exist", hit.row)
+        };
         let said = f64::from(f32::from_bits(hit.distance));
         let close = (said - due).abs() <= tolerance(due);
-        require!(close, "row {} is said to be at {said} and is at {due}", hit.row);
+        require!(close, "row {} is reported at distance {said}, expected {due}", hit.row);
         let before = &hits[..rank];
-        require!(before.iter().all(|other| other.row != hit.row), "row {} twice", hit.row);
+        require!(before.iter().all(|other| other.row != hit.row), "row {} is found twice", hit.row);
         let ordered = before.last().is_none_or(|last| {
             let (last_distance, distance) =
                 (f32::from_bits(last.distance), f32::from_bits(hit.distance));
             last_distance < distance || last_distance == distance && last.row < hit.row
         });
-        require!(ordered, "not nearest first, ties by row: {hits:?}");
+        require!(ordered, "hits are not sorted nearest first, ties by row: {hits:?}");
         right += u32::from(due <= limit + tolerance(limit) / 10.0);
     }
-    require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
+    require!(hits.len() == K as usize, "{} hits, expected {K}", hits.len());
     Ok(f64::from(right) / f64::from(K))
 }
 
@@ -78,7 +80,7 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
         let named = format!("{kind:?} by {metric:?}");
         let declaration = Declaration { kind, metric, seed: 5, ..declaration() };
         let rows = attach(&file, &declaration).context(format!("ATTACH {named}"))?;
-        require!(rows == ROWS as u64, "{named}: {rows} rows indexed");
+        require!(rows == ROWS as u64, "{named}: {rows} rows are indexed, expected {ROWS}");
         let mut alone = InProcess::new(&declaration)?;
         alone.insert(0, &data.base)?;
         let expected = alone.search(&data.queries, K as usize)?.answers;
@@ -91,18 +93,22 @@ fn five_kinds_by_three_metrics(dir: &Path) -> Result<(), Failure> {
                 && hits.iter().zip(expected.ids.iter().zip(&expected.distances)).all(
                     |(hit, (&row, distance))| hit.row == row && hit.distance == distance.to_bits(),
                 );
-            require!(same, "{named}: the engine in process answers otherwise than {hits:?}");
+            require!(same, "{named}: the engine in process answers differently from {hits:?}");
         }
         recall /= (data.queries.len() / DIM) as f64;
         let enough = recall >= least;
-        require!(enough, "{named}: recall {recall}, due is {least}");
+        require!(enough, "{named}: recall {recall}, expected {least} or more");
         let told = stats(&file, 0).context("STATS")?;
         let declared = (told.dim, told.metric, told.kind, told.rows);
         let due = (DIM as u32, metric as u32, kind as u32, ROWS as u64);
-        require!(declared == due, "{named}: STATS tells {declared:?}, due is {due:?}");
+        require!(declared == due, "{named}: STATS reports {declared:?}, expected {due:?}");
         let queries = (data.queries.len() / DIM) as u64;
-        require!(told.searches == queries, "{named}: {} searches of {queries}", told.searches);
-        require!(told.memory > 0, "{named}: an index of no memory");
+        require!(
+            told.searches == queries,
+            "{named}: STATS counts {} searches, expected {queries}",
+            told.searches
+        );
+        require!(told.memory > 0, "{named}: STATS reports no memory for the index");
         detach(&file, 0).context(format!("DETACH {named}"))?;
         let detached = searcher.search(&file, &data.queries[..DIM]).map(<[Hit]>::len);
         expect_errno(detached, libc::ENOENT, "a search after DETACH")?;
@@ -123,7 +129,10 @@ fn batches_are_answered_as_one_by_one(dir: &Path) -> Result<(), Failure> {
     let counted = (after.searches - before.searches, after.distances - before.distances);
     require!(counted == (200, 200 * ROWS as u64), "200 queries are counted as {counted:?}");
     for (query, hits) in data.queries.chunks_exact(DIM).zip(&answers) {
-        require!(*hits == nearest(&file, query, K)?, "a batch has another answer: {hits:?}");
+        require!(
+            *hits == nearest(&file, query, K)?,
+            "a query is answered differently in a batch: {hits:?}"
+        );
     }
     let mut bad = data.queries[..3 * DIM].to_vec();
     bad[2 * DIM] = f32::NAN;

@@ -64,7 +64,10 @@ fn indexes_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
         }
     }
     // LSH and PQ may be small enough to fit into all slots.
-    require!(refused >= 3, "{refused} of 5 kinds were refused at the limit of 8 MiB");
+    require!(
+        refused >= 3,
+        "{refused} of 5 kinds were refused at the limit of 8 MiB, expected 3 or more"
+    );
     attach(&file, &Declaration { index: 1, ..declaration() }).context("ATTACH to freed room")?;
     intact()
 }
@@ -87,12 +90,15 @@ fn rows_beyond_the_limit_lose_nothing(dir: &Path) -> Result<(), Failure> {
             Err(error) => break error,
         }
     };
-    require!(is_enospc(&refused), "writing at the limit: {refused}");
+    require!(is_enospc(&refused), "writing at the limit: {refused}, expected ENOSPC");
     require!(written > 1 << 20, "4 MiB are full with {written} bytes of rows");
     same(&dir.join("base.f32"), &bytes[..written])?;
     expect_current(&file, 0, true)?;
     file.set_len(1 << 19)?;
-    require!(stats(&file, 0)?.rows == (1 << 19) / ROW as u64, "truncated, and not followed");
+    require!(
+        stats(&file, 0)?.rows == (1 << 19) / ROW as u64,
+        "the index does not follow a truncate"
+    );
     wait_for("freed room that takes rows again", Duration::from_secs(10), || {
         Ok(end.write(&bytes[1 << 19..][..50_000]).is_ok().then_some(()))
     })?;

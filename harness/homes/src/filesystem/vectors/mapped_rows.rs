@@ -46,7 +46,7 @@ fn check(
             expect_row(&file, row, data.row(400 + 10 * round + row))?;
             let before = if round == 1 && row == 42 { data.row(442) } else { data.row(row) };
             let gone = nearest(&file, before, 1)?[0].distance != 0;
-            require!(gone, "what row {row} was is still found");
+            require!(gone, "the former content of row {row} is still found");
         }
         expect_current(&file, 0, true)?;
     }

@@ -57,10 +57,16 @@ fn a_vector_added_to_all_changes_nothing(dir: &Path) -> Result<(), Failure> {
                     answers.push(hits);
                 }
                 let all = answers.len() * K as usize;
-                require!(found * 20 >= all * 19, "{named}: {found} of {all} neighbours are found");
+                require!(
+                    found * 20 >= all * 19,
+                    "{named}: {found} of {all} neighbours are found, expected 95 %"
+                );
                 if kind == Kind::Flat && exponent < 12 {
                     let before = exact.get_or_insert_with(|| answers.clone());
-                    require!(*before == answers, "{named}: an exact index answers otherwise");
+                    require!(
+                        *before == answers,
+                        "{named}: an exact index answers differently at this offset"
+                    );
                 }
             }
             detach(&file, 0)?;
@@ -92,12 +98,16 @@ fn check(base: &[f32], query: &[f32], hits: &[Hit]) -> Result<usize, Failure> {
     let mut sorted = all.clone();
     sorted.sort_unstable_by(f64::total_cmp);
     let limit = sorted[K as usize - 1] * (1.0 + ROUNDING);
-    require!(hits.len() == K as usize, "{} hits of {K}", hits.len());
+    require!(hits.len() == K as usize, "{} hits, expected {K}", hits.len());
     for hit in hits {
-        require!((hit.row as usize) < ROWS, "row {} of {ROWS}", hit.row);
+        require!(
+            (hit.row as usize) < ROWS,
+            "row {} is found, but the file has {ROWS} rows",
+            hit.row
+        );
         let (said, is) = (f64::from(f32::from_bits(hit.distance)), all[hit.row as usize]);
         let near = (said - is).abs() <= ROUNDING * is;
-        require!(near, "row {} is said to be at {said} and is at {is}", hit.row);
+        require!(near, "row {} is reported at distance {said}, expected {is}", hit.row);
     }
     Ok(hits.iter().filter(|hit| all[hit.row as usize] <= limit).count())
 }

@@ -82,8 +82,12 @@ fn search_while_writing(
             let after = stats(file, 0).context("STATS")?.rows;
             let ids: Vec<u64> = hits.iter().map(|hit| hit.row).collect();
             let distances: Vec<f32> = hits.iter().map(|hit| f32::from_bits(hit.distance)).collect();
-            require!(ids.iter().all(|&row| row < after), "a row that is not there: {hits:?}");
-            require!(hits.len() == K as usize, "{} hits of {K} among {before} rows", hits.len());
+            require!(ids.iter().all(|&row| row < after), "a row that does not exist: {hits:?}");
+            require!(
+                hits.len() == K as usize,
+                "{} hits among {before} rows, expected {K}",
+                hits.len()
+            );
             oracle.check_distances(0, &ids, &distances)?;
             searches.push(Around { before, after });
         }
@@ -139,8 +143,8 @@ fn look(
     }
     require!(
         found.len() >= LEAST || of_other >= OF_ANOTHER_FILE,
-        "in {TIMES} changes {} searches were answered in the midst, {LEAST} are due, and {of_other} \
-         of a file that nobody changes: all searches wait for a change of one file",
+        "in {TIMES} changes {} searches were answered during a change, expected {LEAST}, and \
+         {of_other} of a file that nobody changes: all searches wait for a change of one file",
         found.len()
     );
     Ok(found)
@@ -172,8 +176,8 @@ fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
     let searches = look_at_a_graph(dir, nothing)?;
     require!(
         searches.len() >= LEAST,
-        "{} searches were answered in the midst of writes of {MORE} rows, {LEAST} are due, while \
-         {OF_ANOTHER_FILE} of another file were: they wait for all of a write",
+        "{} searches were answered in the middle of writes of {MORE} rows, expected at least {LEAST}, \
+         while {OF_ANOTHER_FILE} of another file were: they wait for all of a write",
         searches.len()
     );
     // If a busy machine makes the writer wait, many searches see the same state.
@@ -182,7 +186,8 @@ fn searches_wait_for_a_piece_of_a_change(dir: &Path) -> Result<(), Failure> {
     let piece = looks.iter().fold(0, |piece, rows| common_divisor(rows - begun, piece));
     require!(
         piece <= ROWS_OF_A_PIECE || looks.len() < LEAST,
-        "a write of {MORE} rows lets searches in after {piece} rows, {ROWS_OF_A_PIECE} are granted"
+        "a write of {MORE} rows lets searches in after {piece} rows, expected at most \
+         {ROWS_OF_A_PIECE}"
     );
     Ok(())
 }
@@ -197,9 +202,9 @@ fn searches_wait_for_no_mapping_that_stored_nothing(dir: &Path) -> Result<(), Fa
     })?;
     require!(
         searches.len() >= LEAST,
-        "{} searches were answered in the midst of writes of {MORE} rows, {LEAST} are due, while \
-         {OF_ANOTHER_FILE} of another file were: behind a munmap of a mapping that stored nothing \
-         they wait for all of a write",
+        "{} searches were answered in the middle of writes of {MORE} rows, expected at least {LEAST}, \
+         while {OF_ANOTHER_FILE} of another file were: behind a munmap of a mapping that stored \
+         nothing they wait for all of a write",
         searches.len()
     );
     Ok(())
@@ -227,8 +232,8 @@ fn searches_go_on_beside_a_training(dir: &Path) -> Result<(), Failure> {
         })?;
         require!(
             searches.len() >= LEAST,
-            "{kind:?}: {} searches were answered beside a training with {STEP} rows, {LEAST} are \
-             due, while {OF_ANOTHER_FILE} of another file were: they wait for it",
+            "{kind:?}: {} searches were answered beside a training with {STEP} rows, expected \
+             {LEAST}, while {OF_ANOTHER_FILE} of another file were: they wait for it",
             searches.len()
         );
     }

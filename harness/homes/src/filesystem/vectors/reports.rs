@@ -107,8 +107,11 @@ fn indexes_tell_how_well_they_find(dir: &Path) -> Result<(), Failure> {
         params[place] = effort;
         let report = told(&file, 64, kind, params)?;
         let obeyed = is(&report, How::Declared, Why::Asked) && report.effort == effort;
-        require!(obeyed, "{kind:?} that is told {effort}: {report:?}");
-        require!(report.measured_queries == 0, "{kind:?} that is told {effort}: {report:?}");
+        require!(obeyed, "{kind:?} declared with effort {effort}: {report:?}");
+        require!(
+            report.measured_queries == 0,
+            "{kind:?} declared with effort {effort}: {report:?}"
+        );
     }
 
     let rows = table(ROWS);
@@ -153,7 +156,7 @@ fn moved_rows_are_told(dir: &Path) -> Result<(), Failure> {
         if report.trainings > before.trainings {
             break report;
         }
-        require!(now.rows < 12_000, "it is never trained: {report:?}");
+        require!(now.rows < 12_000, "the index is never trained anew: {report:?}");
         let waits = is(&report, How::Exact, Why::Moved) && report.training_in > 0;
         require!(waits || measured(&report) >= 0.95, "rows of another place: {report:?}");
     };
@@ -182,8 +185,11 @@ fn stats_are_served_in_any_size(dir: &Path) -> Result<(), Failure> {
             std::slice::from_raw_parts((&raw const whole).cast::<u8>(), size_of::<Stats>())
         };
         let n = size.min(known.len());
-        require!(memory[..n] == known[..n], "{size} bytes hold another answer");
-        require!(memory[n..].iter().all(|&byte| byte == 0xaa), "{size} bytes changed beyond");
+        require!(memory[..n] == known[..n], "STATS of {size} bytes gives another answer");
+        require!(
+            memory[n..].iter().all(|&byte| byte == 0xaa),
+            "STATS of {size} bytes changed memory behind its answer"
+        );
     }
     Ok(())
 }

@@ -338,6 +338,6 @@ fn bad_addresses_are_refused(dir: &Path) -> Result<(), Failure> {
     expect_errno(stats(&file, 1), libc::ENOENT, "STATS after a refused ATTACH")?;
     write_row(&file, 0, &[0.25; DIM])?;
     let hits = super::file::nearest(&file, &[0.25; DIM], 1)?;
-    require!(hits == [Hit::default()], "{hits:?}, where row 0 is due");
+    require!(hits == [Hit::default()], "{hits:?}, expected row 0");
     expect_current(&file, 0, true)
 }

@@ -63,7 +63,7 @@ fn rows_come_in_odd_pieces(dir: &Path) -> Result<(), Failure> {
         file.write_all_at(&bytes[written..end], written as u64)?;
         written = end;
         let rows = stats(&file, 0)?.rows;
-        require!(rows == (written / ROW) as u64, "{rows} rows of {written} bytes");
+        require!(rows == (written / ROW) as u64, "{rows} rows are indexed, of {written} bytes");
         if rows > 0 {
             let last = rows as usize - 1;
             expect_row(&file, last, data.row(last))?;
@@ -90,7 +90,7 @@ fn rows_are_written_out_of_order(dir: &Path) -> Result<(), Failure> {
         }
     }
     let rows = stats(&file, 0)?.rows;
-    require!(rows == ROWS as u64, "{rows} rows of {ROWS}");
+    require!(rows == ROWS as u64, "{rows} rows are indexed, expected {ROWS}");
     expect_current(&file, 0, true)
 }
 
@@ -119,7 +119,10 @@ fn overwritten_rows_are_found(dir: &Path) -> Result<(), Failure> {
     let file = indexed(dir, &data.base[..DIM * 300])?;
     write_row(&file, 17, data.row(600))?;
     expect_row(&file, 17, data.row(600))?;
-    require!(nearest(&file, data.row(17), 1)?[0].distance != 0, "what row 17 was is still found");
+    require!(
+        nearest(&file, data.row(17), 1)?[0].distance != 0,
+        "the former content of row 17 is still found"
+    );
     // Overwrites one component, then the end of a row and the beginning of the next, then many
     // rows.
     file.write_all_at(&0.5_f32.to_le_bytes(), (30 * ROW + 40) as u64)?;
@@ -202,7 +205,7 @@ fn nan_is_refused(dir: &Path) -> Result<(), Failure> {
     let exact = DIM as f64 * (2.0 * f64::from(largest)).powi(2);
     require!(
         row == 11 && (f64::from(distance) / exact - 1.0).abs() < 1e-5,
-        "row {row} is said to lie at {distance:?}, and row 11 lies at {exact:e}"
+        "row {row} is reported farthest, at {distance:?}; expected row 11, at {exact:e}"
     );
     Ok(())
 }

@@ -127,7 +127,7 @@ fn one_file(
         same_bytes(&file, due.model.bytes()).context(&told)?;
         let indexed = stats(&file, 0).context("STATS")?.rows;
         let rows = due.model.rows();
-        require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, due are {rows}");
+        require!(indexed == rows as u64, "{told}: {indexed} rows are indexed, expected {rows}");
         // An index of the same rows added in another order may give different answers that are just
         // as good.
         let mut other_order = change.is_mapped() && declaration.kind != Kind::Flat;
@@ -147,8 +147,8 @@ fn one_file(
             }
             require!(
                 hits == expected,
-                "{told}: a search (param {effort}) is answered otherwise than by the engine that \
-                 is given row by row: {} instead of {}",
+                "{told}: a search (param {effort}) is answered differently from the engine that \
+                 gets the rows one by one: {} instead of {}",
                 in_words(&hits),
                 in_words(&expected)
             );
@@ -170,8 +170,8 @@ fn outcome(done: bool) -> &'static str {
 fn same_bytes(file: &std::fs::File, due: &[u8]) -> Result<(), Failure> {
     let mut read = vec![0; usize::try_from(file.metadata()?.len())?];
     file.read_exact_at(&mut read, 0).context("read")?;
-    require!(read.len() == due.len(), "the file has {} bytes, due are {}", read.len(), due.len());
+    require!(read.len() == due.len(), "the file has {} bytes, expected {}", read.len(), due.len());
     let wrong = read.iter().zip(due).position(|(a, b)| a != b);
-    require!(wrong.is_none(), "byte {} of the file is another one", wrong.unwrap_or_default());
+    require!(wrong.is_none(), "byte {} of the file is wrong", wrong.unwrap_or_default());
     Ok(())
 }

@@ -97,7 +97,10 @@ impl Bounds {
                 let at = offset_of!(Attach, rows);
                 takes(at, at + 8);
                 let rows = long(after, at / 4);
-                require!(rows <= self.rows(request.word(2)), "ATTACH says {rows} rows");
+                require!(
+                    rows <= self.rows(request.word(2)),
+                    "ATTACH reports {rows} rows, more than a file has"
+                );
             }
             Kind::Stats => {
                 takes(offset_of!(Stats, home), size_of::<Stats>().min(after.len()));
@@ -110,7 +113,7 @@ impl Bounds {
                 let hits = queries * word(after, at / 4) as usize * size_of::<Hit>();
                 require!(
                     word(after, at / 4) <= request.word(4),
-                    "SEARCH found {} for k {}",
+                    "SEARCH reports {} hits for k = {}",
                     word(after, at / 4),
                     request.word(4)
                 );
@@ -119,7 +122,7 @@ impl Bounds {
             }
             Kind::Detach | Kind::Unknown => {}
         }
-        require!(expected == after, "bytes that are no part of the answer have changed");
+        require!(expected == after, "bytes outside the answer have changed");
         Ok(())
     }
 
@@ -129,19 +132,29 @@ impl Bounds {
         let rows = long(after, at(offset_of!(Stats, rows)));
         let memory = long(after, at(offset_of!(Stats, memory)));
         let home = word(after, at(offset_of!(Stats, home)));
-        require!(home == self.home as u32, "STATS says home {home}");
-        require!(rows <= self.rows(dim), "STATS says {rows} rows of {dim}");
-        require!(memory <= self.mount, "STATS says {memory} bytes on a mount of {}", self.mount);
+        require!(home == self.home as u32, "STATS reports home {home}, not the one under test");
+        require!(
+            rows <= self.rows(dim),
+            "STATS reports {rows} rows of {dim} components, more than a file has"
+        );
+        require!(
+            memory <= self.mount,
+            "STATS reports {memory} bytes of memory on a mount of {}",
+            self.mount
+        );
         let numbers = [offset_of!(Stats, metric), offset_of!(Stats, kind), offset_of!(Stats, simd)];
         for (offset, last) in numbers.into_iter().zip([3, 5, 3]) {
             let number = word(after, at(offset));
-            require!((1..=last).contains(&number), "STATS has {number} at byte {offset}");
+            require!(
+                (1..=last).contains(&number),
+                "STATS reports the unknown value {number} at byte {offset}"
+            );
         }
         let engine = &after[offset_of!(Stats, engine)..offset_of!(Stats, report)];
         let end = engine.iter().position(|&byte| byte == 0).unwrap_or(engine.len());
         require!(
             end > 0 && engine[..end].is_ascii() && engine[end..].iter().all(|&byte| byte == 0),
-            "STATS names its engine {engine:?}"
+            "STATS reports the engine name {engine:?}, expected ASCII padded with zeros"
         );
         if after.len() >= size_of::<Stats>() { self.check_report(after) } else { Ok(()) }
     }
@@ -150,13 +163,20 @@ impl Bounds {
         let of = |offset: usize| word(after, (offset_of!(Stats, report) + offset) / 4);
         let (search, reason) = (of(offset_of!(Report, search)), of(offset_of!(Report, reason)));
         let known = How::try_from(search).is_ok() && Why::try_from(reason).is_ok();
-        require!(known, "STATS says that searches do {search}, because of {reason}");
+        require!(
+            known,
+            "STATS reports the kind of search {search} with the reason {reason}, expected known \
+             ones"
+        );
         let exact = search == How::Exact as u32;
         let effort = of(offset_of!(Report, effort));
-        require!(exact == (effort == 0), "STATS has effort {effort} of searches that do {search}");
+        require!(
+            exact == (effort == 0),
+            "STATS reports effort {effort} for the kind of search {search}"
+        );
         let (neighbours, found) =
             (of(offset_of!(Report, measured_neighbours)), of(offset_of!(Report, measured_found)));
-        require!(found <= neighbours, "STATS found {found} of {neighbours} neighbours");
+        require!(found <= neighbours, "STATS reports {found} found of {neighbours} neighbours");
         Ok(())
     }
 
@@ -178,11 +198,14 @@ impl Bounds {
                 let at = (size_of::<Search>() + (query * found + rank) * size_of::<Hit>()) / 4;
                 let (row, distance) = (long(after, at), f32::from_bits(word(after, at + 2)));
                 let hit = format!("hit {rank} of query {query} is row {row} at {distance}");
-                require!(row < rows && word(after, at + 3) == 0, "{hit}, of {rows} rows");
-                require!(distance.is_finite() || !orderly, "{hit}");
+                require!(
+                    row < rows && word(after, at + 3) == 0,
+                    "{hit}, but a file has at most {rows} rows"
+                );
+                require!(distance.is_finite() || !orderly, "{hit}, which is not finite");
                 if let Some((nearer, lower)) = last.filter(|_| orderly) {
                     let ordered = nearer < distance || nearer == distance && lower < row;
-                    require!(ordered, "{hit}, after row {lower} at {nearer}");
+                    require!(ordered, "{hit}, but comes after row {lower} at {nearer}");
                 }
                 last = Some((distance, row));
             }

@@ -125,8 +125,8 @@ impl Files {
         let stat = fstatvfs(&self.directory)?;
         let free = stat.blocks_free() * stat.fragment_size();
         let total = stat.blocks() * stat.fragment_size();
-        require!(total == size, "statfs(2) says {total} bytes of a mount of {size}");
-        require!(free <= size, "statfs(2) says that {free} bytes are free of {size}");
+        require!(total == size, "statfs(2) reports {total} bytes for a mount of {size}");
+        require!(free <= size, "statfs(2) reports {free} bytes free of {size}");
         Ok(free)
     }
 

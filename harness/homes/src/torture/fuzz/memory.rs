@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_beside_the_request_shows() {
+    fn a_write_outside_the_request_is_detected() {
         let mut memory = Memory::new().unwrap();
         for placement in [Placement::BeforeGuard, Placement::AfterGuard] {
             memory.place(&[1, 2, 3], placement).unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_not_written_in_part() {
+    fn a_partial_write_to_a_cut_off_request_is_detected() {
         let mut memory = Memory::new().unwrap();
         memory.place(&[1, 2, 3, 4], Placement::CutOff).unwrap();
         assert_eq!(memory.answer(4, Placement::CutOff), Some(&[][..]));

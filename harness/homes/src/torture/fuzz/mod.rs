@@ -113,7 +113,7 @@ pub fn run(mount: &Path, home: Home, size: u64) -> Result<FuzzSummary, Failure> 
     check_coverage(&answers)?;
     let Some(run) = Arc::into_inner(run) else { fail!("a thread that has ended holds its files") };
     run.files.remove()?;
-    wait_for("what the fuzzer took, given back", FREED_WITHIN, || {
+    wait_for("the release of the fuzzer's space", FREED_WITHIN, || {
         Ok((free_bytes(mount)? == idle).then_some(()))
     })?;
     Ok(FuzzSummary { seed, threads: THREADS, requests, answers })
@@ -173,9 +173,9 @@ impl FuzzRun {
             format!("ioctl {number:#x} {header:?} {placement:?} on {target:?} gave {outcome:?}")
         };
         let allowed = Allowed::of(request);
-        require!(allowed.holds(outcome), "{}, due is {allowed:?}", told());
+        require!(allowed.holds(outcome), "{}, expected {allowed:?}", told());
         let Some(after) = memory.answer(request.bytes.len(), request.placement) else {
-            fail!("{}, and wrote beside the request", told());
+            fail!("{}, and wrote to memory outside the request", told());
         };
         match outcome {
             Ok(()) if request.placement.is_writable() => {
@@ -184,7 +184,7 @@ impl FuzzRun {
             Ok(()) => {}
             Err(_) => require!(
                 after == &request.bytes[..after.len()],
-                "{}, and changed the request all the same",
+                "{}, but changed the request",
                 told()
             ),
         }
@@ -217,7 +217,10 @@ fn check_coverage(answers: &RequestCounts) -> Result<(), Failure> {
         })
         .filter(|answer| !answers.contains_key(answer))
         .collect();
-    require!(missing.is_empty(), "never answered: {missing:?}; answered: {answers:?}");
+    require!(
+        missing.is_empty(),
+        "answers that never came: {missing:?}; answers that came: {answers:?}"
+    );
     Ok(())
 }
 
@@ -226,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_reaches_nothing_is_told() {
+    fn missing_coverage_is_reported() {
         let failure = check_coverage(&RequestCounts::new()).unwrap_err().to_string();
         assert!(failure.contains("ATTACH: ENOSPC"), "{failure}");
     }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_as_many_as_the_number_names() {
+    fn a_request_has_the_size_in_its_number() {
         for request in stream(1, 5000) {
             assert_eq!(request.bytes.len(), size_of_number(request.number), "{request:?}");
         }
@@ -271,7 +271,7 @@ mod tests {
 
     /// All kinds, well-formed and not, all targets and all placements must occur.
     #[test]
-    fn nothing_is_left_out() {
+    fn every_kind_target_and_placement_occurs() {
         let all = stream(3, 20_000);
         let kinds: HashSet<_> =
             all.iter().map(|one| (Kind::of(one.number), one.is_well_formed())).collect();

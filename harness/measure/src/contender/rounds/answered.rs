@@ -88,7 +88,8 @@ impl Answered {
         let (one, two) = (self.recall(), other.recall());
         require!(
             (one - two).abs() <= COPYS_RECALL,
-            "recalls of {one:.4} and {two:.4}, which stores of the same rows do not have: not authentic"
+            "recalls of {one:.4} and {two:.4} from stores of the same rows, which must agree: not \
+             authentic"
         );
         Ok(())
     }
@@ -100,7 +101,7 @@ impl Answered {
     pub fn same_as(&self, other: &Answered) -> Result<(), Failure> {
         require!(
             self.last.len() == other.last.len(),
-            "{} answers and {}",
+            "one gave {} answers, the other {}",
             self.last.len(),
             other.last.len()
         );

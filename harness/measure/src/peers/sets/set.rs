@@ -88,8 +88,16 @@ impl Set {
         };
         let base = read("base.npy", &about.sha256[0])?;
         let queries = read("queries.npy", &about.sha256[1])?;
-        require!(base.len() == about.rows * about.dim, "{} has other rows", directory.display());
-        require!(queries.len() == QUERIES * about.dim, "{}: not {QUERIES} queries", about.name);
+        require!(
+            base.len() == about.rows * about.dim,
+            "{}: base.npy does not have the number of rows that set.json gives",
+            directory.display()
+        );
+        require!(
+            queries.len() == QUERIES * about.dim,
+            "{}: queries.npy does not have {QUERIES} queries",
+            about.name
+        );
         let dataset = Dataset::new(about.dim, base, queries, NumpyRandom::new(0));
         Ok(Set { about, dataset })
     }
@@ -118,7 +126,7 @@ fn npy(path: &Path, dim: usize) -> Result<Vec<f32>, Failure> {
         .and_then(|rest| rest.split_first_chunk::<2>())
         .and_then(|(length, rest)| rest.split_at_checked(u16::from_le_bytes(*length).into()));
     let Some((header, body)) = header else {
-        return Err(Failure::new(format!("{} is no array of numpy's", path.display())));
+        return Err(Failure::new(format!("{} is not a numpy array", path.display())));
     };
     let header = String::from_utf8_lossy(header);
     let expected = ["'descr': '<f4'", "'fortran_order': False", &format!(", {dim}), }}")];
@@ -158,7 +166,7 @@ mod tests {
         let refused = npy(npy_of(header, &[1.0]).path(), 1).unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
         let none = tempfile::NamedTempFile::new().unwrap();
-        assert!(npy(none.path(), 1).unwrap_err().to_string().contains("no array of numpy's"));
+        assert!(npy(none.path(), 1).unwrap_err().to_string().contains("not a numpy array"));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<'a> Truth<'a> {
                 let rows = self.dataset.rows();
                 require!(
                     (id as usize) < rows,
-                    "query {query} was answered with row {id}, and there are {rows}"
+                    "query {query} was answered with row {id}, but there are only {rows} rows"
                 );
                 found += usize::from(self.distance(id as usize, vector) <= self.reach[query]);
             }

@@ -276,7 +276,7 @@ fn cut(measurement: &mut Measurement, samples: usize, unseen: usize) {
     |one: &mut Measurement| cut(one, 100, 3), false, Some("open with 4 queries that are new")
 )]
 #[case::one_sample(
-    |one: &mut Measurement| cut(one, 1, 4), false, Some("1 samples of a side, where 100 are due")
+    |one: &mut Measurement| cut(one, 1, 4), false, Some("1 samples of a side, expected 100")
 )]
 #[case::first_queries(
     |one: &mut Measurement| { one.operations_per_round = 25; cut(one, 25, 4); }, false,
@@ -311,7 +311,7 @@ fn a_search_shows_all_that_it_is_asked_for(
 )]
 #[case::a_search(
     |one: &mut Measurement| *one = Measurement { operations_per_round: 400, ..searched() },
-    Some("100 samples of a side, where 1 are due")
+    Some("100 samples of a side, expected 1")
 )]
 fn an_insertion_is_one_operation_a_round(
     #[case] spoil: fn(&mut Measurement),
