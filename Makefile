@@ -64,7 +64,7 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 HOST ?= native
 CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
 OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
-  test-deciding test-guest test-two-guests test-module test-fuse test-others test-evidence test-sabotage \
+  test-deciding test-guest test-two-guests test-module test-others test-evidence test-sabotage \
   fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
   bench-engine bench-homes bench-setup memcheck gate-hooks test-hooks upgrades package test-package clean \
   distclean
@@ -144,41 +144,43 @@ test-host: ## unit tests and the host's criteria
 	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
 	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
+# An emulated CPU takes minutes for each of these, and so for most of the time of all the guest's criteria: on
+# one, `make test` leaves them to `make test-guest` and `make validate`. The host plays all but the last two
+# natively.
+LONG_IF_EMULATED = test(/^fuse::(adversary_|changed_rows_|fsx|fuzzed_requests|pjdfstest|walks_)/) or \
+  test(=fuse::a_vector_added_to_all_changes_nothing) or \
+  test(/^(baseline|dataset)::(chromadb|qdrant)/) or \
+  test(=fuse::no_regression_around_the_module) or test(=kernel_vs_fuse::changed_rows_are_answered_identically)
+# What `make test` leaves out.
+LEFT_OUT ?= none()
+
 # An emulated guest keeps one processor busy, for minutes, whose trials load the module: they come one
 # after the other. So two lanes have two processors. Counting instructions is disturbed by nothing, and
-# the trials of the module and of FUSE beside it measure no time; nor do the quick saboteurs, which make
-# the two lists about equally long. FUSE's guest is beside the host's trials: its fuzzed requests, from
-# four threads, take 85 s alone and 500 s beside another guest. On KVM what decides is a measurement of
-# wall time, and all of them come in turn.
+# what is left of the guest's trials measures no time; nor do the quick saboteurs, which make the two lists
+# about equally long. On KVM what decides is a measurement of wall time, and all of them come in turn.
 test-lanes:
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
 	  $(MAKE) --no-print-directory test-two-lanes; \
-	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-fuse \
-	    test-others; fi
+	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-others; fi
 
+test-two-lanes: export LEFT_OUT := $(LONG_IF_EMULATED)
 test-two-lanes:
-	$(call beside,test-fuse test-module test-deciding test-sabotage,test-host test-others)
+	$(call beside,test-module test-deciding test-sabotage,test-host test-others)
 
 test-guest: ## the guest's criteria
 	@if [ "$$($(VALIDATE) doctor --accelerator)" = tcg ]; then \
 	  $(MAKE) --no-print-directory test-two-guests; \
-	else $(MAKE) --no-print-directory test-module test-fuse test-others; fi
+	else $(MAKE) --no-print-directory test-module test-others; fi
 
 test-two-guests:
-	$(call beside,test-module,test-fuse test-others)
+	$(call beside,test-module,test-others)
 
 # A guest for the module, since each of its trials has the guest for itself.
 test-module:
 	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS),--detectors)
 
-# Apart from the others, so that both lists of `test-two-lanes` take about as long. What measures time
-# stays with the others: two measurements never run at once.
-FUSE_UNTIMED = binary(fuse) and not test(=fuse::no_regression_around_the_module)
-test-fuse:
-	$(call in_guest,guest-fuse,$(IN_GUEST)-fuse,$(FUSE_UNTIMED))
-
 test-others:
-	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or ($(FUSE_UNTIMED)) or $(MEASURING)))
+	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING) or ($(LEFT_OUT))))
 
 # Runs trials in a guest: the name of its JUnit file, the evidence, which trials, and how to boot.
 define in_guest
@@ -196,7 +198,7 @@ test-deciding: ## kernel against FUSE, in a guest of its own
 # The schema of the evidence is held against what real trials wrote.
 test-evidence:
 	$(begin)
-	VEXFS_VALIDATION_RUNS=$(IN_GUEST)-module:$(IN_GUEST)-fuse:$(IN_GUEST)-others:$(DECIDING) \
+	VEXFS_VALIDATION_RUNS=$(IN_GUEST)-module:$(IN_GUEST)-others:$(DECIDING) \
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
