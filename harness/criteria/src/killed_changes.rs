@@ -34,6 +34,13 @@ pub const PART: &str = "killed-change";
 const GRAPH: u32 = 0;
 /// Slots and dimensions of the exact indexes. A change of the graph's rows stops within theirs.
 const EXACT: [(u32, u32); 2] = [(1, 8), (2, 12)];
+/// Slot and dimension of an exact index over rows so short that a search of it takes long.
+const SHORT: (u32, u32) = (0, 16);
+/// Slots and dimensions of exact indexes where a change stops at the end of a page, at every
+/// eighth KiB, and most often within a row of the first of them.
+const LONG: [(u32, u32); 2] = [(1, 1_536), (2, 2_048)];
+/// Components of the file with long rows.
+const LONG_COMPONENTS: usize = 1 << 20;
 /// The largest efSearch: each query visits all rows.
 const EF: u32 = 65_536;
 const SEARCHERS: usize = 2;
@@ -55,13 +62,19 @@ const AT_ONCE: usize = 1_024;
 const TIMES: usize = 2;
 /// How often a change is tried until a signal ends it.
 const TRIES: usize = 3;
+/// How often until it has ended within a row.
+const HOLES: usize = 6;
 
 /// What a process does with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Act {
     Search,
+    /// Search the rows of [`SHORT`].
+    Scan,
     Write,
     Punch,
+    /// A hole in the file of [`LONG`] rows; it is killed once it has begun.
+    Hole,
     Truncate,
     Msync,
 }
@@ -79,10 +92,18 @@ struct Order {
 /// adversary `searches_what_he_removes` sees that.
 pub fn trials(home: Home) -> impl Iterator<Item = Trial> {
     let waits = (home == Home::Kernel).then(|| {
-        both_homes::trial(home, "killed_changes_wait_for_no_search", "64M", wait_for_none)
+        [
+            both_homes::trial(home, "killed_changes_wait_for_no_search", "64M", wait_for_none),
+            both_homes::trial(
+                home,
+                "a_killed_hole_leaves_no_index_behind",
+                "64M",
+                hole_within_a_row,
+            ),
+        ]
     });
     let msync = both_homes::trial(home, "a_killed_msync_of_many_pages_loses_no_row", "64M", msync);
-    waits.into_iter().chain([msync]).map(move |trial| {
+    waits.into_iter().flatten().chain([msync]).map(move |trial| {
         let trial = trial.within(LIMIT);
         if home == Home::Fuse { trial.only_in(Place::Host) } else { trial }
     })
@@ -93,8 +114,13 @@ fn values(components: usize, turn: u32) -> Vec<f32> {
     (0..components).map(|at| at as f32 + turn as f32 * 0.25).collect()
 }
 
-/// Makes a file with the exact indexes and, if `graph`, with the graph.
-fn made(path: &Path, components: usize, graph: bool) -> Result<File, Failure> {
+/// Makes a file with the `exact` indexes and, if `graph`, with the graph.
+fn made(
+    path: &Path,
+    components: usize,
+    exact: &[(u32, u32)],
+    graph: bool,
+) -> Result<File, Failure> {
     let mut how = OpenOptions::new();
     let file = how.read(true).write(true).create_new(true).open(path)?;
     file.write_all_at(dataset::bytes(&values(components, 0)), 0).context("writing rows")?;
@@ -104,7 +130,7 @@ fn made(path: &Path, components: usize, graph: bool) -> Result<File, Failure> {
             Declaration { kind: Kind::Hnsw, index: GRAPH, params, ..Declaration::flat(1) };
         attach(&file, &declaration).context("ATTACH of HNSW")?;
     }
-    for (index, dim) in EXACT {
+    for &(index, dim) in exact {
         attach(&file, &Declaration { index, ..Declaration::flat(dim) }).context("ATTACH")?;
     }
     Ok(file)
@@ -161,14 +187,15 @@ fn killed(changer: &Running, granted: Duration) -> Result<Option<Duration>, Fail
 fn wait_for_none(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
     let path = mounted.path().join("base.f32");
     let components = if context.emulated() { 8_192 } else { 32_768 };
-    let file = made(&path, components, true)?;
+    let file = made(&path, components, &EXACT, true)?;
     let bound = ReplyBound::start(context.emulated());
     let mut told = Vec::new();
     let outcome = [Act::Write, Act::Punch, Act::Truncate].into_iter().try_for_each(|act| {
         for _ in 0..TRIES {
             let (was_killed, seen) = killed_beside_searches(&file, &path, act, components, &bound)?;
             told.push(seen);
-            has_its_rows(&file, 0..usize::MAX, true).context(format!("after a killed {act:?}"))?;
+            has_its_rows(&file, &EXACT, 0..usize::MAX, true)
+                .context(format!("after a killed {act:?}"))?;
             if was_killed {
                 return Ok(());
             }
@@ -193,8 +220,9 @@ fn killed_beside_searches(
     components: usize,
     bound: &ReplyBound,
 ) -> Result<(bool, serde_json::Value), Failure> {
+    let search = if act == Act::Hole { Act::Scan } else { Act::Search };
     let searchers: Vec<Running> =
-        (0..SEARCHERS).map(|_| started(path, Act::Search, components)).collect::<Result<_, _>>()?;
+        (0..SEARCHERS).map(|_| started(path, search, components)).collect::<Result<_, _>>()?;
     for searcher in &searchers {
         says(searcher, "a search to begin", |said| !said.is_empty())?;
     }
@@ -221,8 +249,7 @@ fn killed_beside_searches(
     );
     require!(
         ends.iter().all(Option::is_some),
-        "a search of {} queries is still there {granted_s:.1} s after SIGKILL",
-        most_queries(1, 1)
+        "a search of thousands of rows is still there {granted_s:.1} s after SIGKILL"
     );
     let was_killed = last.status.signal() == Some(Signal::SIGKILL as i32);
     let seen = json!({
@@ -239,6 +266,13 @@ fn killed_beside_searches(
 fn begun(file: &File, changer: &Running, act: Act) -> Result<(), Failure> {
     if act == Act::Truncate {
         return stands_still(changer);
+    }
+    if act == Act::Hole {
+        return wait_for("a hole to begin", BEGUN, || {
+            let mut second = [0; VALUE];
+            file.read_exact_at(&mut second, VALUE as u64).context("read")?;
+            Ok((second == [0; VALUE] || changer.ended()?.is_some()).then_some(()))
+        });
     }
     let before = content(file)?;
     let mut last = (before.clone(), Instant::now());
@@ -269,10 +303,44 @@ fn stands_still(changer: &Running) -> Result<(), Failure> {
     })
 }
 
-/// Checks that all indexes have the rows that the file has, and no others. Of the rows of the exact
-/// indexes those that begin at the components `which` are searched for.
+/// A hole is killed while it waits for searches, at the end of a page and within a row of one of
+/// the indexes. The first bytes of that row are zeros then, and the index must have it so.
+fn hole_within_a_row(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
+    let path = mounted.path().join("base.f32");
+    let indexes: Vec<(u32, u32)> = [SHORT].into_iter().chain(LONG).collect();
+    let file = made(&path, LONG_COMPONENTS, &indexes, false)?;
+    let bound = ReplyBound::start(context.emulated());
+    let (row, longest) = (LONG[0].1 as usize, LONG[1].1 as usize);
+    let mut told = Vec::new();
+    let outcome = (|| {
+        for _ in 0..HOLES {
+            let (was_killed, seen) =
+                killed_beside_searches(&file, &path, Act::Hole, LONG_COMPONENTS, &bound)?;
+            let bytes = content(&file)?;
+            let zeros = bytes.chunks(VALUE).take_while(|value| **value == [0; VALUE]).count();
+            told.push(json!({ "zeros": zeros, "of": seen }));
+            let which = zeros.saturating_sub(longest)..zeros + longest;
+            has_its_rows(&file, &indexes, which, false)
+                .context(format!("after a hole that was killed behind {zeros} components"))?;
+            if was_killed && !zeros.is_multiple_of(row) {
+                return Ok(());
+            }
+            file.write_all_at(dataset::bytes(&values(LONG_COMPONENTS, 0)), 0).context("write")?;
+        }
+        Err(Failure::undecided(format!(
+            "in {HOLES} tries no hole beside searches was killed within a row"
+        )))
+    })();
+    bound.stop();
+    context.fact("killed holes", told)?;
+    outcome
+}
+
+/// Checks that all indexes have the rows that the file has, and no others. Of the rows of the
+/// `exact` indexes those that begin at the components `which` are searched for.
 fn has_its_rows(
     file: &File,
+    exact: &[(u32, u32)],
     which: impl std::ops::RangeBounds<usize>,
     graph: bool,
 ) -> Result<(), Failure> {
@@ -291,7 +359,7 @@ fn has_its_rows(
         );
         Ok(())
     };
-    for (index, dim) in EXACT {
+    for &(index, dim) in exact {
         let model = model(dim)?;
         let mut searcher = Searcher::new(dim, 1, index)?;
         for row in (0..model.rows()).filter(|row| which.contains(&(row * dim as usize))) {
@@ -321,7 +389,7 @@ fn has_its_rows(
 fn msync(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
     let path = mounted.path().join("base.f32");
     let components = MAPPED_PAGES * PAGE / VALUE;
-    let file = made(&path, components, false)?;
+    let file = made(&path, components, &EXACT, false)?;
     let bound = ReplyBound::start(context.emulated());
     let mut told = Vec::new();
     for time in 0..TIMES {
@@ -342,7 +410,7 @@ fn msync(context: &Context, mounted: &Mounted) -> Result<(), Failure> {
         let end = AT_ONCE * PAGE / VALUE;
         for around in [0, end, components] {
             let which = around.saturating_sub(40)..around + 40;
-            has_its_rows(&file, which, false).context("after a killed msync")?;
+            has_its_rows(&file, &EXACT, which, false).context("after a killed msync")?;
         }
     }
     bound.stop();
@@ -375,7 +443,13 @@ pub fn play(order: &str) -> Result<(), Failure> {
                 let queries = &values[..most_queries(1, 1)];
                 searcher.search_batch(&file, queries, |_| ()).context("SEARCH")?;
             }
-            Act::Punch => {
+            Act::Scan => {
+                let (index, dim) = SHORT;
+                let queries = &values[..most_queries(dim as usize, 1) * dim as usize];
+                let mut searcher = Searcher::new(dim, 1, index)?;
+                searcher.search_batch(&file, queries, |_| ()).context("SEARCH")?;
+            }
+            Act::Punch | Act::Hole => {
                 fallocate(&file, hole, 0, length as u64).context("fallocate")?;
                 file.write_all_at(dataset::bytes(&values), 0).context("write")?;
             }
