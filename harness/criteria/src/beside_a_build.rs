@@ -50,6 +50,7 @@ const THREADS_STACK: usize = 64 << 10;
 enum Act {
     Build,
     Sync,
+    Search,
     Write,
 }
 
@@ -151,6 +152,34 @@ pub(super) fn killed_syncs_are_gone(context: &Context) -> Result<(), Failure> {
     outcome
 }
 
+/// Who may only read a file can submit an fsync of it as often as he likes. If it published what
+/// somebody else's mapping has stored, the next search would wait for the ATTACH.
+pub(super) fn readers_publish_nothing(context: &Context) -> Result<(), Failure> {
+    let bound = ReplyBound::start(context.emulated());
+    let beside = |path: &Path| {
+        let rows = values(true);
+        let bytes = dataset::bytes(&rows);
+        let mapping = Mapping::shared(&opened(path)?, bytes.len()).context("mmap")?;
+        mapping.store(0, bytes);
+        submit_sync(&File::open(path)?)?.wait()?;
+        let searching = started(path, Act::Search, None)?;
+        let says = |word: &str, limit| {
+            wait_for(format!("a search that is {word}"), limit, || {
+                Ok(searching.said()?.contains(word).then_some(()))
+            })
+        };
+        says("begun", LIMIT)?;
+        let granted = bound.now();
+        says("answered", granted).context(
+            "somebody who may only read the file submitted an fsync of it beside an ATTACH",
+        )?;
+        searching.finish(LIMIT)?.must_succeed("the search")
+    };
+    let outcome = beside_a_build(beside, |_| Ok(()));
+    bound.stop();
+    outcome
+}
+
 /// Writers that wait for the build do not yet have the memory that they copy their data into.
 pub(super) fn waiting_writers_hold_nothing(context: &Context) -> Result<(), Failure> {
     let beside = |path: &Path| {
@@ -224,6 +253,13 @@ pub fn play(order: &str) -> Result<(), Failure> {
             loop {
                 thread::park();
             }
+        }
+        Act::Search => {
+            println!("begun");
+            let mut searcher = Searcher::new(DIM, 1, THERE)?;
+            searcher.search(&file, &values(false)[..DIM as usize]).context("SEARCH")?;
+            println!("answered");
+            Ok(())
         }
         Act::Write => write_together(&file),
     }

@@ -25,7 +25,7 @@ use crate::trial::{Body, Context, Trial};
 /// The trials of the criterion, in the order of the mission.
 #[must_use]
 pub fn trials() -> Vec<Trial> {
-    let all: [(&str, Body); 20] = [
+    let all: [(&str, Body); 21] = [
         ("module::is_built_for_the_running_kernel", matches_the_kernel),
         ("module::loads_and_is_listed", loads_and_is_listed),
         ("module::mounts_and_is_used", mounts_and_is_used),
@@ -58,6 +58,10 @@ pub fn trials() -> Vec<Trial> {
         (
             "module::a_killed_asynchronous_sync_waits_for_no_index",
             beside_a_build::killed_syncs_are_gone,
+        ),
+        (
+            "module::an_asynchronous_sync_by_a_reader_holds_up_no_search",
+            beside_a_build::readers_publish_nothing,
         ),
         ("module::writers_that_wait_hold_no_memory", beside_a_build::waiting_writers_hold_nothing),
         ("module::survives_300_cycles", cycles::survives),
