@@ -157,11 +157,6 @@ pub(super) fn killed_syncs_are_gone(context: &Context) -> Result<(), Failure> {
 pub(super) fn readers_publish_nothing(context: &Context) -> Result<(), Failure> {
     let bound = ReplyBound::start(context.emulated());
     let beside = |path: &Path| {
-        let rows = values(true);
-        let bytes = dataset::bytes(&rows);
-        let mapping = Mapping::shared(&opened(path)?, bytes.len()).context("mmap")?;
-        mapping.store(0, bytes);
-        submit_sync(&File::open(path)?)?.wait()?;
         let searching = started(path, Act::Search, None)?;
         let says = |word: &str, limit| {
             wait_for(format!("a search that is {word}"), limit, || {
@@ -255,6 +250,12 @@ pub fn play(order: &str) -> Result<(), Failure> {
             }
         }
         Act::Search => {
+            // In one process: whatever it started would have the mapping, too, and unmap it.
+            let rows = values(true);
+            let bytes = dataset::bytes(&rows);
+            let mapping = Mapping::shared(&file, bytes.len()).context("mmap")?;
+            mapping.store(0, bytes);
+            submit_sync(&File::open(&order.path)?)?.wait()?;
             println!("begun");
             let mut searcher = Searcher::new(DIM, 1, THERE)?;
             searcher.search(&file, &values(false)[..DIM as usize]).context("SEARCH")?;
