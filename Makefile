@@ -144,11 +144,12 @@ test-host: ## unit tests and the host's criteria
 	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
 	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
-# An emulated CPU takes minutes for each of these, and so for most of the time of all the guest's criteria: on
-# one, `make test` leaves them to `make test-guest` and `make validate`. The host plays all but the last two
-# natively.
+# On an emulated CPU these trials take most of the time of all the guest's criteria, some of them minutes each:
+# there `make test` leaves them to `make test-guest` and `make validate`. The host plays FUSE's natively, but for
+# the two that load the module.
 LONG_IF_EMULATED = test(/^fuse::(adversary_|changed_rows_|fsx|fuzzed_requests|pjdfstest|walks_)/) or \
-  test(=fuse::a_vector_added_to_all_changes_nothing) or \
+  test(/^fuse::(searches_(among|go_on|wait)_|five_kinds_|moved_rows_)/) or \
+  test(/^(fuse|module)::(a_vector_added_to_all|indexes_beyond_the_limit|indexes_tell_how_well)_/) or \
   test(/^(baseline|dataset)::(chromadb|qdrant)/) or \
   test(=fuse::no_regression_around_the_module) or test(=kernel_vs_fuse::changed_rows_are_answered_identically)
 # What `make test` leaves out.
@@ -177,7 +178,7 @@ test-two-guests:
 
 # A guest for the module, since each of its trials has the guest for itself.
 test-module:
-	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not $(LONG_ACTS),--detectors)
+	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not ($(LONG_ACTS) or $(LEFT_OUT)),--detectors)
 
 test-others:
 	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING) or ($(LEFT_OUT))))
@@ -202,7 +203,8 @@ test-evidence:
 	  cargo nextest run --locked -E 'binary(real_evidence)'
 
 # What finds a saboteur among the criteria in seconds; `make sabotage` does all.
-QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not test(/mounts_late|never_mounts|hangs_in_read|reads_directories_for_ever|forgets_handles/)
+QUICK = test(/^sabotage::(evidence|fuse|dataset)::/) and not \
+  test(/mounts_late|never_mounts|hangs_in_read|hears_no_signals|holds_searches_up|reads_directories_for_ever|forgets_handles/)
 SABOTEURS ?= not test(/sabotage::sanitizer::/)
 test-sabotage: ## the saboteurs that are found in seconds
 	$(begin)
