@@ -1,6 +1,5 @@
 //! Changes of a file with several indexes that are killed while others search it. Their process
-//! must be gone soon, although the searches under way take minutes, and afterwards all indexes must
-//! have the rows that the file has.
+//! must be gone soon, and afterwards all indexes must have the rows that the file has.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -46,13 +45,14 @@ const EF: u32 = 65_536;
 const SEARCHERS: usize = 2;
 const VALUE: usize = size_of::<f32>();
 const PAGE: usize = 4096;
-/// A change that has stood still for so long waits for searches.
-const STILL: Duration = Duration::from_secs(1);
+/// A change that has stood still for so long waits for searches, which let it go on after a quarter
+/// of a second.
+const STILL: Duration = Duration::from_millis(100);
 /// The longest wait for a change to begin. It waits for the searches under way.
 const BEGUN: Duration = Duration::from_secs(900);
 /// How long a process may take to end once nobody searches any more.
 const END: Duration = Duration::from_secs(120);
-/// In an emulated guest the first trial takes 270 s, most of which are whole searches.
+/// In an emulated guest the longest trial takes minutes where searches hold up the change.
 const LIMIT: Duration = Duration::from_secs(1_500);
 /// More pages than the module takes the marks of at once.
 const MAPPED_PAGES: usize = 1_300;
@@ -61,7 +61,7 @@ const AT_ONCE: usize = 1_024;
 /// that, and whole ones before it take half a minute of an emulated CPU.
 const TIMES: usize = 2;
 /// How often a change is tried until a signal ends it.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 /// How often until it has ended within a row.
 const HOLES: usize = 6;
 

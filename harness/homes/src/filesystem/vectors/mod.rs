@@ -1,5 +1,6 @@
 //! Vector files: the contract's ioctls, in either home.
 
+mod batches;
 mod concurrent;
 mod cuts;
 mod file;
@@ -38,6 +39,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         concurrent::OPERATIONS,
         cuts::OPERATIONS,
         pauses::OPERATIONS,
+        batches::OPERATIONS,
     ]
     .into_iter()
     .flatten()
