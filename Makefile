@@ -144,15 +144,9 @@ test-host: ## unit tests and the host's criteria
 	$(FIRST_LOOK) cargo nextest run --locked --profile ci; \
 	  $(call keep_junit,target/nextest/ci/junit.xml,host)
 
-# On an emulated CPU these trials take most of the time of all the guest's criteria, some of them minutes each:
-# there `make test` leaves them to `make test-guest` and `make validate`. The host plays FUSE's natively, but for
-# the two that load the module.
-LONG_IF_EMULATED = test(/^fuse::(adversary_|changed_rows_|fsx|fuzzed_requests|pjdfstest|walks_)/) or \
-  test(/^fuse::(searches_(among|go_on|wait)_|five_kinds_|moved_rows_)/) or \
-  test(/^(fuse|module)::(a_vector_added_to_all|indexes_beyond_the_limit|indexes_tell_how_well)_/) or \
-  test(/^(baseline|dataset)::(chromadb|qdrant)/) or \
-  test(=fuse::no_regression_around_the_module) or test(=kernel_vs_fuse::changed_rows_are_answered_identically)
-# What `make test` leaves out.
+# What `make test` leaves out. On an emulated CPU some forty trials take most of the time of all the guest's
+# criteria, some of them minutes each: there they are left to `make test-guest` and `make validate`. The host
+# plays FUSE's natively, but for the two that load the module.
 LEFT_OUT ?= none()
 
 # An emulated guest keeps one processor busy, for minutes, whose trials load the module: they come one
@@ -164,7 +158,7 @@ test-lanes:
 	  $(MAKE) --no-print-directory test-two-lanes; \
 	else $(MAKE) --no-print-directory test-deciding test-host test-sabotage test-module test-others; fi
 
-test-two-lanes: export LEFT_OUT := $(LONG_IF_EMULATED)
+test-two-lanes: export LEFT_OUT = $(shell $(VALIDATE) list --long)
 test-two-lanes:
 	$(call beside,test-module test-deciding test-sabotage,test-host test-others)
 
@@ -178,7 +172,7 @@ test-two-guests:
 
 # A guest for the module, since each of its trials has the guest for itself.
 test-module:
-	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not ($(LONG_ACTS) or $(LEFT_OUT)),--detectors)
+	$(call in_guest,guest-module,$(IN_GUEST)-module,binary(module) and not ($(LONG_ACTS) or ($(LEFT_OUT))),--detectors)
 
 test-others:
 	$(call in_guest,guest-others,$(IN_GUEST)-others,not (binary(module) or $(MEASURING) or ($(LEFT_OUT))))
@@ -292,7 +286,7 @@ sanitize: setup build ## the module's trials on a kernel with KASAN, kmemleak an
 	fixtures/vexfs/kernel/build.sh --kernel "$$($(SANITIZER) --release)" --fault-injection
 	fixtures/saboteurs/module/build.sh --kernel "$$($(SANITIZER) --release)"
 	@rm -rf $(JUNIT)/sanitize.xml $(IN_SANITIZER)
-	$(VALIDATE) guest --kernel "$$($(SANITIZER) --image)" --memory 3072 --time-limit 7200 \
+	$(VALIDATE) guest --kernel "$$($(SANITIZER) --image)" --memory 3072 --time-limit 14400 \
 	  --evidence $(IN_SANITIZER) -- sh -c 'zcat /proc/config.gz >"$$1"/kernel.config && \
 	  $(SANITIZER) --check <"$$1"/kernel.config && \
   cargo nextest list --profile vm --message-format oneline -E "$$2" >"$$1"/to-run.txt && \

@@ -19,6 +19,9 @@ pub struct Expected {
     pub host: Vec<String>,
     /// In the guest.
     pub guest: Vec<String>,
+    /// Those of the guest's that take long on an emulated CPU, where `make test` leaves them out.
+    #[serde(default)]
+    pub long_if_emulated: Vec<String>,
     /// Names of the homes' trials, without their criteria, by level.
     pub levels: BTreeMap<Level, Vec<String>>,
 }
@@ -47,16 +50,19 @@ impl Expected {
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n").context(path.display())
     }
 
-    /// A manifest of the trials in `declared`, with the levels of this one. New trials have no
-    /// level yet.
+    /// A manifest of the trials in `declared`, with the levels of this one, and with what it says is
+    /// long. New trials have no level yet.
     pub fn updated(self, declared: Expected) -> Expected {
+        let mut long_if_emulated = self.long_if_emulated;
+        long_if_emulated.retain(|name| declared.guest.contains(name));
+        long_if_emulated.sort();
         let mut levels = self.levels;
         let known: BTreeSet<&str> = declared.names_in_levels().collect();
         for names in levels.values_mut() {
             names.retain(|name| known.contains(name.as_str()));
             names.sort();
         }
-        Expected { levels, ..declared }
+        Expected { long_if_emulated, levels, ..declared }
     }
 
     /// The homes' trials that have no level, one line each.
@@ -71,6 +77,13 @@ impl Expected {
         self.host.iter().chain(&self.guest).filter_map(|trial| name_in_manifest(trial))
     }
 
+    /// The filterset of nextest that selects the long trials.
+    pub fn long_filterset(&self) -> String {
+        let tests: Vec<String> =
+            self.long_if_emulated.iter().map(|name| format!("test(={name})")).collect();
+        if tests.is_empty() { "none()".to_owned() } else { tests.join(" or ") }
+    }
+
     /// The differences to `declared`, one line each: trials that vanished and trials that are new.
     pub fn differences(&self, declared: &Expected) -> Vec<String> {
         let beyond = |more: &Expected, less: &Expected, place| -> Vec<String> {
@@ -83,6 +96,12 @@ impl Expected {
             let new = beyond(declared, self, place);
             differences.extend(gone.iter().map(|one| format!("{one} ({place}) has vanished")));
             differences.extend(new.iter().map(|one| format!("{one} ({place}) is new")));
+        }
+        for name in &self.long_if_emulated {
+            if !declared.guest.contains(name) {
+                differences
+                    .push(format!("{name} is in long_if_emulated, and no trial of the guest"));
+            }
         }
         differences
     }
@@ -113,17 +132,25 @@ mod tests {
         let of = |host: &[&str], guest: &[&str]| Expected {
             host: host.iter().map(|&one| one.to_owned()).collect(),
             guest: guest.iter().map(|&one| one.to_owned()).collect(),
+            long_if_emulated: guest.iter().map(|&one| one.to_owned()).collect(),
             levels: [(Level::Posix, vec!["b".to_owned(), "gone".to_owned()])].into(),
         };
         let manifest = of(&["fuse::a", "fuse::b"], &["module::c"]);
         assert_eq!(manifest.differences(&manifest), Vec::<String>::new());
-        let declared = of(&["fuse::b"], &["module::c", "module::d"]);
+        let mut declared = of(&["fuse::b"], &["module::d"]);
         assert_eq!(
             manifest.differences(&declared),
-            ["fuse::a (host) has vanished", "module::d (guest) is new"]
+            [
+                "fuse::a (host) has vanished",
+                "module::c (guest) has vanished",
+                "module::d (guest) is new",
+                "module::c is in long_if_emulated, and no trial of the guest"
+            ]
         );
+        declared.guest.insert(0, "module::c".to_owned());
         let updated = manifest.updated(declared);
         assert_eq!(updated.levels[&Level::Posix], ["b"]);
+        assert_eq!(updated.long_filterset(), "test(=module::c)");
         assert_eq!(updated.without_level(), ["c has no level", "d has no level"]);
     }
 }

@@ -77,7 +77,8 @@ A ratio is listed if its outcome changed, or if the two intervals do not overlap
 
 pub(super) const LIST: &str = "\
 A run compares its trials with fixtures/expected-tests.json, so that a trial that vanished is as \
-visible as one that failed.
+visible as one that failed. Under \"long_if_emulated\" it names the guest's trials that `make test` \
+leaves to `make test-guest` and `make validate` where the CPU is emulated.
 
   vexfs-validate list --check    what `make test` does
   vexfs-validate list --update   after checking that each difference is intended";

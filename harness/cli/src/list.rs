@@ -25,11 +25,18 @@ pub struct ListOptions {
     /// Fail where the test targets declare other trials than the manifest has
     #[arg(long)]
     check: bool,
+    /// Print nextest's filterset of the guest's trials that take long on an emulated CPU, no list
+    #[arg(long, conflicts_with_all = ["update", "check"])]
+    long: bool,
 }
 
 pub(super) fn run(options: ListOptions) -> Result<ExitCode, Stop> {
     let stop = |failure: Failure| Stop::new(exit::SETUP, failure);
     let mut expected = Expected::load().map_err(stop)?;
+    if options.long {
+        outln!("{}", expected.long_filterset());
+        return Ok(ExitCode::SUCCESS);
+    }
     if options.update {
         expected = expected.updated(declared().map_err(stop)?);
         expected.save().map_err(stop)?;
