@@ -52,6 +52,8 @@ enum Fault {
     NoDirectories,
     /// Exits at the first write(2), with a message on stderr.
     DiesAtWrite,
+    /// Mounts and answers, and nothing any more once a file or a directory is to be made.
+    FallsMute,
     /// Says that every file has [`HUGE`] bytes, and returns zeros behind what it has. It takes every
     /// ioctl, so that trials come to reading the file.
     HugeSizes,
@@ -68,6 +70,7 @@ impl Fault {
             Ok("waits-for-itself") => Fault::WaitsForItself,
             Ok("no-directories") => Fault::NoDirectories,
             Ok("dies-at-write") => Fault::DiesAtWrite,
+            Ok("falls-mute") => Fault::FallsMute,
             Ok("huge-sizes") => Fault::HugeSizes,
             Ok("says-done") => Fault::SaysDone,
             Ok("whole-seconds") => Fault::WholeSeconds,
@@ -114,6 +117,12 @@ impl Plain {
         mode: u32,
     ) -> Result<FileAttr, Errno> {
         let mut inodes = self.inodes();
+        if self.fault == Fault::FallsMute {
+            // This thread serves all requests.
+            loop {
+                std::thread::park();
+            }
+        }
         let number = INodeNo(inodes.keys().next_back().map_or(0, |last| last.0) + 1);
         let directory = inodes.get_mut(&parent).ok_or(Errno::ENOENT)?;
         if directory.names.contains_key(name) {

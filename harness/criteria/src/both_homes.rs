@@ -106,5 +106,5 @@ pub fn forced_unmount(home: Home) -> Trial {
         requests_end_well(mounted.path(), ENDED, || mounted.unmount_by_force())?;
         mounted.has_ended()
     });
-    trial.needs(&[Requirement::Root]).only_in(Place::Guest)
+    trial.needs(&[Requirement::Root]).only_in(Place::Guest).within(OPERATION_LIMIT)
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criteria::trial::MOST_VARIABLE;
 use evidence::place::Place;
@@ -192,6 +192,26 @@ fn a_daemon_that_no_signal_ends_is_taken_down() {
     let mut criterion = room.criterion("waits-for-itself", &["--exact", "fuse::append"]);
     let text = said(&criterion.env(MOST_VARIABLE, "3").output().unwrap());
     assert!(text.contains("it hangs: not done within 3 s"), "{text}");
+    room.is_empty();
+}
+
+/// A daemon that mounts, and later answers nothing any more, to programs of others as well.
+#[rstest::rstest]
+#[case::walk("walks_as_tmpfs_does")]
+#[case::killed("killed_daemon_leaves_no_one_waiting")]
+#[case::fuzzed("fuzzed_requests")]
+#[case::fio("fio_verifies_what_it_wrote")]
+#[case::stress_ng("stress_ng_mixes_operations")]
+fn a_daemon_that_falls_mute_fails_the_trial(#[case] trial: &str) {
+    let room = Workplace::new();
+    let name = format!("fuse::{trial}");
+    let mut criterion = room.criterion("falls-mute", &["--exact", &name]);
+    let began = Instant::now();
+    let text = said(&criterion.env(MOST_VARIABLE, "3").output().unwrap());
+    assert!(text.contains("test result: FAILED. 0 passed; 1 failed"), "{text}");
+    let words = "it hangs: not done within 3 s, when the FUSE daemon was killed to free it: ";
+    assert!(text.contains(words), "{text}");
+    assert!(began.elapsed() < LIMIT, "{:?}: {text}", began.elapsed());
     room.is_empty();
 }
 

@@ -33,6 +33,8 @@ const REFUSED: usize = 5;
 /// Limit for those writes in an emulated guest, and for the last answer after the daemon is ended:
 /// the answer takes a few seconds, or never comes.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Limit for the whole trial, which takes seven seconds.
+const ALL_LIMIT: Duration = Duration::from_secs(120);
 const PAGE: usize = 4096;
 
 /// The child's order: the file to write.
@@ -52,6 +54,7 @@ pub(super) fn trial() -> Trial {
         FuseMount::for_trial(&["-o", "size=64M"])?.unmount()
     })
     .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])
+    .within(ALL_LIMIT)
 }
 
 fn ends_by(signal: Signal) -> Result<(), Failure> {

@@ -202,6 +202,20 @@ mod tests {
         assert_eq!(Limit::Of(USUAL).on(true, 3), Some(USUAL * 3));
     }
 
+    /// Otherwise a daemon that falls mute after it has mounted would hold up everybody else for the
+    /// usual limit, once for each of these trials.
+    #[test]
+    fn a_mute_daemon_is_given_up_long_before_the_usual_limit() {
+        // It runs most operations three times, each within a limit of its own.
+        const MANY_IN_ONE: &str = "fuse::no_regression_around_the_module";
+        for trial in crate::fuse::trials() {
+            let limit = trial.limit.on(false, 1);
+            let told = format!("{}: {limit:?}", trial.name);
+            let is_short = limit.is_some_and(|limit| limit <= USUAL / 2);
+            assert_eq!(is_short, trial.name != MANY_IN_ONE, "{told}");
+        }
+    }
+
     #[test]
     fn every_trial_has_a_limit_unless_it_starts_others() {
         let trial = || crate::trial::Trial::new("some::trial", &[Place::Host], |_| Ok(()));

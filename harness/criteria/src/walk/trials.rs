@@ -1,6 +1,7 @@
 //! The trials that walk.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use evidence::place::Place;
 use homes::Mounted;
@@ -28,6 +29,8 @@ const STATES: usize = 1_000;
 /// How many times fewer there are on an emulated CPU, where each takes many times as long.
 const SLOWER: usize = 10;
 const SEED: u64 = 25;
+/// For [`STATES`], which take less than a twentieth of it, and for reducing what differs.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// `VEXFS_VALIDATION_WALK_SEED` is another walk.
 fn seed() -> Result<u64, Failure> {
@@ -37,9 +40,13 @@ fn seed() -> Result<u64, Failure> {
     }
 }
 
-/// 1,000 states, and 100,000 for `make torture` with its factor of ten.
+/// How many times [`STATES`] a walk sees at a scale: 100,000 in `make torture` with its factor of ten.
+fn times(scale: u32) -> u32 {
+    scale.saturating_pow(2)
+}
+
 fn states() -> Result<usize, Failure> {
-    Ok(STATES * (scale()? as usize).pow(2))
+    Ok(STATES * times(scale()?) as usize)
 }
 
 /// The trials of FUSE.
@@ -54,7 +61,9 @@ pub fn trials() -> [Trial; 1] {
         walks(context, homes, tmpfs.has_xattrs()?).map_err(|failure| mounted.explain(failure))?;
         mounted.unmount()
     })
-    .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])]
+    .needs(&[Requirement::DevFuse, Requirement::FuseDaemon])
+    // An invalid scale fails the trial itself.
+    .within(LIMIT * times(scale().unwrap_or(1)))]
 }
 
 /// Walks through `homes`.
