@@ -17,6 +17,7 @@ use guest::{
     KernelChoice, VmError,
 };
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use machine::config;
 use machine::environment;
 use machine::interrupt::Signals;
 use machine::own_sources;
@@ -58,6 +59,7 @@ pub(super) fn run(options: &GuestCommand) -> Result<ExitCode, Stop> {
              give a command: vexfs-validate guest -- COMMAND",
         ));
     }
+    must_understand_configuration()?;
     let dir = match &options.evidence {
         Some(dir) => run_dir::given(dir)?,
         None => run_dir::create(&project::root().join("target/guest"))?,
@@ -136,6 +138,11 @@ pub(super) fn must_have_kvm_if_demanded(machine: &GuestOptions) -> Result<(), St
         Ok(_) => Ok(()),
         Err(error) => Err(Stop::new(error.exit(), error)),
     }
+}
+
+/// Refuses a `vexfs.toml` that is wrong, before anything is started with it.
+pub(super) fn must_understand_configuration() -> Result<(), Stop> {
+    config::check().map_err(|failure| Stop::new(exit::SETUP, failure))
 }
 
 /// The kind of boot.

@@ -11,6 +11,7 @@ use evidence::processor::Processor;
 use evidence::{Event, EvidenceError, PhaseState, Writer};
 use machine::child::output;
 use machine::clock;
+use machine::config;
 use machine::environment;
 use machine::failure::Failure;
 use machine::place;
@@ -37,7 +38,20 @@ pub(super) fn run(filter: &str) -> Result<ExitCode, Stop> {
     let watched = !environment.detectors.is_empty();
     evidence.write(Event::Environment(Box::new(environment))).map_err(no_evidence)?;
 
-    if clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))? == Clock::Instructions {
+    let clock = clock::here().map_err(|failure| Stop::new(exit::EVIDENCE, failure))?;
+    // What the host understands may still name files that the guest does not see.
+    if let Err(failure) = config::check() {
+        let phases: &[&str] = match clock {
+            Clock::Instructions => &[phase::INSTRUCTIONS],
+            _ if watched => &[phase::MODULE],
+            _ => &[phase::ENVIRONMENT, phase::VALIDATION],
+        };
+        for name in phases {
+            phase::not_run(&evidence, name, &failure.to_string()).map_err(no_evidence)?;
+        }
+        return Err(Stop::new(exit::SETUP, failure));
+    }
+    if clock == Clock::Instructions {
         return alone(dir, &evidence, &INSTRUCTIONS, filter).map_err(no_evidence);
     }
     if watched {

@@ -15,6 +15,7 @@ use machine::place;
 use machine::project;
 use verdict::{self, CriterionVerdict, Evidence, State};
 
+use super::guest::must_understand_configuration;
 use super::options::{AcceleratorOption, GuestOptions};
 use super::output::{out, outln};
 use super::phase::Progress;
@@ -67,6 +68,7 @@ pub(super) fn run(options: &MatrixOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
+    must_understand_configuration()?;
     let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
     let room = run_dir::create(&project::root().join("target/matrix"))?;
     let mut columns = Vec::new();

@@ -51,6 +51,7 @@ pub(super) fn run(options: &RunOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
+    guest::must_understand_configuration()?;
     let expected = Expected::load().map_err(|failure| Stop::new(exit::SETUP, failure))?;
     guest::must_have_kvm_if_demanded(&options.machine)?;
     let dir = directory(options)?;

@@ -89,6 +89,7 @@ pub(super) fn run(options: &SoakOptions) -> Result<ExitCode, Stop> {
     if place::here().place == Place::Guest {
         return Err(Stop::new(exit::USAGE, "this is the guest; run it on the host"));
     }
+    guest::must_understand_configuration()?;
     let dir = match &options.evidence {
         Some(dir) => run_dir::given(dir)?,
         None => run_dir::create(&project::root().join("target/soak"))?,

@@ -174,6 +174,34 @@ fn the_doctor_names_the_benchmark_that_is_configured() {
         .stdout(contains(mine).and(contains("anns_benchmark_test").not()));
 }
 
+/// Otherwise every trial would fail with the same message.
+#[rstest::rstest]
+#[case::no_file(None, "vexfs.toml cannot be read")]
+#[case::no_toml(Some("fuse = "), "vexfs.toml is refused")]
+#[case::unknown_key(Some("fues = 'daemon'"), "unknown field `fues`")]
+#[case::no_program(Some("fuse = 'nosuch'"), "nosuch is no file")]
+fn a_refused_configuration_starts_nothing(#[case] text: Option<&str>, #[case] words: &str) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (config, evidence) = (dir.path().join("vexfs.toml"), dir.path().join("evidence"));
+    if let Some(text) = text {
+        fs::write(&config, text).expect("written");
+    }
+    let commands: [(&[&str], &[&str]); 3] =
+        [(&["run"], &[]), (&["guest"], &["--", "true"]), (&["soak", "2", "--only", "fuse"], &[])];
+    for (command, last) in commands {
+        vexfs_validate(command)
+            .arg("--evidence")
+            .arg(&evidence)
+            .args(last)
+            .env("VEXFS_CONFIG", &config)
+            .assert()
+            .code(code(exit::SETUP))
+            .stderr(contains(words).count(1).and(contains("docs/own-vexfs.md")))
+            .stdout("");
+        assert!(!evidence.exists(), "{command:?}");
+    }
+}
+
 #[test]
 fn a_full_disk_ends_a_run_before_it_begins() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use evidence::exit;
 use homes::filesystem::contract::ASKS;
 use homes::filesystem::quick_operations;
 use homes::fuse::{FuseMount, Readiness};
@@ -149,6 +150,41 @@ fn criterion(config: &str, arguments: &[&str]) -> String {
         .env_remove("NEXTEST_RUN_ID")
         .output();
     String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+/// Trials can still be listed: nextest lists them before it runs any.
+#[test]
+fn a_refused_configuration_is_told_once_and_nothing_is_tried() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vexfs.toml");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(plain_fuse().with_file_name("fuse_criterion"))
+            .args(arguments)
+            .env("VEXFS_CONFIG", &path)
+            .env_remove("NEXTEST")
+            .env_remove("NEXTEST_RUN_ID")
+            .output()
+            .unwrap();
+        let [tried, said] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        (output.status.code(), tried, said)
+    };
+    for (config, words) in [
+        (None, "vexfs.toml cannot be read"),
+        (Some("fuse = "), "vexfs.toml is refused"),
+        (Some("fues = 'daemon'"), "unknown field `fues`"),
+        (Some("fuse = 'nosuch'"), "nosuch is no file"),
+    ] {
+        if let Some(config) = config {
+            fs::write(&path, config).unwrap();
+        }
+        let (code, tried, said) = run(&[]);
+        assert_eq!(code, Some(i32::from(exit::SETUP.code)), "{said}");
+        assert_eq!(said.matches(words).count(), 1, "{said}");
+        assert!(said.contains("docs/own-vexfs.md") && tried.is_empty(), "{said}{tried}");
+        let (code, listed, said) = run(&["--list"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(listed.contains("fuse::append: test"), "{listed}");
+    }
 }
 
 /// Trials outside the table of operations that need ATTACH say that only the contract asks for it.

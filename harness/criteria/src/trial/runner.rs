@@ -13,6 +13,7 @@ use homes::fuse::guardian;
 use homes::kernel::KernelLog;
 use homes::trial_name;
 use libtest_mimic::{Arguments, Completion, Failed};
+use machine::config;
 use machine::failure::Failure;
 use machine::place;
 use machine::project;
@@ -48,8 +49,9 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         eprintln!("error: no trial is called {filter}; --list shows all");
         return exit::USAGE.into();
     }
+    // If the configuration is refused, each trial would fail for that.
     if !arguments.list
-        && let Err(failure) = guardian::start()
+        && let Err(failure) = config::check().and_then(|()| guardian::start())
     {
         eprintln!("error: {failure}");
         return exit::SETUP.into();

@@ -101,6 +101,15 @@ pub fn current() -> Result<&'static Config, Failure> {
         .map_err(Failure::new)
 }
 
+/// Reads the configuration before anything is begun that would need it.
+///
+/// # Errors
+/// As [`current`], with where to read on.
+pub fn check() -> Result<(), Failure> {
+    let advice = "; docs/own-vexfs.md says what the file may say";
+    current().map(|_| ()).map_err(|failure| failure.and_then(advice))
+}
+
 /// The path of the configuration file, whether it exists or not.
 pub fn path() -> PathBuf {
     path_of(env::var_os(VARIABLE).map(PathBuf::from).as_deref())
