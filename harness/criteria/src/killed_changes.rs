@@ -45,9 +45,6 @@ const EF: u32 = 65_536;
 const SEARCHERS: usize = 2;
 const VALUE: usize = size_of::<f32>();
 const PAGE: usize = 4096;
-/// A change that has stood still for so long waits for searches, which let it go on after a quarter
-/// of a second.
-const STILL: Duration = Duration::from_millis(100);
 /// The longest wait for a change to begin. It waits for the searches under way.
 const BEGUN: Duration = Duration::from_secs(900);
 /// How long a process may take to end once nobody searches any more.
@@ -63,8 +60,10 @@ const AT_ONCE: usize = 1_024;
 const TIMES: usize = 2;
 /// How often a change is tried until a signal ends it.
 const TRIES: usize = 10;
-/// How often until it has ended within a row.
-const HOLES: usize = 6;
+/// How often a hole must end within a row, and how many are tried. If nobody holds the index at that
+/// moment, the row is put right at once.
+const WITHIN: usize = 4;
+const HOLES: usize = 16;
 
 /// What a process does with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -263,44 +262,29 @@ fn killed_beside_searches(
     Ok((was_killed, seen))
 }
 
-/// Waits until the change has begun and waits for searches, or has ended.
+/// Waits until the change has begun, or has ended.
 fn begun(file: &File, changer: &Running, act: Act) -> Result<(), Failure> {
-    if act == Act::Truncate {
-        return stands_still(changer);
-    }
-    if act == Act::Hole {
-        return wait_for("a hole to begin", BEGUN, || {
+    let begun: Box<dyn Fn() -> Result<bool, Failure>> = match act {
+        // The file does not show it: it keeps all of its rows until the new graph is in its place.
+        // STATS must not be asked, because it would wait behind the truncate(2).
+        Act::Truncate => {
+            says(changer, "a truncate(2) to begin", |said| !said.is_empty())?;
+            let worked = || processor_time(changer.pid().as_raw().cast_unsigned());
+            let before = worked();
+            Box::new(move || Ok(worked() > before))
+        }
+        Act::Hole => Box::new(|| {
             let mut second = [0; VALUE];
             file.read_exact_at(&mut second, VALUE as u64).context("read")?;
-            Ok((second == [0; VALUE] || changer.ended()?.is_some()).then_some(()))
-        });
-    }
-    let before = content(file)?;
-    let mut last = (before.clone(), Instant::now());
+            Ok(second == [0; VALUE])
+        }),
+        _ => {
+            let before = content(file)?;
+            Box::new(move || Ok(content(file)? != before))
+        }
+    };
     wait_for(format!("a {act:?} to begin"), BEGUN, || {
-        let now = content(file)?;
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        let waits = last.0 != before && last.1.elapsed() > STILL;
-        Ok((waits || changer.ended()?.is_some()).then_some(()))
-    })
-}
-
-/// Waits until the truncate(2) needs no processor any more, because it waits for searches, or has
-/// ended. The file does not show when that is: it keeps all of its rows until the searches are over
-/// and the new graph is in its place. STATS must not be asked, because it would wait behind the
-/// truncate(2).
-fn stands_still(changer: &Running) -> Result<(), Failure> {
-    says(changer, "a truncate(2) to begin", |said| !said.is_empty())?;
-    let worked = || processor_time(changer.pid().as_raw().cast_unsigned());
-    let mut last = (worked(), Instant::now());
-    wait_for("a truncate(2) to wait for searches", BEGUN, || {
-        let now = worked();
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        Ok((last.1.elapsed() > STILL || changer.ended()?.is_some()).then_some(()))
+        Ok((begun()? || changer.ended()?.is_some()).then_some(()))
     })
 }
 
@@ -312,7 +296,7 @@ fn hole_within_a_row(context: &Context, mounted: &Mounted) -> Result<(), Failure
     let file = made(&path, LONG_COMPONENTS, &indexes, false)?;
     let bound = ReplyBound::start(context.emulated());
     let (row, longest) = (LONG[0].1 as usize, LONG[1].1 as usize);
-    let mut told = Vec::new();
+    let (mut told, mut within) = (Vec::new(), 0);
     let outcome = (|| {
         for _ in 0..HOLES {
             let (was_killed, seen) =
@@ -323,13 +307,14 @@ fn hole_within_a_row(context: &Context, mounted: &Mounted) -> Result<(), Failure
             let which = zeros.saturating_sub(longest)..zeros + longest;
             has_its_rows(&file, &indexes, which, false)
                 .context(format!("after a hole that was killed behind {zeros} components"))?;
-            if was_killed && !zeros.is_multiple_of(row) {
+            within += usize::from(was_killed && !zeros.is_multiple_of(row));
+            if within == WITHIN {
                 return Ok(());
             }
             file.write_all_at(dataset::bytes(&values(LONG_COMPONENTS, 0)), 0).context("write")?;
         }
         Err(Failure::undecided(format!(
-            "in {HOLES} tries no hole beside searches was killed within a row"
+            "of {HOLES} holes beside searches {within} were killed within a row"
         )))
     })();
     bound.stop();

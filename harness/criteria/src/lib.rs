@@ -42,7 +42,6 @@ pub mod served;
 mod set_id;
 pub mod soak;
 mod stalled;
-mod taken_back;
 mod throttled;
 pub mod torture;
 pub mod trial;

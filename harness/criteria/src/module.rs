@@ -18,8 +18,7 @@ use vexfs_uapi::Home;
 use super::watched::{NEEDS, use_it, watched};
 use super::{
     adversary, beside_a_build, both_homes, busy, containment, counted, cycles, faults,
-    killed_changes, load, mount_command, search_memory, set_id, stalled, taken_back, throttled,
-    torture,
+    killed_changes, load, mount_command, search_memory, set_id, stalled, throttled, torture,
 };
 use crate::trial::{Body, Context, Trial};
 
@@ -80,7 +79,6 @@ pub fn trials() -> Vec<Trial> {
         .chain(load::trials(Home::Kernel))
         .chain(faults::trials(Home::Kernel))
         .chain(killed_changes::trials(Home::Kernel))
-        .chain([taken_back::trial()])
         .collect()
 }
 

@@ -28,6 +28,8 @@ const LONG: Duration = Duration::from_secs(2);
 /// The slot that is searched, and one that is attached and detached meanwhile.
 const SEARCHED: u32 = 0;
 const OTHER: u32 = 1;
+/// Components of that one's rows.
+const LONGER: u32 = 4_080;
 
 /// The longest wait for a change of each kind.
 type Waits = [(&'static str, Duration); 3];
@@ -68,20 +70,20 @@ fn large(dir: &Path) -> Result<File, Failure> {
 
 /// Changes the file again and again as long as it is `busy`.
 fn change(file: &File, busy: &AtomicBool) -> Result<Waits, Failure> {
-    let mut waits =
-        [("a write", Duration::ZERO), ("ATTACH", Duration::ZERO), ("DETACH", Duration::ZERO)];
+    let other = Declaration { index: OTHER, ..Declaration::flat(LONGER) };
+    let mut waits = ["ATTACH", "a write", "DETACH"].map(|what| (what, Duration::ZERO));
     let mut at = 0;
     while busy.load(Ordering::SeqCst) {
         let since = Instant::now();
-        match at {
+        let done = match at {
+            0 => attach(file, &other).map(drop),
             // The row stays as it is, and so do the answers.
-            0 => file.write_all_at(&7f32.to_ne_bytes(), 7 * size_of::<f32>() as u64)?,
-            1 => {
-                attach(file, &Declaration { index: OTHER, ..Declaration::flat(4080) }).map(drop)?
-            }
-            _ => detach(file, OTHER)?,
-        }
-        waits[at].1 = waits[at].1.max(since.elapsed());
+            1 => file.write_all_at(&7f32.to_ne_bytes(), 7 * size_of::<f32>() as u64),
+            _ => detach(file, OTHER),
+        };
+        let (what, longest) = &mut waits[at];
+        done.context(*what)?;
+        *longest = since.elapsed().max(*longest);
         at = (at + 1) % waits.len();
     }
     Ok(waits)
