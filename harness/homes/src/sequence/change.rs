@@ -97,10 +97,11 @@ impl Change {
                 }
             }
             5 => Change::SetLen(length.saturating_sub(1 + dice.below(3 * row as u64) as usize)),
-            // Write all rows again, in pages.
+            // Write all rows again, in pages or at once.
             6 | 7 if rows > 0 => {
                 let bytes = values(dice, rows * shape.dim);
-                Change::Write { at: 0, bytes, way: Way::Pieces(PAGE) }
+                let way = if dice.one_in(3) { Way::Whole } else { Way::Pieces(PAGE) };
+                Change::Write { at: 0, bytes, way }
             }
             8 | 9 if length >= PAGE => {
                 let pages = (length / PAGE) as u64;
@@ -131,13 +132,13 @@ impl Change {
                 let count = 1 + dice.below(30) as usize;
                 Change::rows(dice, shape, first, count)
             }
-            // Bytes that are not whole rows, in small pieces.
+            // Components that are not whole rows, in small pieces, some of a byte.
             13 if rows > 0 => {
                 let component = dice.below((rows * shape.dim) as u64) as usize;
                 let count = 1 + dice.below(3 * shape.dim as u64) as usize;
                 let count = count.min(rows * shape.dim - component);
                 let bytes = values(dice, count);
-                let way = Way::Pieces(4 * dice.pick(&[1, 3, 25]));
+                let way = Way::Pieces(dice.pick(&[1, 4, 7, 12, 100]));
                 Change::Write { at: component * size_of::<f32>(), bytes, way }
             }
             _ if rows > 0 => {
