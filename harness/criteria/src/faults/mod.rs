@@ -1,7 +1,8 @@
-//! Failures on purpose: of the module's allocations, of a file's memory, of an msync(2) or a
-//! truncate(2) that is killed, of the FUSE daemon, of unloading, and of the guest's power.
+//! Failures on purpose: of the module's allocations, of an index, of a file's memory, of an msync(2)
+//! or a truncate(2) that is killed, of the FUSE daemon, of unloading, and of the guest's power.
 
 mod allocations;
+mod broken_index;
 pub(crate) mod ended_daemon;
 mod killed_daemon;
 pub(crate) mod memory;
@@ -28,6 +29,8 @@ pub fn trials(home: Home) -> Vec<Trial> {
         Home::Fuse => vec![killed_daemon::trial(), ended_daemon::trial()],
         Home::Kernel => vec![
             of_module("module::every_allocation_may_fail", allocations::fail_one_by_one)
+                .needs(&[Requirement::FaultInjectionModule]),
+            of_module("module::a_broken_index_answers_no_more", broken_index::answers_no_more)
                 .needs(&[Requirement::FaultInjectionModule]),
             of_module("module::failed_memory_is_an_error", memory::is_an_error),
             of_module("module::msync_indexes_each_row_once", msync::indexes_each_row_once)

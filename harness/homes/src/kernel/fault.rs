@@ -1,6 +1,6 @@
-//! Allocations that fail on purpose, either in the module's test build (`build.sh
-//! --fault-injection`, docs/kernel-module.md), or by a kernel that has fault injection
-//! (Documentation/fault-injection/fault-injection.rst).
+//! Allocations that fail and indexes that break on purpose, in the module's test build (`build.sh
+//! --fault-injection`, docs/kernel-module.md). Allocations may also be made to fail by a kernel that
+//! has fault injection (Documentation/fault-injection/fault-injection.rst).
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -12,6 +12,7 @@ use machine::{config, project, under_test};
 use super::module::ModuleFile;
 
 const OF_THE_MODULE: &str = "/sys/module/vexfs/parameters/fail_nth";
+const BREAK: &str = "/sys/module/vexfs/parameters/break_nth";
 const OF_THE_THREAD: &str = "/proc/thread-self/fail-nth";
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
 /// Missing in a kernel that cannot restrict failures to one module
@@ -33,6 +34,22 @@ pub fn test_build() -> Result<ModuleFile, Failure> {
         )));
     }
     ModuleFile::read(&under_test::fault_injection_module(&project::running_kernel()))
+}
+
+/// Makes the `nth` call of the engine from now on find its index broken, once; with 0, none does.
+///
+/// # Errors
+/// If the loaded module is not the test build.
+pub fn break_nth(nth: u32) -> Result<(), Failure> {
+    fs::write(BREAK, nth.to_string()).context(BREAK)
+}
+
+/// How many calls remain until the one of [`break_nth`]; 0 once it has been made.
+///
+/// # Errors
+/// If the loaded module is not the test build.
+pub fn until_break() -> Result<u32, Failure> {
+    fs::read_to_string(BREAK).context(BREAK)?.trim().parse().context(BREAK)
 }
 
 /// What makes an allocation fail.
