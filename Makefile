@@ -63,11 +63,11 @@ begin = @echo "== $@, $$(($$(date +%s) - $(STARTED))) s after the start"
 # HOST may be the machine's name, which means nothing here.
 HOST ?= native
 CONTAINED := validate test setup build matrix adversary sabotage sanitize torture
-OTHERS := build-programs build-module lint lint-rust lint-module test-lanes test-host test-two-lanes \
-  test-deciding test-guest test-two-guests test-module test-others test-evidence test-sabotage \
-  fuzz-daemon stretches foreign foreign-daemons foreign-modules second-judge clock regress hosts bench \
-  bench-engine bench-homes bench-setup memcheck gate-hooks test-hooks upgrades package test-package clean \
-  distclean
+OTHERS := build-releases build-harness build-module lint-and-build lint lint-rust lint-module \
+  test-lanes test-host test-two-lanes test-deciding test-guest test-two-guests test-module \
+  test-others test-evidence test-sabotage fuzz-daemon stretches foreign foreign-daemons \
+  foreign-modules second-judge clock regress hosts bench bench-engine bench-homes bench-setup \
+  memcheck gate-hooks test-hooks upgrades package test-package clean distclean
 ifeq ($(origin HOST),command line)
 ifeq ($(filter container native,$(HOST)),)
 $(error HOST=$(HOST) is neither container nor native)
@@ -98,7 +98,7 @@ validate: setup build ## prove VexFS: host, VM, verdict (exit code 0: all criter
 	$(begin)
 	$(VALIDATE) run --kernel $(KERNEL)
 
-test: setup lint build test-lanes test-evidence ## everything that must pass before a change lands
+test: setup lint-and-build test-lanes test-evidence ## everything that must pass before a change lands
 
 setup: ## install what is missing (says what; needs no network where all is there)
 	$(begin)
@@ -109,11 +109,22 @@ setup: ## install what is missing (says what; needs no network where all is ther
 # that can be made to fail. The harness is built as the tests are, with their features: what
 # follows, in the guest too, finds it and compiles nothing twice.
 build: ## build VexFS in its three homes, and the harness
-	$(call beside,build-module,build-programs)
+	$(call beside,$(IN_HOMES),build-harness)
 
-build-programs:
+# The last steps of a release build and of a kernel module are one processor's work, and cargo locks
+# what it builds for releases apart from the rest: so this is one list, and the harness the other.
+IN_HOMES := build-module build-releases
+
+# What clippy checks and the harness are in one directory, which cargo locks.
+lint-and-build:
+	$(call beside,lint-module $(IN_HOMES),lint-rust build-harness)
+
+build-releases:
 	$(begin)
 	cargo build --locked --release $(RELEASES)
+
+build-harness:
+	$(begin)
 	cargo test --locked --no-run
 
 build-module:
