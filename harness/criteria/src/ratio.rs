@@ -63,7 +63,8 @@ pub fn judge(
     let subject = RatioSubject { rule: rule.id, trial: context.trial(), bound, clock, until };
     let tell = |forecast: &Forecast| {
         println!("{}: {forecast}", rule.title);
-        context.fact(FORECAST, json!({ "rule": rule.id, "forecast": forecast }))
+        context.fact(FORECAST, json!({ "rule": rule.id, "forecast": forecast }))?;
+        first_look_fits(forecast, context.ends()).context(rule.title)
     };
     let measurement = measure(&subject, operations_per_round, looks, &tell, pass)?;
     let decision = Decision::by(rule, context.emulated(), &measurement);
@@ -103,7 +104,7 @@ pub struct RatioSubject<'a> {
     pub until: Option<Instant>,
 }
 
-/// Records a forecast.
+/// Records a forecast, and refuses one that cannot be kept.
 pub type Tell<'a> = dyn Fn(&Forecast) -> Result<(), Failure> + 'a;
 
 /// A pass in progress.
@@ -117,6 +118,9 @@ pub struct PassProgress<'a> {
 impl PassProgress<'_> {
     /// Must be called after each round. After the warm-up rounds of the first pass it records the
     /// forecast.
+    ///
+    /// # Errors
+    /// The forecast cannot be recorded or kept.
     pub fn seen(&self, rounds: &[Round]) -> Result<(), Failure> {
         if self.number > 0 || rounds.len() != PROTOCOL.warmups {
             return Ok(());
@@ -178,6 +182,22 @@ pub fn measure(
         }
     }
     Ok(measurement)
+}
+
+/// Checks that the first look will be over when the trial's time `ends`: whoever is stopped in the
+/// middle of it has no numbers, and learns no reason.
+fn first_look_fits(forecast: &Forecast, ends: Option<Instant>) -> Result<(), Failure> {
+    let (Some(first), Some(ends)) = (forecast.looks.first(), ends) else { return Ok(()) };
+    let left = ends.saturating_duration_since(Instant::now()).as_secs_f64();
+    if first.seconds <= left {
+        return Ok(());
+    }
+    Err(Failure::undecided(format!(
+        "its first look, {} rounds of {:.3} s, would take {:.0} s, and {left:.0} s of the trial's \
+         time are left: nothing was measured; run it again when the machine does less beside it, \
+         or on a faster one",
+        first.rounds, forecast.round_seconds, first.seconds
+    )))
 }
 
 fn too_long(rounds: usize, due: Duration, until: Instant) -> Option<CutShort> {

@@ -240,3 +240,23 @@ fn what_is_measured_is_decided_on() {
     let decision = Decision::of(&measurement).unwrap();
     assert_eq!((decision.outcome(), decision.controls_fail()), (Outcome::Pass, None));
 }
+
+#[test]
+fn a_first_look_that_does_not_fit_is_not_begun() {
+    let look = Coming { rounds: 20, seconds: 60.0, resolves: 2.0 };
+    let forecast = Forecast { round_seconds: 3.0, spread: 0.1, looks: vec![look] };
+    let within =
+        |seconds| first_look_fits(&forecast, Some(Instant::now() + Duration::from_secs(seconds)));
+    assert!(within(70).is_ok());
+    assert!(first_look_fits(&forecast, None).is_ok());
+    let failure = within(50).unwrap_err();
+    assert!(failure.is_undecided());
+    let said = failure.to_string();
+    assert!(
+        said.contains("20 rounds of 3.000 s, would take 60 s, and 50 s of the trial"),
+        "{said}"
+    );
+    // A time that is over is no time, and no panic.
+    let over = first_look_fits(&forecast, Instant::now().checked_sub(Duration::from_secs(1)));
+    assert!(over.is_err());
+}
