@@ -188,15 +188,15 @@ pub fn measure(
 /// middle of it has no numbers, and learns no reason.
 fn first_look_fits(forecast: &Forecast, ends: Option<Instant>) -> Result<(), Failure> {
     let (Some(first), Some(ends)) = (forecast.looks.first(), ends) else { return Ok(()) };
-    let left = ends.saturating_duration_since(Instant::now()).as_secs_f64();
-    if first.seconds <= left {
+    let due = Duration::from_secs_f64(first.seconds);
+    let Some(CutShort { rounds, seconds, left }) = too_long(first.rounds, due, ends) else {
         return Ok(());
-    }
+    };
     Err(Failure::undecided(format!(
-        "its first look, {} rounds of {:.3} s, would take {:.0} s, and {left:.0} s of the trial's \
-         time are left: nothing was measured; run it again when the machine does less beside it, \
-         or on a faster one",
-        first.rounds, forecast.round_seconds, first.seconds
+        "its first look, {rounds} rounds of {:.3} s, would take {seconds:.0} s, and {left:.0} s of \
+         the trial's time are left: nothing was measured; run it again when the machine does less \
+         beside it, or on a faster one",
+        forecast.round_seconds
     )))
 }
 

@@ -9,9 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use machine::failure::{Failure, WithContext};
-use machine::place;
 use machine::require;
-use rustix::fs::{Advice, fadvise};
+use machine::{place, uncached};
 use vexfs_uapi::client::{Declaration, Searcher, attach, detach, stats};
 use vexfs_uapi::{Hit, Kind, Metric};
 
@@ -132,7 +131,7 @@ fn one_file(
         // A write to pages that the page cache does not have comes in other parts, and a row across
         // two of them changes twice. What is refused may then be done in part.
         if allowed && PAGE.is_multiple_of(due.model.row_bytes()) && dice.one_in(2) {
-            fadvise(&file, 0, None, Advice::DontNeed).context("fadvise")?;
+            uncached::open(&path).context("dropping the file from the page cache")?;
         }
         let done = apply(&file, &change).context(&told)?;
         require!(done == allowed, "{told}: {}, which is wrong", outcome(done));
